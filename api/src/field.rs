@@ -1,0 +1,210 @@
+//! Paths into an object and what is wrong there, in the words of `field.Error` in apimachinery's
+//! `util/validation/field`.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// A path such as `spec.containers[0].name` or `metadata.labels[a/b]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Path(String);
+
+impl Path {
+    /// A path of one name (or several with dots).
+    pub fn new(name: &str) -> Self {
+        Self(name.to_string())
+    }
+
+    /// The empty path, for an object as a whole.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// A field below.
+    pub fn child(&self, name: &str) -> Self {
+        if self.0.is_empty() { Self(name.to_string()) } else { Self(format!("{}.{name}", self.0)) }
+    }
+
+    /// An item of a list.
+    pub fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    /// An entry of a map.
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key}]", self.0))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+    }
+}
+
+/// The kinds of field error, with the reason that a `StatusCause` carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorType {
+    /// `FieldValueNotFound`
+    NotFound,
+    /// `FieldValueRequired`
+    Required,
+    /// `FieldValueDuplicate`
+    Duplicate,
+    /// `FieldValueInvalid`
+    Invalid,
+    /// `FieldValueNotSupported`
+    NotSupported,
+    /// `FieldValueForbidden`
+    Forbidden,
+    /// `FieldValueTooLong`
+    TooLong,
+    /// `FieldValueTooMany`
+    TooMany,
+    /// `InternalError`
+    InternalError,
+    /// `FieldValueTypeInvalid`
+    TypeInvalid,
+}
+
+impl ErrorType {
+    /// The reason in a `StatusCause`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotFound => "FieldValueNotFound",
+            Self::Required => "FieldValueRequired",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::InternalError => "InternalError",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::NotFound => "Not found",
+            Self::Required => "Required value",
+            Self::Duplicate => "Duplicate value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::InternalError => "Internal error",
+        }
+    }
+}
+
+/// One thing that is wrong at one path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldError {
+    /// What kind of error.
+    pub error_type: ErrorType,
+    /// Where.
+    pub path: Path,
+    /// The value, as the message shows it (quoted if a string); none if the kind shows none.
+    pub value: Option<String>,
+    /// Why.
+    pub detail: String,
+}
+
+/// All that is wrong with an object, in the order of checking.
+pub type ErrorList = Vec<FieldError>;
+
+impl FieldError {
+    /// The value is not one that is allowed.
+    pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::with_value(ErrorType::Invalid, path, value, detail)
+    }
+
+    /// The value has the wrong type.
+    pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::with_value(ErrorType::TypeInvalid, path, value, detail)
+    }
+
+    /// The field must be there.
+    pub fn required(path: &Path, detail: impl Into<String>) -> Self {
+        Self { error_type: ErrorType::Required, path: path.clone(), value: None, detail: detail.into() }
+    }
+
+    /// The value must be unique and is not.
+    pub fn duplicate(path: &Path, value: impl Into<Value>) -> Self {
+        Self::with_value(ErrorType::Duplicate, path, value, "")
+    }
+
+    /// What the value refers to is not there.
+    pub fn not_found(path: &Path, value: impl Into<Value>) -> Self {
+        Self::with_value(ErrorType::NotFound, path, value, "")
+    }
+
+    /// The field may not be set so here.
+    pub fn forbidden(path: &Path, detail: impl Into<String>) -> Self {
+        Self { error_type: ErrorType::Forbidden, path: path.clone(), value: None, detail: detail.into() }
+    }
+
+    /// The value is none of those supported; they are listed sorted.
+    pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let mut quoted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
+        quoted.sort();
+        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        Self::with_value(ErrorType::NotSupported, path, value, detail)
+    }
+
+    /// The value is longer than `max` bytes.
+    pub fn too_long(path: &Path, max: usize) -> Self {
+        let detail = format!("may not be more than {max} byte{}", if max == 1 { "" } else { "s" });
+        Self { error_type: ErrorType::TooLong, path: path.clone(), value: None, detail }
+    }
+
+    /// The list has more than `max` items.
+    pub fn too_many(path: &Path, actual: usize, max: usize) -> Self {
+        let detail = format!("must have at most {max} item{}", if max == 1 { "" } else { "s" });
+        Self { error_type: ErrorType::TooMany, path: path.clone(), value: Some(actual.to_string()), detail }
+    }
+
+    /// Something failed while checking.
+    pub fn internal(path: &Path, detail: impl Into<String>) -> Self {
+        Self { error_type: ErrorType::InternalError, path: path.clone(), value: None, detail: detail.into() }
+    }
+
+    fn with_value(error_type: ErrorType, path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self { error_type, path: path.clone(), value: Some(shown(&value.into())), detail: detail.into() }
+    }
+
+    /// The message without the path, as a `StatusCause` has it.
+    pub fn body(&self) -> String {
+        let mut text = self.error_type.text().to_string();
+        if let Some(value) = &self.value {
+            text.push_str(": ");
+            text.push_str(value);
+        }
+        if !self.detail.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.detail);
+        }
+        text
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.body())
+    }
+}
+
+/// How a bad value is shown: strings quoted as Go's `%q` does, the rest as JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_string(),
+        other => other.to_string(),
+    }
+}

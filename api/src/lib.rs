@@ -1,0 +1,13 @@
+//! What a Kubernetes object is: the catalogue of resources, the schema engine, merge and apply,
+//! selectors, quantities, and `Status`.
+//!
+//! Nothing here does I/O, is async, reads a clock or draws a random number.
+
+pub mod field;
+pub mod object;
+pub mod status;
+pub mod user;
+
+pub use object::Object;
+pub use status::Status;
+pub use user::UserInfo;

@@ -1,0 +1,60 @@
+//! A revisioned, ordered map of keys and bytes: get, list, commit, watch, compact.
+//!
+//! The whole map is one immutable persistent tree. A commit makes the next tree; a reader holds a
+//! [`Snapshot`] and never takes a lock. Nothing is visible to a reader or a watcher, and no
+//! commit is answered, before it is durable in the backend.
+//!
+//! This crate knows neither JSON nor Kubernetes. What a reader derives from a value (labels, say)
+//! it may keep in the entry's [`Entry::memo`], which is computed at most once and dies with the entry.
+
+mod entry;
+mod error;
+mod memory;
+mod transaction;
+mod tree;
+mod watch;
+
+pub use entry::{Entry, Memo, Revision};
+pub use error::StoreError;
+pub use memory::Memory;
+pub use transaction::{Committed, Condition, Operation, Transaction};
+pub use tree::Snapshot;
+pub use watch::{Event, EventBatch, EventKind, Watch};
+
+use futures::future::BoxFuture;
+
+/// A revisioned map. Every backend (sled, memory, later etcd) has these semantics.
+pub trait Store: Send + Sync + 'static {
+    /// The newest durable state. Costs one atomic load and no I/O.
+    fn snapshot(&self) -> Snapshot;
+
+    /// The state as of `revision`.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] if the revision is no longer kept, [`StoreError::FutureRevision`]
+    /// if it has not happened yet.
+    fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError>;
+
+    /// Checks every condition against the newest state and, if all hold, applies every operation under one
+    /// new revision. Resolves when the result is durable and visible.
+    ///
+    /// # Errors
+    /// [`StoreError::ConditionFailed`] with what is stored under the key; [`StoreError::Full`] when the disk refuses
+    /// writes; [`StoreError::Stopped`] after a failed fsync or a shutdown.
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'static, Result<Committed, StoreError>>;
+
+    /// Every event after revision `after`, in order, without a gap. Prefix filtering is the reader's.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] if events after that revision are no longer kept.
+    fn watch(&self, after: Revision) -> Result<Watch, StoreError>;
+
+    /// Forgets history up to and including `revision`.
+    ///
+    /// # Errors
+    /// [`StoreError::FutureRevision`] if it has not happened yet.
+    fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+
+    /// Stops accepting commits, makes what was accepted durable, and releases files and locks.
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;
+}
