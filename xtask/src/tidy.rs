@@ -1,0 +1,201 @@
+//! What a machine can check of the layout and the rules of the code.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Lines a file may have; over this it is more than one idea.
+const LINES_MAX: usize = 800;
+
+/// Which of our crates each crate may use. What is absent here is an invariant of ARCHITECTURE.md.
+const EDGES: &[(&str, &[&str])] = &[
+    ("api", &[]),
+    ("store", &[]),
+    ("xtask", &[]),
+    ("apiserver", &["api", "store"]),
+    ("client", &["api"]),
+    ("controllers", &["api", "client"]),
+    ("scheduler", &["api", "client"]),
+    ("kubelet", &["api", "client"]),
+    ("coracle", &["api", "apiserver", "client", "controllers", "kubelet", "scheduler", "store"]),
+    ("tests", &["api", "client", "coracle"]),
+];
+
+/// Crates that must not see these packages, directly.
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("api", &["tokio", "axum", "hyper", "futures", "sled"]),
+    ("store", &["serde_json", "k8s-openapi", "kube", "api"]),
+    ("client", &["axum", "sled"]),
+];
+
+/// Text that may not stand in code, with the files where it may and the reason.
+const BANNED: &[(&str, &[&str], &str)] = &[
+    ("SystemTime::now", &["clock.rs"], "time is a parameter"),
+    ("Instant::now", &["clock.rs"], "time is a parameter"),
+    ("Timestamp::now", &["clock.rs"], "time is a parameter"),
+    ("rand::rng", &["clock.rs"], "randomness is a parameter"),
+    ("Uuid::new_v4", &["clock.rs"], "randomness is a parameter"),
+    ("todo!(", &[], "nothing is left for later in silence"),
+    ("unimplemented!(", &[], "nothing is left for later in silence"),
+    ("dbg!(", &[], "left over"),
+    ("#[allow(", &[], "use #[expect(.., reason = ..)]"),
+    (".unwrap()", &[], "use ? or expect with the invariant"),
+];
+
+/// Runs every check and prints every problem.
+pub fn run() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut problems = edges(&root)?;
+    let mut files = Vec::new();
+    for (name, _) in EDGES {
+        collect(&root.join(name), &mut files)?;
+    }
+    files.sort();
+    for file in &files {
+        let text = std::fs::read_to_string(file)?;
+        let shown = file.strip_prefix(&root).unwrap_or(file).display().to_string();
+        problems.extend(check_file(&shown, &text));
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    println!("tidy: {} files, {} problems", files.len(), problems.len());
+    if problems.is_empty() { Ok(()) } else { Err("the tree is not tidy".into()) }
+}
+
+/// Dependency edges as `cargo metadata` tells them.
+fn edges(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output =
+        Command::new(cargo).args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(check_edges(&metadata))
+}
+
+fn check_edges(metadata: &Value) -> Vec<String> {
+    let allowed: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
+    let foreign: BTreeMap<&str, &[&str]> = FOREIGN.iter().copied().collect();
+    let mut problems = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or("");
+        let Some(may) = allowed.get(name) else {
+            problems.push(format!("crate {name} is not in the table of edges"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let on = dependency["name"].as_str().unwrap_or("");
+            if allowed.contains_key(on) && !may.contains(&on) {
+                problems.push(format!("crate {name} may not use {on}"));
+            }
+            if dependency["kind"].is_null() && foreign.get(name).is_some_and(|list| list.contains(&on)) {
+                problems.push(format!("crate {name} may not use {on}"));
+            }
+        }
+    }
+    problems
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target") {
+                collect(&path, files)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn check_file(name: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let file = name.rsplit('/').next().unwrap_or(name);
+    if !text.starts_with("//!") {
+        problems.push(format!("{name}:1: the first line is not a `//!` that says what the file is"));
+    }
+    if file == "mod.rs" {
+        problems.push(format!("{name}: use name.rs beside the folder, not mod.rs"));
+    }
+    if matches!(file, "util.rs" | "utils.rs" | "helper.rs" | "helpers.rs" | "common.rs" | "manager.rs") {
+        problems.push(format!("{name}: a file is named after what it is"));
+    }
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        problems.push(format!("{name}: {lines} lines, over {LINES_MAX}"));
+    }
+    if !name.starts_with("xtask/") && !is_test(name) {
+        problems.extend(check_banned(name, file, text));
+    }
+    problems
+}
+
+fn is_test(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    parts[..parts.len() - 1].iter().any(|part| matches!(*part, "tests" | "examples" | "benches"))
+        || parts.last().is_some_and(|file| *file == "tests.rs" || file.ends_with("_tests.rs"))
+}
+
+/// Looks at code up to the file's unit tests, which stand at its end.
+fn check_banned(name: &str, file: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("#[cfg(test)]") {
+            break;
+        }
+        let code = line.split("//").next().unwrap_or("");
+        for (banned, except, reason) in BANNED {
+            if code.contains(banned) && !except.contains(&file) {
+                problems.push(format!("{name}:{}: {banned}: {reason}", number + 1));
+            }
+        }
+        let polls = code.contains("time::sleep(") || code.contains("time::interval(");
+        if name.starts_with("controllers/") && polls {
+            problems.push(format!("{name}:{}: a controller does not sleep", number + 1));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_tidy_file_passes() {
+        assert_eq!(check_file("api/src/x.rs", "//! X.\nfn a() {}\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_rule_can_fail() {
+        let check = |name: &str, text: &str, expect: &str| {
+            let problems = check_file(name, text);
+            assert!(problems.iter().any(|p| p.contains(expect)), "{name}: {problems:?}");
+        };
+        check("api/src/x.rs", "fn a() {}\n", "first line");
+        check("api/src/x/mod.rs", "//! X\n", "mod.rs");
+        check("api/src/util.rs", "//! X\n", "named after");
+        check("api/src/x.rs", "//! X\nlet a = b.unwrap();\n", "unwrap");
+        check("api/src/x.rs", "//! X\nInstant::now();\n", "parameter");
+        check("controllers/src/x.rs", "//! X\ntokio::time::sleep(d);\n", "does not sleep");
+        check("api/src/x.rs", &format!("//! X\n{}", "\n".repeat(LINES_MAX)), "lines, over");
+    }
+
+    #[test]
+    fn edges_are_checked() {
+        let metadata = json!({"packages": [
+            {"name": "api", "dependencies": [{"name": "store", "kind": null}, {"name": "tokio", "kind": null}]},
+            {"name": "stray", "dependencies": []},
+        ]});
+        let problems = check_edges(&metadata);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+}
