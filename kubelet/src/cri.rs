@@ -1,0 +1,276 @@
+//! The container runtime, spoken to over CRI v1 on a unix socket.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use k8s_cri::v1::{self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient};
+use tonic::{Code, Request, Status, transport::Channel};
+
+use crate::labels;
+
+/// Largest answer of the runtime that is decoded; a node with thousands of containers stays far below.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// How long an ordinary call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long starting or stopping a sandbox may take, CNI plugins included.
+const SANDBOX_TIMEOUT: Duration = Duration::from_secs(240);
+/// How long pulling an image may take.
+const PULL_TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// What went wrong in the runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The socket could not be reached.
+    #[error("cannot reach the container runtime: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    /// The runtime answered with an error.
+    #[error("rpc error: code = {code:?} desc = {message}")]
+    Call {
+        /// gRPC code.
+        code: Code,
+        /// The runtime's own message.
+        message: String,
+    },
+    /// The runtime's answer lacks a part that the protocol promises.
+    #[error("the runtime's answer lacks {0}")]
+    Missing(&'static str),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Error::Call { code: status.code(), message: status.message().to_owned() }
+    }
+}
+
+impl Error {
+    /// Whether the object asked for does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Call { code: Code::NotFound, .. })
+    }
+
+    /// The message alone, without the gRPC code.
+    pub fn message(&self) -> String {
+        match self {
+            Error::Call { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// What an exec in a container left behind.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOutput {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Exit code.
+    pub code: i32,
+}
+
+/// A client of the runtime and image services. Clones share one connection.
+#[derive(Clone)]
+pub struct Cri {
+    channel: Channel,
+    runtime: RuntimeServiceClient<Channel>,
+    image: ImageServiceClient<Channel>,
+}
+
+fn timed<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+impl Cri {
+    /// Connects to the runtime's socket.
+    ///
+    /// # Errors
+    /// When nothing listens on the socket.
+    pub async fn connect(socket: &Path) -> Result<Self, Error> {
+        let channel = containerd_client::connect(socket).await?;
+        Ok(Self {
+            runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            image: ImageServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            channel,
+        })
+    }
+
+    /// The connection, for containerd's own services on the same socket.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A raw client of the runtime service, for calls that this type does not wrap.
+    pub fn runtime(&self) -> RuntimeServiceClient<Channel> {
+        self.runtime.clone()
+    }
+
+    /// Name and version of the runtime.
+    pub async fn version(&self) -> Result<v1::VersionResponse, Error> {
+        let request = v1::VersionRequest { version: "v1".into() };
+        Ok(self.runtime().version(timed(request, CALL_TIMEOUT)).await?.into_inner())
+    }
+
+    /// The runtime's conditions, `RuntimeReady` and `NetworkReady`.
+    pub async fn status(&self) -> Result<Vec<v1::RuntimeCondition>, Error> {
+        let request = v1::StatusRequest { verbose: false };
+        let answer = self.runtime().status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        Ok(answer.status.ok_or(Error::Missing("status"))?.conditions)
+    }
+
+    /// Sandboxes of the pod with this UID, or all with `None`.
+    pub async fn sandboxes(&self, uid: Option<&str>) -> Result<Vec<v1::PodSandbox>, Error> {
+        let filter = v1::PodSandboxFilter { label_selector: uid_selector(uid), ..Default::default() };
+        let request = v1::ListPodSandboxRequest { filter: Some(filter) };
+        Ok(self.runtime().list_pod_sandbox(timed(request, CALL_TIMEOUT)).await?.into_inner().items)
+    }
+
+    /// Containers of the pod with this UID, or all with `None`.
+    pub async fn containers(&self, uid: Option<&str>) -> Result<Vec<v1::Container>, Error> {
+        let filter = v1::ContainerFilter { label_selector: uid_selector(uid), ..Default::default() };
+        let request = v1::ListContainersRequest { filter: Some(filter) };
+        Ok(self.runtime().list_containers(timed(request, CALL_TIMEOUT)).await?.into_inner().containers)
+    }
+
+    /// Status of one sandbox.
+    pub async fn sandbox_status(&self, id: &str) -> Result<v1::PodSandboxStatus, Error> {
+        let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.into(), verbose: false };
+        let answer = self.runtime().pod_sandbox_status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        answer.status.ok_or(Error::Missing("sandbox status"))
+    }
+
+    /// Status of one container.
+    pub async fn container_status(&self, id: &str) -> Result<v1::ContainerStatus, Error> {
+        let request = v1::ContainerStatusRequest { container_id: id.into(), verbose: false };
+        let answer = self.runtime().container_status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        answer.status.ok_or(Error::Missing("container status"))
+    }
+
+    /// Makes and starts a sandbox; answers with its id.
+    pub async fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String, Error> {
+        let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.into() };
+        Ok(self.runtime().run_pod_sandbox(timed(request, SANDBOX_TIMEOUT)).await?.into_inner().pod_sandbox_id)
+    }
+
+    /// Stops a sandbox and what runs in it; one that is gone is no error.
+    pub async fn stop_sandbox(&self, id: &str) -> Result<(), Error> {
+        let request = v1::StopPodSandboxRequest { pod_sandbox_id: id.into() };
+        gone_is_fine(self.runtime().stop_pod_sandbox(timed(request, SANDBOX_TIMEOUT)).await.map(drop))
+    }
+
+    /// Removes a sandbox with its containers; one that is gone is no error.
+    pub async fn remove_sandbox(&self, id: &str) -> Result<(), Error> {
+        let request = v1::RemovePodSandboxRequest { pod_sandbox_id: id.into() };
+        gone_is_fine(self.runtime().remove_pod_sandbox(timed(request, SANDBOX_TIMEOUT)).await.map(drop))
+    }
+
+    /// Makes a container in a sandbox; answers with its id.
+    pub async fn create_container(
+        &self,
+        sandbox: &str,
+        config: v1::ContainerConfig,
+        sandbox_config: v1::PodSandboxConfig,
+    ) -> Result<String, Error> {
+        let request = v1::CreateContainerRequest {
+            pod_sandbox_id: sandbox.into(),
+            config: Some(config),
+            sandbox_config: Some(sandbox_config),
+        };
+        Ok(self.runtime().create_container(timed(request, CALL_TIMEOUT)).await?.into_inner().container_id)
+    }
+
+    /// Starts a container.
+    pub async fn start_container(&self, id: &str) -> Result<(), Error> {
+        let request = v1::StartContainerRequest { container_id: id.into() };
+        self.runtime().start_container(timed(request, CALL_TIMEOUT)).await?;
+        Ok(())
+    }
+
+    /// Sends the stop signal, and SIGKILL after the grace period; one that is gone is no error.
+    pub async fn stop_container(&self, id: &str, grace_seconds: i64) -> Result<(), Error> {
+        let grace = grace_seconds.max(0);
+        let request = v1::StopContainerRequest { container_id: id.into(), timeout: grace };
+        let timeout = CALL_TIMEOUT + Duration::from_secs(grace.unsigned_abs());
+        gone_is_fine(self.runtime().stop_container(timed(request, timeout)).await.map(drop))
+    }
+
+    /// Removes a container; one that is gone is no error.
+    pub async fn remove_container(&self, id: &str) -> Result<(), Error> {
+        let request = v1::RemoveContainerRequest { container_id: id.into() };
+        gone_is_fine(self.runtime().remove_container(timed(request, CALL_TIMEOUT)).await.map(drop))
+    }
+
+    /// Runs a command in a container and waits for it.
+    pub async fn exec(&self, id: &str, command: Vec<String>, timeout: Duration) -> Result<ExecOutput, Error> {
+        let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+        let request = v1::ExecSyncRequest { container_id: id.into(), cmd: command, timeout: seconds };
+        let limit = timeout.saturating_add(Duration::from_secs(5));
+        let answer = self.runtime().exec_sync(timed(request, limit)).await?.into_inner();
+        Ok(ExecOutput { stdout: answer.stdout, stderr: answer.stderr, code: answer.exit_code })
+    }
+
+    /// Changes a running container's cgroup limits.
+    pub async fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Result<(), Error> {
+        let request =
+            v1::UpdateContainerResourcesRequest { container_id: id.into(), linux: Some(linux), ..Default::default() };
+        self.runtime().update_container_resources(timed(request, CALL_TIMEOUT)).await?;
+        Ok(())
+    }
+
+    /// Stats of all containers of a pod, or of all pods with `None`.
+    pub async fn container_stats(&self, uid: Option<&str>) -> Result<Vec<v1::ContainerStats>, Error> {
+        let filter = v1::ContainerStatsFilter { label_selector: uid_selector(uid), ..Default::default() };
+        let request = v1::ListContainerStatsRequest { filter: Some(filter) };
+        Ok(self.runtime().list_container_stats(timed(request, CALL_TIMEOUT)).await?.into_inner().stats)
+    }
+
+    /// Tells the runtime that a container's log file was moved away.
+    pub async fn reopen_log(&self, id: &str) -> Result<(), Error> {
+        let request = v1::ReopenContainerLogRequest { container_id: id.into() };
+        self.runtime().reopen_container_log(timed(request, CALL_TIMEOUT)).await?;
+        Ok(())
+    }
+
+    /// The local image that a reference names, if there is one. The runtime knows `busybox` as
+    /// `docker.io/library/busybox:latest`.
+    pub async fn image_status(&self, reference: &str) -> Result<Option<v1::Image>, Error> {
+        let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
+        let request = v1::ImageStatusRequest { image: Some(image), verbose: false };
+        Ok(self.image.clone().image_status(timed(request, CALL_TIMEOUT)).await?.into_inner().image)
+    }
+
+    /// All local images.
+    pub async fn images(&self) -> Result<Vec<v1::Image>, Error> {
+        let request = v1::ListImagesRequest { filter: None };
+        Ok(self.image.clone().list_images(timed(request, CALL_TIMEOUT)).await?.into_inner().images)
+    }
+
+    /// Pulls an image; answers with the reference of what was pulled.
+    pub async fn pull_image(
+        &self,
+        reference: &str,
+        auth: Option<v1::AuthConfig>,
+        sandbox_config: Option<v1::PodSandboxConfig>,
+    ) -> Result<String, Error> {
+        let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
+        let request = v1::PullImageRequest { image: Some(image), auth, sandbox_config };
+        Ok(self.image.clone().pull_image(timed(request, PULL_TIMEOUT)).await?.into_inner().image_ref)
+    }
+
+    /// The directories and usage of the image filesystem.
+    pub async fn image_fs(&self) -> Result<Vec<v1::FilesystemUsage>, Error> {
+        let request = v1::ImageFsInfoRequest {};
+        Ok(self.image.clone().image_fs_info(timed(request, CALL_TIMEOUT)).await?.into_inner().image_filesystems)
+    }
+}
+
+fn uid_selector(uid: Option<&str>) -> HashMap<String, String> {
+    uid.map(|uid| (labels::POD_UID.to_owned(), uid.to_owned())).into_iter().collect()
+}
+
+fn gone_is_fine(result: Result<(), Status>) -> Result<(), Error> {
+    match result {
+        Err(status) if status.code() == Code::NotFound => Ok(()),
+        other => Ok(other?),
+    }
+}
