@@ -1,0 +1,245 @@
+//! The cluster's certificate authority, the certificates it issues and the key that signs service account tokens.
+//!
+//! Everything is ECDSA P-256. [`Pki::open`] makes what is missing and reloads what is there, so that a restart
+//! changes no identity; a leaf certificate is made anew only when its names or its remaining life no longer do.
+//! The time comes in as a parameter everywhere.
+
+mod authority;
+mod files;
+mod tls;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use authority::{Authority, CertificateRequest, Usage};
+pub use tls::{client_config, server_config};
+
+/// How long a certificate authority made here is valid.
+pub const AUTHORITY_DAYS: u64 = 3650;
+/// How long a leaf certificate made here is valid.
+pub const LEAF_DAYS: u64 = 365;
+/// A leaf with fewer days left than this is replaced when it is loaded.
+pub const RENEW_BEFORE_DAYS: u64 = 90;
+
+/// What can go wrong with certificates and keys.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A certificate or key that must not be guessed anew does not parse, or the two do not belong together.
+    #[error(
+        "{path} is damaged ({reason}); remove the pki directory to make a new authority, which ends every client certificate"
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Key generation or signing failed.
+    #[error("cannot make a certificate: {0}")]
+    Generation(#[from] rcgen::Error),
+    /// The TLS library refused the material.
+    #[error("cannot use a certificate: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A PEM block is missing or broken.
+    #[error("{0}")]
+    Pem(String),
+}
+
+/// A certificate with its private key, both PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CertificateAndKey {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The private key (PKCS #8).
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for CertificateAndKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CertificateAndKey(…)")
+    }
+}
+
+/// The authority, the token signing key, and where they are kept.
+#[derive(Debug)]
+pub struct Pki {
+    authority: Authority,
+    service_account_key_pem: String,
+    service_account_public_pem: String,
+    directory: Option<PathBuf>,
+}
+
+impl Pki {
+    /// Loads the authority and the signing key from `<data_directory>/pki`, or makes them there.
+    ///
+    /// # Errors
+    /// [`CertificateError::File`] on I/O; [`CertificateError::Damaged`] if the authority or the signing key is there but
+    /// not whole: a new one would silently cut off every client, so that is left to a person.
+    pub fn open(data_directory: &Path, now: Timestamp) -> Result<Self, CertificateError> {
+        let directory = data_directory.join("pki");
+        files::make_directory(&directory)?;
+        let authority = files::load_or_make_authority(&directory, now)?;
+        let (key, public) = files::load_or_make_signing_key(&directory)?;
+        Ok(Self {
+            authority,
+            service_account_key_pem: key,
+            service_account_public_pem: public,
+            directory: Some(directory),
+        })
+    }
+
+    /// An authority that lives in memory only, for clusters that keep nothing.
+    ///
+    /// # Errors
+    /// [`CertificateError::Generation`] if the system gives no randomness.
+    pub fn in_memory(now: Timestamp) -> Result<Self, CertificateError> {
+        let (key, public) = authority::generate_key()?;
+        Ok(Self {
+            authority: Authority::generate("kubernetes", now)?,
+            service_account_key_pem: key,
+            service_account_public_pem: public,
+            directory: None,
+        })
+    }
+
+    /// The authority.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The authority's certificate: what clients trust, and what `kube-root-ca.crt` holds.
+    pub fn authority_pem(&self) -> &str {
+        self.authority.certificate_pem()
+    }
+
+    /// The private key that signs service account tokens.
+    pub fn service_account_key_pem(&self) -> &str {
+        &self.service_account_key_pem
+    }
+
+    /// The public half of the service account key.
+    pub fn service_account_public_pem(&self) -> &str {
+        &self.service_account_public_pem
+    }
+
+    /// The certificate kept as `name` (`name.crt`, `name.key`), made anew unless it was issued by this authority for the
+    /// same subject and names and stays valid for [`RENEW_BEFORE_DAYS`].
+    ///
+    /// # Errors
+    /// Those of writing and of signing. A damaged leaf is replaced, not an error.
+    pub fn certificate(
+        &self,
+        name: &str,
+        request: &CertificateRequest,
+        now: Timestamp,
+    ) -> Result<CertificateAndKey, CertificateError> {
+        if let Some(directory) = &self.directory
+            && let Some(kept) = files::load_leaf(directory, name, &self.authority, request, now)
+        {
+            return Ok(kept);
+        }
+        let made = self.authority.issue(request, now)?;
+        if let Some(directory) = &self.directory {
+            files::write_leaf(directory, name, &made)?;
+        }
+        Ok(made)
+    }
+
+    /// The API server's serving certificate; `addresses` are the node's and the first service address.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn serving(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+        now: Timestamp,
+    ) -> Result<CertificateAndKey, CertificateError> {
+        self.certificate("apiserver", &CertificateRequest::apiserver(names, addresses), now)
+    }
+
+    /// The person who started the cluster: `kubernetes-admin` in `system:masters`.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn admin(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+        self.certificate("admin", &CertificateRequest::client("kubernetes-admin", Some("system:masters")), now)
+    }
+
+    /// `system:kube-scheduler`.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn scheduler(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+        self.certificate("scheduler", &CertificateRequest::client("system:kube-scheduler", None), now)
+    }
+
+    /// `system:kube-controller-manager`.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn controller_manager(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+        self.certificate("controller-manager", &CertificateRequest::client("system:kube-controller-manager", None), now)
+    }
+
+    /// `system:node:NODE` in `system:nodes`.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn node_client(&self, node: &str, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+        let request = CertificateRequest::client(&format!("system:node:{node}"), Some("system:nodes"));
+        self.certificate("kubelet-client", &request, now)
+    }
+
+    /// The node server's serving certificate.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn node_serving(
+        &self,
+        node: &str,
+        addresses: &[IpAddr],
+        now: Timestamp,
+    ) -> Result<CertificateAndKey, CertificateError> {
+        self.certificate("kubelet", &CertificateRequest::kubelet(node, addresses), now)
+    }
+
+    /// What the API server shows to node servers.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn kubelet_client(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+        let request = CertificateRequest::client("kube-apiserver-kubelet-client", Some("system:masters"));
+        self.certificate("apiserver-kubelet-client", &request, now)
+    }
+
+    /// TLS for the API server: its serving certificate, and client certificates of this authority asked for but not required.
+    ///
+    /// # Errors
+    /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
+    pub fn server_config(&self, serving: &CertificateAndKey) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
+        server_config(serving, self.authority_pem())
+    }
+
+    /// TLS for a client that trusts this authority and shows `identity`.
+    ///
+    /// # Errors
+    /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
+    pub fn client_config(&self, identity: &CertificateAndKey) -> Result<Arc<rustls::ClientConfig>, CertificateError> {
+        client_config(self.authority_pem(), Some(identity))
+    }
+}
+
+#[cfg(test)]
+mod tests;

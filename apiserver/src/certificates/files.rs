@@ -1,0 +1,143 @@
+//! Keys and certificates on disk: mode 0600, written whole or not at all.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use jiff::Timestamp;
+use rcgen::KeyPair;
+use x509_parser::prelude::GeneralName;
+
+use super::authority::{Authority, CertificateRequest, generate_key};
+use super::{CertificateAndKey, CertificateError, RENEW_BEFORE_DAYS};
+
+const DAY_SECONDS: i64 = 86_400;
+
+pub(super) fn make_directory(directory: &Path) -> Result<(), CertificateError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| CertificateError::File { path: directory.into(), source })
+}
+
+pub(super) fn load_or_make_authority(directory: &Path, now: Timestamp) -> Result<Authority, CertificateError> {
+    let (certificate_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
+    if let (Some(certificate), Some(key)) = (read(&certificate_path)?, read(&key_path)?) {
+        return Authority::from_pems(&certificate, &key)
+            .map_err(|error| CertificateError::Damaged { path: certificate_path, reason: error.to_string() });
+    }
+    let authority = Authority::generate("kubernetes", now)?;
+    // The key goes first: a crash between the two leaves no certificate, and the pair is made anew.
+    write(&key_path, authority.key_pem(), Durable::Yes)?;
+    write(&certificate_path, authority.certificate_pem(), Durable::Yes)?;
+    Ok(authority)
+}
+
+pub(super) fn load_or_make_signing_key(directory: &Path) -> Result<(String, String), CertificateError> {
+    let path = directory.join("sa.key");
+    if let Some(key) = read(&path)? {
+        let parsed = KeyPair::from_pem(&key)
+            .map_err(|error| CertificateError::Damaged { path: path.clone(), reason: error.to_string() })?;
+        let public = parsed.public_key_pem();
+        return Ok((key, public));
+    }
+    let (key, public) = generate_key()?;
+    write(&path, &key, Durable::Yes)?;
+    write(&directory.join("sa.pub"), &public, Durable::No)?;
+    Ok((key, public))
+}
+
+/// The kept leaf, if it is whole, of this authority, for this request, and valid for long enough.
+pub(super) fn load_leaf(
+    directory: &Path,
+    name: &str,
+    authority: &Authority,
+    request: &CertificateRequest,
+    now: Timestamp,
+) -> Option<CertificateAndKey> {
+    let certificate_pem = fs::read_to_string(directory.join(format!("{name}.crt"))).ok()?;
+    let key_pem = fs::read_to_string(directory.join(format!("{name}.key"))).ok()?;
+    let key = KeyPair::from_pem(&key_pem).ok()?;
+    let der = super::tls::certificate_der(&certificate_pem).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+    let authority_der = super::tls::certificate_der(authority.certificate_pem()).ok()?;
+    let (_, issuer) = x509_parser::parse_x509_certificate(&authority_der).ok()?;
+    let fits = certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
+        && signed_by(&certificate, authority)
+        && certificate.issuer() == issuer.subject()
+        && certificate.validity().not_after.timestamp() - now.as_second() > RENEW_BEFORE_DAYS as i64 * DAY_SECONDS
+        && certificate.validity().not_before.timestamp() <= now.as_second()
+        && is_for(&certificate, request);
+    fits.then_some(CertificateAndKey { certificate_pem, key_pem })
+}
+
+fn signed_by(certificate: &x509_parser::certificate::X509Certificate<'_>, authority: &Authority) -> bool {
+    ring::signature::UnparsedPublicKey::new(
+        &ring::signature::ECDSA_P256_SHA256_ASN1,
+        authority.public_key().public_key_raw(),
+    )
+    .verify(certificate.tbs_certificate.as_ref(), certificate.signature_value.data.as_ref())
+    .is_ok()
+}
+
+fn is_for(certificate: &x509_parser::certificate::X509Certificate<'_>, request: &CertificateRequest) -> bool {
+    let subject = certificate.subject();
+    let common_name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+    let organization = subject.iter_organization().next().and_then(|name| name.as_str().ok());
+    if common_name != Some(&request.common_name) || organization != request.organization.as_deref() {
+        return false;
+    }
+    let Ok(extension) = certificate.subject_alternative_name() else { return false };
+    let present = extension.map(|e| e.value.general_names.as_slice()).unwrap_or_default();
+    let octets: Vec<Vec<u8>> = request
+        .addresses
+        .iter()
+        .map(|address| match address {
+            std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+            std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+        })
+        .collect();
+    let wanted_names = request
+        .names
+        .iter()
+        .all(|name| present.iter().any(|found| matches!(found, GeneralName::DNSName(dns) if dns == name)));
+    let wanted_addresses = octets
+        .iter()
+        .all(|octets| present.iter().any(|found| matches!(found, GeneralName::IPAddress(ip) if ip == octets)));
+    wanted_names && wanted_addresses && present.len() == request.names.len() + request.addresses.len()
+}
+
+pub(super) fn write_leaf(directory: &Path, name: &str, leaf: &CertificateAndKey) -> Result<(), CertificateError> {
+    write(&directory.join(format!("{name}.key")), &leaf.key_pem, Durable::No)?;
+    write(&directory.join(format!("{name}.crt")), &leaf.certificate_pem, Durable::No)
+}
+
+/// Whether a file must survive a power cut: what can be made anew need not.
+#[derive(PartialEq)]
+enum Durable {
+    Yes,
+    No,
+}
+
+fn read(path: &Path) -> Result<Option<String>, CertificateError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CertificateError::File { path: path.into(), source }),
+    }
+}
+
+fn write(path: &Path, text: &str, durable: Durable) -> Result<(), CertificateError> {
+    let temporary = path.with_extension("new");
+    let written = (|| {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        if durable == Durable::Yes {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)
+    })();
+    written.map_err(|source| CertificateError::File { path: path.into(), source })
+}
