@@ -1,1 +1,29 @@
-//! client
+//! How a component reaches the API: an in-process client, informers, work queues, the controller loop,
+//! events, leases and the clock.
+//!
+//! Nothing here knows the API server: a [`kube::Client`] sits on any tower service. The same components therefore
+//! run unchanged against any Kubernetes API server.
+
+pub mod change;
+pub mod clock;
+pub mod controller;
+pub mod event;
+mod event_correlator;
+pub mod in_process;
+pub mod informer;
+mod informer_cache;
+pub mod informers;
+pub mod key;
+pub mod lease;
+pub mod queue;
+
+pub use change::Change;
+pub use clock::Clock;
+pub use controller::{Action, Controller};
+pub use event::{EventRecorder, EventType};
+pub use in_process::in_process;
+pub use informer::{Informer, Selection};
+pub use informers::Informers;
+pub use key::ObjectKey;
+pub use lease::Lease;
+pub use queue::WorkQueue;

@@ -1,0 +1,185 @@
+//! Events: what a component did to an object, for people to read.
+
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Resource};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::event_correlator::{Correlator, Fingerprint, Verdict};
+
+/// Events that wait to be written; more are dropped, as client-go does.
+const QUEUE_MAX: usize = 1000;
+/// Bytes of a message; the rest is cut off (`events.k8s.io` allows no more).
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Whether an event tells of something expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// Expected.
+    Normal,
+    /// Something went wrong.
+    Warning,
+}
+
+impl EventType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+struct Said {
+    object: ObjectReference,
+    type_: EventType,
+    reason: String,
+    message: String,
+    at: jiff::Timestamp,
+}
+
+/// Writes events in the background. Clones share one queue; recording never waits.
+#[derive(Clone)]
+pub struct EventRecorder {
+    queue: mpsc::Sender<Said>,
+    clock: Clock,
+}
+
+impl EventRecorder {
+    /// Events of `component` (on `host`, if it lives on a node), written through `client` until `token` is cancelled.
+    pub fn start(
+        client: Client,
+        component: impl Into<String>,
+        host: Option<String>,
+        clock: Clock,
+        token: CancellationToken,
+    ) -> Self {
+        let (queue, said) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer {
+            client,
+            component: component.into(),
+            host,
+            clock: clock.clone(),
+            correlator: Correlator::default(),
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = writer.run(said) => {}
+            }
+        });
+        Self { queue, clock }
+    }
+
+    /// Records an event about a typed object.
+    pub fn event<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let mut reference = object.object_ref(&());
+        reference.resource_version = object.meta().resource_version.clone();
+        self.event_about(reference, type_, reason, message);
+    }
+
+    /// Records an event about the object that `object` refers to.
+    pub fn event_about(&self, object: ObjectReference, type_: EventType, reason: &str, message: impl Into<String>) {
+        let message = cut(message.into());
+        let said = Said { object, type_, reason: reason.to_owned(), message, at: self.clock.now() };
+        if let Err(error) = self.queue.try_send(said) {
+            tracing::debug!(%error, "an event was dropped");
+        }
+    }
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
+        message.truncate(end);
+    }
+    message
+}
+
+struct Writer {
+    client: Client,
+    component: String,
+    host: Option<String>,
+    clock: Clock,
+    correlator: Correlator,
+}
+
+impl Writer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Said>) {
+        while let Some(said) = queue.recv().await {
+            if let Err(error) = self.write(&said).await {
+                tracing::debug!(component = self.component, reason = said.reason, %error, "an event was not written");
+            }
+        }
+    }
+
+    async fn write(&mut self, said: &Said) -> Result<(), kube::Error> {
+        let namespace = said.object.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
+        let api = Api::<Event>::namespaced(self.client.clone(), &namespace);
+        let (key, verdict) = self.correlator.observe(&fingerprint(said), self.clock.elapsed());
+        let message = match verdict {
+            Verdict::Drop => return Ok(()),
+            Verdict::Create { message } => message,
+            Verdict::Count { name, count, message } => {
+                let patch = serde_json::json!({
+                    "count": count, "message": message, "lastTimestamp": Time(said.at),
+                });
+                match api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+                    Err(kube::Error::Api(status)) if status.is_not_found() => self.correlator.forget(&key),
+                    other => return other.map(|_| ()),
+                }
+                message
+            }
+        };
+        let event = self.event(said, namespace, message);
+        let name = event.metadata.name.clone().unwrap_or_default();
+        api.create(&PostParams::default(), &event).await?;
+        self.correlator.recorded(key, name, self.clock.elapsed());
+        Ok(())
+    }
+
+    fn event(&self, said: &Said, namespace: String, message: String) -> Event {
+        let object_name = said.object.name.as_deref().unwrap_or_default();
+        // A manual clock stands still, so the name needs more than the time to be unique.
+        let stamp = (said.at.as_nanosecond() as u64) ^ (self.clock.random_bits() >> 44);
+        Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{object_name}.{stamp:x}")),
+                namespace: Some(namespace),
+                ..ObjectMeta::default()
+            },
+            involved_object: said.object.clone(),
+            type_: Some(said.type_.name().into()),
+            reason: Some(said.reason.clone()),
+            message: Some(message),
+            count: Some(1),
+            first_timestamp: Some(Time(said.at)),
+            last_timestamp: Some(Time(said.at)),
+            source: Some(EventSource { component: Some(self.component.clone()), host: self.host.clone() }),
+            reporting_component: Some(self.component.clone()),
+            reporting_instance: self.host.clone(),
+            ..Event::default()
+        }
+    }
+}
+
+fn fingerprint(said: &Said) -> Fingerprint {
+    let o = &said.object;
+    let parts = [&o.api_version, &o.kind, &o.namespace, &o.name, &o.uid, &o.field_path];
+    let parts: Vec<&str> = parts.iter().map(|p| p.as_deref().unwrap_or_default()).collect();
+    Fingerprint {
+        object: parts.join("/"),
+        type_: said.type_.name().into(),
+        reason: said.reason.clone(),
+        message: said.message.clone(),
+    }
+}

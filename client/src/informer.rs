@@ -1,0 +1,282 @@
+//! One watch and one typed cache of a kind.
+//!
+//! The informer keeps a copy of every object that its selection matches. Handlers are *called*, one after the other,
+//! in the order of the watch, with the old and the new object; when a handler runs, the cache already shows the change.
+//! A relist infers the deletes that a broken watch missed. A handler that is added late first gets every object as
+//! [`Change::Added`], and then misses nothing.
+//!
+//! Handlers must be quick (they enqueue), must not block and must not add handlers to their own informer.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
+use parking_lot::{Mutex, RwLock};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::informer_cache::Cache;
+use crate::{Change, Clock, ObjectKey};
+
+/// First pause after a failed list or watch.
+const BACKOFF_MS_MIN: u64 = 100;
+/// Longest pause after failed lists or watches.
+const BACKOFF_MS_MAX: u64 = 30_000;
+/// Objects in a page, where the server cannot stream a list.
+const PAGE_SIZE: u32 = 500;
+
+/// Which objects of a kind an informer holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// A field selector, such as `spec.nodeName=one`.
+    pub fields: Option<String>,
+    /// A label selector.
+    pub labels: Option<String>,
+}
+
+/// What a kind needs so that an informer can hold it.
+pub trait Cached: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
+impl<K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Cached for K {}
+
+/// Drops from an object what nobody reads, before it goes into the cache.
+pub type Transform<K> = fn(&mut K);
+
+/// The default transform: managed fields take memory and no component reads them.
+pub fn drop_managed_fields<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+type Handler<K> = Box<dyn Fn(&Change<K>) + Send>;
+
+struct Shared<K> {
+    cache: RwLock<Cache<K>>,
+    handlers: Mutex<Vec<Handler<K>>>,
+    synced: watch::Sender<bool>,
+    transform: Transform<K>,
+}
+
+/// A cache of one kind, kept current by one watch. Clones share it.
+pub struct Informer<K>(Arc<Shared<K>>);
+
+impl<K> Clone for Informer<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Cached> Informer<K> {
+    /// Starts the watch on `api`; it ends when `token` is cancelled. Needs a tokio runtime.
+    pub fn start(
+        api: Api<K>,
+        selection: Selection,
+        transform: Transform<K>,
+        clock: Clock,
+        token: CancellationToken,
+    ) -> Self {
+        let informer = Self::detached(transform);
+        let shared = informer.0.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = run(&shared, api, selection, clock) => {}
+            }
+        });
+        informer
+    }
+
+    /// An informer with no watch, filled by [`Informer::feed`]: for unit tests of what reads informers.
+    pub fn detached(transform: Transform<K>) -> Self {
+        let (synced, _) = watch::channel(false);
+        Self(Arc::new(Shared { cache: RwLock::new(Cache::new()), handlers: Mutex::new(Vec::new()), synced, transform }))
+    }
+
+    /// Handles one event of a watch.
+    pub fn feed(&self, relist: &mut Option<BTreeMap<ObjectKey, K>>, event: Event<K>) {
+        self.0.handle(relist, event);
+    }
+
+    /// The object, if the cache holds it.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.get_key(&ObjectKey::new(namespace, name))
+    }
+
+    /// The object with this key.
+    pub fn get_key(&self, key: &ObjectKey) -> Option<Arc<K>> {
+        self.0.cache.read().get(key)
+    }
+
+    /// Every object, in the order of their keys.
+    pub fn list(&self) -> Vec<Arc<K>> {
+        self.0.cache.read().list()
+    }
+
+    /// Every object of a namespace.
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        self.0.cache.read().list_in(namespace)
+    }
+
+    /// How many objects the cache holds.
+    pub fn len(&self) -> usize {
+        self.0.cache.read().len()
+    }
+
+    /// Whether the cache holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds an index, unless there is one with this name. `keys_of` must depend on the object alone.
+    pub fn add_index(&self, name: &'static str, keys_of: impl Fn(&K) -> Vec<String> + Send + Sync + 'static) {
+        self.0.cache.write().add_index(name, Box::new(keys_of));
+    }
+
+    /// The objects that the index `name` files under `value`.
+    ///
+    /// # Panics
+    /// If no such index was added.
+    pub fn indexed(&self, name: &str, value: &str) -> Vec<Arc<K>> {
+        self.0.cache.read().indexed(name, value)
+    }
+
+    /// Adds a handler. It is called at once for every object in the cache, and then for each change.
+    pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + 'static) {
+        let mut handlers = self.0.handlers.lock();
+        for object in self.list() {
+            handler(&Change::Added(object));
+        }
+        handlers.push(Box::new(handler));
+    }
+
+    /// Whether the first list is in the cache and was told to the handlers.
+    pub fn has_synced(&self) -> bool {
+        *self.0.synced.borrow()
+    }
+
+    /// Waits for the first list.
+    pub async fn wait_synced(&self) {
+        let mut synced = self.0.synced.subscribe();
+        if synced.wait_for(|s| *s).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl<K: Cached> Shared<K> {
+    fn handle(&self, relist: &mut Option<BTreeMap<ObjectKey, K>>, event: Event<K>) {
+        match event {
+            Event::Init => *relist = Some(BTreeMap::new()),
+            Event::InitApply(mut object) => {
+                (self.transform)(&mut object);
+                relist.get_or_insert_default().insert(ObjectKey::of(&object), object);
+            }
+            Event::InitDone => {
+                self.replace(relist.take().unwrap_or_default());
+                self.synced.send_replace(true);
+            }
+            Event::Apply(mut object) => {
+                (self.transform)(&mut object);
+                let handlers = self.handlers.lock();
+                self.apply(&handlers, ObjectKey::of(&object), object);
+            }
+            Event::Delete(object) => {
+                let handlers = self.handlers.lock();
+                self.delete(&handlers, &ObjectKey::of(&object), Some(object));
+            }
+        }
+    }
+
+    fn replace(&self, objects: BTreeMap<ObjectKey, K>) {
+        let handlers = self.handlers.lock();
+        let gone: Vec<_> = self.cache.read().keys().into_iter().filter(|k| !objects.contains_key(k)).collect();
+        for key in gone {
+            self.delete(&handlers, &key, None);
+        }
+        for (key, object) in objects {
+            self.apply(&handlers, key, object);
+        }
+    }
+
+    fn apply(&self, handlers: &[Handler<K>], key: ObjectKey, object: K) {
+        let old = self.cache.read().get(&key);
+        if let Some(old) = &old
+            && old.meta().resource_version.is_some()
+            && old.meta().resource_version == object.meta().resource_version
+        {
+            return;
+        }
+        // Another object of the same name: its delete was missed, and a controller must hear of both.
+        if let Some(old) = &old
+            && old.meta().uid != object.meta().uid
+        {
+            self.delete(handlers, &key, None);
+        }
+        let new = Arc::new(object);
+        let old = self.cache.write().insert(key, new.clone());
+        let change = match old {
+            Some(old) => Change::Updated { old, new },
+            None => Change::Added(new),
+        };
+        handlers.iter().for_each(|handler| handler(&change));
+    }
+
+    fn delete(&self, handlers: &[Handler<K>], key: &ObjectKey, last: Option<K>) {
+        let Some(old) = self.cache.write().remove(key) else { return };
+        let last = match last {
+            Some(mut object) => {
+                (self.transform)(&mut object);
+                Arc::new(object)
+            }
+            None => old,
+        };
+        let change = Change::Deleted(last);
+        handlers.iter().for_each(|handler| handler(&change));
+    }
+}
+
+async fn run<K: Cached>(shared: &Shared<K>, api: Api<K>, selection: Selection, clock: Clock) {
+    let mut streaming = true;
+    loop {
+        let config = watch_config(&selection, streaming);
+        let mut events = std::pin::pin!(watcher(api.clone(), config));
+        let mut relist = None;
+        let mut backoff_ms = BACKOFF_MS_MIN;
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => {
+                    shared.handle(&mut relist, event);
+                    backoff_ms = BACKOFF_MS_MIN;
+                }
+                Some(Err(error)) => {
+                    if streaming && refuses_streaming(&error) {
+                        streaming = false;
+                        break;
+                    }
+                    tracing::debug!(resource = api.resource_url(), %error, "watch failed, trying again");
+                    clock.sleep(clock.jitter(Duration::from_millis(backoff_ms), 0.5)).await;
+                    backoff_ms = (backoff_ms * 2).min(BACKOFF_MS_MAX);
+                }
+                None => break,
+            }
+        }
+    }
+}
+
+fn watch_config(selection: &Selection, streaming: bool) -> watcher::Config {
+    let mut config = watcher::Config::default();
+    config.field_selector.clone_from(&selection.fields);
+    config.label_selector.clone_from(&selection.labels);
+    if streaming { config.streaming_lists() } else { config.page_size(PAGE_SIZE) }
+}
+
+/// An API server that does not stream lists refuses the parameters, before the first event.
+fn refuses_streaming(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => matches!(status.code, 400 | 422),
+        _ => false,
+    }
+}
