@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O, is async, reads a clock or draws a random number.
 
+pub mod catalogue;
 pub mod field;
 pub mod object;
 pub mod status;

@@ -1,0 +1,40 @@
+//! What a server is made of.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use store::Store;
+
+use crate::clock::{Clock, SystemClock};
+use crate::plug::Plugins;
+
+/// The configuration of one server.
+#[derive(Clone)]
+pub struct Config {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// Time and randomness.
+    pub clock: Arc<dyn Clock>,
+    /// Addresses of services; the first is the primary family.
+    pub service_cidrs: Vec<IpNet>,
+    /// `host:port` under which clients reach the server, for discovery documents.
+    pub advertised: String,
+    /// The issuer of service account tokens.
+    pub issuer: String,
+    /// What is plugged in.
+    pub plugins: Plugins,
+}
+
+impl Config {
+    /// A server on `store` with the defaults of the reference.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            clock: SystemClock::shared(),
+            service_cidrs: vec!["10.96.0.0/12".parse().expect("a valid prefix")],
+            advertised: "127.0.0.1:6443".into(),
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            plugins: Plugins::default(),
+        }
+    }
+}

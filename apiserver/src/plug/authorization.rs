@@ -1,0 +1,59 @@
+//! What a user may do.
+
+use api::UserInfo;
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use crate::Registry;
+
+/// What is asked for, as `authorizer.Attributes`.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes<'a> {
+    /// Who.
+    pub user: &'a UserInfo,
+    /// `get`, `list`, … for resources; the method in lower case for other paths.
+    pub verb: &'a str,
+    /// Empty for cluster-scoped requests and across namespaces.
+    pub namespace: &'a str,
+    /// The API group.
+    pub group: &'a str,
+    /// The API version.
+    pub version: &'a str,
+    /// The resource, plural.
+    pub resource: &'a str,
+    /// The subresource, or empty.
+    pub subresource: &'a str,
+    /// The object's name, or empty.
+    pub name: &'a str,
+    /// Whether this is about a resource; if not, `path` counts.
+    pub is_resource_request: bool,
+    /// The path.
+    pub path: &'a str,
+}
+
+/// An authoriser's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No, whatever others say.
+    Deny(String),
+    /// Ask the next; the reason shows if nobody allows.
+    NoOpinion(String),
+}
+
+/// Decides what users may do.
+pub trait Authorizer: Send + Sync {
+    /// Decides on one request.
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision>;
+}
+
+/// Allows everything to `system:masters`, and nothing to anybody else.
+#[derive(Debug)]
+pub struct Masters;
+
+impl Authorizer for Masters {
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, _: &'a Registry) -> BoxFuture<'a, Decision> {
+        let allowed = attributes.user.in_group("system:masters");
+        ready(if allowed { Decision::Allow } else { Decision::NoOpinion(String::new()) }).boxed()
+    }
+}

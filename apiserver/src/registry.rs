@@ -1,0 +1,173 @@
+//! The handle by which everything in this crate reads and writes objects.
+
+use std::sync::Arc;
+
+use api::catalogue::{Catalogue, Resource};
+use api::{Object, Status};
+use parking_lot::RwLock;
+use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
+
+use crate::Config;
+use crate::clock::{self, Clock};
+use crate::plug::Plugins;
+
+/// Objects on the store, the catalogue of what they are, the clock, and what is plugged in. Cloning is cheap.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    catalogue: RwLock<Arc<Catalogue>>,
+}
+
+impl Registry {
+    /// The registry of a server that begins with `catalogue`.
+    pub fn new(config: Config, catalogue: Catalogue) -> Self {
+        Self(Arc::new(Inner { config, catalogue: RwLock::new(Arc::new(catalogue)) }))
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// What is plugged in.
+    pub fn plugins(&self) -> &Plugins {
+        &self.0.config.plugins
+    }
+
+    /// Time and randomness.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.config.clock
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.config.store
+    }
+
+    /// The newest state.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.config.store.snapshot()
+    }
+
+    /// The resources served now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.0.catalogue.read().clone()
+    }
+
+    /// Replaces the catalogue, as custom resource definitions come and go.
+    pub fn set_catalogue(&self, catalogue: Catalogue) {
+        *self.0.catalogue.write() = Arc::new(catalogue);
+    }
+
+    /// One object at the newest state, in its storage version, by group and plural.
+    pub fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Object> {
+        self.get_in(&self.snapshot(), group, resource, namespace, name)
+    }
+
+    /// One object in a snapshot, in its storage version.
+    pub fn get_in(
+        &self,
+        snapshot: &Snapshot,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Object> {
+        snapshot.get(&key(group, resource, namespace, name)).and_then(read)
+    }
+
+    /// All objects of a resource in a snapshot, in their storage version; an empty namespace means all.
+    pub fn list_in<'a>(&self, snapshot: &'a Snapshot, group: &str, resource: &str, namespace: &str) -> Vec<Object> {
+        snapshot.list(&prefix(group, resource, namespace), None).filter_map(read).collect()
+    }
+
+    /// Stores a new object as it is (in the storage version), with the system's metadata filled in, passing by
+    /// admission and strategies: for what the server makes of itself.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or what the store refuses.
+    pub async fn put_new(&self, resource: &Resource, mut object: Object) -> Result<Object, Status> {
+        fill_metadata(self.clock(), &mut object);
+        let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
+        let key = key(&resource.group, &resource.plural, &namespace, &name);
+        let committed = self.store().commit(Transaction::create(key, object.encode())).await;
+        match committed {
+            Ok(committed) => Ok(with_revision(object, committed.revision)),
+            Err(StoreError::ConditionFailed { .. }) => {
+                Err(Status::already_exists(&resource.group, &resource.plural, &name))
+            }
+            Err(error) => Err(store_status(&error)),
+        }
+    }
+
+    /// Replaces an object as it was read with [`Registry::get`], passing by admission and strategies.
+    ///
+    /// # Errors
+    /// `Conflict` if it changed since, or what the store refuses.
+    pub async fn put(&self, resource: &Resource, object: Object) -> Result<Object, Status> {
+        let revision: Revision = object.resource_version().parse().unwrap_or(0);
+        let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
+        let key = key(&resource.group, &resource.plural, &namespace, &name);
+        match self.store().commit(Transaction::update(key, revision, object.encode())).await {
+            Ok(committed) => Ok(with_revision(object, committed.revision)),
+            Err(StoreError::ConditionFailed { .. }) => Err(Status::stale(&resource.group, &resource.plural, &name)),
+            Err(error) => Err(store_status(&error)),
+        }
+    }
+}
+
+/// The key under which an object is stored.
+pub fn key(group: &str, resource: &str, namespace: &str, name: &str) -> String {
+    let mut key = prefix(group, resource, namespace);
+    key.push_str(name);
+    key
+}
+
+/// What the keys of all objects of a resource (in a namespace) begin with.
+pub fn prefix(group: &str, resource: &str, namespace: &str) -> String {
+    let mut prefix = String::with_capacity(96);
+    prefix.push_str("/registry/");
+    for part in [group, resource, namespace] {
+        if !part.is_empty() {
+            prefix.push_str(part);
+            prefix.push('/');
+        }
+    }
+    prefix
+}
+
+/// The object of an entry, with its resource version.
+pub fn read(entry: &Entry) -> Option<Object> {
+    match Object::parse(entry.value()) {
+        Ok(object) => Some(with_revision(object, entry.mod_revision())),
+        Err(error) => {
+            tracing::error!(key = entry.key(), %error, "a stored object does not parse");
+            None
+        }
+    }
+}
+
+/// Sets `metadata.resourceVersion`.
+pub fn with_revision(mut object: Object, revision: Revision) -> Object {
+    object.metadata_mut().insert("resourceVersion".into(), revision.to_string().into());
+    object
+}
+
+/// `metav1.FillObjectMetaSystemFields`: creation time and uid.
+pub fn fill_metadata(clock: &dyn Clock, object: &mut Object) {
+    let metadata = object.metadata_mut();
+    metadata.insert("creationTimestamp".into(), clock::time(clock.now()).into());
+    metadata.insert("uid".into(), clock::uuid(clock).into());
+}
+
+/// What a client is told of a store's refusal.
+pub fn store_status(error: &StoreError) -> Status {
+    match error {
+        StoreError::TooLarge { size, limit, .. } => {
+            Status::too_large(format!("Request is too large: {size} bytes, limit is {limit}"))
+        }
+        other => Status::internal(other.to_string()),
+    }
+}
