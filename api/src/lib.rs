@@ -5,8 +5,12 @@
 
 pub mod catalogue;
 pub mod field;
+pub mod names;
 pub mod object;
+pub mod quantity;
+pub mod selector;
 pub mod status;
+pub mod time;
 pub mod user;
 
 pub use object::Object;

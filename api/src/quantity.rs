@@ -1,0 +1,353 @@
+//! Resource quantities (`500m`, `1536Mi`, `12e6`), as `resource.Quantity` in apimachinery reads, prints and compares them.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// How a quantity is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `12e6`
+    DecimalExponent,
+    /// `12Mi`
+    BinarySI,
+    /// `12M`
+    DecimalSI,
+}
+
+/// Why a text is no quantity; the wording is that of `ParseQuantity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QuantityError {
+    /// The text has the wrong shape.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Format,
+    /// The number cannot be read.
+    #[error("unable to parse numeric part of quantity")]
+    Numeric,
+    /// The suffix is unknown.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
+
+/// A fixed-point number: `mantissa × 10^scale`, never finer than nano.
+#[derive(Debug, Clone)]
+pub struct Quantity {
+    mantissa: i128,
+    scale: i32,
+    format: Format,
+    /// The text as it was given, where the reference keeps it because it is canonical.
+    text: Option<Box<str>>,
+}
+
+const NANO: i32 = -9;
+/// Decimal digits that always fit an `i64`; the reference's quick path, which may keep the text, ends there.
+const QUICK_DIGITS: i32 = 18;
+/// More digits than this are refused: they do not fit the mantissa.
+const DIGITS_MAX: usize = 36;
+const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+
+/// A text split at its parts.
+struct Parts<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    suffix: &'a str,
+}
+
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
+    let negative = text.starts_with('-');
+    let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let rest = rest.trim_start_matches('0');
+    let (whole, rest) = rest.split_at(digits(rest));
+    let (fraction, suffix) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(digits(rest)),
+        None => ("", rest),
+    };
+    let letters = suffix.bytes().take_while(|b| b"eEinumkKMGTP".contains(b)).count();
+    let tail = &suffix[letters..];
+    let tail = tail.strip_prefix(['-', '+']).unwrap_or(tail);
+    if digits(tail) != tail.len() {
+        return Err(QuantityError::Format);
+    }
+    Ok(Parts { negative, whole: if whole.is_empty() { "0" } else { whole }, fraction, suffix })
+}
+
+/// What a suffix says: the format, and the exponent of 2 (binary) or of 10.
+fn interpret(suffix: &str) -> Result<(Format, i32), QuantityError> {
+    if let Some((_, exponent)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
+        return Ok((Format::DecimalSI, *exponent));
+    }
+    if let Some((_, exponent)) = BINARY.iter().find(|(s, _)| *s == suffix) {
+        return Ok((Format::BinarySI, *exponent as i32));
+    }
+    let exponent = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty()).ok_or(QuantityError::Suffix)?;
+    let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
+    Ok((Format::DecimalExponent, exponent))
+}
+
+fn pow10(exponent: u32) -> Option<i128> {
+    10i128.checked_pow(exponent)
+}
+
+/// Division that rounds away from zero, and whether nothing was lost.
+fn divide_up(value: i128, divisor: i128) -> (i128, bool) {
+    let (quotient, rest) = (value / divisor, value % divisor);
+    if rest == 0 { (quotient, true) } else { (quotient + value.signum(), false) }
+}
+
+impl Quantity {
+    /// Reads a quantity.
+    ///
+    /// # Errors
+    /// Those of [`QuantityError`].
+    pub fn parse(text: &str) -> Result<Self, QuantityError> {
+        if text.is_empty() {
+            return Err(QuantityError::Format);
+        }
+        let parts = split(text)?;
+        if parts.whole.len() + parts.fraction.len() > DIGITS_MAX {
+            return Err(QuantityError::Numeric);
+        }
+        let (format, exponent) = interpret(parts.suffix)?;
+        let number = format!("{}{}", parts.whole, parts.fraction);
+        let mantissa: i128 = number.parse().map_err(|_| QuantityError::Numeric)?;
+        let places = parts.fraction.len() as i32;
+        let kept = keeps_text(&parts, &number, format, exponent).then(|| text.into());
+        let mut quantity = match format {
+            Format::BinarySI => Self::binary(mantissa, places, exponent)?,
+            _ => {
+                let scale = exponent.checked_sub(places).ok_or(QuantityError::Suffix)?;
+                Self { mantissa, scale, format, text: None }.at_nano()
+            }
+        };
+        quantity.mantissa *= if parts.negative { -1 } else { 1 };
+        quantity.text = kept;
+        Ok(quantity)
+    }
+
+    /// Reads a JSON string or number.
+    ///
+    /// # Errors
+    /// Those of [`QuantityError`].
+    pub fn from_json(value: &serde_json::Value) -> Result<Self, QuantityError> {
+        match value {
+            serde_json::Value::String(text) => Self::parse(text.trim()),
+            serde_json::Value::Number(number) => Self::parse(&number.to_string()),
+            serde_json::Value::Null => Ok(Self::default()),
+            _ => Err(QuantityError::Format),
+        }
+    }
+
+    /// A whole number.
+    pub fn new(value: i64, format: Format) -> Self {
+        Self { mantissa: i128::from(value), scale: 0, format, text: None }
+    }
+
+    /// A number of thousandths.
+    pub fn from_milli(value: i64, format: Format) -> Self {
+        Self { mantissa: i128::from(value), scale: -3, format, text: None }
+    }
+
+    fn binary(mantissa: i128, places: i32, exponent: i32) -> Result<Self, QuantityError> {
+        let mantissa = mantissa.checked_mul(1i128 << exponent).unwrap_or(i128::MAX);
+        let mut quantity = Self { mantissa, scale: -places, format: Format::BinarySI, text: None }.at_nano();
+        let limit = Self::new(i64::MAX, Format::BinarySI);
+        if quantity > limit {
+            quantity = limit;
+        }
+        if quantity < Self::new(1, Format::DecimalSI) {
+            quantity.format = Format::DecimalSI;
+        }
+        Ok(quantity)
+    }
+
+    /// Rounds up to nano what is finer.
+    fn at_nano(mut self) -> Self {
+        if self.scale < NANO {
+            let by = NANO.saturating_sub(self.scale);
+            self.mantissa = match pow10(by.unsigned_abs()) {
+                Some(divisor) => divide_up(self.mantissa, divisor).0,
+                None => self.mantissa.signum(),
+            };
+            self.scale = NANO;
+        }
+        if self.mantissa == 0 {
+            self.scale = 0;
+        }
+        self
+    }
+
+    /// The format it is written in.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// -1, 0 or 1.
+    pub fn sign(&self) -> i32 {
+        self.mantissa.signum() as i32
+    }
+
+    /// Whether it is zero.
+    pub fn is_zero(&self) -> bool {
+        self.mantissa == 0
+    }
+
+    /// The whole value, rounded up, at most what an `i64` holds.
+    pub fn value(&self) -> i64 {
+        self.scaled(0).0
+    }
+
+    /// The value in thousandths, rounded up, at most what an `i64` holds.
+    pub fn milli_value(&self) -> i64 {
+        self.scaled(-3).0
+    }
+
+    /// An approximation.
+    pub fn as_f64(&self) -> f64 {
+        self.mantissa as f64 * 10f64.powi(self.scale)
+    }
+
+    /// `mantissa × 10^scale` as a multiple of `10^to`, rounded up, and whether it is exact.
+    fn scaled(&self, to: i32) -> (i64, bool) {
+        let clamp = |v: i128| i64::try_from(v).unwrap_or(if v < 0 { i64::MIN } else { i64::MAX });
+        let by = self.scale - to;
+        if by >= 0 {
+            let value = pow10(by as u32).and_then(|p| self.mantissa.checked_mul(p));
+            let largest = if self.mantissa < 0 { i128::MIN } else { i128::MAX };
+            return (clamp(value.unwrap_or(if self.mantissa == 0 { 0 } else { largest })), true);
+        }
+        match pow10(by.unsigned_abs()) {
+            Some(divisor) => {
+                let (value, exact) = divide_up(self.mantissa, divisor);
+                (clamp(value), exact)
+            }
+            None => (self.sign().into(), self.is_zero()),
+        }
+    }
+
+    fn aligned(&self, other: &Self) -> Option<(i128, i128, i32)> {
+        let scale = self.scale.min(other.scale);
+        let left = self.mantissa.checked_mul(pow10((self.scale - scale) as u32)?)?;
+        let right = other.mantissa.checked_mul(pow10((other.scale - scale) as u32)?)?;
+        Some((left, right, scale))
+    }
+
+    /// Adds; the format becomes that of `other` where this one is zero. `None` if the sum does not fit.
+    pub fn checked_add(&self, other: &Self) -> Option<Self> {
+        let (left, right, scale) = self.aligned(other)?;
+        let format = if self.is_zero() { other.format } else { self.format };
+        Some(Self { mantissa: left.checked_add(right)?, scale, format, text: None }.at_nano())
+    }
+
+    /// Subtracts, as [`Quantity::checked_add`] adds.
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        self.checked_add(&other.negated())
+    }
+
+    /// The same with the other sign.
+    pub fn negated(&self) -> Self {
+        Self { mantissa: -self.mantissa, scale: self.scale, format: self.format, text: None }
+    }
+}
+
+/// Whether the reference's quick path keeps the text because it is taken for canonical.
+fn keeps_text(parts: &Parts<'_>, number: &str, format: Format, exponent: i32) -> bool {
+    let (whole, fraction) = (parts.whole.len() as i32, parts.fraction.len() as i32);
+    match format {
+        Format::BinarySI => {
+            let precision = 15 - whole - exponent * 3 / 10 - 1;
+            let odd = number.parse::<i64>().is_ok_and(|v| v & 7 != 0);
+            fraction == 0 && precision >= 0 && odd
+        }
+        _ => {
+            let scale = exponent.saturating_sub(fraction);
+            let quick = QUICK_DIGITS - whole - fraction >= 0 && scale >= NANO;
+            quick && scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
+        }
+    }
+}
+
+impl Default for Quantity {
+    fn default() -> Self {
+        Self::new(0, Format::DecimalSI)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = &self.text {
+            return f.write_str(text);
+        }
+        if self.is_zero() {
+            return f.write_str("0");
+        }
+        if self.format == Format::BinarySI {
+            let small = *self > Self::new(-1024, Format::DecimalSI) && *self < Self::new(1024, Format::DecimalSI);
+            if let ((value, true), false) = (self.scaled(0), small) {
+                let (mut value, mut times) = (value, 0);
+                while value % 1024 == 0 && times < BINARY.len() {
+                    value /= 1024;
+                    times += 1;
+                }
+                return write!(f, "{value}{}", if times == 0 { "" } else { BINARY[times - 1].0 });
+            }
+        }
+        let (mut mantissa, mut scale) = (self.mantissa, self.scale);
+        while mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale += 1;
+        }
+        let down = scale.rem_euclid(3);
+        let shown = mantissa.saturating_mul(10i128.pow(down as u32));
+        scale -= down;
+        match DECIMAL.iter().find(|(_, exponent)| *exponent == scale) {
+            Some((suffix, _)) if self.format != Format::DecimalExponent || scale == 0 => write!(f, "{shown}{suffix}"),
+            _ => write!(f, "{shown}e{scale}"),
+        }
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.sign() != other.sign() {
+            return self.sign().cmp(&other.sign());
+        }
+        match self.aligned(other) {
+            Some((left, right, _)) => left.cmp(&right),
+            // Only a difference of many orders of magnitude does not align.
+            None if self.sign() >= 0 => self.scale.cmp(&other.scale),
+            None => other.scale.cmp(&self.scale),
+        }
+    }
+}
+
+impl std::str::FromStr for Quantity {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+#[path = "quantity_tests.rs"]
+mod tests;
