@@ -1,0 +1,191 @@
+//! The pod network of one node: a bridge, addresses from the pod CIDR, and the way out.
+//!
+//! Pods hang on a bridge of the cluster's own, made here with the gateway address so that it exists before the first
+//! pod does (the cluster's DNS listens on it). The reference CNI plugins do the rest: `bridge` with `host-local`
+//! addresses, and `portmap` for host ports. Everything carries the cluster's name, so clusters on one machine do not meet;
+//! their pod and service CIDRs must differ too, because the machine has one routing table.
+
+mod cni;
+mod teardown;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+
+pub use teardown::teardown;
+
+/// The kernel's limit on the name of a link (IFNAMSIZ less the final zero).
+const LINK_NAME_BYTES_MAX: usize = 15;
+/// Directories in which distributions put the CNI plugins.
+const PLUGIN_DIRECTORIES: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
+/// The plugins that the configuration names.
+const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+
+/// Why the pod network cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plugins are not installed.
+    #[error("the CNI plugins {PLUGINS:?} are in none of {PLUGIN_DIRECTORIES:?}: install containernetworking-plugins")]
+    NoPlugins,
+    /// The pod CIDR leaves no address for pods.
+    #[error("the pod CIDR {0} is too small: it must have room for a gateway and pods (/29 or larger)")]
+    TooSmall(Ipv4Net),
+    /// A file cannot be written.
+    #[error("network: {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A program failed.
+    #[error("network: {command}: {message}")]
+    Command {
+        /// What was run.
+        command: String,
+        /// What it, or the system, said.
+        message: String,
+    },
+}
+
+/// The pod network of one cluster's node.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster's name on this machine.
+    pub id: String,
+    /// The addresses of this node's pods.
+    pub pod_cidr: Ipv4Net,
+    /// Where the CNI configuration, its cache and the address leases are kept.
+    pub directory: PathBuf,
+}
+
+impl Config {
+    /// The name of the cluster's bridge: `cor-ID`, or with a hash where that is too long for a link.
+    #[must_use]
+    pub fn bridge(&self) -> String {
+        let plain = format!("cor-{}", self.id);
+        let fits = plain.len() <= LINK_NAME_BYTES_MAX && self.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if fits {
+            return plain;
+        }
+        let hash = Sha256::digest(self.id.as_bytes());
+        format!("cor-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+    }
+
+    /// The name of the cluster's nftables table.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let name: String = self.id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        format!("coracle-{name}")
+    }
+
+    /// The bridge's own address, the first of the CIDR: the pods' gateway.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        let first = u32::from(self.pod_cidr.network()).saturating_add(1);
+        Ipv4Addr::from(first)
+    }
+
+    /// The directory of the CNI configuration.
+    #[must_use]
+    pub fn cni_conf_dir(&self) -> PathBuf {
+        self.directory.join("net.d")
+    }
+
+    fn lease_dir(&self) -> PathBuf {
+        self.directory.join("leases")
+    }
+}
+
+/// The directory that holds the CNI plugins.
+///
+/// # Errors
+/// [`Error::NoPlugins`] if none has all of them.
+pub fn plugin_dir() -> Result<PathBuf, Error> {
+    let mut candidates = PLUGIN_DIRECTORIES.iter().map(Path::new);
+    let found = candidates.find(|directory| PLUGINS.iter().all(|plugin| directory.join(plugin).exists()));
+    found.map(Path::to_path_buf).ok_or(Error::NoPlugins)
+}
+
+/// Makes the bridge, the CNI configuration, the kernel settings and the rule that lets pods reach the outside.
+///
+/// # Errors
+/// If a plugin is missing or the system refuses one of these.
+pub async fn setup(config: &Config) -> Result<(), Error> {
+    plugin_dir()?;
+    if config.pod_cidr.prefix_len() > 29 {
+        return Err(Error::TooSmall(config.pod_cidr));
+    }
+    let directory = config.cni_conf_dir();
+    fs::create_dir_all(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
+    let path = directory.join("10-coracle.conflist");
+    let text = cni::conflist(config);
+    if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+        fs::write(&path, text).map_err(|source| Error::File { path, source })?;
+    }
+    make_bridge(config).await?;
+    kernel_settings()?;
+    crate::proxy::nft::apply(&base_rules(config))
+        .await
+        .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })
+}
+
+/// Makes the bridge if it is not there. `replace` keeps what another life of the agent made.
+async fn make_bridge(config: &Config) -> Result<(), Error> {
+    let bridge = config.bridge();
+    if !Path::new("/sys/class/net").join(&bridge).exists() {
+        run("ip", &["link", "add", &bridge, "type", "bridge"]).await?;
+    }
+    let address = format!("{}/{}", config.gateway(), config.pod_cidr.prefix_len());
+    run("ip", &["address", "replace", &address, "dev", &bridge]).await?;
+    run("ip", &["link", "set", &bridge, "up"]).await
+}
+
+/// Packets are forwarded, and those that cross the bridge pass the service rules: without that the answer of a pod
+/// to its neighbour, which called it by a service address, would go past the translation.
+fn kernel_settings() -> Result<(), Error> {
+    let forwarding = Path::new("/proc/sys/net/ipv4/ip_forward");
+    set(forwarding).map_err(|source| Error::File { path: forwarding.to_path_buf(), source })?;
+    let bridged = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    if !bridged.exists() {
+        let _ = std::process::Command::new("modprobe").arg("br_netfilter").status();
+    }
+    if let Err(error) = set(bridged) {
+        tracing::warn!(%error, "no br_netfilter: pods reach service addresses only if served from another node");
+    }
+    Ok(())
+}
+
+fn set(path: &Path) -> std::io::Result<()> {
+    if fs::read_to_string(path)?.trim() == "1" { Ok(()) } else { fs::write(path, "1") }
+}
+
+/// The part of the cluster's table that the pod network needs: pods leave the node with its address.
+#[must_use]
+pub fn base_rules(config: &Config) -> String {
+    let (table, cidr, bridge) = (config.table(), config.pod_cidr.trunc(), config.bridge());
+    format!(
+        "add table ip {table}
+add chain ip {table} outside {{ type nat hook postrouting priority srcnat + 5; }}
+flush chain ip {table} outside
+add rule ip {table} outside ip saddr {cidr} ip daddr != {{ {cidr}, 224.0.0.0/4 }} oifname != \"{bridge}\" masquerade
+"
+    )
+}
+
+/// Runs a program to its end.
+async fn run(program: &str, arguments: &[&str]) -> Result<(), Error> {
+    let failed = |message: String| Error::Command { command: format!("{program} {}", arguments.join(" ")), message };
+    let output = Command::new(program).args(arguments).output().await.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

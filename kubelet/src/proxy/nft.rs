@@ -1,0 +1,48 @@
+//! Running `nft`: one transaction a call, all or nothing.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// How much of the program's complaint an error quotes.
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
+
+/// Why a transaction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program cannot be run.
+    #[error("nft cannot be run (is nftables installed?): {0}")]
+    Run(#[from] std::io::Error),
+    /// The kernel or the program refused the transaction.
+    #[error("nft: {0}")]
+    Refused(String),
+}
+
+/// Applies one transaction, written in the language of `nft -f`.
+///
+/// # Errors
+/// [`Error::Refused`] with the program's complaint; then nothing of the transaction was applied.
+pub async fn apply(transaction: &str) -> Result<(), Error> {
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("stdin was asked for");
+    let write = async {
+        // nft reads to the end before it complains; a broken pipe is told better by its message.
+        let _ = stdin.write_all(transaction.as_bytes()).await;
+        drop(stdin);
+    };
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    let output = output?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let end = message.char_indices().map(|(at, _)| at).take_while(|at| *at < MESSAGE_BYTES_MAX).last().unwrap_or(0);
+    Err(Error::Refused(message.get(..=end).unwrap_or(&message).trim().to_owned()))
+}
