@@ -29,6 +29,12 @@ impl std::fmt::Debug for Schema {
     }
 }
 
+impl Default for Schema {
+    fn default() -> Self {
+        Self::preserving()
+    }
+}
+
 impl Schema {
     /// The built-in definition of this name, such as `io.k8s.api.core.v1.Pod`.
     pub fn definition(name: &str) -> Option<Self> {

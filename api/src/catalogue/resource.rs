@@ -11,7 +11,7 @@ use crate::Object;
 use crate::schema::Schema;
 
 /// One resource of one version.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Resource {
     /// The API group; empty for core.
     pub group: String,
@@ -50,7 +50,7 @@ pub struct Resource {
 }
 
 /// One subresource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subresource {
     /// Its name, such as `status`.
     pub name: String,
