@@ -24,6 +24,8 @@ pub struct Attributes<'a> {
     pub subresource: &'a str,
     /// The object's name, or empty.
     pub name: &'a str,
+    /// The field selector of a list, watch or deletecollection as the client wrote it, or empty.
+    pub field_selector: &'a str,
     /// Whether this is about a resource; if not, `path` counts.
     pub is_resource_request: bool,
     /// The path.
