@@ -1,1 +1,20 @@
-//! controllers
+//! The controllers: each brings one kind of object, and what it owns, to the state that its spec asks for.
+//!
+//! They work on the API alone, each under its own service account in `kube-system`, and run against any API server.
+
+mod context;
+mod deployment;
+mod error;
+mod expectations;
+mod hash;
+mod owner;
+mod percent;
+mod pod;
+mod pod_control;
+mod replicaset;
+mod replicated;
+mod selector;
+mod start;
+
+pub use error::Error;
+pub use start::{Config, NAMES, start};

@@ -1,0 +1,86 @@
+//! Starting the controllers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use client::{Clock, EventRecorder, Informers};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+
+/// What the controllers are told at their start.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Names of [`NAMES`] that do not run.
+    pub disabled: Vec<String>,
+}
+
+type Run = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Row {
+    /// The name by which it is disabled, as the reference's `--controllers` flag has it.
+    name: &'static str,
+    /// The service account in `kube-system` as which it acts.
+    account: &'static str,
+    run: Run,
+}
+
+macro_rules! controllers {
+    ($($name:literal $account:literal $run:path;)*) => {
+        const ROWS: &[Row] = &[$(Row { name: $name, account: $account, run: |c| Box::pin($run(c)) },)*];
+        /// The names of all controllers.
+        pub const NAMES: &[&str] = &[$($name,)*];
+    };
+}
+
+controllers! {
+    "deployment-controller" "deployment-controller" crate::deployment::run;
+    "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
+    "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
+}
+
+/// Runs the controllers until `token` is cancelled.
+///
+/// `client_for` makes the client of a service account in `kube-system`; `informers` are shared by all of them and must
+/// be able to list and watch every kind.
+pub async fn start(
+    config: Config,
+    client_for: impl Fn(&str) -> Client,
+    informers: Informers,
+    clock: Clock,
+    token: CancellationToken,
+) {
+    let config = Arc::new(config);
+    let mut running = JoinSet::new();
+    for row in ROWS.iter().filter(|row| !config.disabled.iter().any(|d| d == row.name)) {
+        let client = client_for(row.account);
+        let events = EventRecorder::start(client.clone(), row.account, None, clock.clone(), token.clone());
+        let context = Context {
+            client,
+            informers: informers.clone(),
+            clock: clock.clone(),
+            events,
+            config: config.clone(),
+            token: token.clone(),
+        };
+        let end = token.clone();
+        running.spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = (row.run)(context) => {}
+            }
+        });
+    }
+    while let Some(outcome) = running.join_next().await {
+        if let Err(error) = outcome
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a controller ended");
+        }
+    }
+}
