@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod field;
 pub mod names;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
