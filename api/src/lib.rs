@@ -3,7 +3,9 @@
 //!
 //! Nothing here does I/O, is async, reads a clock or draws a random number.
 
+pub mod base64;
 pub mod catalogue;
+pub mod decode;
 pub mod field;
 pub mod names;
 pub mod object;

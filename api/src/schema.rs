@@ -181,6 +181,14 @@ impl<'a> Type<'a> {
         self.graph.node(self.node).rules.as_deref()
     }
 
+    /// The fields of a built-in struct that the reference prints even if they were never set.
+    pub(crate) fn always_printed(self) -> impl Iterator<Item = Field<'a>> {
+        self.graph
+            .always(self.node)
+            .iter()
+            .map(move |i| Field { graph: self.graph, data: &self.graph.fields[*i as usize] })
+    }
+
     /// The numbers of messages that protobuf has and JSON does not (Go's embedded structs), as paths.
     pub(crate) fn embedded_messages(self) -> &'a [[u8; 3]] {
         self.graph.embedded(self.node)

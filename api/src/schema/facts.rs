@@ -43,6 +43,7 @@ fn parse(text: &'static str) -> Graph {
             _ => reader.field(line),
         }
     }
+    reader.always_printed();
     reader.graph.nodes.shrink_to_fit();
     reader.graph
 }
@@ -65,7 +66,13 @@ impl Reader {
             node.topology = Topology::Atomic;
         }
         let embedded = parts.next().unwrap_or("").split(' ').filter(|p| !p.is_empty()).map(numbers).collect();
-        self.graph.definitions.push(Definition { name, node: NodeId(place as u32), embedded, kind: None });
+        self.graph.definitions.push(Definition {
+            name,
+            node: NodeId(place as u32),
+            embedded,
+            always: Vec::new(),
+            kind: None,
+        });
         self.graph.by_name.insert(name, place as u32);
     }
 
@@ -155,6 +162,25 @@ impl Reader {
     fn overridden(&mut self, place: NodeId, topology: Topology) -> NodeId {
         let node = self.graph.node(place).clone();
         self.graph.push(Node { topology, ..node })
+    }
+}
+
+impl Reader {
+    /// Notes of each definition which fields Go prints even if they were never set: those without `omitempty`, and
+    /// structs by value without `omitzero`.
+    fn always_printed(&mut self) {
+        for definition in &mut self.graph.definitions {
+            let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
+            definition.always = fields
+                .filter(|i| {
+                    let field = &self.graph.fields[*i as usize];
+                    let kind = self.graph.nodes[field.node.0 as usize].kind;
+                    let flags = field.flags;
+                    let by_value = !flags.pointer && !flags.omit_zero && crate::decode::is_go_struct(kind);
+                    by_value || !flags.omit_empty
+                })
+                .collect();
+        }
     }
 }
 

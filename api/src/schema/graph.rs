@@ -181,6 +181,8 @@ pub(crate) struct Definition {
     pub(crate) name: &'static str,
     pub(crate) node: NodeId,
     pub(crate) embedded: Vec<[u8; 3]>,
+    /// The fields that are printed even if they were never set, as places in the graph's.
+    pub(crate) always: Vec<u32>,
     pub(crate) kind: Option<(&'static str, &'static str, &'static str)>,
 }
 
@@ -220,6 +222,10 @@ impl Graph {
 
     pub(crate) fn embedded(&self, id: NodeId) -> &[[u8; 3]] {
         self.definition_of(id).map_or(&[], |d| &d.embedded)
+    }
+
+    pub(crate) fn always(&self, id: NodeId) -> &[u32] {
+        self.definition_of(id).map_or(&[], |d| &d.always)
     }
 
     pub(crate) fn kind_of(&self, id: NodeId) -> Option<(&'static str, &'static str, &'static str)> {

@@ -1,0 +1,33 @@
+//! Base64 as Go's `encoding/base64` reads it: line breaks are skipped, and errors tell the place.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Where the text stops being base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("illegal base64 data at input byte {0}")]
+pub struct Base64Error(pub usize);
+
+/// Decodes standard base64 with padding.
+///
+/// # Errors
+/// [`Base64Error`].
+pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
+    if let Ok(bytes) = STANDARD.decode(text) {
+        return Ok(bytes);
+    }
+    let kept: Vec<(usize, u8)> = text.bytes().enumerate().filter(|(_, b)| !matches!(b, b'\r' | b'\n')).collect();
+    let plain: Vec<u8> = kept.iter().map(|(_, b)| *b).collect();
+    STANDARD.decode(&plain).map_err(|error| {
+        let place = match error {
+            base64::DecodeError::InvalidByte(place, _) | base64::DecodeError::InvalidLastSymbol(place, _) => place,
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => plain.len() / 4 * 4,
+        };
+        Base64Error(kept.get(place).map_or(text.len(), |(original, _)| *original))
+    })
+}
+
+/// Encodes as standard base64 with padding.
+pub fn encode(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}

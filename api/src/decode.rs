@@ -1,0 +1,377 @@
+//! From the bytes of a request to an [`Object`]: JSON and YAML (protobuf is in [`crate::protobuf`]), checked against the
+//! kind's schema and brought into the shape in which the reference would print it.
+//!
+//! For a built-in kind this reproduces what decoding into Go's structs does: wrong types are errors in the wording of
+//! `encoding/json`, unknown fields are dropped (and told of in strict mode), nulls count as absent, quantities and
+//! times become canonical, fields that Go always prints are there and fields that it omits when empty are not.
+//! An object of a custom resource keeps its types as they are (its schema validates them later) and loses what the
+//! schema does not name.
+
+mod json;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod typed;
+mod yaml;
+
+use serde_json::Value;
+
+use crate::catalogue::{Catalogue, Resource, Subresource};
+use crate::schema::Schema;
+use crate::{Object, Status};
+
+pub(crate) use shape::is_go_struct;
+pub use shape::{normalise, zero_value};
+pub use tree::NESTING_MAX;
+use tree::Tree;
+
+/// Bodies longer than this are refused (`MaxRequestBodyBytes`).
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// What happens to fields that are unknown or given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    /// They are dropped.
+    Ignore,
+    /// They are dropped and the client is warned.
+    #[default]
+    Warn,
+    /// They are an error.
+    Strict,
+}
+
+impl FieldValidation {
+    /// From the query parameter; empty means the default, `Warn`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "Ignore" => Self::Ignore,
+            "" | "Warn" => Self::Warn,
+            "Strict" => Self::Strict,
+            _ => return None,
+        })
+    }
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`
+    Json,
+    /// `application/yaml`
+    Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
+}
+
+impl Format {
+    /// From a content type, with or without parameters; empty means JSON.
+    pub fn of_content_type(text: &str) -> Option<Self> {
+        match text.split(';').next().unwrap_or("").trim() {
+            "" | "application/json" => Some(Self::Json),
+            "application/yaml" => Some(Self::Yaml),
+            "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+/// The kind that a body must be of.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its group.
+    pub group: String,
+    /// Its version.
+    pub version: String,
+    /// Its name.
+    pub kind: String,
+    /// Its type.
+    pub schema: Schema,
+    /// Whether it comes from a custom resource definition.
+    pub custom: bool,
+}
+
+impl Target {
+    /// The kind of a resource's objects.
+    pub fn of(resource: &Resource) -> Self {
+        Self {
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            kind: resource.kind.clone(),
+            schema: resource.schema.clone(),
+            custom: resource.custom,
+        }
+    }
+
+    /// The kind that a subresource takes; that of the resource if it names none of its own.
+    pub fn of_subresource(resource: &Resource, subresource: &Subresource) -> Self {
+        let own = Self::builtin(&subresource.group, &subresource.version, &subresource.kind);
+        own.or_else(|| {
+            let same = subresource.kind == resource.kind;
+            if same { None } else { Self::builtin(&resource.group, &resource.version, &subresource.kind) }
+        })
+        .unwrap_or_else(|| Self::of(resource))
+    }
+
+    /// A built-in kind that need not be a resource, such as `DeleteOptions`.
+    pub fn builtin(group: &str, version: &str, kind: &str) -> Option<Self> {
+        let schema = Schema::of(group, version, kind)?;
+        Some(Self { group: group.into(), version: version.into(), kind: kind.into(), schema, custom: false })
+    }
+
+    /// `group/version`, or the version alone.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+/// A decoded object and what strict decoding found in it (with [`FieldValidation::Warn`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The object; its `apiVersion` and `kind` are set.
+    pub object: Object,
+    /// Warnings for the client.
+    pub warnings: Vec<String>,
+}
+
+/// Why a body cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It is longer than [`BODY_BYTES_MAX`].
+    #[error("Request entity too large: limit is {BODY_BYTES_MAX}")]
+    TooLarge,
+    /// Not even its kind can be read.
+    #[error("the object provided is unrecognized (must be of type {expected}): {why} ({summary})")]
+    Unrecognized {
+        /// The kind that was expected.
+        expected: String,
+        /// What is wrong.
+        why: String,
+        /// The beginning of the body.
+        summary: String,
+    },
+    /// Its kind is known and something in it is wrong.
+    #[error("{kind} in version {version:?} cannot be handled as a {expected}: {why}")]
+    Malformed {
+        /// The kind it states.
+        kind: String,
+        /// The version it states.
+        version: String,
+        /// The kind that was expected.
+        expected: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// It is of another version of the kind.
+    #[error("the API version in the data ({stated}) does not match the expected API version ({expected})")]
+    OtherVersion {
+        /// The group and version it states.
+        stated: String,
+        /// Those that were expected.
+        expected: String,
+    },
+}
+
+impl From<DecodeError> for Status {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooLarge => Self::failure(413, "RequestEntityTooLarge", error.to_string()),
+            _ => Self::failure(400, "BadRequest", error.to_string()),
+        }
+    }
+}
+
+/// Decodes a body into an object of the target's kind.
+///
+/// # Errors
+/// [`DecodeError`], which becomes a [`Status`].
+pub fn decode(
+    body: &[u8],
+    format: Format,
+    target: &Target,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeError> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(DecodeError::TooLarge);
+    }
+    let mut strict = Vec::new();
+    let tree = match format {
+        Format::Json => json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}")),
+        Format::Yaml => yaml::parse(body, &mut strict),
+        Format::Protobuf => Err("protobuf bodies cannot be read yet".to_string()),
+    };
+    let tree = tree.map_err(|why| unrecognized(target, why, body))?;
+    decode_tree(tree, strict, target, validation, body)
+}
+
+/// Decodes a tree that was made here, such as a patched object, as [`decode`] would its JSON.
+///
+/// # Errors
+/// [`DecodeError`], which becomes a [`Status`].
+pub fn decode_value(value: Value, target: &Target, validation: FieldValidation) -> Result<Decoded, DecodeError> {
+    decode_tree(Tree::from(value), Vec::new(), target, validation, b"")
+}
+
+/// Reads JSON or YAML as a tree without a schema (patches, applied configurations).
+///
+/// # Errors
+/// The parser's message, in the reference's words for JSON.
+pub fn decode_untyped(body: &[u8], format: Format) -> Result<Value, String> {
+    let tree = match format {
+        Format::Json => json::parse(body)?,
+        Format::Yaml => yaml::parse(body, &mut Vec::new())?,
+        Format::Protobuf => return Err("protobuf has no form without a schema".to_string()),
+    };
+    Ok(tree.into_value())
+}
+
+/// Decodes any built-in or catalogued kind by what the body itself says (lists and manifests in files and tests).
+///
+/// # Errors
+/// [`DecodeError`], also if the kind is not known.
+pub fn decode_any(body: &[u8], format: Format, catalogue: &Catalogue) -> Result<Decoded, DecodeError> {
+    let why = |why: String| DecodeError::Unrecognized { expected: "any kind".into(), why, summary: summary(body) };
+    let value = decode_untyped(body, format).map_err(why)?;
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_string();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let target = catalogue.by_kind(group, version, &kind).map(|r| Target::of(r));
+    let target = target.or_else(|| Target::builtin(group, version, &kind));
+    let target = target.ok_or_else(|| why(not_registered(&kind, &api_version)))?;
+    decode_value(value, &target, FieldValidation::Warn)
+}
+
+fn decode_tree(
+    tree: Tree,
+    mut strict: Vec<String>,
+    target: &Target,
+    validation: FieldValidation,
+    body: &[u8],
+) -> Result<Decoded, DecodeError> {
+    let stated = stated_kind(&tree).map_err(|why| unrecognized(target, why, body))?;
+    let (kind, group, version) = check_kind(stated, target, body)?;
+    let malformed = |why: String| DecodeError::Malformed {
+        kind: kind.clone(),
+        version: version.clone(),
+        expected: target.kind.clone(),
+        why,
+    };
+    let is_strict = validation != FieldValidation::Ignore;
+    let value = typed::convert(tree, target.schema.root(), target.custom, is_strict, &mut strict).map_err(malformed)?;
+    let mut object = Object::from_value(value).expect("a struct converts to an object");
+    if !strict.is_empty() && validation == FieldValidation::Strict {
+        return Err(malformed(format!("strict decoding error: {}", strict.join(", "))));
+    }
+    if !is_strict {
+        strict.clear();
+    }
+    let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
+    if !target.custom && (group != target.group || version != target.version) {
+        return Err(DecodeError::OtherVersion { stated: api_version, expected: target.api_version() });
+    }
+    object.0.insert("apiVersion".into(), api_version.into());
+    object.0.insert("kind".into(), kind.into());
+    Ok(Decoded { object, warnings: strict })
+}
+
+/// The `apiVersion` and `kind` that a tree states.
+fn stated_kind(tree: &Tree) -> Result<(String, String), String> {
+    const FIND_KIND: &str =
+        r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let prefix = "couldn't get version/kind; json parse error: json: cannot unmarshal";
+    let Tree::Object(entries) = tree else {
+        if matches!(tree, Tree::Null) {
+            return Ok(Default::default());
+        }
+        return Err(format!("{prefix} {} into Go value of type {FIND_KIND}", tree.kind_name()));
+    };
+    let (mut api_version, mut kind) = (String::new(), String::new());
+    for (key, value) in entries {
+        let slot = match key.as_str() {
+            "apiVersion" => &mut api_version,
+            "kind" => &mut kind,
+            _ => continue,
+        };
+        match value {
+            Tree::String(text) => slot.clone_from(text),
+            Tree::Null => {}
+            other => {
+                return Err(format!("{prefix} {} into Go struct field .{key} of type string", other.kind_name()));
+            }
+        }
+    }
+    if api_version.matches('/').count() > 1 {
+        return Err(format!("couldn't get version/kind; unexpected GroupVersion string: {api_version}"));
+    }
+    Ok((api_version, kind))
+}
+
+/// The kind, group and version of the data with those of the target filled in (`gvkWithDefaults`).
+fn check_kind(
+    (api_version, stated): (String, String),
+    target: &Target,
+    body: &[u8],
+) -> Result<(String, String, String), DecodeError> {
+    if target.custom && stated.is_empty() {
+        let text = String::from_utf8_lossy(body);
+        return Err(unrecognized(target, format!("Object 'Kind' is missing in '{text}'"), body));
+    }
+    let kind = if stated.is_empty() { target.kind.clone() } else { stated };
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let (group, version) = match (group, version) {
+        ("", "") => (target.group.as_str(), target.version.as_str()),
+        (group, "") if group == target.group => (group, target.version.as_str()),
+        other => other,
+    };
+    if target.custom || (group == target.group && kind == target.kind && version == target.version) {
+        return Ok((kind, group.to_string(), version.to_string()));
+    }
+    let why = match Schema::of(group, version, &kind) {
+        Some(_) if kind == target.kind => return Ok((kind, group.to_string(), version.to_string())),
+        Some(_) => format!(
+            "converting ({version}.{kind}) to ({}.{}): unknown conversion",
+            internal_package(&target.group),
+            target.kind
+        ),
+        None if api_version.is_empty() => not_registered(&kind, &target.api_version()),
+        None => not_registered(&kind, &api_version),
+    };
+    Err(DecodeError::Malformed { kind, version: version.to_string(), expected: target.kind.clone(), why })
+}
+
+fn not_registered(kind: &str, api_version: &str) -> String {
+    format!(
+        "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    )
+}
+
+/// The name of the package that holds a group's internal types.
+fn internal_package(group: &str) -> &str {
+    match group {
+        "" => "core",
+        "rbac.authorization.k8s.io" => "rbac",
+        _ => group.split('.').next().unwrap_or(group),
+    }
+}
+
+fn unrecognized(target: &Target, why: String, body: &[u8]) -> DecodeError {
+    DecodeError::Unrecognized { expected: target.kind.clone(), why, summary: summary(body) }
+}
+
+/// The beginning of a body for a message (`summarizeData` with 30 bytes).
+fn summary(body: &[u8]) -> String {
+    const SUMMARY_BYTES_MAX: usize = 30;
+    if body.is_empty() {
+        return "<empty>".to_string();
+    }
+    if body[0] == b'{' {
+        let end = body.len().min(SUMMARY_BYTES_MAX);
+        let more = if body.len() > SUMMARY_BYTES_MAX { " ..." } else { "" };
+        return format!("{}{more}", String::from_utf8_lossy(&body[..end]));
+    }
+    if body.len() > SUMMARY_BYTES_MAX {
+        let head: String = body[..SUMMARY_BYTES_MAX].iter().map(|b| format!("{b:02x}")).collect();
+        return format!("{head} ...");
+    }
+    body.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,126 @@
+//! What Go's JSON encoder prints of a struct: which fields are always there and which go when they are empty.
+
+use serde_json::{Map, Value};
+
+use crate::Object;
+use crate::schema::{Field, Kind, Schema, Type};
+
+/// Brings an object that was changed in place (by defaults, admission, a strategy) into the shape in which the
+/// reference would print it. Does nothing a second time.
+pub fn normalise(schema: &Schema, object: &mut Object) {
+    struct_shape(schema.root(), &mut object.0);
+}
+
+/// The value that Go prints of a field that was never set; none if it prints nothing.
+pub fn zero_value(field: Field<'_>) -> Option<Value> {
+    let ty = field.ty();
+    if !field.pointer() && is_go_struct(ty.kind()) {
+        return (!field.omit_zero()).then(|| zero(ty));
+    }
+    if field.omit_empty() {
+        return None;
+    }
+    Some(if field.pointer() { Value::Null } else { zero(ty) })
+}
+
+/// Whether a value given for a field vanishes when Go prints it.
+pub(super) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
+    if field.pointer() {
+        return false;
+    }
+    let kind = field.ty().kind();
+    if is_go_struct(kind) {
+        return field.omit_zero() && *value == zero(field.ty());
+    }
+    field.omit_empty() && is_empty(value)
+}
+
+/// Adds the fields that are always printed and removes those that are not.
+pub(super) fn fields_shape(ty: Type<'_>, map: &mut Map<String, Value>) {
+    for field in ty.always_printed() {
+        if !map.contains_key(field.name()) {
+            if let Some(value) = zero_value(field) {
+                map.insert(field.name().to_string(), value);
+            }
+        }
+    }
+}
+
+fn struct_shape(ty: Type<'_>, map: &mut Map<String, Value>) {
+    map.retain(|name, value| {
+        let Some(field) = ty.field(name) else {
+            if let Some(elem) = ty.additional() {
+                value_shape(elem, value);
+            }
+            return true;
+        };
+        if value.is_null() {
+            return !field.omit_empty();
+        }
+        value_shape(field.ty(), value);
+        !is_omitted(field, value)
+    });
+    fields_shape(ty, map);
+}
+
+fn value_shape(ty: Type<'_>, value: &mut Value) {
+    match (ty.kind(), value) {
+        (Kind::Struct, Value::Object(map)) => struct_shape(ty, map),
+        (Kind::List, Value::Array(items)) => {
+            if let Some(elem) = ty.elem() {
+                items.iter_mut().for_each(|item| value_shape(elem, item));
+            }
+        }
+        (Kind::Map, Value::Object(map)) => {
+            if let Some(elem) = ty.elem() {
+                map.values_mut().for_each(|item| value_shape(elem, item));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The zero value of a type.
+pub(super) fn zero(ty: Type<'_>) -> Value {
+    match ty.kind() {
+        Kind::Struct => {
+            let mut map = Map::new();
+            fields_shape(ty, &mut map);
+            Value::Object(map)
+        }
+        Kind::String => Value::from(""),
+        Kind::Boolean => Value::from(false),
+        Kind::Int32 | Kind::Int64 | Kind::Double | Kind::IntOrString => Value::from(0),
+        Kind::Quantity => Value::from("0"),
+        Kind::Duration => Value::from("0s"),
+        _ => Value::Null,
+    }
+}
+
+/// The kinds that are structs in Go, which `omitempty` does not omit.
+pub(crate) fn is_go_struct(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Struct
+            | Kind::Quantity
+            | Kind::Time
+            | Kind::MicroTime
+            | Kind::Duration
+            | Kind::IntOrString
+            | Kind::Raw
+            | Kind::SchemaOrArray
+            | Kind::SchemaOrBool
+            | Kind::SchemaOrStrings
+    )
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(yes) => !yes,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}

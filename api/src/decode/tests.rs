@@ -1,0 +1,152 @@
+//! Tests of decoding: a body and what becomes of it.
+
+use serde_json::{Value, json};
+
+use super::{FieldValidation, Format, Target, decode};
+use crate::Status;
+use crate::schema::Schema;
+
+fn run(
+    target: &Target,
+    body: &str,
+    format: Format,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), String> {
+    let decoded = decode(body.as_bytes(), format, target, validation).map_err(|e| Status::from(e).message)?;
+    Ok((decoded.object.into_value(), decoded.warnings))
+}
+
+fn core(kind: &str) -> Target {
+    Target::builtin("", "v1", kind).unwrap()
+}
+
+/// The error of a body, or the object as it is printed.
+#[track_caller]
+fn check(kind: &str, body: &str, expected: Result<Value, &str>) {
+    let got = run(&core(kind), body, Format::Json, FieldValidation::Strict).map(|(value, _)| value);
+    assert_eq!(got, expected.map_err(str::to_string), "{body}");
+}
+
+#[test]
+fn wrong_bodies_have_the_reference_errors() {
+    let wrong = |body: &str, message: &str| check("Pod", body, Err(message));
+    wrong(
+        r#"{"kind":"Pod","spec":{"containers":"nope"}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type []v1.Container"#,
+    );
+    wrong(
+        r#"{"spec":{"containers":[{"name":5}]}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field Container.spec.containers.name of type string"#,
+    );
+    wrong(
+        r#"{"spec":{"containers":[{"resources":{"requests":{"cpu":"1x"}}}]}}"#,
+        "Pod in version \"v1\" cannot be handled as a Pod: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    );
+    wrong(
+        r#"{"spec":{"containers":[{"ports":[{"containerPort":5000000000}]}]}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number 5000000000 into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32"#,
+    );
+    wrong(
+        r#"{"spec":{"restartPolicy":true,"containers":[{"resources":{"limits":[]}}]}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal bool into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"#,
+    );
+    wrong(
+        r#"{"spec":{"containers":[{"resources":{"limits":[]}}]}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal array into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList"#,
+    );
+    wrong(
+        r#"{"a":"#,
+        r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({"a":)"#,
+    );
+    wrong(
+        "nope",
+        "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: invalid character 'o' in literal null (expecting 'u') (6e6f7065)",
+    );
+    wrong(
+        r#"{"apiVersion":"v2","kind":"Pod"}"#,
+        r#"Pod in version "v2" cannot be handled as a Pod: no kind "Pod" is registered for version "v2" in scheme "pkg/api/legacyscheme/scheme.go:30""#,
+    );
+    wrong(
+        r#"{"apiVersion":"v1","kind":"Secret"}"#,
+        r#"Secret in version "v1" cannot be handled as a Pod: converting (v1.Secret) to (core.Pod): unknown conversion"#,
+    );
+    wrong(
+        r#"{"metadata":{"bogus":1,"labels":{"a":"1","a":"2"}},"nope":true}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "metadata.bogus", duplicate field "metadata.labels.a", unknown field "nope""#,
+    );
+    wrong(
+        r#"{"spec":{"containers":[{"x":1},{"y":2}]}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.containers[0].x", unknown field "spec.containers[1].y""#,
+    );
+    check(
+        "Secret",
+        r#"{"data":{"k":"***"}}"#,
+        Err(r#"Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 0"#),
+    );
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let message = run(&core("Pod"), &deep, Format::Json, FieldValidation::Ignore).unwrap_err();
+    assert!(message.contains("exceeded max depth"), "{message}");
+    let long = " ".repeat(super::BODY_BYTES_MAX + 1);
+    assert!(run(&core("Pod"), &long, Format::Json, FieldValidation::Ignore).unwrap_err().contains("limit is 3145728"));
+}
+
+#[test]
+fn good_bodies_become_what_go_prints() {
+    check(
+        "ConfigMap",
+        r#"{"data":{"a":"b","n":null},"binaryData":{},"immutable":false,"metadata":null}"#,
+        Ok(json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"a": "b", "n": ""}, "immutable": false})),
+    );
+    check(
+        "Pod",
+        r#"{"metadata":{"name":"a","labels":{},"creationTimestamp":null,"generation":0},
+        "spec":{"containers":[{"name":"c","image":"","resources":{"limits":{"cpu":0.5,"memory":"1024Mi"}}}],
+        "nodeSelector":null,"hostNetwork":false,"terminationGracePeriodSeconds":0}}"#,
+        Ok(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "status": {},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}],
+            "terminationGracePeriodSeconds": 0}})),
+    );
+    let role = Target::builtin("rbac.authorization.k8s.io", "v1", "Role").unwrap();
+    let (value, _) = run(&role, r#"{"metadata":{"name":"r"}}"#, Format::Json, FieldValidation::Strict).unwrap();
+    assert_eq!(value["rules"], Value::Null);
+    assert!(value.get("rules").is_some());
+    let again = super::decode_value(value.clone(), &role, FieldValidation::Strict).unwrap();
+    assert_eq!(again.object.into_value(), value);
+}
+
+#[test]
+fn yaml_is_the_json_it_stands_for() {
+    let yaml = "kind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - &c {name: c, tty: yes}\n  activeDeadlineSeconds: 0x10\n";
+    let (value, _) = run(&core("Pod"), yaml, Format::Yaml, FieldValidation::Strict).unwrap();
+    assert_eq!(
+        value["spec"],
+        json!({"containers": [{"name": "c", "tty": true, "resources": {}}], "activeDeadlineSeconds": 16})
+    );
+    let twice = "metadata: {name: a}\ndata: {a: x, a: z}\n";
+    let (value, warnings) = run(&core("ConfigMap"), twice, Format::Yaml, FieldValidation::Warn).unwrap();
+    assert_eq!((&value["data"]["a"], warnings.len()), (&json!("z"), 1), "{warnings:?}");
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_string();
+    for i in 1..12 {
+        let one = format!("*a{},", i - 1);
+        bomb.push_str(&format!("a{i}: &a{i} [{}x]\n", one.repeat(10)));
+    }
+    assert!(run(&core("ConfigMap"), &bomb, Format::Yaml, FieldValidation::Ignore).is_err());
+}
+
+#[test]
+fn custom_objects_are_pruned_and_keep_their_types() {
+    let schema = Schema::structural(Some(&json!({"type": "object", "properties": {"spec": {"type": "object",
+        "properties": {"n": {"type": "integer"}, "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}})))
+    .unwrap();
+    let target = Target { group: "ex.com".into(), version: "v1".into(), kind: "Foo".into(), schema, custom: true };
+    let body = r#"{"apiVersion":"ex.com/v1","kind":"Foo","metadata":{"name":"f","labels":{}},"spec":{"n":"x","m":1,"free":{"a":[1.5,null]}}}"#;
+    let (value, warnings) = run(&target, body, Format::Json, FieldValidation::Warn).unwrap();
+    assert_eq!(
+        value,
+        json!({"apiVersion": "ex.com/v1", "kind": "Foo", "metadata": {"name": "f"},
+        "spec": {"n": "x", "free": {"a": [1.5, null]}}})
+    );
+    assert_eq!(warnings, [r#"unknown field "spec.m""#]);
+}

@@ -1,0 +1,78 @@
+//! JSON as it was written: entries in order, duplicates and spelling of numbers kept.
+
+use serde_json::{Map, Number, Value};
+
+/// Values nested deeper than this are refused. The reference allows 10 000 levels when parsing; stored objects are
+/// read back by a parser that allows 128 levels, and lists wrap them in two more.
+pub const NESTING_MAX: usize = 120;
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Tree {
+    Null,
+    Bool(bool),
+    /// As it was spelled.
+    Number(String),
+    String(String),
+    Array(Vec<Tree>),
+    Object(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    /// What Go's errors call it.
+    pub(super) fn kind_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Number(_) => "number",
+            Self::String(_) => "string",
+            Self::Array(_) => "array",
+            Self::Object(_) => "object",
+        }
+    }
+
+    /// The value without a schema: of duplicates the last counts.
+    pub(super) fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(yes) => Value::Bool(yes),
+            Self::Number(text) => untyped_number(&text),
+            Self::String(text) => Value::String(text),
+            Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
+            Self::Object(entries) => {
+                let entries = entries.into_iter().map(|(key, value)| (key, value.into_value()));
+                Value::Object(entries.collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+/// A number without a schema: an integer if it is one of 64 bits and has no point, else floating point.
+fn untyped_number(text: &str) -> Value {
+    match text.parse::<i64>() {
+        Ok(number) => Value::from(number),
+        Err(_) => double(text.parse().unwrap_or(0.0)),
+    }
+}
+
+/// A floating point number as Go prints it, which writes whole ones without a point.
+pub(super) fn double(number: f64) -> Value {
+    const WHOLE_MAX: f64 = 1e15;
+    if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
+        return Value::from(number as i64);
+    }
+    Number::from_f64(number).map_or(Value::Null, Value::Number)
+}
+
+impl From<Value> for Tree {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(yes) => Self::Bool(yes),
+            Value::Number(number) => Self::Number(number.to_string()),
+            Value::String(text) => Self::String(text),
+            Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
+            Value::Object(map) => Self::Object(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+        }
+    }
+}
