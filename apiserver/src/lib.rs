@@ -4,6 +4,9 @@
 //! Nothing here knows a kind: what differs between resources is a row of the catalogue, or a small
 //! function plugged in through [`plug`].
 
+pub mod authentication;
+pub mod authorization;
+pub mod bootstrap;
 pub mod certificates;
 pub mod clock;
 pub mod config;

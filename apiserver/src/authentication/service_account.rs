@@ -1,0 +1,215 @@
+//! Service account tokens: made for `TokenRequest`, and checked against what they are bound to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use api::UserInfo;
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use store::{Revision, Snapshot};
+
+use super::jwt::{Claims, Reference, SigningError, SigningKey};
+use super::{INVALID_TOKEN, identity_of};
+use crate::registry::key;
+
+/// Clocks may differ by this much, and what is being deleted keeps its tokens for as long.
+const LEEWAY_SECONDS: i64 = 60;
+/// How many verified tokens are remembered; the memory is emptied when it is full.
+const REMEMBERED_MAX: usize = 8192;
+
+/// Signs and checks service account tokens.
+pub struct ServiceAccountTokens {
+    key: SigningKey,
+    issuer: String,
+    audiences: Vec<String>,
+    remembered: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
+}
+
+/// A token whose signature was checked, and the stored objects on which the verdict rests.
+struct Verified {
+    claims: Claims,
+    user: Arc<UserInfo>,
+    witnesses: Vec<(String, Revision)>,
+    /// Something it is bound to is being deleted: the token ends here.
+    ends: Option<Timestamp>,
+}
+
+impl ServiceAccountTokens {
+    /// Tokens by `issuer`, which is also the only audience of this API server.
+    pub fn new(key: SigningKey, issuer: impl Into<String>) -> Self {
+        let issuer = issuer.into();
+        Self { key, audiences: vec![issuer.clone()], issuer, remembered: Mutex::default() }
+    }
+
+    /// The audiences of this API server.
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The key.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Signs a token; issuer and subject are filled in.
+    ///
+    /// # Errors
+    /// [`SigningError`].
+    pub fn issue(&self, mut claims: Claims) -> Result<String, SigningError> {
+        claims.iss = self.issuer.clone();
+        claims.sub =
+            format!("system:serviceaccount:{}:{}", claims.kubernetes.namespace, claims.kubernetes.serviceaccount.name);
+        self.key.sign(&claims)
+    }
+
+    /// Whose token this is, if it is for this API server.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn authenticate(&self, token: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<UserInfo>, String> {
+        let verified = self.verify(token, snapshot, now)?;
+        if !verified.claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
+            return Err(format!(
+                "{INVALID_TOKEN}: token audiences {:?} is invalid for the target audiences {:?}",
+                verified.claims.aud, self.audiences
+            ));
+        }
+        Ok(verified.user.clone())
+    }
+
+    /// Whose token this is, with those of `audiences` that it is for (of this API server's, if none are given).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn review(
+        &self,
+        token: &str,
+        audiences: &[String],
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(Arc<UserInfo>, Vec<String>), String> {
+        let verified = self.verify(token, snapshot, now)?;
+        let wanted = if audiences.is_empty() { &self.audiences[..] } else { audiences };
+        let shared: Vec<String> =
+            wanted.iter().filter(|wanted| verified.claims.aud.contains(wanted)).cloned().collect();
+        if shared.is_empty() {
+            let have = &verified.claims.aud;
+            return Err(format!("token audiences {have:?} is invalid for the target audiences {wanted:?}"));
+        }
+        Ok((verified.user.clone(), shared))
+    }
+
+    fn verify(&self, token: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<Verified>, String> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let remembered = self.remembered.lock().get(&digest).cloned();
+        let verified = match remembered {
+            Some(verified) if holds(&verified, snapshot) => verified,
+            Some(stale) => self.remember(digest, check(stale.claims.clone(), snapshot)?),
+            None => {
+                let claims = self.key.verify(token).ok_or(INVALID_TOKEN)?;
+                if claims.iss != self.issuer {
+                    return Err(INVALID_TOKEN.into());
+                }
+                self.remember(digest, check(claims, snapshot)?)
+            }
+        };
+        check_times(&verified, now)?;
+        Ok(verified)
+    }
+
+    fn remember(&self, digest: [u8; 32], verified: Verified) -> Arc<Verified> {
+        let verified = Arc::new(verified);
+        let mut remembered = self.remembered.lock();
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(digest, verified.clone());
+        verified
+    }
+}
+
+fn holds(verified: &Verified, snapshot: &Snapshot) -> bool {
+    verified
+        .witnesses
+        .iter()
+        .all(|(key, revision)| snapshot.get(key).is_some_and(|entry| entry.mod_revision() == *revision))
+}
+
+fn check_times(verified: &Verified, now: Timestamp) -> Result<(), String> {
+    let seconds = now.as_second();
+    if seconds - LEEWAY_SECONDS > verified.claims.exp {
+        return Err("service account token has expired".into());
+    }
+    if seconds + LEEWAY_SECONDS < verified.claims.nbf {
+        return Err("service account token is not valid yet".into());
+    }
+    if seconds + LEEWAY_SECONDS < verified.claims.iat {
+        return Err("service account token is issued in the future".into());
+    }
+    if verified.ends.is_some_and(|ends| now > ends) {
+        return Err("service account token has been invalidated".into());
+    }
+    Ok(())
+}
+
+/// Looks up what the token is bound to.
+fn check(claims: Claims, snapshot: &Snapshot) -> Result<Verified, String> {
+    let bound = &claims.kubernetes;
+    let namespace = &bound.namespace;
+    let mut witnesses = Vec::new();
+    let mut ends: Option<Timestamp> = None;
+    let mut look = |resource: &str, namespace: &str, wanted: &Reference| -> Result<(), String> {
+        let key = key("", resource, namespace, &wanted.name);
+        let entry = snapshot.get(&key).ok_or("service account token has been invalidated")?;
+        let (uid, deleted) = identity_of(entry).ok_or("service account token has been invalidated")?;
+        if uid != wanted.uid {
+            return Err(format!("{resource} UID ({uid}) does not match the token's claim ({})", wanted.uid));
+        }
+        if let Some(deleted) = deleted {
+            let end = deleted + SignedDuration::from_secs(LEEWAY_SECONDS);
+            ends = Some(ends.map_or(end, |ends| ends.min(end)));
+        }
+        witnesses.push((key, entry.mod_revision()));
+        Ok(())
+    };
+    look("serviceaccounts", namespace, &bound.serviceaccount)?;
+    if let Some(secret) = &bound.secret {
+        look("secrets", namespace, secret)?;
+    }
+    match (&bound.pod, &bound.node) {
+        (Some(pod), _) => look("pods", namespace, pod)?,
+        (None, Some(node)) => look("nodes", "", node)?,
+        (None, None) => {}
+    }
+    let user = Arc::new(user(&claims));
+    Ok(Verified { claims, user, witnesses, ends })
+}
+
+fn user(claims: &Claims) -> UserInfo {
+    let bound = &claims.kubernetes;
+    let mut user = UserInfo::service_account(&bound.namespace, &bound.serviceaccount.name);
+    user.uid = bound.serviceaccount.uid.clone();
+    let mut add = |name: &str, value: &str| {
+        if !value.is_empty() {
+            user.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value.to_string()]);
+        }
+    };
+    if let Some(pod) = &bound.pod {
+        add("pod-name", &pod.name);
+        add("pod-uid", &pod.uid);
+    }
+    if let Some(node) = &bound.node {
+        add("node-name", &node.name);
+        add("node-uid", &node.uid);
+    }
+    if !claims.jti.is_empty() {
+        add("credential-id", &format!("JTI={}", claims.jti));
+    }
+    user
+}

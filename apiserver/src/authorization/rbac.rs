@@ -1,0 +1,221 @@
+//! Role-based access control over an index of the stored roles and bindings.
+//!
+//! The index is by subject, so a decision looks at the rules of the user and its groups only. It is
+//! rebuilt when a key of the RBAC group was written, and never otherwise.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use api::selector::LabelSelector;
+use api::{Object, UserInfo};
+use futures::future::{BoxFuture, FutureExt, ready};
+use store::Snapshot;
+
+use super::follower::Follower;
+use super::rule::Rule;
+use super::{Attributes, Authorizer, Decision};
+use crate::{Registry, registry};
+
+/// The API group of roles and bindings.
+pub const GROUP: &str = "rbac.authorization.k8s.io";
+const KEYS: &str = "/registry/rbac.authorization.k8s.io/";
+
+/// The RBAC authoriser.
+pub struct Rbac {
+    index: Follower<Index>,
+}
+
+impl Default for Rbac {
+    fn default() -> Self {
+        Self { index: Follower::new(|key| key.starts_with(KEYS), Index::new) }
+    }
+}
+
+/// Roles and bindings as of one revision.
+pub struct Index {
+    cluster: BySubject,
+    namespaces: HashMap<String, BySubject>,
+}
+
+type BySubject = HashMap<Subject, Vec<Arc<Grant>>>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Subject {
+    User(String),
+    Group(String),
+}
+
+/// What one binding gives to one subject.
+struct Grant {
+    rules: Result<Arc<Vec<Rule>>, String>,
+    source: String,
+}
+
+impl Rbac {
+    /// The roles and bindings as they are now.
+    pub fn index(&self, registry: &Registry) -> Arc<Index> {
+        self.index.get(&**registry.store())
+    }
+}
+
+impl Authorizer for Rbac {
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision> {
+        let decision = match self.index(registry).decide(&attributes) {
+            Ok(_) => Decision::Allow,
+            Err(reason) => Decision::NoOpinion(reason),
+        };
+        ready(decision).boxed()
+    }
+}
+
+impl Index {
+    /// Reads every role and binding of a snapshot.
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let cluster_roles: Vec<Object> = objects(snapshot, "clusterroles").collect();
+        let cluster_roles = aggregate(&cluster_roles);
+        let roles: HashMap<(String, String), Arc<Vec<Rule>>> = objects(snapshot, "roles")
+            .map(|role| {
+                let key = (role.namespace().to_string(), role.name().to_string());
+                (key, Arc::new(Rule::list(role.at(&["rules"]))))
+            })
+            .collect();
+        let mut index = Self { cluster: HashMap::new(), namespaces: HashMap::new() };
+        let rules_of = |binding: &Object| {
+            let name = binding.str_at(&["roleRef", "name"]).to_string();
+            match binding.str_at(&["roleRef", "kind"]) {
+                "ClusterRole" => {
+                    cluster_roles.get(&name).cloned().ok_or_else(|| format!("clusterrole.{GROUP} {name:?} not found"))
+                }
+                "Role" => roles
+                    .get(&(binding.namespace().to_string(), name.clone()))
+                    .cloned()
+                    .ok_or_else(|| format!("role.{GROUP} {name:?} not found")),
+                other => Err(format!("unsupported role reference kind: {other:?}")),
+            }
+        };
+        for binding in objects(snapshot, "clusterrolebindings") {
+            add(&mut index.cluster, &binding, rules_of(&binding));
+        }
+        for binding in objects(snapshot, "rolebindings") {
+            let of_namespace = index.namespaces.entry(binding.namespace().to_string()).or_default();
+            add(of_namespace, &binding, rules_of(&binding));
+        }
+        index
+    }
+
+    /// Says what allows the request, or why nothing could.
+    ///
+    /// # Errors
+    /// Which roles are missing; empty if none is.
+    pub fn decide(&self, asked: &Attributes<'_>) -> Result<String, String> {
+        let mut missing: Vec<&str> = Vec::new();
+        for grant in self.grants(asked.user, asked.namespace) {
+            match &grant.rules {
+                Ok(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
+                    return Ok(format!("RBAC: allowed by {}", grant.source));
+                }
+                Ok(_) => {}
+                Err(error) if missing.contains(&error.as_str()) => {}
+                Err(error) => missing.push(error),
+            }
+        }
+        match missing.as_slice() {
+            [] => Err(String::new()),
+            [one] => Err(format!("RBAC: {one}")),
+            many => Err(format!("RBAC: [{}]", many.join(", "))),
+        }
+    }
+
+    /// Every rule of a user in a namespace (cluster-wide ones only, if it is empty), and what could not be resolved.
+    pub fn rules_for(&self, user: &UserInfo, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+        let (mut rules, mut errors) = (Vec::new(), Vec::new());
+        for grant in self.grants(user, namespace) {
+            match &grant.rules {
+                Ok(granted) => rules.extend(granted.iter().cloned()),
+                Err(error) => errors.push(error.clone()),
+            }
+        }
+        (rules, errors)
+    }
+
+    fn grants<'a>(&'a self, user: &'a UserInfo, namespace: &str) -> impl Iterator<Item = &'a Arc<Grant>> {
+        let scopes = [Some(&self.cluster), self.namespaces.get(namespace)];
+        scopes.into_iter().flatten().flat_map(move |scope| {
+            let of_user = scope.get(&Subject::User(user.username.clone()));
+            let of_groups = user.groups.iter().filter_map(|group| scope.get(&Subject::Group(group.clone())));
+            of_user.into_iter().chain(of_groups).flatten()
+        })
+    }
+}
+
+/// The rules of every cluster role by name; those of a role with an aggregation rule are the sum of the roles that
+/// it selects, which may be sums themselves.
+pub fn aggregate(roles: &[Object]) -> HashMap<String, Arc<Vec<Rule>>> {
+    let mut done = HashMap::with_capacity(roles.len());
+    for role in roles {
+        let mut rules = Vec::new();
+        gather(role, roles, &mut vec![role.name()], &mut rules);
+        done.insert(role.name().to_string(), Arc::new(rules));
+    }
+    done
+}
+
+fn gather<'a>(role: &'a Object, roles: &'a [Object], seen: &mut Vec<&'a str>, rules: &mut Vec<Rule>) {
+    let Some(selectors) = role.at(&["aggregationRule", "clusterRoleSelectors"]).and_then(|s| s.as_array()) else {
+        rules.extend(
+            Rule::list(role.at(&["rules"])).into_iter().filter(|rule| !rules.contains(rule)).collect::<Vec<_>>(),
+        );
+        return;
+    };
+    let selectors: Vec<_> = selectors.iter().filter_map(|s| LabelSelector::from_object(Some(s)).ok()).collect();
+    for other in roles {
+        if !seen.contains(&other.name()) && selectors.iter().any(|selector| selector.matches_object(other)) {
+            seen.push(other.name());
+            gather(other, roles, seen, rules);
+        }
+    }
+}
+
+fn objects<'a>(snapshot: &'a Snapshot, resource: &str) -> impl Iterator<Item = Object> + 'a {
+    let prefix = registry::prefix(GROUP, resource, "");
+    let entries: Vec<_> = snapshot.list(&prefix, None).cloned().collect();
+    entries.into_iter().filter_map(|entry| registry::read(&entry))
+}
+
+fn add(scope: &mut BySubject, binding: &Object, rules: Result<Arc<Vec<Rule>>, String>) {
+    let namespace = binding.namespace();
+    let empty = Vec::new();
+    let subjects = binding.at(&["subjects"]).and_then(serde_json::Value::as_array).unwrap_or(&empty);
+    let mut seen: Vec<Subject> = Vec::new();
+    for subject in subjects {
+        let field = |name: &str| subject.get(name).and_then(serde_json::Value::as_str).unwrap_or("");
+        let name = field("name");
+        let (key, shown) = match field("kind") {
+            "User" => (Subject::User(name.into()), name.to_string()),
+            "Group" => (Subject::Group(name.into()), name.to_string()),
+            "ServiceAccount" => {
+                let of = if field("namespace").is_empty() { namespace } else { field("namespace") };
+                if of.is_empty() {
+                    continue;
+                }
+                (Subject::User(format!("system:serviceaccount:{of}:{name}")), format!("{name}/{of}"))
+            }
+            _ => continue,
+        };
+        if seen.contains(&key) {
+            continue;
+        }
+        let source = source_of(binding, &format!("{} {shown:?}", field("kind")));
+        scope.entry(key.clone()).or_default().push(Arc::new(Grant { rules: rules.clone(), source }));
+        seen.push(key);
+    }
+}
+
+fn source_of(binding: &Object, subject: &str) -> String {
+    let (kind, role) = (binding.str_at(&["roleRef", "kind"]), binding.str_at(&["roleRef", "name"]));
+    let (what, name) = match binding.namespace() {
+        "" => ("ClusterRoleBinding", binding.name().to_string()),
+        namespace => ("RoleBinding", format!("{}/{namespace}", binding.name())),
+    };
+    format!("{what} {name:?} of {kind} {role:?} to {subject}")
+}
