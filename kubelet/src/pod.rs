@@ -1,0 +1,149 @@
+//! Reading a pod: identity, containers in their roles, grace periods.
+
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+
+/// Grace period of a pod that names none.
+pub const GRACE_PERIOD_SECONDS_DEFAULT: i64 = 30;
+
+/// The part a container plays in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Runs to its end before the next one starts.
+    Init,
+    /// An init container with `restartPolicy: Always`: started in order, then kept running beside the others.
+    Sidecar,
+    /// An ordinary container.
+    Main,
+    /// Added to a running pod for debugging.
+    Ephemeral,
+}
+
+/// The UID, or an empty string on an object that never met an API server.
+pub fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// The name.
+pub fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The namespace.
+pub fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// The specification; `None` only on malformed objects.
+pub fn spec(pod: &Pod) -> Option<&PodSpec> {
+    pod.spec.as_ref()
+}
+
+/// The phase that the API shows.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+}
+
+/// Whether the pod has reached a phase that it never leaves.
+pub fn is_terminal(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether an init container is a sidecar.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// An ephemeral container seen as an ordinary one.
+pub fn from_ephemeral(container: &EphemeralContainer) -> Container {
+    let c = container.clone();
+    Container {
+        args: c.args,
+        command: c.command,
+        env: c.env,
+        env_from: c.env_from,
+        image: c.image,
+        image_pull_policy: c.image_pull_policy,
+        lifecycle: None,
+        liveness_probe: None,
+        name: c.name,
+        ports: c.ports,
+        readiness_probe: None,
+        resize_policy: c.resize_policy,
+        resources: c.resources,
+        restart_policy: None,
+        restart_policy_rules: None,
+        security_context: c.security_context,
+        startup_probe: None,
+        stdin: c.stdin,
+        stdin_once: c.stdin_once,
+        termination_message_path: c.termination_message_path,
+        termination_message_policy: c.termination_message_policy,
+        tty: c.tty,
+        volume_devices: c.volume_devices,
+        volume_mounts: c.volume_mounts,
+        working_dir: c.working_dir,
+    }
+}
+
+/// All containers with their roles: init and sidecar ones in order, then ordinary, then ephemeral ones.
+pub fn containers(pod: &Pod) -> Vec<(Role, Container)> {
+    let Some(spec) = spec(pod) else { return Vec::new() };
+    let init = spec.init_containers.iter().flatten().map(|container| {
+        let role = if is_sidecar(container) { Role::Sidecar } else { Role::Init };
+        (role, container.clone())
+    });
+    let main = spec.containers.iter().map(|container| (Role::Main, container.clone()));
+    let ephemeral =
+        spec.ephemeral_containers.iter().flatten().map(|container| (Role::Ephemeral, from_ephemeral(container)));
+    init.chain(main).chain(ephemeral).collect()
+}
+
+/// The grace period that a pod's end gets: that of the deletion if it is being deleted, else its own.
+pub fn grace_period_seconds(pod: &Pod) -> i64 {
+    let own = spec(pod).and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(GRACE_PERIOD_SECONDS_DEFAULT);
+    match (&pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds) {
+        (Some(_), Some(seconds)) => seconds.max(1),
+        _ => own.max(1),
+    }
+}
+
+/// The host name inside the pod.
+pub fn hostname(pod: &Pod) -> String {
+    let wanted = spec(pod).and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
+    match wanted {
+        Some(name) => name.to_owned(),
+        // A host name has at most 63 characters and must not end in a separator.
+        None => name(pod).chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned(),
+    }
+}
+
+/// The pod's domain (`SUBDOMAIN.NAMESPACE.svc.DOMAIN`), if it names a subdomain.
+pub fn domain(pod: &Pod, cluster_domain: &str) -> Option<String> {
+    let subdomain = spec(pod)?.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    Some(format!("{subdomain}.{}.svc.{cluster_domain}", namespace(pod)))
+}
+
+/// Whether the pod lives in the host's network namespace.
+pub fn host_network(pod: &Pod) -> bool {
+    spec(pod).and_then(|spec| spec.host_network).unwrap_or(false)
+}
+
+/// The numeric port that a probe or hook names.
+pub fn port(
+    container: &Container,
+    port: &k8s_openapi::apimachinery::pkg::util::intstr::IntOrString,
+) -> Result<u16, String> {
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+    let number = match port {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(name) => container
+            .ports
+            .iter()
+            .flatten()
+            .find(|port| port.name.as_deref() == Some(name))
+            .map(|port| port.container_port)
+            .or_else(|| name.parse().ok())
+            .ok_or_else(|| format!("couldn't find port named {name:?}"))?,
+    };
+    u16::try_from(number).ok().filter(|port| *port != 0).ok_or_else(|| format!("invalid port number: {number}"))
+}

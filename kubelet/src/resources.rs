@@ -1,0 +1,206 @@
+//! Requests and limits: the QoS class of a pod and the cgroup settings of its containers.
+
+use std::collections::BTreeMap;
+
+use k8s_cri::v1::LinuxContainerResources;
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, ResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use crate::pod::{self, Role};
+
+/// The period of the kernel's CPU bandwidth control.
+const CPU_PERIOD_US: i64 = 100_000;
+/// The smallest quota that the kernel takes.
+const CPU_QUOTA_US_MIN: i64 = 1_000;
+/// The smallest weight that the kernel takes.
+const CPU_SHARES_MIN: i64 = 2;
+/// The largest weight that the kernel takes.
+const CPU_SHARES_MAX: i64 = 262_144;
+
+type List = BTreeMap<String, Quantity>;
+
+/// Quality of service class of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QosClass {
+    /// Every container has equal requests and limits for CPU and memory.
+    Guaranteed,
+    /// Some container has a request or limit.
+    Burstable,
+    /// No container has any.
+    BestEffort,
+}
+
+impl QosClass {
+    /// The name in `status.qosClass`.
+    pub fn name(self) -> &'static str {
+        match self {
+            QosClass::Guaranteed => "Guaranteed",
+            QosClass::Burstable => "Burstable",
+            QosClass::BestEffort => "BestEffort",
+        }
+    }
+}
+
+/// A quantity in thousandths; malformed ones count as nothing, the API server has refused them long before.
+pub fn milli(quantity: &Quantity) -> i64 {
+    api::quantity::Quantity::parse(&quantity.0).map_or(0, |parsed| parsed.milli_value())
+}
+
+/// A quantity in whole units, rounded up.
+pub fn value(quantity: &Quantity) -> i64 {
+    api::quantity::Quantity::parse(&quantity.0).map_or(0, |parsed| parsed.value())
+}
+
+fn lookup<'a>(list: Option<&'a List>, name: &str) -> Option<&'a Quantity> {
+    list?.get(name).filter(|quantity| milli(quantity) > 0)
+}
+
+fn limits(resources: Option<&ResourceRequirements>) -> Option<&List> {
+    resources?.limits.as_ref()
+}
+
+fn requests(resources: Option<&ResourceRequirements>) -> Option<&List> {
+    resources?.requests.as_ref()
+}
+
+/// The pod's QoS class.
+pub fn qos_class(pod: &Pod) -> QosClass {
+    if let Some(resources) = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref())
+        && (resources.limits.is_some() || resources.requests.is_some())
+    {
+        return class_of([Some(resources)].into_iter());
+    }
+    let containers: Vec<_> =
+        pod::containers(pod).into_iter().filter(|(role, _)| *role != Role::Ephemeral).map(|(_, c)| c).collect();
+    class_of(containers.iter().map(|container| container.resources.as_ref()))
+}
+
+fn class_of<'a>(all: impl Iterator<Item = Option<&'a ResourceRequirements>>) -> QosClass {
+    let (mut any, mut guaranteed) = (false, true);
+    for resources in all {
+        for name in ["cpu", "memory"] {
+            let limit = lookup(limits(resources), name);
+            let request = lookup(requests(resources), name);
+            any |= limit.is_some() || request.is_some();
+            guaranteed &= match (limit, request) {
+                (Some(limit), Some(request)) => milli(limit) == milli(request),
+                (Some(_), None) => true,
+                _ => false,
+            };
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => QosClass::BestEffort,
+        (true, true) => QosClass::Guaranteed,
+        (true, false) => QosClass::Burstable,
+    }
+}
+
+/// The cgroup that all of a pod's containers live under, for the `cgroupfs` driver.
+pub fn cgroup_parent(root: &str, pod: &Pod) -> String {
+    let root = root.trim_end_matches('/');
+    let uid = pod::uid(pod);
+    match qos_class(pod) {
+        QosClass::Guaranteed => format!("{root}/pod{uid}"),
+        QosClass::Burstable => format!("{root}/burstable/pod{uid}"),
+        QosClass::BestEffort => format!("{root}/besteffort/pod{uid}"),
+    }
+}
+
+/// CPU weight of a request in thousandths of a core.
+pub fn cpu_shares(milli_cpu: i64) -> i64 {
+    (milli_cpu * 1024 / 1000).clamp(CPU_SHARES_MIN, CPU_SHARES_MAX)
+}
+
+/// CPU quota of a limit in thousandths of a core; 0 is no limit.
+pub fn cpu_quota(milli_cpu: i64) -> i64 {
+    if milli_cpu == 0 { 0 } else { (milli_cpu * CPU_PERIOD_US / 1000).max(CPU_QUOTA_US_MIN) }
+}
+
+/// How readily the kernel kills the container for want of memory.
+pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> i64 {
+    if pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= 2_000_000_000) {
+        return -997;
+    }
+    match qos_class(pod) {
+        QosClass::Guaranteed => -997,
+        QosClass::BestEffort => 1000,
+        QosClass::Burstable => {
+            let request = lookup(requests(container.resources.as_ref()), "memory").map_or(0, value);
+            let share = 1000 - 1000 * request / memory_capacity.max(1);
+            share.clamp(3, 999)
+        }
+    }
+}
+
+/// The cgroup settings of one container.
+pub fn linux_resources(pod: &Pod, container: &Container, memory_capacity: i64) -> LinuxContainerResources {
+    let resources = container.resources.as_ref();
+    let cpu_limit = lookup(limits(resources), "cpu").map_or(0, milli);
+    let cpu_request = requests(resources).and_then(|list| list.get("cpu")).map_or(cpu_limit, milli);
+    LinuxContainerResources {
+        cpu_period: CPU_PERIOD_US,
+        cpu_quota: cpu_quota(cpu_limit),
+        cpu_shares: cpu_shares(cpu_request),
+        memory_limit_in_bytes: lookup(limits(resources), "memory").map_or(0, value),
+        oom_score_adj: oom_score_adj(pod, container, memory_capacity),
+        ..Default::default()
+    }
+}
+
+/// The cgroup settings of a whole pod; a limit holds only if every container has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PodCgroup {
+    /// CPU weight.
+    pub cpu_shares: i64,
+    /// CPU quota per period; `None` is no limit.
+    pub cpu_quota: Option<i64>,
+    /// Length of that period.
+    pub cpu_period: i64,
+    /// Memory limit in bytes; `None` is no limit.
+    pub memory: Option<i64>,
+}
+
+/// What the pod's own cgroup is set to.
+pub fn pod_cgroup(pod: &Pod) -> PodCgroup {
+    let cpu_request = total(pod, "cpu", true).unwrap_or(0);
+    PodCgroup {
+        cpu_shares: cpu_shares(cpu_request),
+        cpu_quota: total(pod, "cpu", false).map(cpu_quota),
+        cpu_period: CPU_PERIOD_US,
+        memory: total(pod, "memory", false).map(|milli| milli / 1000),
+    }
+}
+
+/// The pod's total request (or limit, which is `None` unless all containers have one), in thousandths: the larger of
+/// what the long-running containers need together and what any init container needs beside the sidecars before it.
+pub fn total(pod: &Pod, name: &str, request: bool) -> Option<i64> {
+    let own = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let whole = if request { requests(own) } else { limits(own) };
+    if let Some(quantity) = lookup(whole, name) {
+        return Some(milli(quantity));
+    }
+    let (mut sidecars, mut init_peak, mut main) = (0, 0, 0);
+    for (role, container) in pod::containers(pod) {
+        let resources = container.resources.as_ref();
+        let limit = lookup(limits(resources), name);
+        let found = if request { lookup(requests(resources), name).or(limit) } else { limit };
+        let amount = match found {
+            Some(quantity) => milli(quantity),
+            None if request || role == Role::Ephemeral => 0,
+            None => return None,
+        };
+        match role {
+            Role::Sidecar => {
+                sidecars += amount;
+                init_peak = init_peak.max(sidecars);
+            }
+            Role::Init => init_peak = init_peak.max(sidecars + amount),
+            Role::Main => main += amount,
+            Role::Ephemeral => {}
+        }
+    }
+    Some((sidecars + main).max(init_peak))
+}
