@@ -1,9 +1,6 @@
 //! What the node agent is told at start; every path and name of a cluster hangs off this value.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
-
-/// Where the agent reads the time of day; handed in so that tests can move it.
-pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// The configuration of one node agent.
 #[derive(Clone)]
@@ -34,8 +31,8 @@ pub struct Config {
     pub max_pods: u32,
     /// Version that the node reports, such as `v1.36.0`.
     pub version: String,
-    /// The time of day.
-    pub now: Now,
+    /// The time of day, delays and randomness.
+    pub clock: client::Clock,
 }
 
 impl Config {

@@ -82,11 +82,7 @@ pub fn make(
     Ok(variables.into_pairs())
 }
 
-fn add_env_from(
-    container: &Container,
-    references: &References,
-    variables: &mut Variables,
-) -> Result<(), String> {
+fn add_env_from(container: &Container, references: &References, variables: &mut Variables) -> Result<(), String> {
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(wanted) = &from.config_map_ref {

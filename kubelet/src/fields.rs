@@ -94,11 +94,12 @@ pub fn resource(
     let all = pod::containers(pod);
     let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
         None => own,
-        Some(name) => &all
-            .iter()
-            .find(|(_, container)| container.name == name)
-            .ok_or_else(|| format!("container {name} not found"))?
-            .1,
+        Some(name) => {
+            &all.iter()
+                .find(|(_, container)| container.name == name)
+                .ok_or_else(|| format!("container {name} not found"))?
+                .1
+        }
     };
     let (kind, name) = selector.resource.split_once('.').ok_or("malformed resource")?;
     let requirements = container.resources.as_ref();

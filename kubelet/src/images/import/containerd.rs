@@ -1,0 +1,227 @@
+//! containerd's content store, snapshots and image names, as an import needs them.
+
+use std::collections::HashMap;
+
+use containerd_client::{
+    services::v1::{
+        ApplyRequest, CreateImageRequest, CreateNamespaceRequest, CreateRequest, DeleteRequest, Image as ImageRecord,
+        Info, Namespace, UpdateImageRequest, UpdateRequest, WriteAction, WriteContentRequest,
+        content_client::ContentClient,
+        diff_client::DiffClient,
+        images_client::ImagesClient,
+        leases_client::LeasesClient,
+        namespaces_client::NamespacesClient,
+        snapshots::{
+            CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
+            snapshots_client::SnapshotsClient,
+        },
+    },
+    types,
+};
+use prost_types::FieldMask;
+use sha2::{Digest, Sha256};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, transport::Channel};
+
+use super::{
+    Error,
+    manifest::{Descriptor, Image},
+};
+use crate::runtime_events::NAMESPACE;
+
+/// The snapshotter that CRI uses by default.
+const SNAPSHOTTER: &str = "overlayfs";
+/// Requests that wait on their way to the content store.
+const REQUESTS_MAX: usize = 4;
+
+/// containerd, holding a lease that keeps what is being imported from garbage collection.
+pub struct Store {
+    channel: Channel,
+    lease: String,
+}
+
+impl Store {
+    /// Makes the namespace of CRI, if nobody has yet, and the lease.
+    pub async fn open(channel: Channel) -> Result<Self, Error> {
+        let namespace = Namespace { name: NAMESPACE.to_owned(), labels: HashMap::new() };
+        let request = CreateNamespaceRequest { namespace: Some(namespace) };
+        exists_is_fine(NamespacesClient::new(channel.clone()).create(request).await)?;
+        let store = Self { channel, lease: format!("import-{}", uuid::Uuid::new_v4()) };
+        let request = CreateRequest { id: store.lease.clone(), labels: HashMap::new() };
+        LeasesClient::new(store.channel.clone()).create(store.leased(request)).await?;
+        Ok(store)
+    }
+
+    /// Gives the lease up.
+    pub async fn close(&self) {
+        let request = DeleteRequest { id: self.lease.clone(), sync: false };
+        if let Err(error) = LeasesClient::new(self.channel.clone()).delete(self.leased(request)).await {
+            tracing::warn!(%error, lease = %self.lease, "cannot give up the lease of an import");
+        }
+    }
+
+    fn leased<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let value = |text: &str| text.parse().expect("names of namespaces and leases are ASCII");
+        request.metadata_mut().insert("containerd-namespace", value(NAMESPACE));
+        request.metadata_mut().insert("containerd-lease", value(&self.lease));
+        request
+    }
+
+    /// A writer of one blob.
+    pub fn writer(&self, what: &str) -> Result<Writer, Error> {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let request = self.leased(ReceiverStream::new(receiver));
+        let mut client = ContentClient::new(self.channel.clone());
+        let answers = tokio::spawn(async move {
+            let mut stream = client.write(request).await?.into_inner();
+            while stream.message().await?.is_some() {}
+            Ok(())
+        });
+        Ok(Writer { requests, answers, reference: format!("{}-{what}", self.lease), offset: 0 })
+    }
+
+    /// Unpacks the layers into snapshots and ties all parts together for the garbage collector.
+    pub async fn unpack(&self, image: &Image) -> Result<(), Error> {
+        let mut parent = String::new();
+        for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids) {
+            let chain = chain_id(&parent, diff_id);
+            self.unpack_layer(layer, diff_id, &parent, &chain).await?;
+            parent = chain;
+        }
+        let mut labels =
+            HashMap::from([("containerd.io/gc.ref.content.config".to_owned(), image.config.digest.clone())]);
+        for (index, layer) in image.layers.iter().enumerate() {
+            labels.insert(format!("containerd.io/gc.ref.content.l.{index}"), layer.digest.clone());
+        }
+        self.label(&image.manifest.digest, labels).await?;
+        let snapshot = format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}");
+        self.label(&image.config.digest, HashMap::from([(snapshot, parent)])).await
+    }
+
+    async fn unpack_layer(&self, layer: &Descriptor, diff_id: &str, parent: &str, chain: &str) -> Result<(), Error> {
+        let mut snapshots = SnapshotsClient::new(self.channel.clone());
+        let stat = StatSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: chain.to_owned() };
+        if snapshots.stat(self.leased(stat)).await.is_ok() {
+            return Ok(());
+        }
+        let key = format!("{} {chain}", self.lease);
+        let prepare = PrepareSnapshotRequest {
+            snapshotter: SNAPSHOTTER.to_owned(),
+            key: key.clone(),
+            parent: parent.to_owned(),
+            labels: HashMap::new(),
+        };
+        let mounts = snapshots.prepare(self.leased(prepare)).await?.into_inner().mounts;
+        let apply = ApplyRequest { diff: Some(record(layer)), mounts, ..Default::default() };
+        let applied = DiffClient::new(self.channel.clone()).apply(self.leased(apply)).await?.into_inner().applied;
+        if applied.as_ref().is_none_or(|applied| applied.digest != diff_id) {
+            let remove = RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key };
+            snapshots.remove(self.leased(remove)).await?;
+            return Err(Error::Malformed(format!(
+                "the layer {} unpacks to something else than {diff_id}",
+                layer.digest
+            )));
+        }
+        let commit = CommitSnapshotRequest {
+            snapshotter: SNAPSHOTTER.to_owned(),
+            name: chain.to_owned(),
+            key,
+            labels: HashMap::new(),
+        };
+        exists_is_fine(snapshots.commit(self.leased(commit)).await)
+    }
+
+    async fn label(&self, digest: &str, labels: HashMap<String, String>) -> Result<(), Error> {
+        let info = Info { digest: digest.to_owned(), labels, ..Default::default() };
+        let update_mask = FieldMask { paths: vec!["labels".to_owned()] };
+        let request = UpdateRequest { info: Some(info), update_mask: Some(update_mask) };
+        ContentClient::new(self.channel.clone()).update(self.leased(request)).await?;
+        Ok(())
+    }
+
+    /// Gives a manifest a name, in place of the one that had it.
+    pub async fn name(&self, name: &str, manifest: &Descriptor) -> Result<(), Error> {
+        let image = ImageRecord { name: name.to_owned(), target: Some(record(manifest)), ..Default::default() };
+        let mut images = ImagesClient::new(self.channel.clone());
+        let create = CreateImageRequest { image: Some(image.clone()), source_date_epoch: None };
+        match images.create(self.leased(create)).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.code() == Code::AlreadyExists => {
+                let update_mask = FieldMask { paths: vec!["target".to_owned()] };
+                let update =
+                    UpdateImageRequest { image: Some(image), update_mask: Some(update_mask), source_date_epoch: None };
+                images.update(self.leased(update)).await?;
+                Ok(())
+            }
+            Err(status) => Err(status.into()),
+        }
+    }
+}
+
+/// Writes one blob.
+pub struct Writer {
+    requests: mpsc::Sender<WriteContentRequest>,
+    answers: JoinHandle<Result<(), Status>>,
+    reference: String,
+    offset: i64,
+}
+
+impl Writer {
+    /// Adds bytes.
+    pub async fn write(&mut self, data: Vec<u8>) -> Result<(), Error> {
+        let length = data.len() as i64;
+        let request = WriteContentRequest {
+            action: WriteAction::Write as i32,
+            r#ref: self.reference.clone(),
+            offset: self.offset,
+            data,
+            ..Default::default()
+        };
+        self.offset += length;
+        // A store that has hung up says why when the blob is committed.
+        let _ = self.requests.send(request).await;
+        Ok(())
+    }
+
+    /// Ends the blob; one that is in the store already is no error.
+    pub async fn commit(self, digest: &str, size: i64) -> Result<(), Error> {
+        let request = WriteContentRequest {
+            action: WriteAction::Commit as i32,
+            r#ref: self.reference.clone(),
+            total: size,
+            expected: digest.to_owned(),
+            offset: self.offset,
+            ..Default::default()
+        };
+        let _ = self.requests.send(request).await;
+        drop(self.requests);
+        exists_is_fine(self.answers.await.map_err(|_| Error::Interrupted)?)
+    }
+}
+
+fn record(descriptor: &Descriptor) -> types::Descriptor {
+    types::Descriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.clone(),
+        size: descriptor.size,
+        annotations: HashMap::new(),
+    }
+}
+
+/// The name of the snapshot with all layers up to this one.
+fn chain_id(parent: &str, diff_id: &str) -> String {
+    if parent.is_empty() {
+        return diff_id.to_owned();
+    }
+    let hash: String = Sha256::digest(format!("{parent} {diff_id}")).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hash}")
+}
+
+fn exists_is_fine<T>(result: Result<T, Status>) -> Result<(), Error> {
+    match result {
+        Err(status) if status.code() != Code::AlreadyExists => Err(status.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,118 @@
+//! Whether and when an ended container starts again.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+
+use crate::pod::Role;
+
+/// The first delay before a restart.
+pub const BACKOFF_INITIAL: SignedDuration = SignedDuration::from_secs(10);
+/// The longest delay before a restart.
+pub const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(300);
+
+/// Whether a container that ended with this exit code starts again.
+pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i32) -> bool {
+    if role == Role::Ephemeral {
+        return false;
+    }
+    for rule in container.restart_policy_rules.iter().flatten() {
+        let Some(codes) = &rule.exit_codes else { continue };
+        let listed = codes.values.as_ref().is_some_and(|values| values.contains(&exit_code));
+        let applies = if codes.operator == "NotIn" { !listed } else { listed };
+        if applies && rule.action == "Restart" {
+            return true;
+        }
+    }
+    let policy = container.restart_policy.as_deref().or(spec.restart_policy.as_deref()).unwrap_or("Always");
+    match (policy, role) {
+        // An ordinary init container that succeeded has done its work, whatever the pod's policy.
+        (_, Role::Init) if exit_code == 0 => false,
+        ("Always", _) => true,
+        ("OnFailure", _) => exit_code != 0,
+        _ => false,
+    }
+}
+
+/// Delays between the restarts of one pod's containers: 10 s, doubled at each crash up to five minutes, forgotten once
+/// a container has run for twice the longest delay.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    entries: HashMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    delay: SignedDuration,
+    updated: Timestamp,
+}
+
+impl Backoff {
+    /// When the container that ended at `ended` may start again, and the delay that holds; `None` if at once.
+    pub fn until(&self, key: &str, ended: Timestamp, now: Timestamp) -> Option<(Timestamp, SignedDuration)> {
+        let entry = self.entries.get(key)?;
+        if expired(entry, ended) {
+            return None;
+        }
+        let due = ended.saturating_add(entry.delay).ok()?;
+        (due > now).then_some((due, entry.delay))
+    }
+
+    /// Notes a restart after an end at `ended`.
+    pub fn next(&mut self, key: &str, ended: Timestamp, now: Timestamp) {
+        let delay = match self.entries.get(key) {
+            Some(entry) if !expired(entry, ended) => (entry.delay * 2).min(BACKOFF_MAX),
+            _ => BACKOFF_INITIAL,
+        };
+        self.entries.insert(key.to_owned(), Entry { delay, updated: now });
+    }
+}
+
+fn expired(entry: &Entry, ended: Timestamp) -> bool {
+    ended.duration_since(entry.updated) > BACKOFF_MAX * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("a valid time")
+    }
+
+    #[test]
+    fn delays_double_and_reset() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.until("c", at(0), at(0)), None, "the first restart is immediate");
+        backoff.next("c", at(0), at(0));
+        let mut time = 1;
+        for expected in [10, 20, 40, 80, 160, 300, 300] {
+            let (due, delay) = backoff.until("c", at(time), at(time)).expect("a delay");
+            assert_eq!(delay.as_secs(), expected);
+            assert_eq!(due, at(time + expected));
+            time += expected;
+            assert_eq!(backoff.until("c", at(time - expected), at(time)), None, "the delay has passed");
+            backoff.next("c", at(time - expected), at(time));
+            time += 1;
+        }
+        assert_eq!(backoff.until("c", at(time + 700), at(time + 700)), None, "a long run is forgiven");
+    }
+
+    #[test]
+    fn policies() {
+        let check = |policy: &str, role, code, expected| {
+            let spec = PodSpec { restart_policy: Some(policy.to_owned()), ..Default::default() };
+            let container = Container::default();
+            assert_eq!(restarts(&spec, role, &container, code), expected, "{policy} {role:?} {code}");
+        };
+        check("Always", Role::Main, 0, true);
+        check("OnFailure", Role::Main, 0, false);
+        check("OnFailure", Role::Main, 1, true);
+        check("Never", Role::Main, 1, false);
+        check("Always", Role::Init, 0, false);
+        check("Always", Role::Init, 1, true);
+        check("Never", Role::Init, 1, false);
+        check("Always", Role::Ephemeral, 1, false);
+    }
+}
