@@ -39,6 +39,9 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The transaction makes no sense.
+    #[error("invalid transaction: {0}")]
+    Invalid(String),
     /// The disk is full: reads, watches and deletes go on.
     #[error("the disk is full: {0}")]
     Full(String),

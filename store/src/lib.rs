@@ -7,15 +7,22 @@
 //! This crate knows neither JSON nor Kubernetes. What a reader derives from a value (labels, say)
 //! it may keep in the entry's [`Entry::memo`], which is computed at most once and dies with the entry.
 
+mod durable;
 mod entry;
 mod error;
+pub mod files;
+mod history;
+pub mod limits;
 mod memory;
+mod stage;
 mod transaction;
 mod tree;
 mod watch;
 
+pub use durable::{Durable, DurableConfig, SyncPolicy};
 pub use entry::{Entry, Memo, Revision};
 pub use error::StoreError;
+pub use history::HistoryLimits;
 pub use memory::Memory;
 pub use transaction::{Committed, Condition, Operation, Transaction};
 pub use tree::Snapshot;
@@ -49,7 +56,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Compacted`] if events after that revision are no longer kept.
     fn watch(&self, after: Revision) -> Result<Watch, StoreError>;
 
-    /// Forgets history up to and including `revision`.
+    /// Forgets what was before `revision`: the state as of it can still be read, and events after it.
     ///
     /// # Errors
     /// [`StoreError::FutureRevision`] if it has not happened yet.

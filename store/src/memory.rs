@@ -1,73 +1,63 @@
 //! The backend without a disk, for tests and throw-away clusters.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::watch::Ring;
+use crate::history::{History, HistoryLimits};
+use crate::stage::Stage;
 use crate::{Committed, Revision, Snapshot, Store, StoreError, Transaction, Watch};
-
-/// How many events the history keeps.
-const EVENTS_MAX: usize = 100_000;
-/// How many old snapshots are kept.
-const SNAPSHOTS_MAX: usize = 10_000;
 
 /// A store that is gone when dropped.
 pub struct Memory {
-    state: Mutex<State>,
-    ring: Arc<Ring>,
-}
-
-struct State {
-    newest: Snapshot,
-    older: VecDeque<Snapshot>,
+    history: Arc<History>,
+    /// Held by the one that commits; true once closed.
+    closed: Mutex<bool>,
 }
 
 impl Memory {
     /// An empty store at revision 1.
     pub fn new() -> Arc<Self> {
-        let newest = Snapshot { revision: 1, ..Snapshot::default() };
-        Arc::new(Self { ring: Ring::new(1, EVENTS_MAX), state: Mutex::new(State { newest, older: VecDeque::new() }) })
+        Self::with_limits(HistoryLimits::default())
+    }
+
+    /// An empty store at revision 1 that keeps so much history.
+    pub fn with_limits(limits: HistoryLimits) -> Arc<Self> {
+        Self::from_snapshot(Snapshot::empty(1), limits)
+    }
+
+    /// A store that begins with the state of another and goes its own way from there. Nothing is copied.
+    pub fn fork(snapshot: Snapshot) -> Arc<Self> {
+        Self::from_snapshot(snapshot, HistoryLimits::default())
+    }
+
+    fn from_snapshot(snapshot: Snapshot, limits: HistoryLimits) -> Arc<Self> {
+        Arc::new(Self { history: History::new(snapshot, limits), closed: Mutex::new(false) })
     }
 
     fn commit_now(&self, transaction: Transaction) -> Result<Committed, StoreError> {
-        let mut state = self.state.lock();
-        state.newest.check(&transaction.conditions)?;
-        let mut next = state.newest.clone();
-        let (entries, events) = next.apply(transaction);
-        let revision = next.revision;
-        let before = std::mem::replace(&mut state.newest, next);
-        state.older.push_back(before);
-        if state.older.len() > SNAPSHOTS_MAX {
-            state.older.pop_front();
+        transaction.check_limits()?;
+        let closed = self.closed.lock();
+        if *closed {
+            return Err(StoreError::Stopped("the store was closed".into()));
         }
-        self.ring.push(revision, events);
-        Ok(Committed { revision, entries })
+        let mut stage = Stage::on(self.history.snapshot());
+        let committed = stage.commit(transaction)?;
+        self.history.publish(stage);
+        drop(closed);
+        self.history.wake();
+        Ok(committed)
     }
 }
 
 impl Store for Memory {
     fn snapshot(&self) -> Snapshot {
-        self.state.lock().newest.clone()
+        self.history.snapshot()
     }
 
     fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
-        let state = self.state.lock();
-        let newest = state.newest.revision;
-        if revision > newest {
-            return Err(StoreError::FutureRevision { requested: revision, newest });
-        }
-        if revision == newest {
-            return Ok(state.newest.clone());
-        }
-        let oldest = state.older.front().map_or(newest, |s| s.revision);
-        let at = state.older.partition_point(|s| s.revision < revision);
-        match state.older.get(at) {
-            Some(snapshot) if snapshot.revision == revision => Ok(snapshot.clone()),
-            _ => Err(StoreError::Compacted { requested: revision, oldest }),
-        }
+        self.history.snapshot_at(revision)
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, Result<Committed, StoreError>> {
@@ -76,23 +66,22 @@ impl Store for Memory {
     }
 
     fn watch(&self, after: Revision) -> Result<Watch, StoreError> {
-        self.ring.watch(after)
+        self.history.watch(after)
     }
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        let newest = state.newest.revision;
-        if revision > newest {
-            return Err(StoreError::FutureRevision { requested: revision, newest });
-        }
-        while state.older.front().is_some_and(|s| s.revision <= revision) {
-            state.older.pop_front();
-        }
-        self.ring.compact(revision);
-        Ok(())
+        self.history.compact(revision)
     }
 
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
+        *self.closed.lock() = true;
+        self.history.close();
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.history.close();
     }
 }

@@ -1,11 +1,10 @@
-//! Events and their history.
+//! Events and their reader.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::history::{History, Signal};
 use crate::{Entry, Revision, StoreError};
 
 /// What happened to one key.
@@ -42,97 +41,53 @@ impl Event {
             EventKind::Delete { previous } => previous.key(),
         }
     }
+
+    /// The key, shared.
+    pub fn key_shared(&self) -> Arc<str> {
+        match &self.kind {
+            EventKind::Put { entry, .. } => entry.key_shared(),
+            EventKind::Delete { previous } => previous.key_shared(),
+        }
+    }
 }
 
 /// Events of one or more revisions, in order, shared by all watchers.
 pub type EventBatch = Arc<[Event]>;
 
-/// The bounded history of events that every watcher reads from.
-pub(crate) struct Ring {
-    state: Mutex<RingState>,
-    newest: watch::Sender<Revision>,
-    events_max: usize,
-}
-
-struct RingState {
-    /// Events after this revision are kept.
-    oldest: Revision,
-    batches: VecDeque<(Revision, EventBatch)>,
-    events: usize,
-}
-
-impl Ring {
-    pub(crate) fn new(revision: Revision, events_max: usize) -> Arc<Self> {
-        let state = RingState { oldest: revision, batches: VecDeque::new(), events: 0 };
-        Arc::new(Self { state: Mutex::new(state), newest: watch::Sender::new(revision), events_max })
-    }
-
-    /// Adds the events of the commits up to and including `revision`, and wakes the watchers.
-    pub(crate) fn push(&self, revision: Revision, events: Vec<Event>) {
-        let mut state = self.state.lock();
-        state.events += events.len();
-        state.batches.push_back((revision, events.into()));
-        while state.events > self.events_max && state.batches.len() > 1 {
-            let (last, dropped) = state.batches.pop_front().expect("not empty");
-            state.events -= dropped.len();
-            state.oldest = last;
-        }
-        drop(state);
-        self.newest.send_replace(revision);
-    }
-
-    pub(crate) fn compact(&self, revision: Revision) {
-        let mut state = self.state.lock();
-        while state.batches.front().is_some_and(|(last, _)| *last <= revision) {
-            let (_, dropped) = state.batches.pop_front().expect("not empty");
-            state.events -= dropped.len();
-        }
-        state.oldest = state.oldest.max(revision);
-    }
-
-    pub(crate) fn watch(self: &Arc<Self>, after: Revision) -> Result<Watch, StoreError> {
-        let oldest = self.state.lock().oldest;
-        if after < oldest {
-            return Err(StoreError::Compacted { requested: after, oldest });
-        }
-        Ok(Watch { ring: self.clone(), newest: self.newest.subscribe(), after })
-    }
-
-    fn after(&self, after: Revision) -> Result<Vec<(Revision, EventBatch)>, StoreError> {
-        let state = self.state.lock();
-        if after < state.oldest {
-            return Err(StoreError::Lagged);
-        }
-        let from = state.batches.partition_point(|(last, _)| *last <= after);
-        Ok(state.batches.range(from..).cloned().collect())
-    }
-}
-
 /// A reader of events. It holds no buffer of its own: a slow reader that falls out of the history gets
 /// [`StoreError::Lagged`] and costs the others nothing.
 pub struct Watch {
-    ring: Arc<Ring>,
-    newest: watch::Receiver<Revision>,
+    history: Arc<History>,
+    signal: watch::Receiver<Signal>,
     after: Revision,
 }
 
 impl Watch {
+    pub(crate) fn new(history: Arc<History>, signal: watch::Receiver<Signal>, after: Revision) -> Self {
+        Self { history, signal, after }
+    }
+
     /// The next batches of events, in order; waits until there is one. May hold events at or before the
     /// revision the watch began after only in its first batch: skip those with `event.revision <= after`.
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`StoreError::Lagged`] when the reader was too slow, [`StoreError::Stopped`] when the store closed.
+    /// [`StoreError::Lagged`] when the reader was too slow, [`StoreError::Stopped`] when the store closed and
+    /// everything was read.
     pub async fn next(&mut self) -> Result<Vec<EventBatch>, StoreError> {
         loop {
-            let newest = *self.newest.borrow_and_update();
-            if newest > self.after {
-                let batches = self.ring.after(self.after)?;
-                if let Some((last, _)) = batches.last() {
-                    self.after = *last;
-                    return Ok(batches.into_iter().map(|(_, batch)| batch).collect());
+            let Signal { revision, closed } = *self.signal.borrow_and_update();
+            if revision > self.after {
+                let (batches, last) = self.history.after(self.after)?;
+                if !batches.is_empty() {
+                    self.after = last;
+                    return Ok(batches);
                 }
             }
-            self.newest.changed().await.map_err(|_| StoreError::Stopped("closed".into()))?;
+            if closed {
+                return Err(StoreError::Stopped("the store was closed".into()));
+            }
+            self.signal.changed().await.map_err(|_| StoreError::Stopped("the store was dropped".into()))?;
         }
     }
 

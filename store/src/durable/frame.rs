@@ -1,0 +1,358 @@
+//! The bytes of the log: a file header, then frames, each a group of commits with one checksum.
+//!
+//! A file is preallocated and reads as zeros where nothing was written. Frames begin at multiples of
+//! [`FRAME_ALIGN`], so a header never crosses a sector. A write that was cut off by a power failure leaves sectors of
+//! zeros behind; a frame whose checksum fails though every sector of it is there was changed afterwards. That is how
+//! [`read_frame`] tells a torn tail from corruption. Integers are little-endian.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Entry, Event, EventKind, Revision, Snapshot};
+
+/// The newest format that this code reads, and the one that it writes.
+pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FILE_HEADER_BYTES: usize = 64;
+pub(crate) const FRAME_ALIGN: usize = 32;
+const FRAME_HEADER_BYTES: usize = 32;
+/// After the commits: digest, number of keys, end mark.
+const TRAILER_BYTES: usize = 20;
+const SECTOR_BYTES: usize = 512;
+const FRAME_MAGIC: u32 = 0x4d52_4643;
+/// Closes headers and frames. No byte of it is zero, so a zero there was never written.
+const END_MARK: [u8; 4] = [0xc0, 0xac, 0x1e, 0xed];
+const TAG_PUT: u8 = 1;
+const TAG_DELETE: u8 = 2;
+const TAG_STATE: u8 = 3;
+
+/// What a frame takes besides its operations, at most.
+pub(crate) const FRAME_OVERHEAD_BYTES: usize = FRAME_HEADER_BYTES + TRAILER_BYTES + FRAME_ALIGN;
+/// What each commit takes besides its operations.
+pub(crate) const COMMIT_OVERHEAD_BYTES: usize = 4;
+
+/// What a log or export file begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileHeader {
+    pub(crate) kind: FileKind,
+    /// Files of one kind count up.
+    pub(crate) sequence: u64,
+    /// The state before the first frame.
+    pub(crate) base: Base,
+    /// The writer did not wait for the disk, so frames may be missing anywhere after a power failure.
+    pub(crate) unsynced: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Log,
+    Export,
+}
+
+/// What identifies a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) revision: Revision,
+    pub(crate) keys: u64,
+    pub(crate) digest: u64,
+}
+
+impl Base {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self { revision: snapshot.revision, keys: snapshot.len() as u64, digest: snapshot.digest }
+    }
+}
+
+impl FileKind {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Log => b"CORACLOG",
+            Self::Export => b"CORACEXP",
+        }
+    }
+}
+
+impl FileHeader {
+    pub(crate) fn encode(&self) -> [u8; FILE_HEADER_BYTES] {
+        let mut bytes = [0; FILE_HEADER_BYTES];
+        bytes[..8].copy_from_slice(self.kind.magic());
+        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[12..16].copy_from_slice(&u32::from(self.unsynced).to_le_bytes());
+        for (at, number) in [self.sequence, self.base.revision, self.base.keys, self.base.digest].iter().enumerate() {
+            bytes[16 + at * 8..24 + at * 8].copy_from_slice(&number.to_le_bytes());
+        }
+        let checksum = crc32fast::hash(&bytes[..56]);
+        bytes[56..60].copy_from_slice(&checksum.to_le_bytes());
+        bytes[60..].copy_from_slice(&END_MARK);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8], kind: FileKind) -> Result<Self, String> {
+        if bytes.len() < FILE_HEADER_BYTES {
+            return Err("the file has no header".into());
+        }
+        let (stored, expected) = (u32_at(bytes, 56), crc32fast::hash(&bytes[..56]));
+        if &bytes[..8] != kind.magic() || stored != expected || bytes[60..64] != END_MARK {
+            return Err("the file header fails its checksum".into());
+        }
+        let format = u32_at(bytes, 8);
+        if format > FORMAT {
+            return Err(format!("the file has format {format}, newer than {FORMAT}"));
+        }
+        let base = Base { revision: u64_at(bytes, 24), keys: u64_at(bytes, 32), digest: u64_at(bytes, 40) };
+        Ok(Self { kind, sequence: u64_at(bytes, 16), base, unsynced: u32_at(bytes, 12) != 0 })
+    }
+}
+
+/// Writes one frame into `buffer`, which is cleared first. The events are of one or more whole revisions.
+pub(crate) fn encode_commits(buffer: &mut Vec<u8>, sequence: u64, events: &[Event], after: Base) {
+    begin(buffer);
+    let mut commits = 0_u32;
+    for commit in events.chunk_by(|a, b| a.revision == b.revision) {
+        commits += 1;
+        buffer.extend((commit.len() as u32).to_le_bytes());
+        for event in commit {
+            match &event.kind {
+                EventKind::Put { entry, .. } => put(buffer, TAG_PUT, entry),
+                EventKind::Delete { previous } => {
+                    buffer.push(TAG_DELETE);
+                    key(buffer, previous.key());
+                }
+            }
+        }
+    }
+    let first = events.first().map_or(after.revision, |event| event.revision);
+    finish(buffer, sequence, first, commits, after);
+}
+
+/// Writes one frame of whole entries into `buffer`, which is cleared first; for an export.
+pub(crate) fn encode_entries<'a>(
+    buffer: &mut Vec<u8>,
+    sequence: u64,
+    entries: impl Iterator<Item = &'a Entry>,
+    after: Base,
+) {
+    begin(buffer);
+    let mut count = 0_u32;
+    for entry in entries {
+        put(buffer, TAG_STATE, entry);
+        count += 1;
+    }
+    finish(buffer, sequence, after.revision, count, after);
+}
+
+fn begin(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.resize(FRAME_HEADER_BYTES, 0);
+}
+
+fn key(buffer: &mut Vec<u8>, key: &str) {
+    buffer.extend((key.len() as u16).to_le_bytes());
+    buffer.extend(key.as_bytes());
+}
+
+fn put(buffer: &mut Vec<u8>, tag: u8, entry: &Entry) {
+    buffer.push(tag);
+    key(buffer, entry.key());
+    buffer.extend(entry.create_revision().to_le_bytes());
+    if tag == TAG_STATE {
+        buffer.extend(entry.mod_revision().to_le_bytes());
+    }
+    buffer.extend((entry.value().len() as u32).to_le_bytes());
+    buffer.extend(entry.value());
+}
+
+fn finish(buffer: &mut Vec<u8>, sequence: u64, first: Revision, count: u32, after: Base) {
+    buffer.extend(after.digest.to_le_bytes());
+    buffer.extend(after.keys.to_le_bytes());
+    buffer.extend(END_MARK);
+    let payload = crc32fast::hash(&buffer[FRAME_HEADER_BYTES..]);
+    let length = (buffer.len() - FRAME_HEADER_BYTES) as u32;
+    buffer[..4].copy_from_slice(&FRAME_MAGIC.to_le_bytes());
+    buffer[4..8].copy_from_slice(&length.to_le_bytes());
+    buffer[8..16].copy_from_slice(&first.to_le_bytes());
+    buffer[16..20].copy_from_slice(&count.to_le_bytes());
+    buffer[20..24].copy_from_slice(&payload.to_le_bytes());
+    let checksum = header_checksum(buffer, sequence);
+    buffer[24..28].copy_from_slice(&checksum.to_le_bytes());
+    buffer[28..32].copy_from_slice(&END_MARK);
+    buffer.resize(buffer.len().next_multiple_of(FRAME_ALIGN), 0);
+}
+
+fn header_checksum(header: &[u8], sequence: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..24]);
+    hasher.update(&sequence.to_le_bytes());
+    hasher.finalize()
+}
+
+/// A frame whose checksums hold.
+pub(crate) struct Frame<'a> {
+    pub(crate) first: Revision,
+    pub(crate) count: u32,
+    content: &'a [u8],
+    pub(crate) keys: u64,
+    pub(crate) digest: u64,
+    /// Where the next frame begins.
+    pub(crate) end: usize,
+}
+
+/// What is at a place where a frame may begin.
+pub(crate) enum Found<'a> {
+    Frame(Frame<'a>),
+    /// Zeros to the end of the file.
+    End,
+    /// The remains of a write that was cut off.
+    Torn,
+    /// A frame that was whole once.
+    Corrupt(String),
+}
+
+/// Reads what is at `at`, a multiple of [`FRAME_ALIGN`].
+pub(crate) fn read_frame(file: &[u8], at: usize, sequence: u64) -> Found<'_> {
+    let rest = file.get(at..).unwrap_or_default();
+    if is_blank(rest) {
+        return Found::End;
+    }
+    let Some(header) = rest.get(..FRAME_HEADER_BYTES) else { return Found::Torn };
+    if u32_at(header, 24) != header_checksum(header, sequence) || u32_at(header, 0) != FRAME_MAGIC {
+        if header[FRAME_HEADER_BYTES - 1] == 0 {
+            return Found::Torn;
+        }
+        return Found::Corrupt(format!("the frame header at offset {at} fails its checksum"));
+    }
+    let length = u32_at(header, 4) as usize;
+    let Some(payload) = rest.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length) else { return Found::Torn };
+    if crc32fast::hash(payload) != u32_at(header, 20) {
+        if is_torn(payload, at + FRAME_HEADER_BYTES) {
+            return Found::Torn;
+        }
+        return Found::Corrupt(format!("the frame at offset {at} fails its checksum"));
+    }
+    if length < TRAILER_BYTES {
+        return Found::Corrupt(format!("the frame at offset {at} is too short"));
+    }
+    let (content, trailer) = payload.split_at(length - TRAILER_BYTES);
+    Found::Frame(Frame {
+        first: u64_at(header, 8),
+        count: u32_at(header, 16),
+        content,
+        digest: u64_at(trailer, 0),
+        keys: u64_at(trailer, 8),
+        end: at + (FRAME_HEADER_BYTES + length).next_multiple_of(FRAME_ALIGN),
+    })
+}
+
+/// Whether a whole frame with a revision from `first` on begins somewhere from `at` on.
+pub(crate) fn later_frame(file: &[u8], at: usize, sequence: u64, first: Revision) -> Option<usize> {
+    (at.next_multiple_of(FRAME_ALIGN)..file.len()).step_by(FRAME_ALIGN).find(|&at| {
+        file[at..].starts_with(&FRAME_MAGIC.to_le_bytes())
+            && matches!(read_frame(file, at, sequence), Found::Frame(frame) if frame.first >= first)
+    })
+}
+
+/// Whether part of a payload that begins at `offset` of its file was never written.
+fn is_torn(payload: &[u8], offset: usize) -> bool {
+    let head = (SECTOR_BYTES - offset % SECTOR_BYTES).min(payload.len());
+    payload.last() == Some(&0) || payload[head..].chunks(SECTOR_BYTES).any(is_blank)
+}
+
+/// Word by word: a segment is mostly zeros when it is opened.
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<32>();
+    words.iter().all(|word| *word == [0; 32]) && tail.iter().all(|&byte| byte == 0)
+}
+
+impl Frame<'_> {
+    /// The newest revision in it.
+    pub(crate) fn last(&self) -> Revision {
+        self.first + u64::from(self.count).saturating_sub(1)
+    }
+
+    /// Applies its commits to the state before it, and names the keys they wrote.
+    pub(crate) fn apply_commits(&self, snapshot: &mut Snapshot, touched: &mut HashSet<Arc<str>>) -> Result<(), String> {
+        let mut reader = Reader(self.content);
+        for revision in self.first..=self.last() {
+            for _ in 0..reader.u32()? {
+                match reader.u8()? {
+                    TAG_PUT => {
+                        let key: Arc<str> = reader.key()?.into();
+                        let created = reader.u64()?;
+                        snapshot.insert(Entry::new(key.clone(), reader.value()?, created, revision));
+                        touched.insert(key);
+                    }
+                    TAG_DELETE => {
+                        let key = reader.key()?;
+                        snapshot.remove(key);
+                        touched.insert(key.into());
+                    }
+                    tag => return Err(format!("unknown operation {tag}")),
+                }
+            }
+        }
+        snapshot.revision = self.last();
+        reader.end()
+    }
+
+    /// Inserts its whole entries.
+    pub(crate) fn insert_entries(&self, snapshot: &mut Snapshot) -> Result<(), String> {
+        let mut reader = Reader(self.content);
+        for _ in 0..self.count {
+            let tag = reader.u8()?;
+            if tag != TAG_STATE {
+                return Err(format!("unknown entry {tag}"));
+            }
+            let key = reader.key()?;
+            let (created, modified) = (reader.u64()?, reader.u64()?);
+            snapshot.insert(Entry::new(key.into(), reader.value()?, created, modified));
+        }
+        reader.end()
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], String> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or("a frame ends early")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, String> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32, String> {
+        Ok(u32_at(self.take(4)?, 0))
+    }
+
+    fn u64(&mut self) -> Result<u64, String> {
+        Ok(u64_at(self.take(8)?, 0))
+    }
+
+    fn key(&mut self) -> Result<&'a str, String> {
+        let length = self.take(2)?;
+        let key = self.take(usize::from(u16::from_le_bytes([length[0], length[1]])))?;
+        std::str::from_utf8(key).map_err(|_| "a key is not UTF-8".into())
+    }
+
+    fn value(&mut self) -> Result<Bytes, String> {
+        let length = self.u32()? as usize;
+        // Copied, so that no value keeps a whole log file in memory.
+        Ok(Bytes::copy_from_slice(self.take(length)?))
+    }
+
+    fn end(&self) -> Result<(), String> {
+        if self.0.is_empty() { Ok(()) } else { Err("a frame has bytes left over".into()) }
+    }
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}

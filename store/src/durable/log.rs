@@ -1,0 +1,174 @@
+//! The write-ahead log: preallocated files, one frame a group.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::directory::{Directory, is_full};
+use super::frame::{self, Base, COMMIT_OVERHEAD_BYTES, FILE_HEADER_BYTES, FRAME_OVERHEAD_BYTES, FileHeader, FileKind};
+use crate::files::DataFile;
+use crate::stage::Stage;
+
+/// A frame buffer that grew over this is given back.
+const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+
+/// Why nothing was appended.
+#[derive(Debug)]
+pub(crate) enum LogError {
+    /// There is no room on the disk; the log is as before.
+    Full(io::Error),
+    /// What is on the disk is unknown.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for LogError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full(error) } else { Self::Failed(error) }
+    }
+}
+
+/// The file that the log goes on in once the current one is full, prepared in the background. As long as it is
+/// there, deletes can be written even if the disk is full.
+pub(crate) struct Spare {
+    directory: Directory,
+    bytes: u64,
+    file: Mutex<Option<Arc<dyn DataFile>>>,
+}
+
+impl Spare {
+    pub(crate) fn new(directory: Directory, bytes: u64) -> Self {
+        Self { directory, bytes, file: Mutex::new(None) }
+    }
+
+    /// Reserves its room, if that is not done.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        let mut file = self.file.lock();
+        if file.is_none() {
+            *file = Some(self.allocate(self.bytes)?);
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<Arc<dyn DataFile>> {
+        let file = self.directory.files.open(&self.directory.spare_path(), true)?;
+        file.allocate(bytes)?;
+        Ok(file)
+    }
+
+    /// A file of at least `bytes` and its size. It still has the spare's name.
+    fn take(&self, bytes: u64) -> io::Result<(Arc<dyn DataFile>, u64)> {
+        let mut file = self.file.lock();
+        let bytes = bytes.max(self.bytes);
+        if bytes > self.bytes || file.is_none() {
+            *file = Some(self.allocate(bytes)?);
+        }
+        let taken = file.take().expect("allocated above");
+        Ok((taken, bytes))
+    }
+}
+
+/// Where the log goes on.
+pub(crate) struct Position {
+    pub(crate) file: Arc<dyn DataFile>,
+    pub(crate) sequence: u64,
+    pub(crate) offset: u64,
+    pub(crate) allocated: u64,
+}
+
+/// The end of the log that the writer appends to.
+pub(crate) struct Log {
+    directory: Directory,
+    unsynced: bool,
+    spare: Arc<Spare>,
+    at: Position,
+    /// So many bytes after the end may hold the remains of a write that failed.
+    remains: usize,
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    pub(crate) fn new(directory: Directory, unsynced: bool, spare: Arc<Spare>, at: Position) -> Self {
+        Self { directory, unsynced, spare, at, remains: 0, buffer: Vec::new() }
+    }
+
+    /// Creates the file `sequence`, durable but for commits. Its room comes from the spare.
+    pub(crate) fn create(
+        directory: &Directory,
+        spare: &Spare,
+        header: FileHeader,
+        room: u64,
+    ) -> Result<Position, LogError> {
+        let (file, allocated) = spare.take(room + FILE_HEADER_BYTES as u64)?;
+        file.write_at(&header.encode(), 0)?;
+        file.sync().map_err(LogError::Failed)?;
+        directory
+            .files
+            .rename(&directory.spare_path(), &directory.log_path(header.sequence))
+            .and_then(|()| directory.files.sync_directory(&directory.path))
+            .map_err(LogError::Failed)?;
+        Ok(Position { file, sequence: header.sequence, offset: FILE_HEADER_BYTES as u64, allocated })
+    }
+
+    /// What a group of so many commits with so many bytes takes, at most.
+    pub(crate) fn group_bytes(commits: usize, bytes: usize) -> u64 {
+        (FRAME_OVERHEAD_BYTES + commits * COMMIT_OVERHEAD_BYTES + bytes) as u64
+    }
+
+    /// How many bytes fit into the current file.
+    pub(crate) fn room(&self) -> u64 {
+        self.at.allocated.saturating_sub(self.at.offset)
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.at.sequence
+    }
+
+    pub(crate) fn file(&self) -> Arc<dyn DataFile> {
+        self.at.file.clone()
+    }
+
+    /// Goes on in a new file that has room for `bytes`.
+    pub(crate) fn roll(&mut self, base: Base, bytes: u64) -> Result<(), LogError> {
+        if self.unsynced {
+            self.at.file.sync().map_err(LogError::Failed)?;
+        }
+        let sequence = self.at.sequence + 1;
+        let header = FileHeader { kind: FileKind::Log, sequence, base, unsynced: self.unsynced };
+        self.at = Self::create(&self.directory, &self.spare, header, bytes)?;
+        self.remains = 0;
+        Ok(())
+    }
+
+    /// Writes a stage as one frame, and waits for the disk unless told not to.
+    pub(crate) fn append(&mut self, stage: &Stage) -> Result<(), LogError> {
+        self.clear_remains()?;
+        frame::encode_commits(&mut self.buffer, self.at.sequence, &stage.events, Base::of(&stage.snapshot));
+        let bytes = self.buffer.len();
+        assert!(bytes as u64 <= self.room(), "the caller made room");
+        if let Err(error) = self.at.file.write_at(&self.buffer, self.at.offset) {
+            self.remains = bytes;
+            return Err(error.into());
+        }
+        if !self.unsynced {
+            // Even a full disk is a failure here: what of the frame arrived is unknown.
+            self.at.file.sync().map_err(LogError::Failed)?;
+        }
+        self.at.offset += bytes as u64;
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
+    }
+
+    /// Overwrites what a failed write left, which a reader could take for corruption.
+    fn clear_remains(&mut self) -> Result<(), LogError> {
+        if self.remains > 0 {
+            self.at.file.write_at(&vec![0; self.remains], self.at.offset)?;
+            self.remains = 0;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.at.file.sync()
+    }
+}

@@ -1,0 +1,138 @@
+//! The one thread that writes the log.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::Shared;
+use super::frame::Base;
+use super::log::{Log, LogError};
+use super::queue::Pending;
+use super::recovery::Segment;
+use crate::stage::Stage;
+use crate::{Committed, StoreError};
+
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: Log,
+    pub(crate) checkpointer: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Commits group after group until the queue is closed, then ends the other thread and lets go of the directory.
+    pub(crate) fn run(mut self) {
+        while let Some(group) = self.shared.queue.take() {
+            if let Err(error) = self.commit(group) {
+                tracing::error!(%error, "the store stops");
+                self.shared.queue.fail(error);
+                break;
+            }
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Pending>) -> Result<(), StoreError> {
+        let group = self.make_room(group)?;
+        let mut stage = Stage::on(self.shared.history.snapshot());
+        let mut answers = Vec::with_capacity(group.len());
+        for pending in group {
+            answers.push((stage.commit(pending.transaction), pending.answer));
+        }
+        if !stage.events.is_empty() {
+            match self.log.append(&stage) {
+                Ok(()) => self.shared.publish(stage),
+                Err(LogError::Full(error)) => {
+                    let full = self.shared.set_full(&error);
+                    for (_, answer) in answers {
+                        drop(answer.send(Err(full.clone())));
+                    }
+                    return Ok(());
+                }
+                Err(LogError::Failed(error)) => {
+                    let stopped = StoreError::Stopped(format!("the log cannot be written: {error}"));
+                    for (_, answer) in answers {
+                        drop(answer.send(Err(stopped.clone())));
+                    }
+                    return Err(stopped);
+                }
+            }
+        }
+        for (result, answer) in answers {
+            drop::<Result<(), Result<Committed, StoreError>>>(answer.send(result));
+        }
+        self.shared.history.wake();
+        Ok(())
+    }
+
+    /// Returns what can be written now, in a file that has room for it; refuses the rest.
+    fn make_room(&mut self, group: Vec<Pending>) -> Result<Vec<Pending>, StoreError> {
+        let mut group = group;
+        if self.shared.is_full() {
+            match self.shared.spare.prepare() {
+                Ok(()) => self.shared.clear_full(),
+                Err(_) => group = self.refuse(group, u64::MAX),
+            }
+        }
+        let bytes = group_bytes(&group);
+        if bytes <= self.log.room() || group.is_empty() {
+            return Ok(group);
+        }
+        let base = Base::of(&self.shared.history.snapshot());
+        match self.log.roll(base, bytes) {
+            Ok(()) => {
+                let segment = Segment { sequence: self.log.sequence(), base: base.revision };
+                self.shared.rolled(segment, self.log.file());
+                Ok(group)
+            }
+            Err(LogError::Full(error)) => {
+                self.shared.set_full(&error);
+                Ok(self.refuse(group, self.log.room()))
+            }
+            Err(LogError::Failed(error)) => {
+                let stopped = StoreError::Stopped(format!("a file of the log cannot be created: {error}"));
+                for pending in group {
+                    drop(pending.answer.send(Err(stopped.clone())));
+                }
+                Err(stopped)
+            }
+        }
+    }
+
+    /// Keeps what may use the reserve, as long as it fits into `room`.
+    fn refuse(&self, group: Vec<Pending>, room: u64) -> Vec<Pending> {
+        let full = self.shared.full();
+        let mut kept = Vec::new();
+        let mut bytes = 0;
+        for pending in group {
+            let with = bytes + pending.bytes;
+            if pending.transaction.may_use_reserve() && Log::group_bytes(kept.len() + 1, with) <= room {
+                bytes = with;
+                kept.push(pending);
+            } else {
+                drop(pending.answer.send(Err(full.clone())));
+            }
+        }
+        kept
+    }
+}
+
+impl Drop for Writer {
+    /// Runs when the thread ends for whatever reason, a panic included.
+    fn drop(&mut self) {
+        self.shared.queue.fail(StoreError::Stopped("the writer is gone".into()));
+        self.shared.stop_background();
+        if let Some(checkpointer) = self.checkpointer.take() {
+            drop(checkpointer.join());
+        }
+        let synced = self.log.sync();
+        self.shared.history.close();
+        self.shared.finished(synced.map_err(|error| StoreError::Io(format!("cannot sync the log: {error}"))));
+    }
+}
+
+fn group_bytes(group: &[Pending]) -> u64 {
+    Log::group_bytes(group.len(), group.iter().map(|pending| pending.bytes).sum())
+}
+
+/// The error for a full disk.
+pub(crate) fn full_error(error: &std::io::Error) -> StoreError {
+    StoreError::Full(error.to_string())
+}

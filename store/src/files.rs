@@ -1,0 +1,157 @@
+//! How the durable backend reaches its files: a narrow layer, so that a test can lose what was not synced, fill the
+//! disk, fail an fsync or tear a write.
+//!
+//! sled opens its own files and cannot be handed a layer; what it wrote is synced through this one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The operations on directories and names.
+pub trait Files: Send + Sync + 'static {
+    /// Creates a directory and its parents, readable by the owner alone.
+    ///
+    /// # Errors
+    /// As the system says; an existing directory is none.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in no order.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn names(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// The first `bytes_max` bytes of a file, fewer if it is shorter.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>>;
+
+    /// Opens a file for writing.
+    ///
+    /// # Errors
+    /// As the system says; `NotFound` if it does not exist and `create` is not set.
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DataFile>>;
+
+    /// Renames, replacing.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory and what is in it.
+    ///
+    /// # Errors
+    /// As the system says; an absent directory is none.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The operations on an open file.
+pub trait DataFile: Send + Sync {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// As the system says; part may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the file so long and reserves its blocks, which read as zeros.
+    ///
+    /// # Errors
+    /// As the system says; `StorageFull` if there is no room.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Makes the content durable.
+    ///
+    /// # Errors
+    /// As the system says. What is on the disk is unknown then, and another call would prove nothing.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The files of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len().min(bytes_max);
+        let mut content = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+        file.read_exact_at(&mut content, 0)?;
+        Ok(content)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DataFile>> {
+        let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(0o600).open(path)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+struct DiskFile(File);
+
+impl DataFile for DiskFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+        // SAFETY: the descriptor is open for as long as `self.0` lives, and the call touches no memory of ours.
+        let status = unsafe { libc::fallocate(self.0.as_raw_fd(), 0, 0, length) };
+        if status == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // A file system that cannot reserve blocks gets a file with holes: slower, and a full disk shows later.
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => self.0.set_len(bytes.max(self.0.metadata()?.len())),
+            _ => Err(error),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

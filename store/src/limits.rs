@@ -1,0 +1,56 @@
+//! Every bound of the store, by name.
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// The largest value, in bytes. Above the 1.5 MiB that etcd accepts in one request by default.
+pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The most operations in one transaction; etcd's default is 128.
+pub const OPERATIONS_MAX: usize = 1024;
+
+/// The largest transaction, keys and values together, in bytes.
+pub const TRANSACTION_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How many events the history keeps.
+pub const HISTORY_EVENTS_MAX: usize = 100_000;
+
+/// How many bytes of replaced and deleted values the history keeps alive.
+pub const HISTORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// After how many revisions the history keeps a whole (shared) map, from which revisions between are reached by
+/// undoing events.
+pub const MARK_EVERY_REVISIONS: u64 = 4096;
+
+/// How many maps rebuilt for a reader of an older revision are kept for its next page.
+pub const REBUILT_SNAPSHOTS_MAX: usize = 8;
+
+/// How many batches one call of [`Watch::next`](crate::Watch::next) returns at most.
+pub const WATCH_BATCHES_MAX: usize = 256;
+
+/// How many bytes of commits may wait for the writer; further ones wait for room.
+pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What a waiting commit counts at least, which bounds their number too.
+pub const QUEUED_COMMIT_BYTES_MIN: usize = 1024;
+
+/// A group takes no further commit once it holds this many bytes.
+pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The size of a preallocated log segment; a new one begins a checkpoint.
+pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// An export is made once this many bytes were logged since the last one, or as many as it has, if that is more.
+pub const EXPORT_AFTER_LOG_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// The largest piece of a value in the checkpoint: sled puts larger ones into files that it never syncs.
+pub const CHUNK_BYTES_MAX: usize = 4096;
+
+/// How many bytes go into one batch of the checkpoint.
+pub const CHECKPOINT_BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// The checkpoint's page cache. It is only open while it is loaded or filled.
+pub const CHECKPOINT_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How far revisions jump when a tail was cut, so that none that anyone may have seen comes again.
+pub const REVISION_JUMP: u64 = 1 << 20;
