@@ -1,0 +1,201 @@
+//! Whole cycles on small clusters, as data.
+
+use std::sync::Arc;
+
+use api::selector::LabelSelector;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use serde_json::{Value, json};
+
+use crate::cache::Cache;
+use crate::cycle::{Finder, Nominated};
+use crate::lookup::Lookup;
+use crate::pod::{NamespaceLabels, PodInfo};
+use crate::preemption;
+
+#[derive(Default)]
+struct Objects {
+    claims: Vec<Arc<PersistentVolumeClaim>>,
+    volumes: Vec<Arc<PersistentVolume>>,
+    classes: Vec<Arc<StorageClass>>,
+}
+
+impl NamespaceLabels for Objects {
+    fn matches(&self, _: &str, _: &LabelSelector) -> bool {
+        false
+    }
+}
+
+impl Lookup for Objects {
+    fn claim(&self, _: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        self.claims.iter().find(|claim| claim.metadata.name.as_deref() == Some(name)).cloned()
+    }
+    fn volume(&self, name: &str) -> Option<Arc<PersistentVolume>> {
+        self.volumes.iter().find(|volume| volume.metadata.name.as_deref() == Some(name)).cloned()
+    }
+    fn volumes(&self) -> Vec<Arc<PersistentVolume>> {
+        self.volumes.clone()
+    }
+    fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
+        self.classes.iter().find(|class| class.metadata.name.as_deref() == Some(name)).cloned()
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+/// A node of 2 cores and 10 pods.
+fn node(name: &str, spec: Value) -> Value {
+    json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}, "spec": spec,
+        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "10"}}})
+}
+
+fn pod(name: &str, spec: Value) -> Arc<PodInfo> {
+    let mut spec = spec;
+    if spec.get("containers").is_none() {
+        spec["containers"] = json!([{"name": "c"}]);
+    }
+    let labels = json!({"app": name.split('-').next()});
+    Arc::new(PodInfo::new(parse(
+        json!({"metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels}, "spec": spec}),
+    )))
+}
+
+fn cpu(amount: &str) -> Value {
+    json!([{"name": "c", "resources": {"requests": {"cpu": amount}}}])
+}
+
+/// Looks for a node; gives its name, or the message.
+fn find(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, objects: &Objects) -> String {
+    let mut cache = Cache::default();
+    for node in nodes {
+        cache.set_node(parse(node.clone()));
+    }
+    for (pod, node) in placed {
+        cache.set_pod(pod.clone(), node);
+    }
+    match Finder::default().find(wanted, &cache, objects, &Nominated::new(), &mut || 0) {
+        Ok(decision) => decision.node,
+        Err(error) => match preemption::plan(wanted, &cache, objects, &error) {
+            Ok(plan) => {
+                let victims: Vec<&str> = plan.victims.iter().map(|pod| pod.name()).collect();
+                format!("preempt {} on {}", victims.join(","), plan.node)
+            }
+            Err(_) => error.message(None),
+        },
+    }
+}
+
+fn check(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, expect: &str) {
+    assert_eq!(find(nodes, placed, wanted, &Objects::default()), expect);
+}
+
+#[test]
+fn room() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    check(&[], &[], &pod("p", json!({})), "no nodes available to schedule pods");
+    check(&nodes, &[(pod("x", json!({"containers": cpu("1")})), "a")], &pod("p", json!({})), "b");
+    let big = pod("p", json!({"containers": cpu("3")}));
+    check(&nodes, &[], &big, "0/2 nodes are available: 2 Insufficient cpu.");
+    let full: Vec<_> = (0..10).map(|n| (pod(&format!("x-{n}"), json!({})), "a")).collect();
+    check(&nodes[..1], &full, &pod("p", json!({})), "0/1 nodes are available: 1 Too many pods.");
+}
+
+#[test]
+fn nodes_that_refuse() {
+    let nodes = [
+        node("a", json!({"unschedulable": true})),
+        node("b", json!({"taints": [{"key": "k", "effect": "NoSchedule"}]})),
+    ];
+    let message = "0/2 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable.";
+    check(&nodes, &[], &pod("p", json!({})), message);
+    check(&nodes, &[], &pod("p", json!({"tolerations": [{"key": "k", "operator": "Exists"}]})), "b");
+    let selective = pod("p", json!({"nodeSelector": {"kubernetes.io/hostname": "c"}}));
+    let message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.";
+    check(&[node("a", json!({}))], &[], &selective, message);
+}
+
+#[test]
+fn host_ports_are_taken_once() {
+    let with_port = |name| {
+        pod(
+            name,
+            json!({"containers": [{"name": "c", "ports": [
+        {"containerPort": 80, "hostPort": 80, "protocol": "TCP"}]}]}),
+        )
+    };
+    let nodes = [node("a", json!({}))];
+    let message = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+    check(&nodes, &[(with_port("x"), "a")], &with_port("p"), message);
+}
+
+#[test]
+fn near_and_far() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let term = |app: &str| {
+        json!([{"topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app": app}}}])
+    };
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let near = pod("p", json!({"affinity": {"podAffinity": {required: term("x")}}}));
+    check(&nodes, &[(pod("x", json!({})), "b")], &near, "b");
+    check(&nodes, &[], &near, "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.");
+    let far = |name| pod(name, json!({"affinity": {"podAntiAffinity": {required: term("p")}}}));
+    check(&nodes, &[(far("p-1"), "a")], &far("p-2"), "b");
+    let both = [(far("p-1"), "a"), (far("p-2"), "b")];
+    check(&nodes, &both, &far("p-3"), "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.");
+    let message = "0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules.";
+    check(&nodes, &both, &pod("p-3", json!({})), message);
+    let itself = pod("p-1", json!({"affinity": {"podAffinity": {required: term("p")}}}));
+    assert!(["a", "b"].contains(&find(&nodes, &[], &itself, &Objects::default()).as_str()));
+}
+
+#[test]
+fn spread_evenly() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let spread = |name| {
+        pod(
+            name,
+            json!({"topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "p"}}}]}),
+        )
+    };
+    check(&nodes, &[(spread("p-1"), "a")], &spread("p-2"), "b");
+    let placed = [(spread("p-1"), "a"), (spread("p-2"), "b"), (spread("p-3"), "b")];
+    check(&nodes, &placed, &spread("p-4"), "a");
+}
+
+#[test]
+fn preemption_takes_the_least_important() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let with = |name, priority: i32, amount| pod(name, json!({"priority": priority, "containers": cpu(amount)}));
+    let placed = [(with("x", 5, "2"), "a"), (with("y", 1, "1"), "b"), (with("z", 2, "1"), "b")];
+    check(&nodes, &placed, &with("p", 10, "1"), "preempt y on b");
+    check(&nodes, &placed, &with("p", 10, "2"), "preempt z,y on b");
+    check(&nodes, &placed, &with("p", 1, "1"), "0/2 nodes are available: 2 Insufficient cpu.");
+}
+
+#[test]
+fn volumes_decide() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let wanted = pod("p", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}));
+    let claim = |spec: Value, phase| {
+        parse(json!({"metadata": {"name": "c", "namespace": "n"}, "spec": spec,
+        "status": {"phase": phase}}))
+    };
+    let mut objects = Objects::default();
+    let message = "0/2 nodes are available: persistentvolumeclaim \"c\" not found.";
+    assert_eq!(find(&nodes, &[], &wanted, &objects), message);
+    objects.claims = vec![claim(json!({"storageClassName": "now"}), "Pending")];
+    let message = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+    assert_eq!(find(&nodes, &[], &wanted, &objects), message);
+    objects.classes = vec![parse(json!({"metadata": {"name": "now"}, "provisioner": "local",
+        "volumeBindingMode": "WaitForFirstConsumer"}))];
+    assert!(["a", "b"].contains(&find(&nodes, &[], &wanted, &objects).as_str()));
+    objects.claims = vec![claim(json!({"volumeName": "v"}), "Bound")];
+    objects.volumes = vec![parse(json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {
+        "nodeSelectorTerms": [{"matchExpressions": [
+            {"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]}]}]}}}}))];
+    assert_eq!(find(&nodes, &[], &wanted, &objects), "b");
+}

@@ -1,0 +1,211 @@
+//! `VolumeBinding` (with `VolumeRestrictions` and `VolumeZone`): a pod goes where its claims' volumes are or can be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+
+use super::{Plugin, Rejection, node_affinity};
+use crate::cache::Cache;
+use crate::lookup::Lookup;
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+
+const PLUGIN: Plugin = Plugin::VolumeBinding;
+const CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
+const NONE_FITS: &str = "node(s) didn't find available persistent volumes to bind";
+
+/// The pod's claims.
+#[derive(Default)]
+pub struct State {
+    bound: Vec<Arc<PersistentVolume>>,
+    waiting: Vec<(Arc<PersistentVolumeClaim>, Arc<StorageClass>)>,
+}
+
+/// What must happen to volumes before the pod can be bound.
+#[derive(Default, Debug)]
+pub struct Plan {
+    /// Volumes to be bound to claims: volume name, claim.
+    pub bind: Vec<(String, Arc<PersistentVolumeClaim>)>,
+    /// Claims to be provisioned on the node.
+    pub provision: Vec<Arc<PersistentVolumeClaim>>,
+}
+
+impl Plan {
+    /// Whether nothing must happen.
+    pub fn is_empty(&self) -> bool {
+        self.bind.is_empty() && self.provision.is_empty()
+    }
+
+    /// The claims that must be bound before the pod is.
+    pub fn claims(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
+        self.bind.iter().map(|(_, claim)| claim).chain(&self.provision)
+    }
+}
+
+/// The names of the claims that a pod mounts.
+pub fn claim_names(pod: &PodInfo) -> impl Iterator<Item = String> + '_ {
+    let volumes = pod.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{}-{}", pod.name(), volume.name)),
+        (None, None) => None,
+    })
+}
+
+impl State {
+    /// Looks the claims up.
+    ///
+    /// # Errors
+    /// If one is missing, lost, or must be bound by somebody else first.
+    pub fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup) -> Result<Self, Rejection> {
+        let mut state = Self::default();
+        for name in claim_names(pod) {
+            let claim = lookup
+                .claim(pod.namespace(), &name)
+                .ok_or_else(|| Rejection::final_(PLUGIN, format!("persistentvolumeclaim {name:?} not found")))?;
+            if claim.metadata.deletion_timestamp.is_some() {
+                return Err(Rejection::final_(PLUGIN, format!("persistentvolumeclaim {name:?} is being deleted")));
+            }
+            let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_deref()).unwrap_or(&[]);
+            if modes.iter().any(|mode| mode == "ReadWriteOncePod") && in_use(pod, &name, cache) {
+                let reason = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode \
+                              already in-use by another pod";
+                return Err(Rejection::resolvable(PLUGIN, reason));
+            }
+            state.add(claim, lookup)?;
+        }
+        Ok(state)
+    }
+
+    fn add(&mut self, claim: Arc<PersistentVolumeClaim>, lookup: &dyn Lookup) -> Result<(), Rejection> {
+        if let Some(volume) = bound_volume(&claim) {
+            let missing = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+            self.bound.push(lookup.volume(volume).ok_or_else(|| Rejection::final_(PLUGIN, missing))?);
+            return Ok(());
+        }
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or("");
+        match lookup.class(class) {
+            Some(class) if class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer") => {
+                self.waiting.push((claim, class));
+                Ok(())
+            }
+            _ => Err(Rejection::final_(PLUGIN, "pod has unbound immediate PersistentVolumeClaims")),
+        }
+    }
+
+    /// Rejects a node where a volume is not, or cannot be.
+    ///
+    /// # Errors
+    /// Why the node cannot take the pod.
+    pub fn filter(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
+        if !self.bound.iter().all(|volume| reachable(volume, node)) {
+            return Err(Rejection::final_(PLUGIN, CONFLICT));
+        }
+        let mut taken = Vec::new();
+        for (claim, class) in &self.waiting {
+            match static_volume(claim, node, lookup, &taken) {
+                Some(volume) => taken.push(volume),
+                None if can_provision(class, node) => {}
+                None => return Err(Rejection::final_(PLUGIN, NONE_FITS)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What must happen before the pod can be bound to `node`.
+    pub fn plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Plan {
+        let mut plan = Plan::default();
+        let mut taken = Vec::new();
+        for (claim, _) in &self.waiting {
+            match static_volume(claim, node, lookup, &taken) {
+                Some(volume) => {
+                    taken.push(volume.clone());
+                    plan.bind.push((volume, claim.clone()));
+                }
+                None => plan.provision.push(claim.clone()),
+            }
+        }
+        plan
+    }
+}
+
+/// The volume that the claim is fully bound to.
+pub fn bound_volume(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let annotations = claim.metadata.annotations.as_ref();
+    let completed = annotations.is_some_and(|a| a.contains_key("pv.kubernetes.io/bind-completed"));
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    let name = claim.spec.as_ref()?.volume_name.as_deref().filter(|name| !name.is_empty())?;
+    (completed || phase == Some("Bound")).then_some(name)
+}
+
+fn in_use(pod: &PodInfo, claim: &str, cache: &Cache) -> bool {
+    cache.nodes().flat_map(|node| node.pods.values()).any(|other| {
+        other.uid != pod.uid && other.namespace() == pod.namespace() && claim_names(other).any(|name| name == claim)
+    })
+}
+
+fn reachable(volume: &PersistentVolume, node: &NodeInfo) -> bool {
+    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required.as_ref());
+    required.is_none_or(|selector| node_affinity::selector_matches(selector, node.labels(), node.name()))
+}
+
+/// Whether the class can make a volume on the node.
+fn can_provision(class: &StorageClass, node: &NodeInfo) -> bool {
+    if class.provisioner == "kubernetes.io/no-provisioner" {
+        return false;
+    }
+    let Some(topologies) = class.allowed_topologies.as_ref().filter(|list| !list.is_empty()) else { return true };
+    topologies.iter().any(|term| {
+        term.match_label_expressions
+            .iter()
+            .flatten()
+            .all(|wanted| node.labels().get(&wanted.key).is_some_and(|value| wanted.values.contains(value)))
+    })
+}
+
+/// The smallest free volume that suits the claim and can be reached from the node.
+fn static_volume(
+    claim: &PersistentVolumeClaim,
+    node: &NodeInfo,
+    lookup: &dyn Lookup,
+    taken: &[String],
+) -> Option<String> {
+    let spec = claim.spec.as_ref()?;
+    let wanted = size(spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
+    let selector = spec.selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
+    let selector = api::selector::LabelSelector::from_object(selector.as_ref()).ok();
+    let suits = |volume: &&Arc<PersistentVolume>| {
+        let Some(has) = &volume.spec else { return false };
+        let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+        let name = volume.metadata.name.as_deref().unwrap_or("");
+        let reserved = has.claim_ref.as_ref().is_some_and(|reference| {
+            reference.name != claim.metadata.name || reference.namespace != claim.metadata.namespace
+        });
+        let modes = spec.access_modes.iter().flatten();
+        let labels = volume.metadata.labels.clone().unwrap_or_default();
+        phase == Some("Available")
+            && !reserved
+            && !taken.iter().any(|other| other == name)
+            && has.storage_class_name.as_deref().unwrap_or("") == spec.storage_class_name.as_deref().unwrap_or("")
+            && has.volume_mode.as_deref().unwrap_or("Filesystem") == spec.volume_mode.as_deref().unwrap_or("Filesystem")
+            && modes.into_iter().all(|mode| has.access_modes.iter().flatten().any(|offered| offered == mode))
+            && size(has.capacity.as_ref()) >= wanted
+            && (spec.selector.is_none() || selector.as_ref().is_some_and(|selector| selector.matches(&labels)))
+            && reachable(volume, node)
+    };
+    let volumes = lookup.volumes();
+    let best = volumes
+        .iter()
+        .filter(suits)
+        .min_by_key(|volume| size(volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref())));
+    best.and_then(|volume| volume.metadata.name.clone())
+}
+
+fn size(list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>) -> i64 {
+    let text = list.and_then(|list| list.get("storage"));
+    text.and_then(|text| Quantity::parse(&text.0).ok()).map_or(0, |quantity| quantity.value())
+}

@@ -1,0 +1,206 @@
+//! A pod as the scheduler sees it: what its filters need, worked out once.
+
+use std::sync::Arc;
+
+use api::selector::LabelSelector;
+use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, TopologySpreadConstraint};
+
+use crate::resources::Requests;
+
+/// A pod with what filters and scores read, parsed once.
+#[derive(Debug)]
+pub struct PodInfo {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// Its uid.
+    pub uid: String,
+    /// Its priority.
+    pub priority: i32,
+    /// What it asks for.
+    pub requests: Requests,
+    /// Host ports: protocol, address, port.
+    pub host_ports: Vec<HostPort>,
+    /// Required affinity to other pods.
+    pub affinity: Vec<Term>,
+    /// Required anti-affinity to other pods.
+    pub anti_affinity: Vec<Term>,
+    /// Preferred affinity (positive weight) and anti-affinity (negative weight).
+    pub preferred: Vec<(i64, Term)>,
+    /// Topology spread constraints.
+    pub spread: Vec<Spread>,
+}
+
+/// A port taken on the node itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// The address, `0.0.0.0` for all.
+    pub address: String,
+    /// The port.
+    pub port: i32,
+}
+
+impl HostPort {
+    /// Whether both cannot be taken on one node.
+    pub fn clashes(&self, other: &Self) -> bool {
+        let any = |address: &str| matches!(address, "0.0.0.0" | "::");
+        self.protocol == other.protocol
+            && self.port == other.port
+            && (self.address == other.address || any(&self.address) || any(&other.address))
+    }
+}
+
+/// A term of inter-pod affinity.
+#[derive(Debug)]
+pub struct Term {
+    selector: LabelSelector,
+    namespaces: Vec<String>,
+    namespace_selector: Option<LabelSelector>,
+    /// The node label whose values are the domains.
+    pub topology_key: String,
+}
+
+impl Term {
+    /// Whether the term selects `pod`, given the labels of the pod's namespace.
+    pub fn selects(&self, pod: &Pod, namespaces: &dyn NamespaceLabels) -> bool {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("");
+        let in_namespace = self.namespaces.iter().any(|name| name == namespace)
+            || self.namespace_selector.as_ref().is_some_and(|selector| namespaces.matches(namespace, selector));
+        in_namespace && self.selector.matches(labels(pod))
+    }
+}
+
+/// Looks up the labels of namespaces.
+pub trait NamespaceLabels {
+    /// Whether the labels of the namespace match.
+    fn matches(&self, namespace: &str, selector: &LabelSelector) -> bool;
+}
+
+/// A topology spread constraint.
+#[derive(Debug)]
+pub struct Spread {
+    /// The constraint as given.
+    pub constraint: TopologySpreadConstraint,
+    /// Its selector, with the labels of `matchLabelKeys`.
+    pub selector: LabelSelector,
+}
+
+static NO_LABELS: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+
+/// The labels of a pod.
+pub fn labels(pod: &Pod) -> &std::collections::BTreeMap<String, String> {
+    pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
+}
+
+impl PodInfo {
+    /// Parses a pod.
+    pub fn new(pod: Arc<Pod>) -> Self {
+        let spec = pod.spec.as_ref();
+        let affinity = spec.and_then(|spec| spec.affinity.as_ref());
+        let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
+        let far = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
+        let mut preferred = Vec::new();
+        let wanted = near.and_then(|near| near.preferred_during_scheduling_ignored_during_execution.as_ref());
+        for weighted in wanted.into_iter().flatten() {
+            preferred.push((i64::from(weighted.weight), term(&pod, &weighted.pod_affinity_term)));
+        }
+        let unwanted = far.and_then(|far| far.preferred_during_scheduling_ignored_during_execution.as_ref());
+        for weighted in unwanted.into_iter().flatten() {
+            preferred.push((-i64::from(weighted.weight), term(&pod, &weighted.pod_affinity_term)));
+        }
+        let terms = |list: Option<&Vec<PodAffinityTerm>>| list.into_iter().flatten().map(|t| term(&pod, t)).collect();
+        Self {
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            priority: spec.and_then(|spec| spec.priority).unwrap_or(0),
+            requests: Requests::of(&pod),
+            host_ports: host_ports(&pod),
+            affinity: terms(near.and_then(|near| near.required_during_scheduling_ignored_during_execution.as_ref())),
+            anti_affinity: terms(far.and_then(|far| far.required_during_scheduling_ignored_during_execution.as_ref())),
+            preferred,
+            spread: spread(&pod),
+            pod,
+        }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or("")
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or("")
+    }
+}
+
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let mut found = Vec::new();
+    for port in spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten()) {
+        let Some(number) = port.host_port.filter(|number| *number > 0) else { continue };
+        found.push(HostPort {
+            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
+            address: port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into()),
+            port: number,
+        });
+    }
+    found
+}
+
+fn selector(typed: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>) -> LabelSelector {
+    let value = typed.and_then(|typed| serde_json::to_value(typed).ok());
+    // The API server has validated it; what it would refuse selects nothing.
+    LabelSelector::from_object(value.as_ref()).unwrap_or_else(|_| LabelSelector::nothing())
+}
+
+fn term(pod: &Pod, typed: &PodAffinityTerm) -> Term {
+    let mut namespaces = typed.namespaces.clone().unwrap_or_default();
+    if namespaces.is_empty() && typed.namespace_selector.is_none() {
+        namespaces.extend(pod.metadata.namespace.clone());
+    }
+    let mut with_keys = typed.label_selector.clone();
+    if let Some(selector) = &mut with_keys {
+        add_keys(selector, pod, typed.match_label_keys.as_deref(), "In");
+        add_keys(selector, pod, typed.mismatch_label_keys.as_deref(), "NotIn");
+    }
+    Term {
+        selector: selector(with_keys.as_ref()),
+        namespaces,
+        namespace_selector: typed.namespace_selector.as_ref().map(|typed| selector(Some(typed))),
+        topology_key: typed.topology_key.clone(),
+    }
+}
+
+fn add_keys(
+    selector: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
+    pod: &Pod,
+    keys: Option<&[String]>,
+    operator: &str,
+) {
+    for key in keys.into_iter().flatten() {
+        let Some(value) = labels(pod).get(key) else { continue };
+        selector.match_expressions.get_or_insert_default().push(
+            k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement {
+                key: key.clone(),
+                operator: operator.into(),
+                values: Some(vec![value.clone()]),
+            },
+        );
+    }
+}
+
+fn spread(pod: &Pod) -> Vec<Spread> {
+    let constraints = pod.spec.as_ref().and_then(|spec| spec.topology_spread_constraints.as_ref());
+    let mut found = Vec::new();
+    for constraint in constraints.into_iter().flatten() {
+        let mut typed = constraint.label_selector.clone();
+        if let Some(typed) = &mut typed {
+            add_keys(typed, pod, constraint.match_label_keys.as_deref(), "In");
+        }
+        found.push(Spread { selector: selector(typed.as_ref()), constraint: constraint.clone() });
+    }
+    found
+}

@@ -1,0 +1,298 @@
+//! Pods that wait: ready ones by priority, those that back off, those that nothing can help until something changes,
+//! and those held by gates.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::plugins::Plugin;
+use crate::pod::PodInfo;
+
+/// The first pause after a failed attempt (`DefaultPodInitialBackoffDuration`).
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest pause (`DefaultPodMaxBackoffDuration`).
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// After this a pod is tried again though nothing changed (`DefaultPodMaxInUnschedulablePodsDuration`).
+const UNSCHEDULABLE_MAX: Duration = Duration::from_secs(300);
+
+/// What may make room for a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// A node came, or its labels, taints, room or cordon changed.
+    Node,
+    /// A pod on a node came, or its labels changed.
+    PodPlaced,
+    /// A pod left its node.
+    PodGone,
+    /// A claim, volume or class changed.
+    Storage,
+    /// A namespace's labels changed.
+    Namespace,
+}
+
+impl ClusterEvent {
+    /// Whether the event may change the mind of `plugin` (its `EventsToRegister`).
+    fn helps(self, plugin: Plugin) -> bool {
+        use Plugin as P;
+        match self {
+            Self::Node => true,
+            Self::PodPlaced => matches!(plugin, P::InterPodAffinity | P::PodTopologySpread),
+            Self::PodGone => matches!(
+                plugin,
+                P::NodeResourcesFit | P::NodePorts | P::InterPodAffinity | P::PodTopologySpread | P::VolumeBinding
+            ),
+            Self::Storage => plugin == P::VolumeBinding,
+            Self::Namespace => plugin == P::InterPodAffinity,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Active,
+    Backoff(Duration),
+    Unschedulable(Duration),
+    Gated,
+    /// Taken by [`Queue::pop`]; with the number of moves at that time.
+    InFlight(u64),
+}
+
+struct Waiting {
+    pod: Arc<PodInfo>,
+    place: Place,
+    attempts: u32,
+    since: (Duration, u64),
+    rejected_by: HashSet<Plugin>,
+}
+
+type ActiveKey = (Reverse<i32>, Duration, u64, String);
+
+/// The pods that wait. Times are those of one monotonic clock.
+#[derive(Default)]
+pub struct Queue {
+    waiting: HashMap<String, Waiting>,
+    active: BTreeSet<ActiveKey>,
+    backoff: BTreeSet<(Duration, String)>,
+    unschedulable: BTreeSet<(Duration, String)>,
+    moves: u64,
+    sequence: u64,
+}
+
+impl Queue {
+    /// Adds a pod, or takes over its newer state.
+    pub fn set(&mut self, pod: Arc<PodInfo>, now: Duration) {
+        let gated = has_gates(&pod);
+        let uid = pod.uid.clone();
+        let Some(known) = self.waiting.get_mut(&uid) else {
+            self.sequence += 1;
+            let place = if gated { Place::Gated } else { Place::Active };
+            let since = (now, self.sequence);
+            let waiting = Waiting { pod, place: Place::Gated, attempts: 0, since, rejected_by: HashSet::new() };
+            self.waiting.insert(uid.clone(), waiting);
+            self.put(&uid, place);
+            return;
+        };
+        let changed = spec_changed(&known.pod, &pod);
+        let place = known.place;
+        if place == Place::Active {
+            // Its key holds its priority: take it out under the old one.
+            self.put(&uid, Place::Gated);
+        }
+        if let Some(known) = self.waiting.get_mut(&uid) {
+            known.pod = pod;
+        }
+        match place {
+            Place::Active => self.put(&uid, Place::Active),
+            Place::Gated if !gated => self.put(&uid, Place::Active),
+            Place::Unschedulable(_) if changed => self.wake(&uid, now),
+            // The attempt under way saw the older state.
+            Place::InFlight(_) if changed => self.moves += 1,
+            _ => {}
+        }
+    }
+
+    /// Forgets a pod.
+    pub fn remove(&mut self, uid: &str) {
+        self.put(uid, Place::Gated);
+        self.waiting.remove(uid);
+    }
+
+    /// The next pod to try.
+    pub fn pop(&mut self, now: Duration) -> Option<Arc<PodInfo>> {
+        self.expire(now);
+        let (.., uid) = self.active.first()?.clone();
+        let moves = self.moves;
+        self.put(&uid, Place::InFlight(moves));
+        let waiting = self.waiting.get_mut(&uid)?;
+        waiting.attempts += 1;
+        Some(waiting.pod.clone())
+    }
+
+    /// Gives back a pod that no node took; `rejected_by` tells what may wake it.
+    pub fn failed(&mut self, uid: &str, rejected_by: HashSet<Plugin>, now: Duration) {
+        let moves = self.moves;
+        let Some(waiting) = self.waiting.get_mut(uid) else { return };
+        let Place::InFlight(before) = waiting.place else { return };
+        waiting.rejected_by = rejected_by;
+        if before == moves && !waiting.rejected_by.is_empty() {
+            self.put(uid, Place::Unschedulable(now));
+        } else {
+            self.back_off(uid, now);
+        }
+    }
+
+    /// Wakes the pods that the event may help.
+    pub fn on_event(&mut self, event: ClusterEvent, now: Duration) {
+        self.moves += 1;
+        let helped: Vec<String> = self
+            .unschedulable
+            .iter()
+            .map(|(_, uid)| uid)
+            .filter(|uid| self.waiting[*uid].rejected_by.iter().any(|plugin| event.helps(*plugin)))
+            .cloned()
+            .collect();
+        for uid in helped {
+            self.wake(&uid, now);
+        }
+    }
+
+    /// When [`Queue::pop`] may have something, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let backoff = self.backoff.first().map(|(until, _)| *until);
+        let stuck = self.unschedulable.first().map(|(since, _)| *since + UNSCHEDULABLE_MAX);
+        backoff.into_iter().chain(stuck).min()
+    }
+
+    fn expire(&mut self, now: Duration) {
+        while let Some((_, uid)) = self.backoff.first().filter(|(until, _)| *until <= now).cloned() {
+            self.put(&uid, Place::Active);
+        }
+        while let Some((_, uid)) = self.unschedulable.first().filter(|(at, _)| *at + UNSCHEDULABLE_MAX <= now).cloned()
+        {
+            self.wake(&uid, now);
+        }
+    }
+
+    /// Makes a pod ready, or lets it finish its pause first.
+    fn wake(&mut self, uid: &str, now: Duration) {
+        let Some(waiting) = self.waiting.get(uid) else { return };
+        let Place::Unschedulable(since) = waiting.place else { return };
+        let until = since + pause(waiting.attempts);
+        self.put(uid, if until <= now { Place::Active } else { Place::Backoff(until) });
+    }
+
+    fn back_off(&mut self, uid: &str, now: Duration) {
+        let attempts = self.waiting.get(uid).map_or(0, |waiting| waiting.attempts);
+        self.put(uid, Place::Backoff(now + pause(attempts)));
+    }
+
+    /// The one place that moves a pod between the sets.
+    fn put(&mut self, uid: &str, place: Place) {
+        let Some(waiting) = self.waiting.get_mut(uid) else { return };
+        let key = (Reverse(waiting.pod.priority), waiting.since.0, waiting.since.1, uid.to_string());
+        match waiting.place {
+            Place::Active => _ = self.active.remove(&key),
+            Place::Backoff(until) => _ = self.backoff.remove(&(until, uid.to_string())),
+            Place::Unschedulable(since) => _ = self.unschedulable.remove(&(since, uid.to_string())),
+            Place::Gated | Place::InFlight(_) => {}
+        }
+        waiting.place = place;
+        match place {
+            Place::Active => _ = self.active.insert(key),
+            Place::Backoff(until) => _ = self.backoff.insert((until, uid.to_string())),
+            Place::Unschedulable(since) => _ = self.unschedulable.insert((since, uid.to_string())),
+            Place::Gated | Place::InFlight(_) => {}
+        }
+    }
+}
+
+fn pause(attempts: u32) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(10);
+    (BACKOFF_MIN * (1 << doublings)).min(BACKOFF_MAX)
+}
+
+fn has_gates(pod: &PodInfo) -> bool {
+    let gates = pod.pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
+    gates.is_some_and(|gates| !gates.is_empty())
+}
+
+/// Whether a change may make the pod fit: its spec or labels, not its status.
+fn spec_changed(old: &PodInfo, new: &PodInfo) -> bool {
+    old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn pod(uid: &str, priority: i32, gated: bool) -> Arc<PodInfo> {
+        let gates = if gated { json!([{"name": "g"}]) } else { json!(null) };
+        let pod = json!({"metadata": {"uid": uid},
+            "spec": {"priority": priority, "schedulingGates": gates, "containers": []}});
+        Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap())))
+    }
+
+    fn pop(queue: &mut Queue, now: u64) -> Option<String> {
+        queue.pop(s(now)).map(|pod| pod.uid.clone())
+    }
+
+    #[test]
+    fn priority_first_then_age() {
+        let mut queue = Queue::default();
+        for (uid, priority) in [("a", 0), ("b", 10), ("c", 0)] {
+            queue.set(pod(uid, priority, false), s(0));
+        }
+        let order: Vec<_> = std::iter::from_fn(|| pop(&mut queue, 0)).collect();
+        assert_eq!(order, ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn a_rejected_pod_waits_for_an_event_that_helps() {
+        let mut queue = Queue::default();
+        queue.set(pod("a", 0, false), s(0));
+        assert_eq!(pop(&mut queue, 0).as_deref(), Some("a"));
+        queue.failed("a", HashSet::from([Plugin::NodeResourcesFit]), s(0));
+        assert_eq!(queue.next_deadline(), Some(s(300)));
+        queue.on_event(ClusterEvent::Storage, s(5));
+        assert_eq!(pop(&mut queue, 5), None);
+        queue.on_event(ClusterEvent::PodGone, s(5));
+        assert_eq!(pop(&mut queue, 5).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_event_during_the_attempt_is_not_missed() {
+        let mut queue = Queue::default();
+        queue.set(pod("a", 0, false), s(0));
+        pop(&mut queue, 0);
+        queue.on_event(ClusterEvent::Node, s(0));
+        queue.failed("a", HashSet::from([Plugin::NodeAffinity]), s(0));
+        assert_eq!(queue.next_deadline(), Some(s(1)));
+        assert_eq!(pop(&mut queue, 1).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn pauses_double_up_to_ten_seconds() {
+        let pauses: Vec<u64> = (1..=6).map(|attempts| pause(attempts).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
+    }
+
+    #[test]
+    fn gates_hold_and_nothing_waits_for_ever() {
+        let mut queue = Queue::default();
+        queue.set(pod("a", 0, true), s(0));
+        assert_eq!(pop(&mut queue, 0), None);
+        queue.set(pod("a", 0, false), s(1));
+        assert_eq!(pop(&mut queue, 1).as_deref(), Some("a"));
+        queue.failed("a", HashSet::from([Plugin::NodeAffinity]), s(1));
+        assert_eq!(pop(&mut queue, 300), None);
+        assert_eq!(pop(&mut queue, 301).as_deref(), Some("a"));
+        queue.remove("a");
+        assert!(queue.waiting.is_empty());
+    }
+}

@@ -1,0 +1,268 @@
+//! The loop: events in, decisions out.
+
+use std::sync::Arc;
+
+use client::{Change, Clock, EventRecorder, EventType, Informer, Informers};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Client;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::bind::Binder;
+use crate::cache::{Cache, takes_room};
+use crate::cycle::{Decision, Finder, FitError, Nominated};
+use crate::lookup::Caches;
+use crate::pod::PodInfo;
+use crate::preemption::{self, Preemption};
+use crate::queue::{ClusterEvent, Queue};
+
+/// How many bindings may be under way at once.
+const BINDINGS_MAX: usize = 64;
+
+/// What a scheduler is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Pods with this `spec.schedulerName` are its own.
+    pub scheduler_name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { scheduler_name: "default-scheduler".into() }
+    }
+}
+
+/// What events and cycles share.
+#[derive(Default)]
+struct Core {
+    cache: Cache,
+    queue: Queue,
+    nominated: Nominated,
+    finder: Finder,
+}
+
+#[derive(Clone)]
+struct Scheduler {
+    name: Arc<str>,
+    core: Arc<Mutex<Core>>,
+    wake: Arc<Notify>,
+    clock: Clock,
+    caches: Arc<Caches>,
+    binder: Binder,
+    events: EventRecorder,
+    permits: Arc<Semaphore>,
+}
+
+/// Schedules until `token` is cancelled. `client` speaks as `system:kube-scheduler`.
+pub async fn run(config: Config, client: Client, informers: Informers, token: CancellationToken) {
+    let clock = informers.clock().clone();
+    let caches = Arc::new(Caches::new(&informers));
+    let (claims_tick, claims_changed) = watch::channel(0);
+    let binder = Binder { client: client.clone(), clock: clock.clone(), caches: caches.clone(), claims_changed };
+    let scheduler = Scheduler {
+        name: config.scheduler_name.as_str().into(),
+        core: Arc::default(),
+        wake: Arc::default(),
+        events: EventRecorder::start(client, config.scheduler_name, None, clock.clone(), token.clone()),
+        clock,
+        caches: caches.clone(),
+        binder,
+        permits: Arc::new(Semaphore::new(BINDINGS_MAX)),
+    };
+    let nodes: Informer<Node> = informers.of();
+    let pods: Informer<Pod> = informers.of();
+    tokio::select! {
+        () = token.cancelled() => return,
+        () = async { nodes.wait_synced().await; pods.wait_synced().await; caches.wait_synced().await } => {}
+    }
+    scheduler.listen(&nodes, &pods, claims_tick);
+    tokio::select! {
+        () = token.cancelled() => {}
+        () = scheduler.cycles() => {}
+    }
+}
+
+impl Scheduler {
+    fn listen(&self, nodes: &Informer<Node>, pods: &Informer<Pod>, claims_tick: watch::Sender<u64>) {
+        let this = self.clone();
+        nodes.on_change(move |change| this.on_node(change));
+        let this = self.clone();
+        pods.on_change(move |change| this.on_pod(change));
+        let this = self.clone();
+        self.caches.claims.on_change(move |_| {
+            claims_tick.send_modify(|tick| *tick += 1);
+            this.on_event(ClusterEvent::Storage);
+        });
+        let this = self.clone();
+        self.caches.volumes.on_change(move |_| this.on_event(ClusterEvent::Storage));
+        let this = self.clone();
+        self.caches.classes.on_change(move |_| this.on_event(ClusterEvent::Storage));
+        let this = self.clone();
+        self.caches.namespaces.on_change(move |_| this.on_event(ClusterEvent::Namespace));
+    }
+
+    fn on_event(&self, event: ClusterEvent) {
+        let now = self.clock.elapsed();
+        self.core.lock().queue.on_event(event, now);
+        self.wake.notify_one();
+    }
+
+    fn on_node(&self, change: &Change<Node>) {
+        let node = change.object();
+        if change.is_delete() {
+            self.core.lock().cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
+            return;
+        }
+        let matters = change.old().is_none_or(|old| {
+            let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+            old.spec != node.spec
+                || old.metadata.labels != node.metadata.labels
+                || allocatable(old) != allocatable(node)
+        });
+        self.core.lock().cache.set_node(node.clone());
+        if matters {
+            self.on_event(ClusterEvent::Node);
+        }
+    }
+
+    fn on_pod(&self, change: &Change<Pod>) {
+        let pod = change.object();
+        let uid = pod.metadata.uid.as_deref().unwrap_or("");
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("");
+        let mut core = self.core.lock();
+        if change.is_delete() || !takes_room(pod) {
+            core.queue.remove(uid);
+            core.nominated.remove(uid);
+            if core.cache.remove_pod(uid).is_some() {
+                drop(core);
+                self.on_event(ClusterEvent::PodGone);
+            }
+            return;
+        }
+        if !node.is_empty() {
+            core.queue.remove(uid);
+            core.nominated.remove(uid);
+            let known = core.cache.has_pod(uid);
+            let relabelled = change.old().is_some_and(|old| old.metadata.labels != pod.metadata.labels);
+            core.cache.set_pod(Arc::new(PodInfo::new(pod.clone())), node);
+            drop(core);
+            if !known || relabelled {
+                self.on_event(ClusterEvent::PodPlaced);
+            }
+            return;
+        }
+        let mine = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()) == Some(&self.name);
+        if pod.metadata.deletion_timestamp.is_some() {
+            core.queue.remove(uid);
+        } else if mine && !core.cache.has_pod(uid) {
+            let now = self.clock.elapsed();
+            core.queue.set(Arc::new(PodInfo::new(pod.clone())), now);
+            drop(core);
+            self.wake.notify_one();
+        }
+    }
+
+    async fn cycles(&self) {
+        loop {
+            let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let (next, deadline) = {
+                let mut core = self.core.lock();
+                (core.queue.pop(self.clock.elapsed()), core.queue.next_deadline())
+            };
+            match (next, deadline) {
+                (Some(pod), _) => {
+                    self.schedule(pod, permit);
+                    tokio::task::yield_now().await;
+                }
+                (None, Some(deadline)) => {
+                    drop(permit);
+                    tokio::select! {
+                        () = self.wake.notified() => {}
+                        () = self.clock.sleep_until(deadline) => {}
+                    }
+                }
+                (None, None) => {
+                    drop(permit);
+                    self.wake.notified().await;
+                }
+            }
+        }
+    }
+
+    fn schedule(&self, pod: Arc<PodInfo>, permit: tokio::sync::OwnedSemaphorePermit) {
+        let mut random = || self.clock.random_bits();
+        let mut core = self.core.lock();
+        let Core { cache, finder, nominated, .. } = &mut *core;
+        match finder.find(&pod, cache, &*self.caches, nominated, &mut random) {
+            Ok(decision) => {
+                core.cache.assume(pod.clone(), &decision.node);
+                drop(core);
+                let this = self.clone();
+                tokio::spawn(async move {
+                    this.bind(&pod, &decision).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error);
+                if let Ok(preemption) = &preemption {
+                    core.nominated.insert(pod.uid.clone(), (pod.clone(), preemption.node.clone()));
+                }
+                core.queue.failed(&pod.uid, error.plugins(), self.clock.elapsed());
+                drop(core);
+                let this = self.clone();
+                tokio::spawn(async move {
+                    this.report(&pod, &error, preemption).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    async fn bind(&self, pod: &PodInfo, decision: &Decision) {
+        match self.binder.bind(pod, &decision.node, &decision.volumes).await {
+            Ok(()) => {
+                let (namespace, name, node) = (pod.namespace(), pod.name(), &decision.node);
+                let message = format!("Successfully assigned {namespace}/{name} to {node}");
+                self.events.event(&*pod.pod, EventType::Normal, "Scheduled", message);
+                let mut core = self.core.lock();
+                core.queue.remove(&pod.uid);
+                core.nominated.remove(&pod.uid);
+            }
+            Err(error) => {
+                tracing::debug!(pod = pod.name(), %error, "binding failed");
+                let message = format!("binding rejected: {error}");
+                self.events.event(&*pod.pod, EventType::Warning, "FailedScheduling", message.clone());
+                {
+                    let mut core = self.core.lock();
+                    core.cache.forget(&pod.uid);
+                    core.queue.failed(&pod.uid, Default::default(), self.clock.elapsed());
+                }
+                self.wake.notify_one();
+                if let Err(error) = self.binder.mark_unschedulable(pod, "SchedulerError", &message, None).await {
+                    tracing::debug!(pod = pod.name(), %error, "status not written");
+                }
+            }
+        }
+    }
+
+    async fn report(&self, pod: &PodInfo, error: &FitError, preemption: Result<Preemption, String>) {
+        let message = error.message(preemption.as_ref().err().map(String::as_str));
+        self.events.event(&*pod.pod, EventType::Warning, "FailedScheduling", message.clone());
+        let nominated = preemption.as_ref().ok().map(|preemption| preemption.node.as_str());
+        if let Err(error) = self.binder.mark_unschedulable(pod, "Unschedulable", &message, nominated).await {
+            tracing::debug!(pod = pod.name(), %error, "status not written");
+        }
+        let Ok(preemption) = preemption else { return };
+        for victim in &preemption.victims {
+            let text = format!("Preempted by pod {} on node {}", pod.uid, preemption.node);
+            self.events.event(&*victim.pod, EventType::Normal, "Preempted", text);
+        }
+        if let Err(error) = self.binder.preempt(pod, &preemption).await {
+            tracing::warn!(pod = pod.name(), %error, "preemption failed");
+            self.core.lock().nominated.remove(&pod.uid);
+        }
+        self.wake.notify_one();
+    }
+}
