@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O, is async, reads a clock or draws a random number.
 
+pub mod apply;
 pub mod base64;
 pub mod catalogue;
 pub mod decode;

@@ -1,0 +1,217 @@
+//! The difference between two values by their type.
+
+use serde_json::{Map, Value};
+
+use super::set::{PathElement, Set};
+use super::typed::{Absent, Maybe, Shape, absent, child, is_zero, item_element, shape};
+use crate::schema::Type;
+
+/// The fields in which two values differ; no path is in two of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Difference {
+    pub(crate) added: Set,
+    pub(crate) removed: Set,
+    pub(crate) modified: Set,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    None,
+    Added,
+    Removed,
+    Modified,
+}
+
+impl Difference {
+    fn push(&mut self, element: &PathElement, change: Change, below: Self) {
+        self.added.push(element, change == Change::Added, below.added);
+        self.removed.push(element, change == Change::Removed, below.removed);
+        self.modified.push(element, change == Change::Modified, below.modified);
+    }
+
+    fn sort(&mut self) {
+        self.added.sort();
+        self.removed.sort();
+        self.modified.sort();
+    }
+
+    /// Without some fields and all below them.
+    pub(crate) fn without(self, fields: &Set) -> Self {
+        if fields.is_empty() {
+            return self;
+        }
+        Self {
+            added: self.added.recursive_difference(fields),
+            removed: self.removed.recursive_difference(fields),
+            modified: self.modified.recursive_difference(fields),
+        }
+    }
+}
+
+/// Compares two objects; an absent one is the empty object of the type.
+pub(crate) fn compare(left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>) -> Difference {
+    let empty = Value::Object(Map::new());
+    visit(Some(left.unwrap_or(&empty)), Some(right.unwrap_or(&empty)), ty).1
+}
+
+fn visit(left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>) -> (Change, Difference) {
+    let (of_left, of_right) = (shape(ty, left), shape(ty, right));
+    let of_both = if right.is_none_or(Value::is_null) { of_left } else { of_right };
+    match of_both {
+        Shape::Map => {
+            let (l, r) = (map(left), map(right));
+            if l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty) {
+                return (leaf(left, right), Difference::default());
+            }
+            let change = if differs_in_kind(left, right) { Change::Modified } else { presence(left, right) };
+            (change, fields(l, r, ty))
+        }
+        Shape::List(list) => {
+            let (l, r) = (items(left), items(right));
+            if l.is_empty() && r.is_empty() {
+                return (leaf(left, right), Difference::default());
+            }
+            (presence(left, right), list_items(l, r, list))
+        }
+        Shape::Scalar | Shape::AtomicList | Shape::AtomicMap => {
+            let mut below = Difference::default();
+            // Without a schema a map may become a scalar: its fields are gone.
+            if let (Shape::Map, Some(Value::Object(l))) = (of_left, left) {
+                below = fields(Some(l), None, ty);
+            }
+            (leaf(left, right), below)
+        }
+    }
+}
+
+fn differs_in_kind(left: Option<&Value>, right: Option<&Value>) -> bool {
+    let scalar = |v: Option<&Value>| v.is_some_and(|v| !v.is_object() && !v.is_null());
+    (scalar(left) && right.is_some()) || (scalar(right) && left.is_some())
+}
+
+fn map(value: Option<&Value>) -> Option<&Map<String, Value>> {
+    value.and_then(Value::as_object)
+}
+
+fn items(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn presence(left: Option<&Value>, right: Option<&Value>) -> Change {
+    match (left, right) {
+        (None, Some(_)) => Change::Added,
+        (Some(_), None) => Change::Removed,
+        _ => Change::None,
+    }
+}
+
+fn leaf(left: Option<&Value>, right: Option<&Value>) -> Change {
+    match (left, right) {
+        (Some(l), Some(r)) if l != r => Change::Modified,
+        _ => presence(left, right),
+    }
+}
+
+/// Walks the fields of two maps in order of name.
+fn fields(left: Option<&Map<String, Value>>, right: Option<&Map<String, Value>>, ty: Maybe<'_>) -> Difference {
+    let mut out = Difference::default();
+    let mut left = left.into_iter().flatten().peekable();
+    let mut right = right.into_iter().flatten().peekable();
+    loop {
+        let (name, l, r) = match (left.peek(), right.peek()) {
+            (None, None) => return out,
+            (Some((ln, _)), Some((rn, _))) if ln == rn => {
+                let (name, l) = left.next().expect("peeked");
+                (name, Some(l), right.next().map(|(_, r)| r))
+            }
+            (Some((ln, _)), Some((rn, _))) if ln > rn => {
+                let (name, r) = right.next().expect("peeked");
+                (name, None, Some(r))
+            }
+            (None, Some(_)) => {
+                let (name, r) = right.next().expect("peeked");
+                (name, None, Some(r))
+            }
+            (Some(_), _) => {
+                let (name, l) = left.next().expect("peeked");
+                (name, Some(l), None)
+            }
+        };
+        field(name, l, r, ty, &mut out);
+    }
+}
+
+fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>, out: &mut Difference) {
+    let below = child(ty, name).0;
+    // Equal leaves are by far the most common; whole equal trees need no walk either.
+    if left == right {
+        return;
+    }
+    let empty = Value::Object(Map::new());
+    let (mut left, mut right) = (left, right);
+    if left.is_none() || right.is_none() {
+        let other = left.or(right).expect("one side has the field");
+        match absent(ty, name) {
+            Absent::Missing => {}
+            Absent::EmptyMap => {
+                left = left.or(Some(&empty));
+                right = right.or(Some(&empty));
+            }
+            Absent::Zero if is_zero(other) => return,
+            Absent::Zero => {
+                left = left.or(Some(&Value::Null));
+                right = right.or(Some(&Value::Null));
+            }
+        }
+    }
+    let (change, difference) = visit(left, right, below);
+    out.push(&PathElement::field(name), change, difference);
+}
+
+/// Compares lists whose items are told apart; repeated items count as one that is owned as a whole.
+fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
+    let mut all: Vec<(PathElement, Vec<&Value>, Vec<&Value>)> = Vec::with_capacity(left.len().max(right.len()));
+    for (item, is_right) in left.iter().map(|i| (i, false)).chain(right.iter().map(|i| (i, true))) {
+        // An item that has no element cannot be compared; the typed check reports it where it matters.
+        let Ok(element) = item_element(list, item) else { continue };
+        let at = match all.binary_search_by(|(e, _, _)| e.cmp(&element)) {
+            Ok(at) => at,
+            Err(at) => {
+                all.insert(at, (element, Vec::new(), Vec::new()));
+                at
+            }
+        };
+        let entry = &mut all[at];
+        if is_right { entry.2.push(item) } else { entry.1.push(item) }
+    }
+    let mut out = Difference::default();
+    for (element, l, r) in &all {
+        let (change, below) = match (l.as_slice(), r.as_slice()) {
+            ([] | [_], [] | [_]) => visit(l.first().copied(), r.first().copied(), list.elem()),
+            ([_, _, ..], [_, _, ..]) => (if l == r { Change::None } else { Change::Modified }, Difference::default()),
+            ([_, _, ..], _) => {
+                let below = r
+                    .first()
+                    .map(|r| visit(None, Some(r), list.elem()))
+                    .unwrap_or((Change::None, Difference::default()));
+                if below.0 == Change::Added {
+                    out.added.push(element, true, Set::default());
+                }
+                (Change::Removed, below.1)
+            }
+            (_, _) => {
+                let below = l
+                    .first()
+                    .map(|l| visit(Some(l), None, list.elem()))
+                    .unwrap_or((Change::None, Difference::default()));
+                if below.0 == Change::Removed {
+                    out.removed.push(element, true, Set::default());
+                }
+                (Change::Added, below.1)
+            }
+        };
+        out.push(element, change, below);
+    }
+    out.sort();
+    out
+}

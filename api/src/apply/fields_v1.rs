@@ -1,0 +1,100 @@
+//! `FieldsV1`: the JSON form of a set (`f:` fields, `k:` keys, `v:` values, `i:` places, `.` the thing itself).
+
+use serde_json::{Map, Value};
+
+use super::set::{Node, PathElement, Set};
+
+/// Deepest nesting that is read; an object cannot be deeper.
+const DEPTH_MAX: usize = 128;
+
+/// The JSON form of a set.
+pub fn encode(set: &Set) -> Value {
+    let mut map = Map::new();
+    for node in &set.nodes {
+        let mut below = match encode(&node.below) {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        if node.member && !below.is_empty() {
+            below.insert(".".into(), Value::Object(Map::new()));
+        }
+        map.insert(element_text(&node.element), Value::Object(below));
+    }
+    Value::Object(map)
+}
+
+/// The set of a JSON form; nothing if it is malformed.
+pub fn decode(fields: &Value) -> Option<Set> {
+    decode_at(fields, 0).map(|(set, _)| set)
+}
+
+/// A set, and whether the thing itself (`.`) is in it.
+fn decode_at(fields: &Value, depth: usize) -> Option<(Set, bool)> {
+    let map = fields.as_object().filter(|_| depth <= DEPTH_MAX)?;
+    let mut set = Set { nodes: Vec::with_capacity(map.len()) };
+    let mut itself = false;
+    for (text, below) in map {
+        if text == "." {
+            itself = true;
+            continue;
+        }
+        let element = parse_element(text)?;
+        let leaf = below.as_object()?.is_empty();
+        let (below, member) = if leaf { (Set::default(), true) } else { decode_at(below, depth + 1)? };
+        if member || !below.is_empty() {
+            set.nodes.push(Node { element, member, below });
+        }
+    }
+    // Fields come sorted in JSON; keys and values may not be in the order of elements.
+    if !set.nodes.is_sorted_by(|a, b| a.element < b.element) {
+        set.sort();
+    }
+    Some((set, itself))
+}
+
+fn element_text(element: &PathElement) -> String {
+    match element {
+        PathElement::Field(name) => format!("f:{name}"),
+        PathElement::Key(keys) => {
+            let keys: Map<String, Value> = keys.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+            format!("k:{}", Value::Object(keys))
+        }
+        PathElement::Value(value) => format!("v:{value}"),
+        PathElement::Index(index) => format!("i:{index}"),
+    }
+}
+
+fn parse_element(text: &str) -> Option<PathElement> {
+    let (kind, rest) = (text.get(..2)?, text.get(2..)?);
+    match kind {
+        "f:" => Some(PathElement::field(rest)),
+        "v:" => serde_json::from_str(rest).ok().map(PathElement::Value),
+        "i:" => rest.parse().ok().map(PathElement::Index),
+        "k:" => {
+            let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
+            Some(PathElement::Key(keys.into_iter().map(|(k, v)| (k.into(), v)).collect()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) {
+        let value: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(encode(&decode(&value).unwrap()), value);
+    }
+
+    #[test]
+    fn round_trips() {
+        check("{}");
+        check(r#"{"f:data":{".":{},"f:a":{}}}"#);
+        check(r#"{"f:a":{"k:{\"name\":\"x\"}":{".":{},"f:b":{}}}}"#);
+        check(r#"{"f:p":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{}}}"#);
+        check(r#"{"f:f":{"v:\"a\"":{},"v:1":{},"v:true":{}},"f:i":{"i:0":{}}}"#);
+        assert_eq!(decode(&serde_json::json!({"x:y": {}})), None);
+        assert_eq!(decode(&serde_json::json!({"f:y": 1})), None);
+    }
+}
