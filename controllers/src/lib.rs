@@ -4,17 +4,26 @@
 
 mod context;
 mod deployment;
+mod discovery;
+mod endpoints;
+mod endpointslice;
 mod error;
 mod expectations;
+mod garbage;
 mod hash;
+mod namespace;
 mod owner;
 mod percent;
 mod pod;
 mod pod_control;
 mod replicaset;
 mod replicated;
+mod root_ca;
 mod selector;
+mod service_pods;
+mod serviceaccount;
 mod start;
+mod writes;
 
 pub use error::Error;
 pub use start::{Config, NAMES, start};

@@ -10,8 +10,8 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 use kube::api::PostParams;
-use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_namespace_terminating, is_not_found};

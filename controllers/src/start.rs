@@ -18,6 +18,8 @@ use crate::context::Context;
 pub struct Config {
     /// Names of [`NAMES`] that do not run.
     pub disabled: Vec<String>,
+    /// The certificate of the cluster's authority in PEM, for the ConfigMap `kube-root-ca.crt`; if empty, there is none.
+    pub root_ca: String,
 }
 
 type Run = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -42,6 +44,13 @@ controllers! {
     "deployment-controller" "deployment-controller" crate::deployment::run;
     "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
     "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
+    "serviceaccount-controller" "service-account-controller" crate::serviceaccount::run;
+    "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" crate::root_ca::run;
+    "endpoints-controller" "endpoint-controller" crate::endpoints::run;
+    "endpointslice-controller" "endpointslice-controller" crate::endpointslice::run;
+    "endpointslice-mirroring-controller" "endpointslicemirroring-controller" crate::endpointslice::run_mirroring;
+    "namespace-controller" "namespace-controller" crate::namespace::run;
+    "garbage-collector-controller" "generic-garbage-collector" crate::garbage::run;
 }
 
 /// Runs the controllers until `token` is cancelled.

@@ -194,9 +194,10 @@ mod tests {
     use super::*;
 
     fn deployment(replicas: i32, surge: &str, unavailable: &str) -> Deployment {
+        let number = |text: &str| text.parse::<i32>().map_or_else(|_| json!(text), |n| json!(n));
         let d = json!({"metadata": {"name": "d"}, "spec": {"replicas": replicas, "selector": {}, "template": {},
             "strategy": {"type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}}});
+                "rollingUpdate": {"maxSurge": number(surge), "maxUnavailable": number(unavailable)}}}});
         serde_json::from_value(d).expect("a deployment")
     }
 

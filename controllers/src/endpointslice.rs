@@ -1,0 +1,144 @@
+//! EndpointSlices: the pods of a service, in lists of at most a hundred.
+
+mod mirror;
+mod plan;
+
+use std::sync::Arc;
+
+use client::{Action, Informer, ObjectKey};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, PostParams};
+
+use crate::context::Context;
+use crate::error::{Result, ignore_not_found, is_namespace_terminating};
+use crate::service_pods;
+use crate::writes::{self, Writes};
+pub(crate) use mirror::run as run_mirroring;
+use plan::Plan;
+
+/// Keys worked on at a time.
+const WORKERS: usize = 5;
+/// Who made the slice.
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// The name of this controller in that label.
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+/// The service of a slice.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The index of slices by namespace and service.
+const BY_SERVICE: &str = "by-service";
+/// The label of a node's zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+struct Controller {
+    context: Context,
+    services: Informer<Service>,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    slices: Informer<EndpointSlice>,
+    writes: Arc<Writes>,
+}
+
+/// Runs the controller until the context is cancelled.
+pub(crate) async fn run(context: Context) {
+    let queue = context.queue();
+    let services = context.informers.of::<Service>();
+    let pods = context.informers.of::<Pod>();
+    let nodes = context.informers.of::<Node>();
+    let slices = context.informers.of::<EndpointSlice>();
+    add_index(&slices);
+    services.wait_synced().await;
+    pods.wait_synced().await;
+    nodes.wait_synced().await;
+    slices.wait_synced().await;
+    let to = queue.clone();
+    services.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    service_pods::watch_pods(&pods, &services, &queue);
+    let writes = Arc::new(Writes::new(context.clock.clone()));
+    watch_slices(&slices, &queue, &writes, MANAGER);
+    let controller = Arc::new(Controller { context: context.clone(), services, pods, nodes, slices, writes });
+    context
+        .run("endpointslice", queue, WORKERS, move |key| {
+            let controller = controller.clone();
+            async move { controller.sync(key).await }
+        })
+        .await;
+}
+
+fn add_index(slices: &Informer<EndpointSlice>) {
+    slices.add_index(BY_SERVICE, |s| service_of(s).map(|key| key.to_string()).into_iter().collect());
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let name = slice.labels().get(SERVICE_NAME).filter(|n| !n.is_empty())?;
+    Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), name))
+}
+
+fn is_managed_by(slice: &EndpointSlice, manager: &str) -> bool {
+    slice.labels().get(MANAGED_BY).is_some_and(|m| m == manager)
+}
+
+/// Somebody else's changes of our slices are undone, and our own ones free the key for the next sync.
+fn watch_slices(
+    slices: &Informer<EndpointSlice>,
+    queue: &client::WorkQueue<ObjectKey>,
+    writes: &Arc<Writes>,
+    manager: &'static str,
+) {
+    let (to, writes) = (queue.clone(), writes.clone());
+    slices.on_change(move |change| {
+        for slice in [Some(change.object()), change.old()].into_iter().flatten() {
+            if is_managed_by(slice, manager)
+                && let Some(key) = service_of(slice)
+            {
+                if change.is_delete() {
+                    writes.forget(&key, &slice.name_any());
+                }
+                to.add(key);
+            }
+        }
+    });
+}
+
+impl Controller {
+    async fn sync(&self, key: ObjectKey) -> Result<Action> {
+        let current = |name: &str| self.slices.get(&key.namespace, name).map(|s| writes::revision(&*s));
+        if !self.writes.settled(&key, current) {
+            return Ok(Action::RequeueAfter(writes::TIMEOUT));
+        }
+        let Some(service) = self.services.get_key(&key) else { return Ok(Action::Done) };
+        let existing = self.slices.indexed(BY_SERVICE, &key.to_string());
+        let existing: Vec<_> = existing.into_iter().filter(|s| is_managed_by(s, MANAGER)).collect();
+        let Some(selector) = service_pods::selector(&service) else { return Ok(Action::Done) };
+        if service.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::Done);
+        }
+        let pods = self.pods.list_in(&key.namespace);
+        let pods: Vec<&Pod> = pods.iter().map(|p| &**p).filter(|p| service_pods::selects(selector, p)).collect();
+        let zone = |node: &str| self.nodes.get("", node).and_then(|n| n.labels().get(ZONE).cloned());
+        let plan = plan::of_service(&service, &pods, &existing, zone);
+        carry_out(&self.context, &self.writes, &key, plan).await?;
+        Ok(Action::Done)
+    }
+}
+
+async fn carry_out(context: &Context, writes: &Writes, key: &ObjectKey, plan: Plan) -> Result<()> {
+    let api = context.api::<EndpointSlice>(&key.namespace);
+    for slice in plan.create {
+        match api.create(&PostParams::default(), &slice).await {
+            Ok(created) => writes.note(key, &created),
+            Err(error) if is_namespace_terminating(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for slice in plan.update {
+        if let Some(updated) = ignore_not_found(api.replace(&slice.name_any(), &PostParams::default(), &slice).await)? {
+            writes.note(key, &updated);
+        }
+    }
+    for name in plan.delete {
+        ignore_not_found(api.delete(&name, &DeleteParams::default()).await)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Endpoints that people make by hand are mirrored into EndpointSlices, which is what proxies read.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use client::{Action, Informer, ObjectKey};
+use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
+use kube::ResourceExt;
+
+use super::plan::{PortKey, Template, Wanted, reconcile};
+use super::{BY_SERVICE, MANAGED_BY, SERVICE_NAME, add_index, carry_out, is_managed_by, watch_slices};
+use crate::context::Context;
+use crate::error::Result;
+use crate::owner::controller_reference;
+use crate::writes::{self, Writes};
+
+/// Keys worked on at a time.
+const WORKERS: usize = 5;
+/// Addresses of a subset that are mirrored (`maxEndpointsPerSubset` in the reference).
+const ADDRESSES_MAX: usize = 1000;
+/// The name of this controller in the label that says who made a slice.
+const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
+/// The label by which a user declines.
+const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
+/// Endpoints that are locks are no endpoints.
+const LOCK: &str = "control-plane.alpha.kubernetes.io/leader";
+
+struct Controller {
+    context: Context,
+    services: Informer<Service>,
+    endpoints: Informer<Endpoints>,
+    slices: Informer<EndpointSlice>,
+    writes: Arc<Writes>,
+}
+
+/// Runs the controller until the context is cancelled.
+pub(crate) async fn run(context: Context) {
+    let queue = context.queue();
+    let services = context.informers.of::<Service>();
+    let endpoints = context.informers.of::<Endpoints>();
+    let slices = context.informers.of::<EndpointSlice>();
+    add_index(&slices);
+    services.wait_synced().await;
+    endpoints.wait_synced().await;
+    slices.wait_synced().await;
+    let to = queue.clone();
+    services.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    let to = queue.clone();
+    endpoints.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    let writes = Arc::new(Writes::new(context.clock.clone()));
+    watch_slices(&slices, &queue, &writes, MANAGER);
+    let controller = Arc::new(Controller { context: context.clone(), services, endpoints, slices, writes });
+    context
+        .run("endpointslicemirroring", queue, WORKERS, move |key| {
+            let controller = controller.clone();
+            async move { controller.sync(key).await }
+        })
+        .await;
+}
+
+impl Controller {
+    async fn sync(&self, key: ObjectKey) -> Result<Action> {
+        let current = |name: &str| self.slices.get(&key.namespace, name).map(|s| writes::revision(&*s));
+        if !self.writes.settled(&key, current) {
+            return Ok(Action::RequeueAfter(writes::TIMEOUT));
+        }
+        let existing = self.slices.indexed(BY_SERVICE, &key.to_string());
+        let existing: Vec<_> = existing.into_iter().filter(|s| is_managed_by(s, MANAGER)).collect();
+        let by_hand = |s: &Arc<Service>| s.spec.as_ref().is_none_or(|s| s.selector.is_none());
+        let service = self.services.get_key(&key).filter(by_hand);
+        let endpoints = self.endpoints.get_key(&key).filter(|e| is_mirrored(e) && service.is_some());
+        // Slices of Endpoints that are gone are the garbage collector's; those of a service that now has a selector ours.
+        let Some(endpoints) = endpoints else {
+            let delete = existing.iter().map(|s| s.name_any()).collect();
+            let plan = super::Plan { delete, ..super::Plan::default() };
+            carry_out(&self.context, &self.writes, &key, plan).await?;
+            return Ok(Action::Done);
+        };
+        let mut labels = endpoints.labels().clone();
+        labels.insert(SERVICE_NAME.into(), key.name.clone());
+        labels.insert(MANAGED_BY.into(), MANAGER.into());
+        let template = Template {
+            name: key.name.clone(),
+            namespace: endpoints.namespace(),
+            labels,
+            owner: controller_reference(&*endpoints),
+        };
+        let plan = reconcile(&template, wanted(&endpoints), &existing);
+        carry_out(&self.context, &self.writes, &key, plan).await?;
+        Ok(Action::Done)
+    }
+}
+
+fn is_mirrored(endpoints: &Endpoints) -> bool {
+    let skipped = endpoints.labels().get(SKIP).is_some_and(|v| v == "true");
+    let made_by_controller = endpoints.labels().contains_key(crate::endpoints::MANAGED_BY);
+    !skipped
+        && !made_by_controller
+        && !endpoints.annotations().contains_key(LOCK)
+        && endpoints.metadata.deletion_timestamp.is_none()
+}
+
+fn wanted(endpoints: &Endpoints) -> Wanted {
+    let mut wanted: Wanted = BTreeMap::new();
+    for subset in endpoints.subsets.iter().flatten() {
+        let mut ports: Vec<PortKey> = subset
+            .ports
+            .iter()
+            .flatten()
+            .cloned()
+            .map(|p| {
+                let protocol = p.protocol.unwrap_or_else(|| "TCP".into());
+                (p.name.unwrap_or_default(), Some(p.port), protocol, p.app_protocol)
+            })
+            .collect();
+        ports.sort();
+        let ready = subset.addresses.iter().flatten().map(|a| (a, true));
+        let not_ready = subset.not_ready_addresses.iter().flatten().map(|a| (a, false));
+        for (address, ready) in ready.chain(not_ready).take(ADDRESSES_MAX) {
+            let Ok(ip) = address.ip.parse::<IpAddr>() else { continue };
+            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            wanted.entry((family.to_owned(), ports.clone())).or_default().push(endpoint(address, ready));
+        }
+    }
+    wanted
+}
+
+fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
+    Endpoint {
+        addresses: vec![address.ip.clone()],
+        conditions: Some(EndpointConditions { ready: Some(ready), ..EndpointConditions::default() }),
+        hostname: address.hostname.clone(),
+        node_name: address.node_name.clone(),
+        target_ref: address.target_ref.clone(),
+        ..Endpoint::default()
+    }
+}

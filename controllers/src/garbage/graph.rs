@@ -1,0 +1,172 @@
+//! Who owns whom: a plain value, changed by what the watches tell.
+
+use std::collections::{HashMap, HashSet};
+
+/// The finalizer of an owner that waits for its dependents.
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an owner whose dependents are to be set free.
+pub(super) const ORPHAN: &str = "orphan";
+
+/// Where an object is found. The resource is a number in the table of monitored resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) resource: usize,
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+/// A reference from a dependent to its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) uid: String,
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) blocks: bool,
+}
+
+/// An object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) owners: Vec<Owner>,
+    /// It is being deleted and waits for its dependents.
+    pub(super) waits: bool,
+    /// It is being deleted and sets its dependents free first.
+    pub(super) orphans: bool,
+    /// It is being deleted.
+    pub(super) deleting: bool,
+}
+
+/// All objects by uid, and what depends on each uid, be it known or not.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: HashMap<String, Node>,
+    dependents: HashMap<String, HashSet<String>>,
+}
+
+impl Graph {
+    pub(super) fn get(&self, uid: &str) -> Option<&Node> {
+        self.nodes.get(uid)
+    }
+
+    /// The known dependents of `uid`.
+    pub(super) fn dependents(&self, uid: &str) -> impl Iterator<Item = (&String, &Node)> {
+        let uids = self.dependents.get(uid).into_iter().flatten();
+        uids.filter_map(|uid| self.nodes.get_key_value(uid))
+    }
+
+    /// The dependents that keep `uid` while it waits.
+    pub(super) fn blocking(&self, uid: &str) -> Vec<(String, bool)> {
+        let blocks = |n: &Node| n.owners.iter().any(|o| o.uid == uid && o.blocks);
+        self.dependents(uid).filter(|(_, n)| blocks(n)).map(|(u, n)| (u.clone(), n.waits)).collect()
+    }
+
+    /// Takes in the newest state of an object. Returns the objects to look at.
+    pub(super) fn put(&mut self, uid: &str, node: Node) -> Vec<String> {
+        let old = self.nodes.insert(uid.to_owned(), node.clone());
+        let before = old.as_ref().map_or(&[][..], |o| &o.owners);
+        let mut look = Vec::new();
+        for owner in before.iter().filter(|o| !node.owners.contains(o)) {
+            if !node.owners.iter().any(|o| o.uid == owner.uid) {
+                self.unlink(&owner.uid, uid);
+            }
+            // The owner may have waited for just this.
+            look.extend(self.waiting(&owner.uid));
+        }
+        for owner in node.owners.iter().filter(|o| !before.contains(o)) {
+            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_owned());
+            let waits = self.nodes.get(&owner.uid).is_none_or(|o| o.waits);
+            if waits {
+                look.push(uid.to_owned());
+            }
+        }
+        let was = old.as_ref().is_some_and(|o| o.waits);
+        if node.waits && !was {
+            look.extend(self.dependents(uid).map(|(u, _)| u.clone()));
+        }
+        if node.waits || node.orphans {
+            look.push(uid.to_owned());
+        }
+        look
+    }
+
+    /// Takes an object out. Returns the objects to look at.
+    pub(super) fn remove(&mut self, uid: &str) -> Vec<String> {
+        let Some(node) = self.nodes.remove(uid) else { return Vec::new() };
+        let mut look: Vec<String> = self.dependents(uid).map(|(u, _)| u.clone()).collect();
+        for owner in &node.owners {
+            self.unlink(&owner.uid, uid);
+            look.extend(self.waiting(&owner.uid));
+        }
+        look
+    }
+
+    /// The objects of a resource.
+    pub(super) fn of_resource(&self, resource: usize) -> Vec<String> {
+        self.nodes.iter().filter(|(_, n)| n.place.resource == resource).map(|(u, _)| u.clone()).collect()
+    }
+
+    fn waiting(&self, uid: &str) -> Option<String> {
+        self.nodes.get(uid).filter(|n| n.waits).map(|_| uid.to_owned())
+    }
+
+    fn unlink(&mut self, owner: &str, dependent: &str) {
+        if let Some(set) = self.dependents.get_mut(owner) {
+            set.remove(dependent);
+            if set.is_empty() {
+                self.dependents.remove(owner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, owners: &[(&str, bool)]) -> Node {
+        let owner = |(uid, blocks): &(&str, bool)| Owner {
+            uid: uid.to_string(),
+            api_version: "v1".into(),
+            kind: "K".into(),
+            name: uid.to_string(),
+            blocks: *blocks,
+        };
+        Node {
+            place: Place { resource: 0, namespace: String::new(), name: name.into() },
+            owners: owners.iter().map(owner).collect(),
+            waits: false,
+            orphans: false,
+            deleting: false,
+        }
+    }
+
+    #[test]
+    fn dependents_are_looked_at_when_their_owner_goes() {
+        let mut graph = Graph::default();
+        assert!(graph.put("owner", node("owner", &[])).is_empty());
+        assert!(graph.put("pod", node("pod", &[("owner", true)])).is_empty(), "its owner is known");
+        assert_eq!(graph.remove("owner"), ["pod"]);
+    }
+
+    #[test]
+    fn a_dependent_of_nobody_is_looked_at() {
+        let mut graph = Graph::default();
+        assert_eq!(graph.put("pod", node("pod", &[("owner", true)])), ["pod"]);
+    }
+
+    #[test]
+    fn a_waiting_owner_is_looked_at_when_a_dependent_goes() {
+        let mut graph = Graph::default();
+        graph.put("owner", node("owner", &[]));
+        graph.put("pod", node("pod", &[("owner", true)]));
+        let waiting = Node { waits: true, deleting: true, ..node("owner", &[]) };
+        let mut look = graph.put("owner", waiting);
+        look.sort();
+        assert_eq!(look, ["owner", "pod"]);
+        assert_eq!(graph.blocking("owner"), [("pod".to_owned(), false)]);
+        assert_eq!(graph.remove("pod"), ["owner"]);
+        assert!(graph.blocking("owner").is_empty());
+    }
+}
