@@ -21,7 +21,7 @@ use crate::catalogue::{Catalogue, Resource, Subresource};
 use crate::schema::Schema;
 use crate::{Object, Status};
 
-pub(crate) use shape::is_go_struct;
+pub(crate) use shape::{fields_shape, is_go_struct, is_zero};
 pub use shape::{normalise, zero_value};
 pub use tree::NESTING_MAX;
 use tree::Tree;

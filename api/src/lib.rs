@@ -7,11 +7,14 @@ pub mod apply;
 pub mod base64;
 pub mod catalogue;
 pub mod decode;
+pub mod defaults;
 pub mod field;
 pub mod names;
 pub mod object;
 pub mod patch;
 pub mod quantity;
+#[cfg(test)]
+mod reference;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -189,6 +189,12 @@ impl<'a> Type<'a> {
             .map(move |i| Field { graph: self.graph, data: &self.graph.fields[*i as usize] })
     }
 
+    /// The fields of a built-in struct that have a default under no condition, with its JSON.
+    pub(crate) fn unconditional_defaults(self) -> impl Iterator<Item = (Field<'a>, &'static str)> {
+        let field = move |i: u32| Field { graph: self.graph, data: &self.graph.fields[i as usize] };
+        self.graph.defaults(self.node).iter().map(move |(i, json)| (field(*i), *json))
+    }
+
     /// The numbers of messages that protobuf has and JSON does not (Go's embedded structs), as paths.
     pub(crate) fn embedded_messages(self) -> &'a [[u8; 3]] {
         self.graph.embedded(self.node)

@@ -36,7 +36,7 @@ pub(super) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
 }
 
 /// Adds the fields that are always printed and removes those that are not.
-pub(super) fn fields_shape(ty: Type<'_>, map: &mut Map<String, Value>) {
+pub(crate) fn fields_shape(ty: Type<'_>, map: &mut Map<String, Value>) {
     for field in ty.always_printed() {
         if !map.contains_key(field.name()) {
             if let Some(value) = zero_value(field) {
@@ -112,6 +112,11 @@ pub(crate) fn is_go_struct(kind: Kind) -> bool {
             | Kind::SchemaOrBool
             | Kind::SchemaOrStrings
     )
+}
+
+/// Whether a value is the zero of its type, which for Go's values (not its pointers) means that it was never set.
+pub(crate) fn is_zero(ty: Type<'_>, value: &Value) -> bool {
+    if is_go_struct(ty.kind()) { *value == zero(ty) } else { is_empty(value) }
 }
 
 fn is_empty(value: &Value) -> bool {

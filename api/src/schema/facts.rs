@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 use super::graph::{Definition, FieldData, Flags, Graph, Kind, Node, NodeId, Topology};
 
 static TEXT: &str = include_str!("../../data/schema.txt");
+/// Lines `group.version.Definition.field=JSON`: defaults that the reference sets in code and under no condition.
+static DEFAULTS: &str = include_str!("../../data/defaults.txt");
 
 /// The built-in graph.
 pub(crate) fn builtin() -> &'static Graph {
@@ -44,6 +46,7 @@ fn parse(text: &'static str) -> Graph {
         }
     }
     reader.always_printed();
+    reader.defaults();
     reader.graph.nodes.shrink_to_fit();
     reader.graph
 }
@@ -71,6 +74,7 @@ impl Reader {
             node: NodeId(place as u32),
             embedded,
             always: Vec::new(),
+            defaults: Vec::new(),
             kind: None,
         });
         self.graph.by_name.insert(name, place as u32);
@@ -183,6 +187,33 @@ impl Reader {
         }
     }
 }
+
+impl Reader {
+    /// Gathers the defaults of each definition: those that the schema states and those of `data/defaults.txt`.
+    fn defaults(&mut self) {
+        for definition in &mut self.graph.definitions {
+            let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
+            let stated = fields.filter_map(|i| self.graph.fields[i as usize].default.map(|json| (i, json)));
+            definition.defaults = stated.collect();
+        }
+        for line in DEFAULTS.lines() {
+            let (path, json) = line.split_once('=').expect("a path and a value");
+            let (name, field) = path.rsplit_once('.').expect("a definition and a field");
+            let place = DEFINITION_PREFIXES.iter().find_map(|prefix| {
+                let name = format!("{prefix}{name}");
+                self.graph.by_name.get(name.as_str()).copied()
+            });
+            let definition = &mut self.graph.definitions[place.expect("a definition of the facts") as usize];
+            let range = self.graph.nodes[definition.node.0 as usize].fields.clone();
+            let field = range.clone().find(|i| self.graph.fields[*i as usize].name == field);
+            definition.defaults.push((field.expect("a field of the definition"), json));
+        }
+    }
+}
+
+/// What the names in `data/defaults.txt` leave out.
+const DEFINITION_PREFIXES: [&str; 3] =
+    ["io.k8s.api.", "io.k8s.apiextensions-apiserver.pkg.apis.", "io.k8s.kube-aggregator.pkg.apis."];
 
 fn definition(ty: &str) -> Option<NodeId> {
     ty.strip_prefix('@').and_then(|n| n.parse().ok()).map(NodeId)

@@ -183,6 +183,8 @@ pub(crate) struct Definition {
     pub(crate) embedded: Vec<[u8; 3]>,
     /// The fields that are printed even if they were never set, as places in the graph's.
     pub(crate) always: Vec<u32>,
+    /// Fields with a default that needs no condition: the place and the JSON.
+    pub(crate) defaults: Vec<(u32, &'static str)>,
     pub(crate) kind: Option<(&'static str, &'static str, &'static str)>,
 }
 
@@ -226,6 +228,10 @@ impl Graph {
 
     pub(crate) fn always(&self, id: NodeId) -> &[u32] {
         self.definition_of(id).map_or(&[], |d| &d.always)
+    }
+
+    pub(crate) fn defaults(&self, id: NodeId) -> &[(u32, &'static str)] {
+        self.definition_of(id).map_or(&[], |d| &d.defaults)
     }
 
     pub(crate) fn kind_of(&self, id: NodeId) -> Option<(&'static str, &'static str, &'static str)> {

@@ -1,0 +1,93 @@
+//! Defaults: what the API server adds to an object that leaves a field out.
+//!
+//! Most are data: the schema states some, `data/defaults.txt` the rest, and both apply wherever a walk by the schema
+//! meets the definition. The few that depend on other fields are functions in [`rules`]. A custom resource's defaults
+//! are in its schema and applied by the same walk. All of it is idempotent and also applies to stored objects.
+
+mod images;
+mod resources;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value};
+
+use crate::Object;
+use crate::decode::{fields_shape, is_zero};
+use crate::schema::{Kind, Schema, Type};
+
+/// Sets the defaults of an object in the version that the schema is of.
+///
+/// Nothing here knows the time: `timeAdded` of a device's taint, which the reference sets too, is left to the strategy.
+pub fn apply(schema: &Schema, object: &mut Object) {
+    of_struct(schema.root(), &mut object.0);
+}
+
+fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>) {
+    let Some(name) = ty.name() else { return of_custom(ty, map) };
+    fields_shape(ty, map);
+    for (field, json) in ty.unconditional_defaults() {
+        let unset = match map.get(field.name()) {
+            None | Some(Value::Null) => true,
+            Some(value) => !field.pointer() && is_zero(field.ty(), value),
+        };
+        if unset {
+            let value = serde_json::from_str(json).expect("defaults are JSON");
+            map.insert(field.name().to_string(), value);
+        }
+    }
+    rules::apply(name, map);
+    if name == "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" {
+        return;
+    }
+    for (name, value) in map.iter_mut() {
+        if matches!(value, Value::Object(_) | Value::Array(_)) {
+            if let Some(field) = ty.field(name) {
+                below(field.ty(), value);
+            }
+        }
+    }
+}
+
+fn below(ty: Type<'_>, value: &mut Value) {
+    match (ty.kind(), value) {
+        (Kind::Struct, Value::Object(map)) => of_struct(ty, map),
+        (Kind::List, Value::Array(items)) => {
+            let Some(elem) = ty.elem() else { return };
+            items.iter_mut().for_each(|item| below(elem, item));
+        }
+        (Kind::Map, Value::Object(map)) => {
+            let Some(elem) = ty.elem() else { return };
+            map.values_mut().for_each(|item| below(elem, item));
+        }
+        _ => {}
+    }
+}
+
+/// A place in a custom resource's schema (`structural/defaulting.Default`, and the pruning of nulls after it).
+fn of_custom(ty: Type<'_>, map: &mut Map<String, Value>) {
+    for field in ty.fields() {
+        let nullable = field.ty().rules().is_some_and(|rules| rules.nullable);
+        let unset = match map.get(field.name()) {
+            None => true,
+            Some(value) => value.is_null() && !nullable,
+        };
+        if !unset {
+            continue;
+        }
+        match field.default() {
+            Some(value) => {
+                map.insert(field.name().to_string(), value);
+            }
+            None => {
+                map.remove(field.name());
+            }
+        }
+    }
+    for (name, value) in map.iter_mut() {
+        // Metadata of custom objects has no defaults.
+        if let Some(child) = ty.child(name).filter(|child| child.name().is_none()) {
+            below(child, value);
+        }
+    }
+}

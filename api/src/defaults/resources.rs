@@ -1,0 +1,168 @@
+//! Defaults of resource requests and limits.
+
+use serde_json::{Map, Value, json};
+
+use crate::quantity::Quantity;
+
+type Fields = Map<String, Value>;
+
+/// Requests of containers from their limits, resources of the pod as a whole, and the rest of `SetDefaults_Pod`.
+pub(super) fn pod(map: &mut Fields) {
+    let Some(Value::Object(spec)) = map.get_mut("spec") else { return };
+    let host_network = spec.get("hostNetwork").and_then(Value::as_bool) == Some(true);
+    for list in ["containers", "initContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Value::Object(container) = container else { continue };
+            if let Some(Value::Object(resources)) = container.get_mut("resources") {
+                fill(resources, "limits", "requests");
+            }
+            if host_network {
+                host_ports(container);
+            }
+        }
+    }
+    pod_resources(spec);
+    if spec.get("enableServiceLinks").is_none_or(Value::is_null) {
+        spec.insert("enableServiceLinks".to_string(), true.into());
+    }
+}
+
+/// With the host's network every container port is a host port.
+fn host_ports(container: &mut Fields) {
+    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Value::Object(port) = port else { continue };
+        if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) == 0 {
+            if let Some(number) = port.get("containerPort").cloned() {
+                port.insert("hostPort".to_string(), number);
+            }
+        }
+    }
+}
+
+/// Adds to the map `to` what `from` has and it lacks.
+fn fill(resources: &mut Fields, from: &str, to: &str) {
+    let Some(Value::Object(source)) = resources.get(from) else { return };
+    if source.is_empty() {
+        return;
+    }
+    let source = source.clone();
+    let target = resources.entry(to).or_insert_with(|| json!({}));
+    if target.is_null() {
+        *target = json!({});
+    }
+    let Value::Object(target) = target else { return };
+    for (name, quantity) in source {
+        target.entry(name).or_insert(quantity);
+    }
+}
+
+/// `defaultHugePagePodLimits` and `defaultPodRequests`.
+fn pod_resources(spec: &mut Fields) {
+    let Some(Value::Object(mut resources)) = spec.get("resources").cloned() else { return };
+    let has = |resources: &Fields, name: &str| {
+        resources.get(name).and_then(Value::as_object).is_some_and(|list| !list.is_empty())
+    };
+    if !has(&resources, "limits") && !has(&resources, "requests") {
+        return;
+    }
+    for (name, quantity) in aggregate(spec, "limits") {
+        let requested = resources.get("requests").and_then(|requests| requests.get(&name)).is_some();
+        if name.starts_with("hugepages-") && !requested {
+            entry(&mut resources, "limits", name, quantity);
+        }
+    }
+    if has(&resources, "limits") {
+        for (name, quantity) in aggregate(spec, "requests") {
+            if matches!(name.as_str(), "cpu" | "memory") {
+                entry(&mut resources, "requests", name, quantity);
+            }
+        }
+        let limits = resources.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+        for (name, quantity) in limits {
+            if matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-") {
+                let requests = resources.entry("requests").or_insert_with(|| json!({}));
+                if let Value::Object(requests) = requests {
+                    requests.entry(name).or_insert(quantity);
+                }
+            }
+        }
+    }
+    spec.insert("resources".to_string(), Value::Object(resources));
+}
+
+fn entry(resources: &mut Fields, list: &str, name: String, quantity: Quantity) {
+    if let Value::Object(list) = resources.entry(list).or_insert_with(|| json!({})) {
+        list.entry(name).or_insert_with(|| quantity.to_string().into());
+    }
+}
+
+/// What the containers of a pod need together: all containers and sidecars at once, or the neediest init container
+/// beside the sidecars that started before it (`AggregateContainerRequests`).
+fn aggregate(spec: &Fields, list: &str) -> Vec<(String, Quantity)> {
+    let mut running: Vec<(String, Quantity)> = Vec::new();
+    let mut sidecars: Vec<(String, Quantity)> = Vec::new();
+    let mut starting: Vec<(String, Quantity)> = Vec::new();
+    let containers = |name: &str| spec.get(name).and_then(Value::as_array).into_iter().flatten();
+    for container in containers("containers") {
+        add(&mut running, &quantities(container, list));
+    }
+    for container in containers("initContainers") {
+        let own = quantities(container, list);
+        let mut needed = sidecars.clone();
+        add(&mut needed, &own);
+        if container.get("restartPolicy").and_then(Value::as_str) == Some("Always") {
+            add(&mut running, &own);
+            sidecars.clone_from(&needed);
+        }
+        greatest(&mut starting, needed);
+    }
+    greatest(&mut running, starting);
+    running
+}
+
+fn quantities(container: &Value, list: &str) -> Vec<(String, Quantity)> {
+    let values = container.get("resources").and_then(|r| r.get(list)).and_then(Value::as_object);
+    let pairs = values.into_iter().flatten();
+    pairs.filter_map(|(name, value)| Some((name.clone(), Quantity::parse(value.as_str()?).ok()?))).collect()
+}
+
+fn add(sum: &mut Vec<(String, Quantity)>, more: &[(String, Quantity)]) {
+    for (name, quantity) in more {
+        match sum.iter_mut().find(|(other, _)| other == name) {
+            Some((_, total)) => *total = total.checked_add(quantity).unwrap_or_else(|| total.clone()),
+            None => sum.push((name.clone(), quantity.clone())),
+        }
+    }
+}
+
+fn greatest(most: &mut Vec<(String, Quantity)>, other: Vec<(String, Quantity)>) {
+    for (name, quantity) in other {
+        match most.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) if *known < quantity => *known = quantity,
+            Some(_) => {}
+            None => most.push((name, quantity)),
+        }
+    }
+}
+
+/// A container's limit range: defaults from the maximum, requests from the defaults, then from the minimum.
+pub(super) fn limit_range_item(map: &mut Fields) {
+    if map.get("type").and_then(Value::as_str) != Some("Container") {
+        return;
+    }
+    fill(map, "max", "default");
+    fill(map, "default", "defaultRequest");
+    fill(map, "min", "defaultRequest");
+}
+
+/// Amounts finer than a thousandth are rounded up to one (`SetDefaults_ResourceList`).
+pub(super) fn requirements(map: &mut Fields) {
+    for list in ["limits", "requests"] {
+        for value in map.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            let Some(text) = value.as_str().filter(|text| text.ends_with(['n', 'u'])) else { continue };
+            if let Ok(quantity) = Quantity::parse(text) {
+                *value = Quantity::from_milli(quantity.milli_value(), quantity.format()).to_string().into();
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Tests of defaults: what is added to small objects, and the recorded answers of the reference.
+
+use serde_json::{Value, json};
+
+use super::apply;
+use crate::decode::{FieldValidation, Target, decode_value};
+use crate::schema::Schema;
+
+fn defaulted(body: Value) -> Value {
+    let (api_version, kind) = (body["apiVersion"].as_str().unwrap(), body["kind"].as_str().unwrap());
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let target = Target::builtin(group, version, kind).unwrap_or_else(|| panic!("{api_version} {kind}"));
+    let mut object = decode_value(body.clone(), &target, FieldValidation::Ignore).unwrap().object;
+    apply(&target.schema, &mut object);
+    let once = object.clone();
+    apply(&target.schema, &mut object);
+    crate::decode::normalise(&target.schema, &mut object);
+    assert_eq!(once, object, "defaults twice are defaults once");
+    object.into_value()
+}
+
+/// The value at a pointer after defaulting.
+#[track_caller]
+fn check(api_version: &str, kind: &str, rest: Value, pointer: &str, expected: Value) {
+    let mut body = json!({"apiVersion": api_version, "kind": kind});
+    body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    let got = defaulted(body);
+    assert_eq!(got.pointer(pointer).unwrap_or(&Value::Null), &expected, "{got:#}");
+}
+
+#[test]
+fn conditional_defaults() {
+    let pull = |image: &str, policy: &str| {
+        let pod = json!({"spec": {"containers": [{"name": "c", "image": image}]}});
+        check("v1", "Pod", pod, "/spec/containers/0/imagePullPolicy", json!(policy));
+    };
+    pull("nginx", "Always");
+    pull("nginx:1", "IfNotPresent");
+    pull("localhost:5000/a/b", "Always");
+    pull("localhost:5000/a/b:latest", "Always");
+    pull("nginx@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "IfNotPresent");
+    pull("Not An Image", "IfNotPresent");
+    let limits = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"},
+        "requests": {"cpu": "100u"}}}]}});
+    check("v1", "Pod", limits, "/spec/containers/0/resources/requests", json!({"cpu": "1m", "memory": "1Gi"}));
+    let service = json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    check("v1", "Service", service.clone(), "/spec/ports", json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]));
+    check("v1", "Service", service, "/spec/externalTrafficPolicy", json!("Cluster"));
+    let job = json!({"spec": {"parallelism": 2, "template": {"metadata": {"labels": {"a": "b"}}}}});
+    check("batch/v1", "Job", job.clone(), "/spec/completions", Value::Null);
+    check("batch/v1", "Job", job, "/metadata/labels", json!({"a": "b"}));
+    check(
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        json!({"spec": {"egress": [{}]}}),
+        "/spec/policyTypes",
+        json!(["Ingress", "Egress"]),
+    );
+    let volume = json!({"spec": {"containers": [], "volumes": [{"name": "v"}]}});
+    check("v1", "Pod", volume, "/spec/volumes/0", json!({"name": "v", "emptyDir": {}}));
+    let pod = json!({"spec": {"resources": {"limits": {"cpu": "2"}}, "containers": [
+        {"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}, {"name": "b", "resources": {"requests": {"cpu": "500m"}}}]}});
+    check("v1", "Pod", pod, "/spec/resources/requests", json!({"cpu": "1500m", "memory": "1Gi"}));
+}
+
+#[test]
+fn custom_defaults_come_from_the_schema() {
+    let schema = Schema::structural(Some(&json!({"type": "object", "properties": {"spec": {"type": "object", "default": {},
+        "properties": {"n": {"type": "integer", "default": 3}, "m": {"type": "string", "nullable": true},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"p": {"type": "string", "default": "TCP"}}}}}}}})))
+    .unwrap();
+    let run = |body: Value| {
+        let mut object = crate::Object::from_value(body).unwrap();
+        apply(&schema, &mut object);
+        object.into_value()["spec"].clone()
+    };
+    assert_eq!(run(json!({})), json!({"n": 3}));
+    assert_eq!(
+        run(json!({"spec": {"n": null, "m": null, "list": [{}, {"p": "x"}]}})),
+        json!({"n": 3, "m": null, "list": [{"p": "TCP"}, {"p": "x"}]})
+    );
+}
+
+/// Takes from an answer what admission, strategies and the store added, as far as these cases go.
+fn without_server_fields(case: &str, value: &mut Value, sent: &Value) {
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        for name in ["creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"] {
+            metadata.remove(name);
+        }
+    }
+    let admitted: &[&str] = match case {
+        "defaults v1 Pod" => &[
+            "/spec/priority",
+            "/spec/preemptionPolicy",
+            "/spec/serviceAccount",
+            "/spec/serviceAccountName",
+            "/spec/tolerations",
+            "/status",
+            "/spec/volumes",
+            "/spec/containers/0/volumeMounts",
+        ],
+        "defaults v1 Node" => &["/spec/taints", "/status"],
+        "defaults batch/v1 Job" => &["/spec/selector", "/metadata/labels", "/spec/template/metadata"],
+        _ => &["/status", "/spec/finalizers", "/metadata/finalizers", "/metadata/annotations", "/metadata/labels"],
+    };
+    for pointer in admitted {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        if sent.pointer(pointer).is_none() {
+            if let Some(map) = value.pointer_mut(parent).and_then(Value::as_object_mut) {
+                map.remove(name);
+            }
+        }
+    }
+}
+
+#[test]
+fn recorded_defaults_match() {
+    let Some(path) = crate::reference::find("recorded-api-cases.json") else { return };
+    let text = std::fs::read_to_string(path).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let mut failures = Vec::new();
+    for case in cases.iter().filter(|c| c["name"].as_str().unwrap().starts_with("defaults")) {
+        let name = case["name"].as_str().unwrap();
+        for step in case["steps"].as_array().unwrap() {
+            let mut expected = step["expect"]["body"].clone();
+            if expected["kind"] == "Status" || !step["body"]["kind"].is_string() {
+                continue;
+            }
+            let mut got = defaulted(step["body"].clone());
+            without_server_fields(name, &mut expected, &step["body"]);
+            without_server_fields(name, &mut got, &step["body"]);
+            if got != expected {
+                failures.push(format!("{name}:\n got {got}\nwant {expected}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
