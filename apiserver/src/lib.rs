@@ -4,6 +4,7 @@
 //! Nothing here knows a kind: what differs between resources is a row of the catalogue, or a small
 //! function plugged in through [`plug`].
 
+pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;

@@ -1,0 +1,101 @@
+//! The admission plugins that a cluster has from the start, in the reference's order.
+//!
+//! Missing still: LimitRanger, ResourceQuota, PodSecurity, PodTopologyLabels, ClusterTrustBundleAttest, and everything that calls
+//! webhooks or evaluates policies.
+
+mod certificates;
+mod ingress;
+mod namespace;
+mod node;
+mod pod;
+mod service_account;
+mod storage;
+
+use std::sync::Arc;
+
+use api::{Object, Status};
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use crate::authorization::Rbac;
+use crate::authorization::escalation::EscalationCheck;
+pub use crate::plug::admission::{Admission, Attributes, Operation};
+
+/// Every plugin, in order.
+pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
+    vec![
+        Arc::new(Plain { name: "NamespaceLifecycle", admit: Some(namespace::lifecycle), validate: None }),
+        Arc::new(service_account::ServiceAccount),
+        Arc::new(Plain { name: "NodeRestriction", admit: Some(node::restrict), validate: None }),
+        Arc::new(Plain { name: "TaintNodesByCondition", admit: Some(node::taint_not_ready), validate: None }),
+        Arc::new(Plain { name: "Priority", admit: Some(pod::priority), validate: Some(pod::priority_class) }),
+        Arc::new(Plain { name: "DefaultTolerationSeconds", admit: Some(pod::toleration_seconds), validate: None }),
+        Arc::new(Plain { name: "DefaultStorageClass", admit: Some(storage::default_class), validate: None }),
+        Arc::new(Plain {
+            name: "StorageObjectInUseProtection",
+            admit: Some(storage::in_use_protection),
+            validate: None,
+        }),
+        Arc::new(Plain { name: "PersistentVolumeClaimResize", admit: None, validate: Some(storage::claim_resize) }),
+        Arc::new(Plain { name: "RuntimeClass", admit: Some(pod::runtime_class), validate: None }),
+        Arc::new(certificates::CertificateApproval),
+        Arc::new(certificates::CertificateSigning),
+        Arc::new(Plain {
+            name: "CertificateSubjectRestriction",
+            admit: None,
+            validate: Some(certificates::subject_restriction),
+        }),
+        Arc::new(Plain { name: "DefaultIngressClass", admit: Some(ingress::default_class), validate: None }),
+        Arc::new(EscalationCheck::new(rbac.clone())),
+    ]
+}
+
+type Admit = fn(&Attributes<'_>, Option<&mut Object>) -> Result<(), Status>;
+type Validate = fn(&Attributes<'_>, Option<&Object>) -> Result<(), Status>;
+
+/// A plugin that waits for nothing.
+struct Plain {
+    name: &'static str,
+    admit: Option<Admit>,
+    validate: Option<Validate>,
+}
+
+impl Admission for Plain {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn admit<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a mut Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        ready(self.admit.map_or(Ok(()), |admit| admit(attributes, object))).boxed()
+    }
+
+    fn validate<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        ready(self.validate.map_or(Ok(()), |validate| validate(attributes, object))).boxed()
+    }
+}
+
+/// Whether the write is to this resource and subresource.
+fn is(attributes: &Attributes<'_>, group: &str, resource: &str, subresource: &str) -> bool {
+    attributes.resource.plural == resource
+        && attributes.resource.group == group
+        && attributes.subresource == subresource
+}
+
+/// `admission.NewForbidden`.
+fn forbidden(attributes: &Attributes<'_>, object: Option<&Object>, why: &str) -> Status {
+    let mut name = attributes.name;
+    if let Some(object) = object.filter(|_| name.is_empty()) {
+        name = match object.name() {
+            "" => object.str_at(&["metadata", "generateName"]),
+            name => name,
+        };
+    }
+    Status::forbidden(&attributes.resource.group, &attributes.resource.plural, name, why)
+}

@@ -1,0 +1,121 @@
+//! Who may approve and sign certificate signing requests, and what nobody may ask for.
+
+use api::{Object, Status};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::{BoxFuture, FutureExt};
+use rustls::pki_types::CertificateSigningRequestDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+
+use super::{Admission, Attributes, Operation, forbidden, is};
+use crate::authorization::{self, Decision, decide};
+
+const GROUP: &str = "certificates.k8s.io";
+const RESOURCE: &str = "certificatesigningrequests";
+
+/// The plugin `CertificateApproval`.
+pub(super) struct CertificateApproval;
+
+impl Admission for CertificateApproval {
+    fn name(&self) -> &'static str {
+        "CertificateApproval"
+    }
+
+    fn validate<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        async move {
+            if attributes.operation != Operation::Update || !is(attributes, GROUP, RESOURCE, "approval") {
+                return Ok(());
+            }
+            permit(attributes, object, "approve").await
+        }
+        .boxed()
+    }
+}
+
+/// The plugin `CertificateSigning`.
+pub(super) struct CertificateSigning;
+
+impl Admission for CertificateSigning {
+    fn name(&self) -> &'static str {
+        "CertificateSigning"
+    }
+
+    fn validate<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        async move {
+            if attributes.operation != Operation::Update || !is(attributes, GROUP, RESOURCE, "status") {
+                return Ok(());
+            }
+            let certificate =
+                |request: Option<&Object>| request.and_then(|r| r.at(&["status", "certificate"]).cloned());
+            let failed = |request: Option<&Object>| {
+                let conditions = request.and_then(|r| r.at(&["status", "conditions"])?.as_array().cloned());
+                conditions.into_iter().flatten().any(|c| c.get("type").and_then(|t| t.as_str()) == Some("Failed"))
+            };
+            let same = certificate(object) == certificate(attributes.old);
+            if same && failed(object) == failed(attributes.old) {
+                return Ok(());
+            }
+            permit(attributes, object, "sign").await
+        }
+        .boxed()
+    }
+}
+
+/// Asks whether the user may do `verb` for the signer, by its name or by its domain (`IsAuthorizedForSignerName`).
+async fn permit(attributes: &Attributes<'_>, object: Option<&Object>, verb: &str) -> Result<(), Status> {
+    // The signer cannot be changed, so what is stored counts.
+    let signer = attributes.old.or(object).map_or("", |request| request.str_at(&["spec", "signerName"])).to_string();
+    let domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
+    for name in [signer.as_str(), domain.as_str()] {
+        let asked = authorization::Attributes {
+            user: &attributes.ctx.user,
+            verb,
+            namespace: "",
+            group: GROUP,
+            version: "*",
+            resource: "signers",
+            subresource: "",
+            name,
+            field_selector: "",
+            is_resource_request: true,
+            path: "",
+        };
+        if decide(asked, &attributes.ctx.registry).await == Decision::Allow {
+            return Ok(());
+        }
+    }
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(forbidden(attributes, object, &why))
+}
+
+/// `CertificateSubjectRestriction`: nobody gets into `system:masters` by a request.
+pub(super) fn subject_restriction(attributes: &Attributes<'_>, object: Option<&Object>) -> Result<(), Status> {
+    let Some(request) = object.filter(|_| is(attributes, GROUP, RESOURCE, "")) else { return Ok(()) };
+    let restricted = request.str_at(&["spec", "signerName"]) == "kubernetes.io/kube-apiserver-client";
+    if attributes.operation != Operation::Create || !restricted {
+        return Ok(());
+    }
+    let pem = STANDARD.decode(request.str_at(&["spec", "request"])).unwrap_or_default();
+    let Ok(der) = CertificateSigningRequestDer::from_pem_slice(&pem) else {
+        return Err(forbidden(attributes, object, "unable to parse CSR: PEM block type must be CERTIFICATE REQUEST"));
+    };
+    let Ok((_, parsed)) = X509CertificationRequest::from_der(&der) else {
+        return Err(forbidden(attributes, object, "unable to parse CSR"));
+    };
+    let subject = &parsed.certification_request_info.subject;
+    if subject.iter_organization().any(|group| group.as_str() == Ok("system:masters")) {
+        let why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
+        return Err(forbidden(attributes, object, why));
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What pods are given on the way in: priority, tolerations, and what their runtime class asks for.
+
+use api::{Object, Status};
+use serde_json::{Value, json};
+
+use super::{Attributes, Operation, forbidden, is};
+
+const TOLERATION_SECONDS: i64 = 300;
+
+/// `Priority`, for pods.
+pub(super) fn priority(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
+    let Some(pod) = object.filter(|_| is(attributes, "", "pods", "")) else { return Ok(()) };
+    match attributes.operation {
+        Operation::Create => resolve_priority(attributes, pod),
+        Operation::Update => {
+            for field in ["priority", "preemptionPolicy"] {
+                let kept = attributes.old.and_then(|old| old.at(&["spec", field]));
+                if let Some(kept) = kept.filter(|_| pod.at(&["spec", field]).is_none_or(Value::is_null)) {
+                    pod.set(&["spec", field], kept.clone());
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn resolve_priority(attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
+    let name = pod.str_at(&["spec", "priorityClassName"]).to_string();
+    let class = if name.is_empty() {
+        default_class(attributes)
+    } else {
+        let found = attributes.ctx.registry.get("scheduling.k8s.io", "priorityclasses", "", &name);
+        let why = || format!("no PriorityClass with name {name} was found");
+        Some(found.ok_or_else(|| forbidden(attributes, Some(pod), &why()))?)
+    };
+    if let Some(class) = class.as_ref().filter(|_| name.is_empty()) {
+        pod.set(&["spec", "priorityClassName"], class.name());
+    }
+    let value = class.as_ref().and_then(|class| class.at(&["value"])?.as_i64()).unwrap_or(0);
+    let policy = match &class {
+        Some(class) => class.str_at(&["preemptionPolicy"]).to_string(),
+        None => "PreemptLowerPriority".to_string(),
+    };
+    if let Some(given) = pod.at(&["spec", "priority"]).and_then(Value::as_i64).filter(|given| *given != value) {
+        let why = format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; \
+             priority admission controller computed {value} from the given PriorityClass name"
+        );
+        return Err(forbidden(attributes, Some(pod), &why));
+    }
+    pod.set(&["spec", "priority"], value);
+    if policy.is_empty() {
+        return Ok(());
+    }
+    let given = pod.str_at(&["spec", "preemptionPolicy"]);
+    if !given.is_empty() && given != policy {
+        let why = format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; \
+             priority admission controller computed {policy} from the given PriorityClass name"
+        );
+        return Err(forbidden(attributes, Some(pod), &why));
+    }
+    pod.set(&["spec", "preemptionPolicy"], policy);
+    Ok(())
+}
+
+fn default_class(attributes: &Attributes<'_>) -> Option<Object> {
+    let registry = &attributes.ctx.registry;
+    let classes = registry.list_in(&registry.snapshot(), "scheduling.k8s.io", "priorityclasses", "");
+    let defaults = classes.into_iter().filter(|class| class.at(&["globalDefault"]) == Some(&Value::Bool(true)));
+    defaults.min_by_key(|class| class.at(&["value"]).and_then(Value::as_i64).unwrap_or(0))
+}
+
+/// `Priority`, for priority classes: only one may be the default.
+pub(super) fn priority_class(attributes: &Attributes<'_>, object: Option<&Object>) -> Result<(), Status> {
+    let Some(class) = object.filter(|_| is(attributes, "scheduling.k8s.io", "priorityclasses", "")) else {
+        return Ok(());
+    };
+    if class.at(&["globalDefault"]) != Some(&Value::Bool(true)) {
+        return Ok(());
+    }
+    match default_class(attributes) {
+        Some(other) if attributes.operation == Operation::Create || other.name() != class.name() => {
+            let why =
+                format!("PriorityClass {} is already marked as default. Only one default can exist", other.name());
+            Err(forbidden(attributes, object, &why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `DefaultTolerationSeconds`: five minutes on a node that is not ready or not reachable.
+pub(super) fn toleration_seconds(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
+    let Some(pod) = object.filter(|_| is(attributes, "", "pods", "")) else { return Ok(()) };
+    if !matches!(attributes.operation, Operation::Create | Operation::Update) {
+        return Ok(());
+    }
+    let mut tolerations = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = tolerations.len();
+    let field = |toleration: &Value, name: &str| toleration.get(name).and_then(Value::as_str).unwrap_or("").to_string();
+    let missing: Vec<&str> = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
+        .into_iter()
+        .filter(|key| {
+            !tolerations.iter().any(|toleration| {
+                let (of, effect) = (field(toleration, "key"), field(toleration, "effect"));
+                (of == *key || of.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+            })
+        })
+        .collect();
+    tolerations.extend(missing.iter().map(
+        |key| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}),
+    ));
+    if tolerations.len() > before {
+        pod.set(&["spec", "tolerations"], tolerations);
+    }
+    Ok(())
+}
+
+/// `RuntimeClass`: overhead, node selector and tolerations of the class.
+pub(super) fn runtime_class(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
+    let Some(pod) = object.filter(|_| is(attributes, "", "pods", "")) else { return Ok(()) };
+    let name = pod.str_at(&["spec", "runtimeClassName"]).to_string();
+    if attributes.operation != Operation::Create {
+        return Ok(());
+    }
+    if name.is_empty() {
+        if pod.at(&["spec", "overhead"]).and_then(Value::as_object).is_some_and(|overhead| !overhead.is_empty()) {
+            let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+            return Err(forbidden(attributes, Some(pod), why));
+        }
+        return Ok(());
+    }
+    let Some(class) = attributes.ctx.registry.get("node.k8s.io", "runtimeclasses", "", &name) else {
+        return Err(forbidden(attributes, Some(pod), &format!("pod rejected: RuntimeClass {name:?} not found")));
+    };
+    if let Some(overhead) = class.at(&["overhead", "podFixed"]) {
+        if pod.at(&["spec", "overhead"]).is_some_and(|given| given != overhead) {
+            let why = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+            return Err(forbidden(attributes, Some(pod), why));
+        }
+        pod.set(&["spec", "overhead"], overhead.clone());
+    }
+    let selector = class.at(&["scheduling", "nodeSelector"]).and_then(Value::as_object);
+    for (key, value) in selector.into_iter().flatten() {
+        if pod.at(&["spec", "nodeSelector", key]).is_some_and(|given| given != value) {
+            let why = format!("conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}");
+            return Err(forbidden(attributes, Some(pod), &why));
+        }
+        pod.set(&["spec", "nodeSelector", key], value.clone());
+    }
+    if let Some(Value::Array(more)) = class.at(&["scheduling", "tolerations"]) {
+        let mut all = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        all.extend(more.iter().filter(|toleration| !all.contains(toleration)).cloned().collect::<Vec<_>>());
+        pod.set(&["spec", "tolerations"], all);
+    }
+    Ok(())
+}
