@@ -59,6 +59,8 @@ pub struct Config {
     pub id: String,
     /// The addresses of this node's pods.
     pub pod_cidr: Ipv4Net,
+    /// The addresses of services, which the host reaches by way of the bridge even without a default route.
+    pub service_cidr: Ipv4Net,
     /// Where the CNI configuration, its cache and the address leases are kept.
     pub directory: PathBuf,
 }
@@ -128,7 +130,7 @@ pub async fn setup(config: &Config) -> Result<(), Error> {
         fs::write(&path, text).map_err(|source| Error::File { path, source })?;
     }
     make_bridge(config).await?;
-    kernel_settings()?;
+    kernel_settings(&config.bridge())?;
     crate::proxy::nft::apply(&base_rules(config))
         .await
         .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })
@@ -137,19 +139,32 @@ pub async fn setup(config: &Config) -> Result<(), Error> {
 /// Makes the bridge if it is not there. `replace` keeps what another life of the agent made.
 async fn make_bridge(config: &Config) -> Result<(), Error> {
     let bridge = config.bridge();
-    if !Path::new("/sys/class/net").join(&bridge).exists() {
+    if !link_exists(&bridge) {
         run("ip", &["link", "add", &bridge, "type", "bridge"]).await?;
     }
     let address = format!("{}/{}", config.gateway(), config.pod_cidr.prefix_len());
     run("ip", &["address", "replace", &address, "dev", &bridge]).await?;
-    run("ip", &["link", "set", &bridge, "up"]).await
+    run("ip", &["link", "set", &bridge, "up"]).await?;
+    // Before the output rules can translate a service address, the kernel must find some route to it.
+    let (services, gateway) = (config.service_cidr.trunc().to_string(), config.gateway().to_string());
+    run("ip", &["route", "replace", &services, "dev", &bridge, "src", &gateway]).await
+}
+
+fn link_exists(name: &str) -> bool {
+    use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
+    socket(AddressFamily::INET, SocketType::DGRAM, None).is_ok_and(|socket| name_to_index(&socket, name).is_ok())
 }
 
 /// Packets are forwarded, and those that cross the bridge pass the service rules: without that the answer of a pod
 /// to its neighbour, which called it by a service address, would go past the translation.
-fn kernel_settings() -> Result<(), Error> {
-    let forwarding = Path::new("/proc/sys/net/ipv4/ip_forward");
-    set(forwarding).map_err(|source| Error::File { path: forwarding.to_path_buf(), source })?;
+///
+/// The bridge may carry packets that came from 127.0.0.1 before their source was rewritten, so that a node port answers
+/// there too; the table drops what arrives from pods for such addresses.
+fn kernel_settings(bridge: &str) -> Result<(), Error> {
+    for setting in ["ip_forward".to_owned(), format!("conf/{bridge}/route_localnet")] {
+        let path = Path::new("/proc/sys/net/ipv4").join(setting);
+        set(&path).map_err(|source| Error::File { path, source })?;
+    }
     let bridged = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
     if !bridged.exists() {
         let _ = std::process::Command::new("modprobe").arg("br_netfilter").status();

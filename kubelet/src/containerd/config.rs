@@ -155,7 +155,7 @@ fn can_lower_oom_score() -> bool {
 /// overlayfs, unless the root directory lies on one already.
 fn snapshotter(root: &Path) -> &'static str {
     match rustix::fs::statfs(root) {
-        Ok(stat) if i64::from(stat.f_type) == OVERLAYFS_SUPER_MAGIC => "native",
+        Ok(stat) if stat.f_type == OVERLAYFS_SUPER_MAGIC => "native",
         _ => "overlayfs",
     }
 }

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
 
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::{Config, Error, run};
+use super::{Config, Error, link_exists, run};
 
 /// The chains that the portmap plugin leaves behind in the `nat` table.
 const PORTMAP_CHAINS: [&str; 3] = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ"];
@@ -19,11 +18,10 @@ const PORTMAP_CHAINS: [&str; 3] = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", 
 /// If the system refuses one of these.
 pub async fn teardown(config: &Config) -> Result<(), Error> {
     let bridge = config.bridge();
-    for port in fs::read_dir(Path::new("/sys/class/net").join(&bridge).join("brif")).into_iter().flatten().flatten() {
-        let port = port.file_name();
-        run("ip", &["link", "delete", &port.to_string_lossy()]).await?;
-    }
-    if Path::new("/sys/class/net").join(&bridge).exists() {
+    if link_exists(&bridge) {
+        for port in ports(&bridge).await {
+            run("ip", &["link", "delete", &port]).await?;
+        }
         run("ip", &["link", "delete", &bridge]).await?;
     }
     // Deleting what was just declared works whether or not it was there.
@@ -38,6 +36,14 @@ pub async fn teardown(config: &Config) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// The links that hang on the bridge: the outer ends of pods' links whose network was not undone.
+async fn ports(bridge: &str) -> Vec<String> {
+    let arguments = ["-json", "link", "show", "master", bridge];
+    let Ok(output) = Command::new("ip").args(arguments).output().await else { return Vec::new() };
+    let links: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    links.iter().filter_map(|link| Some(link["ifname"].as_str()?.to_owned())).collect()
 }
 
 /// The portmap plugin makes three chains at the first host port and never removes them. They are shared by everything

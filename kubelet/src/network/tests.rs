@@ -3,7 +3,12 @@
 use super::*;
 
 fn config(id: &str) -> Config {
-    Config { id: id.into(), pod_cidr: "10.201.7.0/24".parse().unwrap(), directory: "/data/network".into() }
+    Config {
+        id: id.into(),
+        pod_cidr: "10.201.7.0/24".parse().unwrap(),
+        service_cidr: "10.202.0.0/16".parse().unwrap(),
+        directory: "/data/network".into(),
+    }
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Running `nft`: one transaction a call, all or nothing.
 
+use std::net::SocketAddrV4;
 use std::process::Stdio;
 
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+
+use super::Remembered;
+use super::element::{Front, Protocol};
 
 /// How much of the program's complaint an error quotes.
 const MESSAGE_BYTES_MAX: usize = 2 << 10;
@@ -45,4 +50,41 @@ pub async fn apply(transaction: &str) -> Result<(), Error> {
     let message = String::from_utf8_lossy(&output.stderr);
     let end = message.char_indices().map(|(at, _)| at).take_while(|at| *at < MESSAGE_BYTES_MAX).last().unwrap_or(0);
     Err(Error::Refused(message.get(..=end).unwrap_or(&message).trim().to_owned()))
+}
+
+/// Reads the clients whose endpoint the table remembers.
+///
+/// # Errors
+/// [`Error::Refused`] if the table cannot be listed.
+pub async fn affinity(table: &str) -> Result<Vec<Remembered>, Error> {
+    let arguments = ["--json", "--numeric", "list", "map", "ip", table, "affinity"];
+    let output = Command::new("nft").args(arguments).kill_on_drop(true).output().await?;
+    if !output.status.success() {
+        return Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    let document: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| Error::Refused(format!("its JSON: {error}")))?;
+    let maps = document["nftables"].as_array().into_iter().flatten().filter_map(|item| item.get("map"));
+    let elements = maps.flat_map(|map| map["elem"].as_array().into_iter().flatten());
+    Ok(elements.filter_map(remembered).collect())
+}
+
+/// One element: `[{"elem": {"val": {"concat": [client, address, protocol, port]}, …}}, {"concat": [address, port]}]`.
+fn remembered(element: &Value) -> Option<Remembered> {
+    let key = element.get(0)?;
+    let key = key.get("elem").map_or(key, |elem| &elem["val"])["concat"].as_array()?;
+    let value = element.get(1)?;
+    let value = value.get("elem").map_or(value, |elem| &elem["val"])["concat"].as_array()?;
+    let [client, address, protocol, port] = key.as_slice() else { return None };
+    let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
+    let protocol = match (protocol.as_str(), protocol.as_u64()) {
+        (Some("tcp" | "6"), _) | (_, Some(6)) => Protocol::Tcp,
+        (Some("udp" | "17"), _) | (_, Some(17)) => Protocol::Udp,
+        _ => Protocol::Sctp,
+    };
+    Some(Remembered {
+        client: client.as_str()?.parse().ok()?,
+        front: Front { address: Some(address.as_str()?.parse().ok()?), protocol, port: number(port)? },
+        endpoint: SocketAddrV4::new(value.first()?.as_str()?.parse().ok()?, number(value.get(1)?)?),
+    })
 }
