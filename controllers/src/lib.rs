@@ -11,6 +11,7 @@ mod error;
 mod expectations;
 mod garbage;
 mod hash;
+mod history;
 mod namespace;
 mod owner;
 mod percent;
@@ -23,6 +24,7 @@ mod selector;
 mod service_pods;
 mod serviceaccount;
 mod start;
+mod statefulset;
 mod writes;
 
 pub use error::Error;

@@ -44,6 +44,7 @@ controllers! {
     "deployment-controller" "deployment-controller" crate::deployment::run;
     "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
     "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
+    "statefulset-controller" "statefulset-controller" crate::statefulset::run;
     "serviceaccount-controller" "service-account-controller" crate::serviceaccount::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" crate::root_ca::run;
     "endpoints-controller" "endpoint-controller" crate::endpoints::run;
