@@ -6,8 +6,10 @@
 pub mod apply;
 pub mod base64;
 pub mod catalogue;
+pub mod convert;
 pub mod decode;
 pub mod defaults;
+pub mod discovery;
 pub mod field;
 pub mod names;
 pub mod object;

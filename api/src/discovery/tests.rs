@@ -1,0 +1,38 @@
+//! The documents equal those that the reference serves.
+
+use serde_json::Value;
+
+use crate::catalogue::Catalogue;
+
+#[track_caller]
+fn check(name: &str, document: Value) {
+    let Some(path) = crate::reference::find(&format!("discovery/{name}.json")) else { return };
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let lines = |value: &Value| format!("{value:#}").lines().map(str::to_string).collect::<Vec<_>>();
+    let (got, wanted) = (lines(&document), lines(&expected));
+    let first = got.iter().zip(&wanted).position(|(a, b)| a != b).unwrap_or(0);
+    assert!(document == expected, "{name} from line {first}: {:#?} is not {:#?}", &got[first..], &wanted[first..]);
+}
+
+#[test]
+fn documents_are_those_of_the_reference() {
+    let catalogue = Catalogue::builtin();
+    check("api", super::core_versions(&catalogue, "192.0.2.2:16443"));
+    check("apis", super::groups(&catalogue));
+    check("api-aggregated", super::aggregated(&catalogue, true, "v2"));
+    check("apis-aggregated", super::aggregated(&catalogue, false, "v2"));
+    for group in catalogue.groups() {
+        for version in catalogue.versions(group) {
+            let name = if group.is_empty() { version.to_string() } else { format!("{group}__{version}") };
+            check(&name, super::resources(&catalogue, group, version).unwrap());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_served_has_no_document() {
+    let catalogue = Catalogue::builtin();
+    assert!(super::group(&catalogue, "ex.com").is_none() && super::group(&catalogue, "").is_none());
+    assert!(super::resources(&catalogue, "apps", "v2").is_none());
+    assert_eq!(super::group(&catalogue, "apps").unwrap()["preferredVersion"]["groupVersion"], "apps/v1");
+}
