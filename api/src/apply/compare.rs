@@ -115,6 +115,8 @@ fn leaf(left: Option<&Value>, right: Option<&Value>) -> Change {
 /// Walks the fields of two maps in order of name.
 fn fields(left: Option<&Map<String, Value>>, right: Option<&Map<String, Value>>, ty: Maybe<'_>) -> Difference {
     let mut out = Difference::default();
+    // Below what is absent nothing is shown, so nothing is present without being written.
+    let both = left.is_some() && right.is_some();
     let mut left = left.into_iter().flatten().peekable();
     let mut right = right.into_iter().flatten().peekable();
     loop {
@@ -137,11 +139,11 @@ fn fields(left: Option<&Map<String, Value>>, right: Option<&Map<String, Value>>,
                 (name, Some(l), None)
             }
         };
-        field(name, l, r, ty, &mut out);
+        field(name, l, r, ty, both, &mut out);
     }
 }
 
-fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>, out: &mut Difference) {
+fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>, both: bool, out: &mut Difference) {
     let below = child(ty, name).0;
     // Equal leaves are by far the most common; whole equal trees need no walk either.
     if left == right {
@@ -149,7 +151,7 @@ fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>,
     }
     let empty = Value::Object(Map::new());
     let (mut left, mut right) = (left, right);
-    if left.is_none() || right.is_none() {
+    if both && (left.is_none() || right.is_none()) {
         let other = left.or(right).expect("one side has the field");
         match absent(ty, name) {
             Absent::Missing => {}

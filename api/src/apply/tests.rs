@@ -231,6 +231,24 @@ fn a_custom_resource_without_schema_is_deduced() {
     assert!(apply(&request("b"), Some(&two), foo(json!({"l": [1]})), false).is_err());
 }
 
+/// What admission and strategies add to the recorded objects after managed fields were computed.
+const ADDED_LATER: &[(&str, &str)] = &[
+    ("Pod", ".spec.preemptionPolicy"),
+    ("Pod", ".spec.priority"),
+    ("Pod", ".spec.serviceAccount"),
+    ("Pod", ".spec.tolerations"),
+    ("Pod", ".spec.volumes"),
+    ("Pod", ".spec.containers[name=\"c\"].volumeMounts"),
+    ("Job", ".metadata.labels"),
+    ("Job", ".spec.selector"),
+    ("Job", ".spec.template.metadata.labels"),
+    ("Namespace", ".spec.finalizers"),
+    ("PersistentVolume", ".metadata.finalizers"),
+    ("Service", ".spec.clusterIP"),
+    ("Service", ".spec.ipFamil"),
+    ("TokenRequest", ".spec.boundObjectRef"),
+];
+
 /// Every object of the recorded cases that one create made: its managed fields come from the request's body and
 /// the schema, with what defaults add.
 #[test]
@@ -273,7 +291,9 @@ fn creates_own_what_the_reference_recorded() {
         let missing: Vec<String> = expect.difference(&actual).paths().iter().map(|p| path_text(p)).collect();
         assert!(missing.is_empty(), "{}: {missing:?} are owned in the reference", case["name"]);
         let extra: Vec<String> = actual.difference(&expect).paths().iter().map(|p| path_text(p)).collect();
-        println!("{}: {} more: {extra:?}", case["name"], extra.len());
+        let added_later = |path: &str| ADDED_LATER.iter().any(|(of, prefix)| *of == kind && path.starts_with(prefix));
+        let extra: Vec<String> = extra.into_iter().filter(|path| !added_later(path)).collect();
+        assert!(extra.is_empty(), "{}: {extra:?} are not owned in the reference", case["name"]);
         checked += 1;
     }
     assert!(checked > 20, "{checked}");

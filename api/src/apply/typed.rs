@@ -36,8 +36,11 @@ fn holds_schema(kind: Kind) -> bool {
 /// How a value of this type is owned; the value itself decides if there is no type.
 pub(crate) fn shape<'a>(ty: Maybe<'a>, value: Option<&Value>) -> Shape<'a> {
     let Some(ty) = known(ty) else {
+        // What a built-in type leaves open (`runtime.RawExtension`) is owned as a whole.
+        let whole = ty.is_some_and(|ty| ty.kind() != Kind::Any);
         return match value {
             Some(Value::Array(_)) => Shape::AtomicList,
+            Some(Value::Object(_)) if whole => Shape::AtomicMap,
             Some(Value::Object(_)) => Shape::Map,
             _ => Shape::Scalar,
         };
