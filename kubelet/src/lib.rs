@@ -5,6 +5,7 @@ pub mod container_config;
 pub mod containerd;
 pub mod cri;
 pub mod directory;
+pub mod dns;
 pub mod env;
 pub mod events;
 pub mod expansion;
