@@ -22,6 +22,7 @@ pub mod selector;
 pub mod status;
 pub mod time;
 pub mod user;
+pub mod validation;
 
 pub use object::Object;
 pub use status::Status;

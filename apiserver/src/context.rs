@@ -3,22 +3,11 @@
 use std::sync::Arc;
 
 use api::UserInfo;
+pub use api::decode::FieldValidation;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::{Registry, RequestInfo};
-
-/// How unknown and duplicate fields are treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FieldValidation {
-    /// Silently dropped.
-    Ignore,
-    /// Dropped with a warning.
-    #[default]
-    Warn,
-    /// An error.
-    Strict,
-}
 
 /// Options that all writes share.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +34,8 @@ pub struct Context {
     pub now: Timestamp,
     /// Objects, the catalogue, the clock, and what is plugged in.
     pub registry: Registry,
+    /// A number of its own for each request, which the answer names.
+    pub audit_id: String,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -52,7 +43,8 @@ impl Context {
     /// A request by `user`.
     pub fn new(user: Arc<UserInfo>, info: RequestInfo, options: WriteOptions, registry: Registry) -> Self {
         let now = registry.clock().now();
-        Self { user, info, options, now, registry, warnings: Mutex::default() }
+        let audit_id = crate::clock::uuid(registry.clock());
+        Self { user, info, options, now, registry, audit_id, warnings: Mutex::default() }
     }
 
     /// A request that the server makes of itself, without a user's request behind it.

@@ -5,18 +5,35 @@
 //! function plugged in through [`plug`].
 
 pub mod admission;
+pub mod answer;
 pub mod authentication;
 pub mod authorization;
+pub mod body;
 pub mod bootstrap;
 pub mod certificates;
+pub mod chain;
 pub mod clock;
+pub mod codec;
 pub mod config;
+pub mod content;
 pub mod context;
+pub mod documents;
+pub mod list;
+pub mod managed;
+pub mod metrics;
+pub mod options;
 pub mod plug;
 pub mod registry;
 pub mod request;
+pub mod selection;
+pub mod server;
+pub mod state;
+pub mod transform;
+pub mod verbs;
+pub mod watch;
 
 pub use config::Config;
 pub use context::Context;
 pub use registry::Registry;
 pub use request::RequestInfo;
+pub use server::ApiServer;

@@ -1,5 +1,12 @@
 //! The handle by which everything in this crate reads and writes objects.
 
+pub mod create;
+pub mod delete;
+pub mod facts;
+pub mod prepare;
+pub mod target;
+pub mod update;
+
 use std::sync::Arc;
 
 use api::catalogue::{Catalogue, Resource};
@@ -9,7 +16,10 @@ use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
 use crate::Config;
 use crate::clock::{self, Clock};
+use crate::metrics::Metrics;
 use crate::plug::Plugins;
+use crate::state::State;
+use crate::watch::FrameCache;
 
 /// Objects on the store, the catalogue of what they are, the clock, and what is plugged in. Cloning is cheap.
 #[derive(Clone)]
@@ -18,12 +28,36 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     config: Config,
     catalogue: RwLock<Arc<Catalogue>>,
+    state: State,
+    metrics: Metrics,
+    frames: FrameCache,
 }
 
 impl Registry {
     /// The registry of a server that begins with `catalogue`.
     pub fn new(config: Config, catalogue: Catalogue) -> Self {
-        Self(Arc::new(Inner { config, catalogue: RwLock::new(Arc::new(catalogue)) }))
+        Self(Arc::new(Inner {
+            config,
+            catalogue: RwLock::new(Arc::new(catalogue)),
+            state: State::default(),
+            metrics: Metrics::default(),
+            frames: FrameCache::default(),
+        }))
+    }
+
+    /// Whether the server is ready, and whether it is stopping.
+    pub fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    /// What the server counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Frames of watches, shared among watchers.
+    pub fn frames(&self) -> &FrameCache {
+        &self.0.frames
     }
 
     /// The configuration.
@@ -91,7 +125,7 @@ impl Registry {
     pub async fn put_new(&self, resource: &Resource, mut object: Object) -> Result<Object, Status> {
         fill_metadata(self.clock(), &mut object);
         let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
-        let key = key(&resource.group, &resource.plural, &namespace, &name);
+        let key = resource.key(&namespace, &name);
         let committed = self.store().commit(Transaction::create(key, object.encode())).await;
         match committed {
             Ok(committed) => Ok(with_revision(object, committed.revision)),
@@ -109,7 +143,7 @@ impl Registry {
     pub async fn put(&self, resource: &Resource, object: Object) -> Result<Object, Status> {
         let revision: Revision = object.resource_version().parse().unwrap_or(0);
         let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
-        let key = key(&resource.group, &resource.plural, &namespace, &name);
+        let key = resource.key(&namespace, &name);
         match self.store().commit(Transaction::update(key, revision, object.encode())).await {
             Ok(committed) => Ok(with_revision(object, committed.revision)),
             Err(StoreError::ConditionFailed { .. }) => Err(Status::stale(&resource.group, &resource.plural, &name)),

@@ -41,25 +41,10 @@ pub trait Strategy: Send + Sync {
         Ok(Transaction::default())
     }
 
-    /// Whether an update creates what does not exist.
-    fn allow_create_on_update(&self) -> bool {
-        false
-    }
-
-    /// Whether an update may leave `resourceVersion` out.
-    fn allow_unconditional_update(&self) -> bool {
-        true
-    }
-
     /// The grace period in seconds with which this object is deleted, where the client asked for `requested`; none
     /// if the kind knows no graceful deletion (`CheckGracefulDelete`).
     fn grace_period(&self, _ctx: &Context, _object: &Object, _requested: Option<i64>) -> Option<i64> {
         None
-    }
-
-    /// Whether dependents are orphaned if the client does not say (`DefaultGarbageCollectionPolicy`).
-    fn orphans_dependents(&self) -> bool {
-        false
     }
 
     /// Whether the object, which is marked for deletion and has no finalizers in its metadata, must stay (a namespace

@@ -1,0 +1,267 @@
+//! What all kinds have in common: names, labels, annotations, owners, finalizers, and what may not change
+//! (`ValidateObjectMeta` and `ValidateObjectMetaUpdate` in apimachinery's `api/validation`).
+
+use serde_json::{Map, Value};
+
+use crate::Object;
+use crate::field::{ErrorList, FieldError, Path};
+use crate::names;
+
+/// How long all annotations together may be.
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+/// Makes the garbage collector orphan dependents.
+pub const ORPHAN_FINALIZER: &str = "orphan";
+/// Makes the garbage collector delete dependents first.
+pub const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
+
+/// What names of a kind must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameRule {
+    /// Anything that may stand in a path.
+    PathSegment,
+    /// A DNS label.
+    Label,
+    /// A DNS label that begins with a letter.
+    Label1035,
+    /// A DNS subdomain.
+    Subdomain,
+}
+
+impl NameRule {
+    /// The rule for a built-in kind.
+    pub fn of(group: &str, resource: &str) -> Self {
+        match (group, resource) {
+            ("", "namespaces") => Self::Label,
+            ("rbac.authorization.k8s.io", _)
+            | ("certificates.k8s.io", _)
+            | ("coordination.k8s.io", "leasecandidates") => Self::PathSegment,
+            ("networking.k8s.io", "ipaddresses") | ("internal.apiserver.k8s.io", _) => Self::PathSegment,
+            ("apiregistration.k8s.io" | "apiextensions.k8s.io", _) => Self::PathSegment,
+            _ => Self::Subdomain,
+        }
+    }
+
+    fn check(self, name: &str, prefix: bool) -> Vec<String> {
+        let masked;
+        let name = if prefix && self != Self::PathSegment && name.len() > 1 && name.ends_with('-') {
+            // A dash at the end is fine where letters follow.
+            masked = format!("{}a", &name[..name.len() - 2]);
+            &masked
+        } else {
+            name
+        };
+        match self {
+            Self::PathSegment => path_segment(name, prefix),
+            Self::Label => names::dns1123_label(name),
+            Self::Label1035 => names::dns1035_label(name),
+            Self::Subdomain => names::dns1123_subdomain(name),
+        }
+    }
+}
+
+/// What is wrong with a name as part of a path.
+pub fn path_segment(name: &str, prefix: bool) -> Vec<String> {
+    if !prefix && matches!(name, "." | "..") {
+        return vec![format!("may not be '{name}'")];
+    }
+    let bad = ["/", "%"].into_iter().filter(|c| name.contains(c));
+    bad.map(|c| format!("may not contain '{c}'")).collect()
+}
+
+/// Checks the metadata of an object; names have been generated.
+pub fn validate(object: &Object, namespaced: bool, rule: NameRule) -> ErrorList {
+    let path = Path::new("metadata");
+    let mut errors = ErrorList::new();
+    let generate_name = object.str_at(&["metadata", "generateName"]);
+    if !generate_name.is_empty() {
+        let at = path.child("generateName");
+        errors.extend(rule.check(generate_name, true).into_iter().map(|m| FieldError::invalid(&at, generate_name, m)));
+    }
+    let name = object.name();
+    let at = path.child("name");
+    if name.is_empty() {
+        errors.push(FieldError::required(&at, "name or generateName is required"));
+    } else {
+        errors.extend(rule.check(name, false).into_iter().map(|m| FieldError::invalid(&at, name, m)));
+    }
+    errors.extend(validate_namespace(object.namespace(), namespaced, &path.child("namespace")));
+    if let Some(generation) = object.at(&["metadata", "generation"]).and_then(Value::as_i64).filter(|g| *g < 0) {
+        let why = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(&path.child("generation"), generation, why));
+    }
+    errors.extend(validate_labels(map_at(object, "labels"), &path.child("labels")));
+    errors.extend(validate_annotations(map_at(object, "annotations"), &path.child("annotations")));
+    errors.extend(validate_owners(object, &path.child("ownerReferences")));
+    errors.extend(validate_finalizers(&finalizers(object), &path.child("finalizers")));
+    errors
+}
+
+/// Checks what may not change in the metadata of an object.
+pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let path = Path::new("metadata");
+    let mut errors = ErrorList::new();
+    if old.at(&["metadata", "deletionTimestamp"]).is_some() {
+        let before = finalizers(old);
+        let mut extra: Vec<&str> = finalizers(new).into_iter().filter(|f| !before.contains(f)).collect();
+        extra.sort_unstable();
+        extra.dedup();
+        if !extra.is_empty() {
+            let list: Vec<String> = extra.iter().map(|f| format!("{f:?}")).collect();
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                list.join(", ")
+            );
+            errors.push(FieldError::forbidden(&path.child("finalizers"), why));
+        }
+    }
+    if new.resource_version().is_empty() {
+        errors.push(FieldError::invalid(&path.child("resourceVersion"), "", "must be specified for an update"));
+    }
+    let generation = |o: &Object| o.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+    if generation(new) < generation(old) {
+        let why = "must not be decremented";
+        errors.push(FieldError::invalid(&path.child("generation"), generation(new), why));
+    }
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let value = |o: &Object| o.at(&["metadata", field]).filter(|v| !v.is_null()).cloned();
+        let (after, before) = (value(new), value(old));
+        if after != before {
+            let shown = after
+                .unwrap_or_else(|| if field.ends_with("name") || field == "uid" { "".into() } else { Value::Null });
+            errors.push(FieldError::invalid(&path.child(field), shown, "field is immutable"));
+        }
+    }
+    errors
+}
+
+fn validate_namespace(namespace: &str, namespaced: bool, path: &Path) -> ErrorList {
+    match (namespaced, namespace.is_empty()) {
+        (true, true) => vec![FieldError::required(path, "")],
+        (true, false) => {
+            names::dns1123_label(namespace).into_iter().map(|m| FieldError::invalid(path, namespace, m)).collect()
+        }
+        (false, true) => ErrorList::new(),
+        (false, false) => vec![FieldError::forbidden(path, "not allowed on this type")],
+    }
+}
+
+/// Checks the keys and values of labels.
+pub fn validate_labels(labels: Option<&Map<String, Value>>, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for (key, value) in labels.into_iter().flatten() {
+        errors.extend(names::label_key(key).into_iter().map(|m| FieldError::invalid(path, key.as_str(), m)));
+        let value = value.as_str().unwrap_or("");
+        errors.extend(names::label_value(value).into_iter().map(|m| FieldError::invalid(path, value, m)));
+    }
+    errors
+}
+
+/// Checks the keys of annotations and their size.
+pub fn validate_annotations(annotations: Option<&Map<String, Value>>, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let mut size = 0;
+    for (key, value) in annotations.into_iter().flatten() {
+        size += key.len() + value.as_str().map_or(0, str::len);
+        let lower = key.to_lowercase();
+        errors.extend(names::label_key(&lower).into_iter().map(|m| FieldError::invalid(path, key.as_str(), m)));
+    }
+    if size > ANNOTATIONS_BYTES_MAX {
+        errors.push(FieldError::too_long(path, ANNOTATIONS_BYTES_MAX));
+    }
+    errors
+}
+
+fn validate_owners(object: &Object, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let Some(Value::Array(owners)) = object.at(&["metadata", "ownerReferences"]) else { return errors };
+    let mut controller = String::new();
+    for owner in owners {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or("");
+        let api_version = text("apiVersion");
+        // Errors are at the list, not at the item, as the reference has them.
+        if api_version.is_empty() || api_version.ends_with('/') {
+            errors.push(FieldError::invalid(&path.child("apiVersion"), api_version, "version must not be empty"));
+        }
+        for field in ["kind", "name", "uid"] {
+            if text(field).is_empty() {
+                errors.push(FieldError::invalid(&path.child(field), "", "must not be empty"));
+            }
+        }
+        if (api_version, text("kind")) == ("v1", "Event") {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(path, owner.clone(), why));
+        }
+        if owner.get("controller").and_then(Value::as_bool) == Some(true) {
+            let this = format!("{}/{}", text("kind"), text("name"));
+            if controller.is_empty() {
+                controller = this;
+            } else {
+                let why = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {this}"
+                );
+                errors.push(FieldError::invalid(path, Value::Array(owners.clone()), why));
+            }
+        }
+    }
+    errors
+}
+
+fn validate_finalizers(finalizers: &[&str], path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for finalizer in finalizers {
+        errors.extend(names::label_key(finalizer).into_iter().map(|m| FieldError::invalid(path, *finalizer, m)));
+    }
+    if finalizers.contains(&ORPHAN_FINALIZER) && finalizers.contains(&FOREGROUND_FINALIZER) {
+        let why = format!("finalizer {ORPHAN_FINALIZER} and {FOREGROUND_FINALIZER} cannot be both set");
+        errors.push(FieldError::invalid(path, finalizers.iter().map(|f| Value::from(*f)).collect::<Value>(), why));
+    }
+    errors
+}
+
+/// `metadata.finalizers`.
+pub fn finalizers(object: &Object) -> Vec<&str> {
+    match object.at(&["metadata", "finalizers"]) {
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn map_at<'a>(object: &'a Object, field: &str) -> Option<&'a Map<String, Value>> {
+    object.at(&["metadata", field]).and_then(Value::as_object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(metadata: Value, rule: NameRule, expected: &[&str]) {
+        let object = Object::from_value(json!({"metadata": metadata})).unwrap();
+        let errors: Vec<String> = validate(&object, true, rule).iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        for (error, start) in errors.iter().zip(expected) {
+            assert!(error.starts_with(start), "{error} does not start with {start}");
+        }
+    }
+
+    #[test]
+    fn metadata_of_all_kinds() {
+        check(json!({"name": "a.b", "namespace": "n"}), NameRule::Subdomain, &[]);
+        check(json!({"generateName": "a-", "name": "a-x", "namespace": "n"}), NameRule::Label, &[]);
+        check(json!({"namespace": "n"}), NameRule::Label, &["metadata.name: Required value: name or generateName"]);
+        check(json!({"name": "a", "namespace": ""}), NameRule::Label, &["metadata.namespace: Required value"]);
+        check(
+            json!({"name": "a%b", "namespace": "n"}),
+            NameRule::PathSegment,
+            &["metadata.name: Invalid value: \"a%b\": may not contain '%'"],
+        );
+        let labels = json!({"name": "a", "namespace": "n", "labels": {"a b": "c d"}});
+        check(
+            labels,
+            NameRule::Label,
+            &["metadata.labels: Invalid value: \"a b\"", "metadata.labels: Invalid value: \"c d\""],
+        );
+        let both = json!({"name": "a", "namespace": "n", "finalizers": ["orphan", "foregroundDeletion"]});
+        check(both, NameRule::Label, &["metadata.finalizers: Invalid value"]);
+    }
+}

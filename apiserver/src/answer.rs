@@ -1,0 +1,116 @@
+//! Responses: objects, statuses and documents as bytes with their headers.
+
+use std::io::Write;
+
+use api::{Object, Status};
+use axum::body::Body;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+use crate::content::{Format, Representation, media_type};
+
+/// Bodies longer than this are compressed, if the client accepts that.
+pub const GZIP_THRESHOLD_BYTES: usize = 128 * 1024;
+
+/// A response with these bytes.
+pub fn bytes(code: u16, media_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// Plain text.
+pub fn text(code: u16, body: impl Into<String>) -> Response<Body> {
+    let mut response = bytes(code, "text/plain; charset=utf-8", body.into());
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// What is answered for paths that nothing serves.
+pub fn page_not_found() -> Response<Body> {
+    text(404, "404 page not found\n")
+}
+
+/// A status as the answer, in the client's format where that is possible.
+pub fn status(status: &Status, format: Format) -> Response<Body> {
+    let mut response = match format {
+        Format::Json => bytes(status.code, media_type(Format::Json), status.to_json()),
+        other => {
+            let value = serde_json::to_value(status).expect("a Status is JSON");
+            let object = Object::from_value(value).expect("a Status is an object");
+            let representation = Representation { format: other, ..Default::default() };
+            match encode(&object, &representation) {
+                Ok(body) => bytes(status.code, media_type(other), body),
+                Err(_) => bytes(status.code, media_type(Format::Json), status.to_json()),
+            }
+        }
+    };
+    let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
+    if retry > 0 {
+        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(retry));
+    }
+    response
+}
+
+/// An object in the representation agreed on (transformations have been made).
+///
+/// # Errors
+/// 406 if the object cannot be written in that format.
+pub fn object(code: u16, object: &Object, representation: &Representation) -> Result<Response<Body>, Status> {
+    Ok(bytes(code, media_type(representation.format), encode(object, representation)?))
+}
+
+/// A JSON document, indented for people.
+pub fn json(code: u16, value: &Value, representation: &Representation) -> Response<Body> {
+    let body = if representation.pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
+    bytes(code, media_type(Format::Json), body.expect("JSON values encode"))
+}
+
+/// The bytes of an object in a format.
+///
+/// # Errors
+/// 406 if the object cannot be written in that format.
+pub fn encode(object: &Object, representation: &Representation) -> Result<Bytes, Status> {
+    match representation.format {
+        Format::Json if representation.pretty => {
+            let mut body = serde_json::to_vec_pretty(&object.0).map_err(|e| Status::internal(e.to_string()))?;
+            body.push(b'\n');
+            Ok(body.into())
+        }
+        Format::Json => {
+            let mut body = serde_json::to_vec(&object.0).map_err(|e| Status::internal(e.to_string()))?;
+            body.push(b'\n');
+            Ok(body.into())
+        }
+        Format::Yaml => crate::codec::to_yaml(object),
+        Format::Protobuf => crate::codec::to_protobuf(object),
+    }
+}
+
+/// Compresses a long body if the client accepts gzip and the body is there as a whole.
+pub fn compress(request: &HeaderMap, response: Response<Body>, whole: Option<&Bytes>) -> Response<Body> {
+    let accepts = request.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(accepts_gzip);
+    let Some(body) = whole.filter(|body| accepts && body.len() >= GZIP_THRESHOLD_BYTES) else { return response };
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    let Ok(compressed) = encoder.write_all(body).and_then(|()| encoder.finish()) else { return response };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    Response::from_parts(parts, Body::from(compressed))
+}
+
+/// Whether an `Accept-Encoding` header names gzip.
+pub fn accepts_gzip(header: &str) -> bool {
+    header.split(',').any(|encoding| {
+        let mut parts = encoding.split(';');
+        parts.next().is_some_and(|name| name.trim().eq_ignore_ascii_case("gzip"))
+            && !parts.any(|p| matches!(p.trim(), "q=0" | "q=0.0"))
+    })
+}

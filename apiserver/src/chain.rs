@@ -1,0 +1,174 @@
+//! What every request goes through before its verb: audit, authentication, impersonation, limits, authorisation.
+
+pub mod inflight;
+
+use std::sync::Arc;
+
+use api::{Status, UserInfo};
+use axum::body::Body;
+use http::header::{HeaderName, USER_AGENT, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+
+use crate::authentication::{anonymous, impersonation};
+use crate::authorization::{self, Attributes};
+use crate::content::{Format, negotiate};
+use crate::context::WriteOptions;
+use crate::request::{Query, RequestInfo, query::decode};
+use crate::verbs::patch::{PatchType, patch_type};
+use crate::{Context, Registry, answer, documents, options, verbs};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const WARNING: HeaderName = HeaderName::from_static("warning");
+/// How long an audit id from a client may be.
+const AUDIT_ID_LENGTH_MAX: usize = 64;
+/// How long all warnings of an answer together may be; more are cut short (`endpoints/filters/warning`).
+const WARNINGS_BYTES_MAX: usize = 4 * 1024;
+
+/// What a request turned out to be, for the metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The verb, resource and so on, if the path was understood.
+    pub info: RequestInfo,
+}
+
+/// Answers a request.
+pub async fn handle(registry: &Registry, request: Request<Body>) -> (Response<Body>, Outcome) {
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or(""));
+    let path = decode(parts.uri.path(), false).into_owned();
+    let info = match RequestInfo::new(&parts.method, &path, &query) {
+        Ok(info) => info,
+        Err(error) => {
+            return (answer::status(&Status::internal(error), Format::Json), Outcome::default());
+        }
+    };
+    let outcome = Outcome { info: info.clone() };
+    let format = negotiate(&parts.headers, &query).map_or(Format::Json, |r| r.format);
+    let given = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
+    let mut warnings = Vec::new();
+    let mut audit_id = None;
+    let answered = answer_request(registry, parts, body, query, info, &mut warnings, &mut audit_id).await;
+    let mut response = answered.unwrap_or_else(|status| {
+        let mut response = answer::status(&status, format);
+        if status.code == 401 {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"kubernetes-master\""));
+        }
+        response
+    });
+    let headers = response.headers_mut();
+    if let Some(id) = given.or_else(|| audit_id.and_then(|id| HeaderValue::from_str(&id).ok())) {
+        headers.insert(AUDIT_ID, id);
+    }
+    add_warnings(headers, warnings);
+    (response, outcome)
+}
+
+async fn answer_request(
+    registry: &Registry,
+    mut parts: Parts,
+    body: Body,
+    query: Query,
+    info: RequestInfo,
+    warnings: &mut Vec<String>,
+    audit_id: &mut Option<String>,
+) -> Result<Response<Body>, Status> {
+    let user = authenticate(registry, &parts).await?;
+    let user = impersonation::impersonate(&mut parts.headers, user, registry).await?;
+    authorize(registry, &user, &info, &query).await?;
+    let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
+    let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
+    let ctx = Arc::new(Context::new(user, info, options, registry.clone()));
+    *audit_id = Some(ctx.audit_id.clone());
+    let answered = if ctx.info.is_resource_request {
+        let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group);
+        if known { verbs::dispatch(ctx.clone(), parts, body, query).await } else { Ok(answer::page_not_found()) }
+    } else {
+        documents::answer(&ctx, &parts, &query).await
+    };
+    *warnings = ctx.take_warnings();
+    answered
+}
+
+/// Who asks: the identity that an in-process caller put in, or what the first authenticator finds.
+async fn authenticate(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, Status> {
+    if let Some(user) = parts.extensions.get::<Arc<UserInfo>>() {
+        return Ok(user.clone());
+    }
+    if let Some(user) = parts.extensions.get::<UserInfo>() {
+        return Ok(Arc::new(user.clone()));
+    }
+    let mut failed = false;
+    for authenticator in &registry.plugins().authenticators {
+        match authenticator.authenticate(parts, registry).await {
+            Ok(Some(user)) => return Ok(user),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::info!(%error, "a request could not be authenticated");
+                failed = true;
+            }
+        }
+    }
+    if failed { Err(Status::unauthorized()) } else { Ok(anonymous()) }
+}
+
+async fn authorize(registry: &Registry, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+    let selects = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") && !info.is_watch_path();
+    let attributes = Attributes {
+        user,
+        verb: &info.verb,
+        namespace: &info.namespace,
+        group: &info.group,
+        version: &info.version,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        name: &info.name,
+        field_selector: if selects { query.text("fieldSelector") } else { "" },
+        is_resource_request: info.is_resource_request,
+        path: &info.path,
+    };
+    authorization::authorize(attributes, registry).await
+}
+
+fn write_options(parts: &Parts, query: &Query, info: &RequestInfo) -> Result<WriteOptions, Status> {
+    let kind = match info.verb.as_str() {
+        "create" => "CreateOptions",
+        "update" => "UpdateOptions",
+        _ => "PatchOptions",
+    };
+    let content_type = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let is_apply = parts.method == Method::PATCH && patch_type(content_type) == Some(PatchType::Apply);
+    options::write_options(query, kind, agent(parts), is_apply)
+}
+
+fn agent_options(parts: &Parts) -> WriteOptions {
+    WriteOptions { field_manager: options::manager_of_agent(agent(parts)), ..Default::default() }
+}
+
+fn agent(parts: &Parts) -> &str {
+    parts.headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("")
+}
+
+/// `299 - "text"`, as much as fits.
+fn add_warnings(headers: &mut http::HeaderMap, warnings: Vec<String>) {
+    let mut left = WARNINGS_BYTES_MAX;
+    for text in warnings {
+        let mut quoted = String::with_capacity(text.len() + 8);
+        for c in text.chars().filter(|c| !c.is_control()) {
+            if matches!(c, '"' | '\\') {
+                quoted.push('\\');
+            }
+            quoted.push(c);
+        }
+        let value = format!("299 - \"{quoted}\"");
+        if value.len() > left {
+            return;
+        }
+        left -= value.len();
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.append(WARNING, value);
+        }
+    }
+}

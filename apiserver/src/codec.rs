@@ -1,0 +1,99 @@
+//! Bytes to objects and back, through the schema engine: decoding with field checks, defaults, conversion between
+//! versions, and the formats other than JSON.
+
+use std::sync::Arc;
+
+use api::catalogue::{Catalogue, Resource};
+use api::decode::{self, FieldValidation, Target};
+use api::{Object, Status};
+use bytes::Bytes;
+
+use crate::Context;
+use crate::content::Format;
+
+/// Decodes a request's body, checks its fields as the request asks, and fills in defaults.
+///
+/// # Errors
+/// 400 with the reference's wording.
+pub fn decode(ctx: &Context, body: &[u8], format: Format, target: &Target) -> Result<Object, Status> {
+    let decoded = decode::decode(body, format, target, ctx.options.field_validation)?;
+    for warning in decoded.warnings {
+        ctx.warn(warning);
+    }
+    Ok(decoded.object)
+}
+
+/// Decodes a tree that was made here (a patched object), with the field checks that the request asks for, and fills in
+/// defaults.
+///
+/// # Errors
+/// 400 with the reference's wording.
+pub fn decode_value(ctx: &Context, object: Object, target: &Target) -> Result<Object, Status> {
+    let decoded = decode::decode_value(object.into_value(), target, ctx.options.field_validation)?;
+    for warning in decoded.warnings {
+        ctx.warn(warning);
+    }
+    Ok(decoded.object)
+}
+
+/// Decodes a body of options (`DeleteOptions`), of whatever group and version the client says.
+///
+/// # Errors
+/// 400 with the reference's wording.
+pub fn decode_options(body: &[u8], format: Format, kind: &str) -> Result<Object, Status> {
+    let target = Target::builtin("meta.k8s.io", "v1", kind).or_else(|| Target::builtin("", "v1", kind));
+    match (target, format) {
+        (Some(target), Format::Protobuf) => Ok(decode::decode(body, format, &target, FieldValidation::Ignore)?.object),
+        _ => {
+            let value = decode::decode_untyped(body, format).map_err(Status::bad_request)?;
+            Object::from_value(value).ok_or_else(|| Status::bad_request(format!("{kind} must be an object")))
+        }
+    }
+}
+
+/// An object of `resource` in the version that it is stored in.
+///
+/// # Errors
+/// If the versions cannot be converted.
+pub fn to_storage(_catalogue: &Catalogue, resource: &Arc<Resource>, object: Object) -> Result<Object, Status> {
+    convert(object, &resource.storage_api_version())
+}
+
+/// A stored object in the version of `resource`.
+///
+/// # Errors
+/// If the versions cannot be converted.
+pub fn from_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
+    convert(object, &resource.api_version())
+}
+
+fn convert(mut object: Object, api_version: &str) -> Result<Object, Status> {
+    if object.api_version() != api_version {
+        object.set(&["apiVersion"], api_version);
+    }
+    Ok(object)
+}
+
+/// An object as YAML.
+///
+/// # Errors
+/// If it cannot be written so.
+pub fn to_yaml(_object: &Object) -> Result<Bytes, Status> {
+    Err(crate::content::not_acceptable())
+}
+
+/// An object as protobuf, with the envelope.
+///
+/// # Errors
+/// If it cannot be written so.
+pub fn to_protobuf(_object: &Object) -> Result<Bytes, Status> {
+    Err(crate::content::not_acceptable())
+}
+
+/// One event of a watch as protobuf, with its length before it.
+///
+/// # Errors
+/// If it cannot be written so.
+pub fn protobuf_frame(_kind: &str, _object: &Object) -> Result<Bytes, Status> {
+    Err(crate::content::not_acceptable())
+}

@@ -1,0 +1,217 @@
+//! What a client sends and what it wants back: media types, and the transformations asked for with them
+//! (apiserver's `endpoints/handlers/negotiation`).
+
+use api::Status;
+pub use api::decode::Format;
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+
+use crate::request::Query;
+
+/// The formats that can be written, the preferred first.
+const FORMATS: [Format; 3] = [Format::Json, Format::Yaml, Format::Protobuf];
+
+/// The media type of a format.
+pub fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Json => "application/json",
+        Format::Yaml => "application/yaml",
+        Format::Protobuf => "application/vnd.kubernetes.protobuf",
+    }
+}
+
+/// What the client wants instead of the object itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transform {
+    /// The object.
+    #[default]
+    None,
+    /// A table of what people want to see, in `meta.k8s.io` of this version.
+    Table(&'static str),
+    /// Metadata only.
+    PartialObjectMetadata(&'static str),
+    /// Metadata only, of a list.
+    PartialObjectMetadataList(&'static str),
+}
+
+/// The representation that was agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Representation {
+    /// The encoding.
+    pub format: Format,
+    /// The transformation.
+    pub transform: Transform,
+    /// Indented JSON.
+    pub pretty: bool,
+    /// Whether the client named `;stream=watch`, which the content type of a watch repeats.
+    pub stream: bool,
+}
+
+impl Default for Representation {
+    fn default() -> Self {
+        Self { format: Format::Json, transform: Transform::None, pretty: false, stream: false }
+    }
+}
+
+impl Representation {
+    /// Whether stored JSON goes out as it is.
+    pub fn is_plain_json(&self) -> bool {
+        self.format == Format::Json && self.transform == Transform::None && !self.pretty
+    }
+}
+
+/// Agrees on a representation with the `Accept` header.
+///
+/// # Errors
+/// 406 if none of those accepted can be made.
+pub fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Representation, Status> {
+    negotiate_among(headers, query, |_, _| true)
+}
+
+/// As [`negotiate`], where `allowed` may turn down what an endpoint cannot do.
+///
+/// # Errors
+/// 406 if none of those accepted can be made.
+pub fn negotiate_among(
+    headers: &HeaderMap,
+    query: &Query,
+    allowed: impl Fn(Format, Transform) -> bool,
+) -> Result<Representation, Status> {
+    let pretty = is_pretty(headers, query);
+    let Some(accept) = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()) else {
+        return Ok(Representation { pretty, ..Default::default() });
+    };
+    for clause in clauses(accept) {
+        for format in FORMATS {
+            let (kind, sub) = media_type(format).split_once('/').expect("a media type has a slash");
+            let fits = (clause.kind == kind && (clause.sub == sub || clause.sub == "*"))
+                || (clause.kind == "*" && clause.sub == "*");
+            if let Some(transform) = clause.transform().filter(|t| fits && allowed(format, *t)) {
+                let stream = clause.param("stream").is_some();
+                let pretty = pretty || clause.param("pretty") == Some("1");
+                return Ok(Representation { format, transform, pretty, stream });
+            }
+        }
+    }
+    Err(not_acceptable())
+}
+
+/// 406, with what can be made.
+pub fn not_acceptable() -> Status {
+    let mut types: Vec<String> = FORMATS.iter().map(|f| media_type(*f).to_string()).collect();
+    types.push("application/json;stream=watch".into());
+    types.push("application/vnd.kubernetes.protobuf;stream=watch".into());
+    let list = types.join(", ");
+    Status::failure(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {list}"))
+        .with_details(Default::default())
+}
+
+/// The format of a request's body.
+///
+/// # Errors
+/// 415 if the content type is not known.
+pub fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
+    let text = headers.get(CONTENT_TYPE).map_or("", |v| v.to_str().unwrap_or("?"));
+    if text.is_empty() {
+        return Ok(Format::Json);
+    }
+    Format::of_content_type(text).ok_or_else(|| unsupported(&FORMATS.map(media_type)))
+}
+
+/// The error for a body in a media type that is none of `accepted`.
+pub fn unsupported(accepted: &[&str]) -> Status {
+    let list = accepted.join(", ");
+    let message = format!("the body of the request was in an unknown format - accepted media types include: {list}");
+    Status::failure(415, "UnsupportedMediaType", message)
+}
+
+/// Indented output for people: on request, and for the clients that only people use.
+fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
+    if let Some(text) = query.get("pretty").filter(|t| !t.is_empty()) {
+        return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True");
+    }
+    let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
+}
+
+struct Clause<'a> {
+    kind: &'a str,
+    sub: &'a str,
+    params: Vec<(&'a str, &'a str)>,
+    quality: f32,
+}
+
+impl<'a> Clause<'a> {
+    fn param(&self, name: &str) -> Option<&'a str> {
+        self.params.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
+    }
+
+    /// The transformation asked for; none if it is not known.
+    fn transform(&self) -> Option<Transform> {
+        if self.param("stream").is_some_and(|s| !s.is_empty() && s != "watch") {
+            return None;
+        }
+        let Some(kind) = self.param("as") else { return Some(Transform::None) };
+        if self.param("g") != Some("meta.k8s.io") {
+            return None;
+        }
+        let version = match self.param("v") {
+            Some("v1") => "v1",
+            Some("v1beta1") => "v1beta1",
+            _ => return None,
+        };
+        match kind {
+            "Table" => Some(Transform::Table(version)),
+            "PartialObjectMetadata" => Some(Transform::PartialObjectMetadata(version)),
+            "PartialObjectMetadataList" => Some(Transform::PartialObjectMetadataList(version)),
+            _ => None,
+        }
+    }
+}
+
+/// The clauses of an `Accept` header, the preferred first.
+fn clauses(accept: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(clause).collect();
+    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    clauses
+}
+
+fn clause(text: &str) -> Option<Clause<'_>> {
+    let mut parts = text.split(';');
+    let (kind, sub) = parts.next()?.trim().split_once('/')?;
+    let mut clause = Clause { kind: kind.trim(), sub: sub.trim(), params: Vec::new(), quality: 1.0 };
+    for part in parts {
+        let (name, value) = part.trim().split_once('=')?;
+        match name {
+            "q" => clause.quality = value.parse().unwrap_or(1.0),
+            _ => clause.params.push((name, value.trim_matches('"'))),
+        }
+    }
+    Some(clause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(accept: &str, expected: Option<(Format, Transform)>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        let found = negotiate(&headers, &Query::default()).ok().map(|r| (r.format, r.transform));
+        assert_eq!(found, expected, "{accept}");
+    }
+
+    #[test]
+    fn the_first_that_can_be_made_wins() {
+        check("*/*", Some((Format::Json, Transform::None)));
+        check("application/yaml", Some((Format::Yaml, Transform::None)));
+        check("application/pdf", None);
+        check("application/pdf, application/json;q=0.5", Some((Format::Json, Transform::None)));
+        check(
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+            Some((Format::Json, Transform::Table("v1"))),
+        );
+        check("application/json;as=Nope;v=v1;g=meta.k8s.io, application/json", Some((Format::Json, Transform::None)));
+        check("application/vnd.kubernetes.protobuf,application/json", Some((Format::Protobuf, Transform::None)));
+    }
+}

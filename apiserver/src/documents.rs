@@ -1,0 +1,100 @@
+//! Paths that are no resources: health, version, metrics, discovery, OpenAPI.
+
+pub mod health;
+
+use std::sync::Arc;
+
+use api::Status;
+use axum::body::Body;
+use http::request::Parts;
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::content::Representation;
+use crate::request::Query;
+use crate::{Context, answer, content};
+
+/// The version of Kubernetes whose API is served.
+pub const GIT_VERSION: &str = "v1.36.0";
+
+/// Answers a request for a document.
+///
+/// # Errors
+/// A `Status` for the client.
+pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<Response<Body>, Status> {
+    let path = ctx.info.path.as_str();
+    if let Some(response) = health::answer(ctx, path, query) {
+        return Ok(response);
+    }
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let representation = content::negotiate(&parts.headers, query).unwrap_or_default();
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        let known = matches!(segments.as_slice(), ["api" | "apis", ..] | ["version"]);
+        return if known { Err(crate::verbs::method_not_allowed()) } else { Ok(answer::page_not_found()) };
+    }
+    match segments.as_slice() {
+        [""] => Ok(answer::json(200, &paths(ctx), &pretty(representation))),
+        ["version"] => Ok(answer::json(200, &version(), &pretty(representation))),
+        ["metrics"] => {
+            Ok(answer::bytes(200, "text/plain; version=0.0.4; charset=utf-8", ctx.registry.metrics().text()))
+        }
+        _ => Ok(answer::page_not_found()),
+    }
+}
+
+fn pretty(representation: Representation) -> Representation {
+    Representation { pretty: true, ..representation }
+}
+
+/// Every path that is served, for `/`.
+fn paths(ctx: &Context) -> Value {
+    let catalogue = ctx.registry.catalogue();
+    let mut paths: Vec<String> = Vec::new();
+    for resource in catalogue.iter() {
+        let (group, version) = (&resource.group, &resource.version);
+        if group.is_empty() {
+            paths.push("/api".into());
+            paths.push(format!("/api/{version}"));
+        } else {
+            paths.push("/apis".into());
+            paths.push(format!("/apis/{group}"));
+            paths.push(format!("/apis/{group}/{version}"));
+        }
+    }
+    let fixed = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/healthz/ping",
+        "/livez",
+        "/livez/ping",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/readyz/ping",
+        "/version",
+    ];
+    paths.extend(fixed.map(String::from));
+    paths.sort();
+    paths.dedup();
+    json!({ "paths": paths })
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1",
+        "minor": "36",
+        "emulationMajor": "1",
+        "emulationMinor": "36",
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "35",
+        "gitVersion": format!("{GIT_VERSION}+coracle"),
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "rust",
+        "compiler": "rustc",
+        "platform": format!("linux/{}", if cfg!(target_arch = "x86_64") { "amd64" } else { std::env::consts::ARCH }),
+    })
+}

@@ -1,0 +1,170 @@
+//! Lists: which state, which part of it, and its bytes.
+
+pub mod body;
+pub mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Status;
+use api::catalogue::Resource;
+use api::status::{StatusCause, StatusDetails};
+use store::{Entry, Revision, Snapshot, StoreError};
+
+use crate::options::ListOptions;
+use crate::selection::Selection;
+use crate::{Registry, list::token::Token};
+
+/// How long a read waits for a revision that has not happened yet (`blockTimeout` of the watch cache).
+const FUTURE_WAIT: Duration = Duration::from_secs(3);
+
+/// One page of a list: entries, and what the list's metadata says.
+pub struct Page {
+    /// The entries, in order of key.
+    pub entries: Vec<Entry>,
+    /// The revision that the list is as of.
+    pub revision: Revision,
+    /// Where to go on; empty at the end.
+    pub continue_token: String,
+    /// How many are left, if that is known.
+    pub remaining: Option<u64>,
+}
+
+/// Reads one page.
+///
+/// # Errors
+/// 400 for bad versions and tokens, 410 for states that are gone, 504 for states that do not come.
+pub async fn page(
+    registry: &Registry,
+    resource: &Arc<Resource>,
+    namespace: &str,
+    selection: &Selection,
+    options: &ListOptions,
+) -> Result<Page, Status> {
+    let prefix = resource.prefix(namespace);
+    if !options.continue_token.is_empty() {
+        return continued(registry, &prefix, selection, options);
+    }
+    let snapshot = state(registry, options).await?;
+    Ok(collect(&snapshot, &prefix, None, selection, options.limit))
+}
+
+/// The state that the options ask for.
+async fn state(registry: &Registry, options: &ListOptions) -> Result<Snapshot, Status> {
+    let requested = parse_version(&options.resource_version)
+        .map_err(|error| Status::bad_request(format!("invalid resource version: {error}")))?;
+    let Some(requested) = requested.filter(|r| *r > 0) else { return Ok(registry.snapshot()) };
+    // A limit with a version and no match means exactly that version, as before there was a match.
+    let exact =
+        options.resource_version_match == "Exact" || (options.resource_version_match.is_empty() && options.limit > 0);
+    if !exact {
+        return not_older_than(registry, requested).await;
+    }
+    match registry.store().snapshot_at(requested) {
+        Ok(snapshot) => Ok(snapshot),
+        Err(StoreError::FutureRevision { newest, .. }) => Err(too_large(requested, newest)),
+        Err(StoreError::Compacted { .. }) => {
+            Err(Status::expired("The resourceVersion for the provided list is too old."))
+        }
+        Err(error) => Err(crate::registry::store_status(&error)),
+    }
+}
+
+/// The newest state, once it is at least at `requested`.
+///
+/// # Errors
+/// 504 if that does not happen soon.
+pub async fn not_older_than(registry: &Registry, requested: Revision) -> Result<Snapshot, Status> {
+    let snapshot = registry.snapshot();
+    if snapshot.revision() >= requested {
+        return Ok(snapshot);
+    }
+    let mut watch = registry.store().watch(snapshot.revision()).map_err(|e| crate::registry::store_status(&e))?;
+    let wait = async {
+        while watch.revision() < requested {
+            if watch.next().await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(FUTURE_WAIT, wait).await;
+    let snapshot = registry.snapshot();
+    if snapshot.revision() >= requested { Ok(snapshot) } else { Err(too_large(requested, snapshot.revision())) }
+}
+
+/// `storage.NewTooLargeResourceVersionError`
+pub fn too_large(requested: Revision, current: Revision) -> Status {
+    let cause = StatusCause {
+        reason: "ResourceVersionTooLarge".into(),
+        message: "Too large resource version".into(),
+        ..Default::default()
+    };
+    let details = StatusDetails { causes: vec![cause], retry_after_seconds: 1, ..Default::default() };
+    let message = format!("Timeout: Too large resource version: {requested}, current: {current}");
+    Status::failure(504, "Timeout", message).with_details(details)
+}
+
+/// A resource version as a client writes it; none if it is empty.
+///
+/// # Errors
+/// A text for what is no version.
+pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bad = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    text.parse().map(Some).map_err(|_| bad)
+}
+
+fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: &ListOptions) -> Result<Page, Status> {
+    if !options.resource_version.is_empty() && options.resource_version != "0" {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let token = Token::decode(&options.continue_token)
+        .map_err(|error| Status::bad_request(format!("invalid continue token: {error}")))?;
+    let start = format!("{prefix}{}", token.start);
+    let snapshot = match token.revision {
+        None => registry.snapshot(),
+        Some(revision) => match registry.store().snapshot_at(revision) {
+            Ok(snapshot) => snapshot,
+            Err(StoreError::Compacted { .. } | StoreError::FutureRevision { .. }) => return Err(stale_token(&token)),
+            Err(error) => return Err(crate::registry::store_status(&error)),
+        },
+    };
+    Ok(collect(&snapshot, prefix, Some(&start), selection, options.limit))
+}
+
+/// 410 for a token whose state is gone, with a token that goes on from there in the newest state.
+fn stale_token(token: &Token) -> Status {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let fresh = Token { revision: None, start: token.start.clone() };
+    status.metadata.insert("continue".into(), fresh.encode().into());
+    status
+}
+
+fn collect(snapshot: &Snapshot, prefix: &str, start: Option<&str>, selection: &Selection, limit: i64) -> Page {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let mut page =
+        Page { entries: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
+    let mut rest = snapshot.list(prefix, start);
+    for entry in rest.by_ref() {
+        if limit > 0 && page.entries.len() == limit {
+            let last = page.entries.last().expect("the limit is not zero");
+            let after = format!("{}\0", &last.key()[prefix.len()..]);
+            page.continue_token = Token { revision: Some(snapshot.revision()), start: after }.encode();
+            if selection.is_everything() {
+                page.remaining = Some(1 + rest.count() as u64);
+            }
+            return page;
+        }
+        if selection.matches(entry) {
+            page.entries.push(entry.clone());
+        }
+    }
+    page
+}

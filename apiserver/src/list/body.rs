@@ -1,0 +1,159 @@
+//! The bytes of a list: a concatenation of stored bytes, in chunks.
+
+use std::io::Write;
+
+use api::catalogue::Resource;
+use api::object::{metadata_offset, splice_resource_version};
+use axum::body::Body;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, VARY};
+use http::{HeaderValue, Response};
+use serde_json::{Map, Value};
+use store::Entry;
+
+use crate::answer::{self, GZIP_THRESHOLD_BYTES};
+use crate::list::Page;
+
+/// How much of a list is put together at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The list as plain JSON, from the stored bytes.
+pub fn respond(resource: &Resource, page: Page, gzip: bool) -> Response<Body> {
+    let size: usize = page.entries.iter().map(|e| e.value().len() + 32).sum();
+    let mut chunks = Chunks::new(resource, page);
+    if size < CHUNK_BYTES && !(gzip && size >= GZIP_THRESHOLD_BYTES) {
+        let whole = chunks.next().unwrap_or_default();
+        return answer::bytes(200, "application/json", whole);
+    }
+    let body = if gzip { stream(Gzip::new(chunks)) } else { stream(chunks) };
+    let mut response = answer::bytes(200, "application/json", Bytes::new());
+    *response.body_mut() = body;
+    if gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
+}
+
+fn stream(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Body {
+    Body::from_stream(futures::stream::iter(chunks.map(Ok::<_, std::convert::Infallible>)))
+}
+
+/// The metadata of a list.
+pub fn metadata(page: &Page) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".into(), page.revision.to_string().into());
+    if !page.continue_token.is_empty() {
+        metadata.insert("continue".into(), page.continue_token.as_str().into());
+    }
+    if let Some(remaining) = page.remaining {
+        metadata.insert("remainingItemCount".into(), remaining.into());
+    }
+    metadata
+}
+
+/// Puts a list together chunk by chunk.
+struct Chunks {
+    head: Option<Vec<u8>>,
+    entries: std::vec::IntoIter<Entry>,
+    first: bool,
+    ended: bool,
+    /// Items of built-in lists leave `apiVersion` and `kind` out, those of custom resources have them.
+    typed: bool,
+}
+
+impl Chunks {
+    fn new(resource: &Resource, page: Page) -> Self {
+        let metadata = Value::Object(metadata(&page));
+        let head = format!(
+            "{{\"kind\":{:?},\"apiVersion\":{:?},\"metadata\":{metadata},\"items\":[",
+            resource.list_kind,
+            resource.api_version(),
+        );
+        Self {
+            head: Some(head.into_bytes()),
+            entries: page.entries.into_iter(),
+            first: true,
+            ended: false,
+            typed: resource.custom,
+        }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut out = Vec::with_capacity(CHUNK_BYTES.min(self.entries.len() * 4096 + 4096));
+        if let Some(head) = self.head.take() {
+            out.extend_from_slice(&head);
+        }
+        for entry in self.entries.by_ref() {
+            if !self.first {
+                out.push(b',');
+            }
+            self.first = false;
+            item(&mut out, &entry, self.typed);
+            if out.len() >= CHUNK_BYTES - CHUNK_BYTES / 8 {
+                return Some(out.into());
+            }
+        }
+        self.ended = true;
+        out.extend_from_slice(b"]}\n");
+        Some(out.into())
+    }
+}
+
+fn item(out: &mut Vec<u8>, entry: &Entry, typed: bool) {
+    let value = entry.value();
+    if typed {
+        splice_resource_version(value, entry.mod_revision(), out);
+        return;
+    }
+    let at = metadata_offset(value);
+    let head = write!(out, "{{\"metadata\":{{\"resourceVersion\":\"{}\"", entry.mod_revision());
+    head.expect("a Vec takes every write");
+    if value[at] != b'}' {
+        out.push(b',');
+    }
+    out.extend_from_slice(&value[at..]);
+}
+
+/// Compresses chunks as they are made.
+struct Gzip {
+    chunks: Chunks,
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Gzip {
+    fn new(chunks: Chunks) -> Self {
+        Self { chunks, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
+    }
+}
+
+impl Iterator for Gzip {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let encoder = self.encoder.as_mut()?;
+            match self.chunks.next() {
+                Some(chunk) => {
+                    encoder.write_all(&chunk).expect("a Vec takes every write");
+                    if !encoder.get_ref().is_empty() {
+                        return Some(std::mem::take(encoder.get_mut()).into());
+                    }
+                }
+                None => {
+                    let encoder = self.encoder.take().expect("it was just there");
+                    return Some(encoder.finish().expect("a Vec takes every write").into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The `continue` token: a state and a place in it (`storage.EncodeContinue`).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use store::Revision;
+
+/// The only version of tokens there is.
+const VERSION: &str = "meta.k8s.io/v1";
+
+/// A state and the key, after the prefix of the list, to begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// None for the newest state, after the one the list began in is gone.
+    pub revision: Option<Revision>,
+    /// The first key, without the prefix.
+    pub start: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+impl Token {
+    /// The text that clients hand back.
+    pub fn encode(&self) -> String {
+        let rv = self.revision.map_or(-1, |r| i64::try_from(r).unwrap_or(-1));
+        let wire = Wire { v: VERSION.into(), rv, start: self.start.clone() };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("a token encodes"))
+    }
+
+    /// Reads what a client handed back.
+    ///
+    /// # Errors
+    /// A text for what is no token.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| {
+            let at = bad_base64_byte(text);
+            format!("continue key is not valid: illegal base64 data at input byte {at}")
+        })?;
+        let wire: Wire =
+            serde_json::from_slice(&bytes).map_err(|error| format!("continue key is not valid: {error}"))?;
+        if wire.v != VERSION {
+            return Err(format!(
+                "continue key is not valid: server does not recognize this encoded version {:?}",
+                wire.v
+            ));
+        }
+        if wire.start.is_empty() || wire.start.starts_with('/') || wire.start.split('/').any(|p| p == "..") {
+            return Err(format!("continue key is not valid: {}", wire.start));
+        }
+        let revision = match wire.rv {
+            -1 => None,
+            0 => {
+                return Err(
+                    "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+                        .into(),
+                );
+            }
+            rv => Some(Revision::try_from(rv).map_err(|_| "continue key is not valid".to_string())?),
+        };
+        Ok(Self { revision, start: wire.start })
+    }
+}
+
+/// Where Go's decoder stops: at the first letter that is none of the alphabet, or at the last group if it is short.
+fn bad_base64_byte(text: &str) -> usize {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.bytes().position(|b| !good(b)).unwrap_or(text.len() / 4 * 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back() {
+        for revision in [None, Some(7)] {
+            let token = Token { revision, start: "ns/name\0".into() };
+            assert_eq!(Token::decode(&token.encode()), Ok(token));
+        }
+        let error = Token::decode("bogus").unwrap_err();
+        assert_eq!(error, "continue key is not valid: illegal base64 data at input byte 4");
+    }
+}

@@ -1,0 +1,87 @@
+//! Create: everything between a decoded object and its commit.
+
+use api::{Object, Status};
+use store::{StoreError, Transaction};
+
+use super::target::Target;
+use super::{prepare, store_status, with_revision};
+use crate::plug::Operation;
+use crate::{Context, codec, managed};
+
+/// How often a generated name that is taken is made up anew (`maxNameGenerationCreateAttempts`).
+const NAME_ATTEMPTS_MAX: usize = 8;
+/// How often a create is tried when what is allocated with it is taken meanwhile.
+const ALLOCATION_ATTEMPTS_MAX: usize = 100;
+
+/// Creates an object that is decoded and defaulted, in the version of the request. Returns what is stored, in the
+/// version that is stored.
+///
+/// # Errors
+/// Whatever admission, validation or the store refuse it with.
+pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Result<Object, Status> {
+    prepare::namespace(target, &mut object)?;
+    if !object.resource_version().is_empty() {
+        return Err(plain_failure("resourceVersion should not be set on objects to be created"));
+    }
+    managed::track_create(ctx, target, &mut object)?;
+    target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
+    let object = codec::to_storage(&ctx.registry.catalogue(), &target.resource, object)?;
+    let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
+    for attempt in 1.. {
+        let mut object = object.clone();
+        if generated {
+            prepare::generate_name(ctx, &mut object);
+        }
+        let target = Target { name: object.name().to_string(), ..target.clone() };
+        prepare::before_create(ctx, &target, &mut object)?;
+        target.validate(ctx, Operation::Create, Some(&object), None).await?;
+        match commit(ctx, &target, object).await {
+            Err(status) if generated && status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS_MAX => {}
+            Err(status) if generated && status.reason == "AlreadyExists" => return Err(name_conflict(&target, status)),
+            done => return done,
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+async fn commit(ctx: &Context, target: &Target, object: Object) -> Result<Object, Status> {
+    let key = target.key();
+    let exists = || Status::already_exists(&target.resource.group, &target.resource.plural, &target.name);
+    for _ in 0..ALLOCATION_ATTEMPTS_MAX {
+        let mut object = object.clone();
+        let snapshot = ctx.registry.snapshot();
+        if snapshot.get(&key).is_some() {
+            return Err(exists());
+        }
+        let more = target.strategy(ctx).accompany(ctx, Some(&mut object), None, &snapshot)?;
+        if ctx.options.dry_run {
+            return Ok(object);
+        }
+        let transaction = Transaction::create(key.as_str(), object.encode()).and(more);
+        match ctx.registry.store().commit(transaction).await {
+            Ok(committed) => return Ok(with_revision(object, committed.revision)),
+            Err(StoreError::ConditionFailed { key: failed, .. }) if failed == key => return Err(exists()),
+            Err(StoreError::ConditionFailed { .. }) => {}
+            Err(error) => return Err(store_status(&error)),
+        }
+    }
+    Err(target.conflict("too many writes at the same time; please try again"))
+}
+
+/// `NewGenerateNameConflict`
+fn name_conflict(target: &Target, mut status: Status) -> Status {
+    status.message = format!(
+        "{} {:?} already exists, the server was not able to generate a unique name for the object",
+        target.resource.qualified_name(),
+        target.name
+    );
+    if let Some(details) = &mut status.details {
+        details.retry_after_seconds = 1;
+    }
+    status
+}
+
+/// An error that the reference makes no status of itself: code 500 without a reason.
+pub fn plain_failure(message: impl Into<String>) -> Status {
+    Status::failure(500, "", message)
+}

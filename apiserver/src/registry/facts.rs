@@ -1,0 +1,154 @@
+//! What sets built-in resources apart in the generic registry, as data. Every table holds group and plural of the
+//! stored resource; what is in none is as most are.
+
+use api::catalogue::Resource;
+
+type Names = &'static [(&'static str, &'static str)];
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+
+/// `metadata.generation` counts changes of the desired state.
+const GENERATION: Names = &[
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "replicationcontrollers"),
+    ("apps", "daemonsets"),
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("batch", "cronjobs"),
+    ("batch", "jobs"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("networking.k8s.io", "ingressclasses"),
+    ("networking.k8s.io", "ingresses"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "devicetaintrules"),
+    ("resource.k8s.io", "resourceslices"),
+    ("scheduling.k8s.io", "priorityclasses"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    (ADMISSION, "mutatingadmissionpolicies"),
+    (ADMISSION, "mutatingadmissionpolicybindings"),
+    (ADMISSION, "mutatingwebhookconfigurations"),
+    (ADMISSION, "validatingadmissionpolicies"),
+    (ADMISSION, "validatingadmissionpolicybindings"),
+    (ADMISSION, "validatingwebhookconfigurations"),
+    (FLOW, "flowschemas"),
+    (FLOW, "prioritylevelconfigurations"),
+];
+
+/// An update must say which version it is of.
+const CONDITIONAL: Names = &[
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("certificates.k8s.io", "clustertrustbundles"),
+    ("certificates.k8s.io", "podcertificaterequests"),
+    ("coordination.k8s.io", "leasecandidates"),
+    ("coordination.k8s.io", "leases"),
+    ("node.k8s.io", "runtimeclasses"),
+    ("policy", "poddisruptionbudgets"),
+    (ADMISSION, "mutatingadmissionpolicies"),
+    (ADMISSION, "mutatingadmissionpolicybindings"),
+    (ADMISSION, "mutatingwebhookconfigurations"),
+    (ADMISSION, "validatingadmissionpolicies"),
+    (ADMISSION, "validatingadmissionpolicybindings"),
+    (ADMISSION, "validatingwebhookconfigurations"),
+    (STORAGE, "csidrivers"),
+    (STORAGE, "csinodes"),
+    (STORAGE, "csistoragecapacities"),
+    (STORAGE, "volumeattachments"),
+];
+
+/// An update of what does not exist creates it.
+const CREATED_BY_UPDATE: Names = &[
+    ("", "endpoints"),
+    ("", "events"),
+    ("", "limitranges"),
+    ("", "services"),
+    ("coordination.k8s.io", "leasecandidates"),
+    ("coordination.k8s.io", "leases"),
+    ("node.k8s.io", "runtimeclasses"),
+    (RBAC, "clusterrolebindings"),
+    (RBAC, "clusterroles"),
+    (RBAC, "rolebindings"),
+    (RBAC, "roles"),
+];
+
+/// A delete answers with the object, not with a status.
+const RETURNED_WHEN_DELETED: Names = &[
+    ("", "namespaces"),
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "devicetaintrules"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("resource.k8s.io", "resourceclaimtemplates"),
+    ("resource.k8s.io", "resourceslices"),
+    (STORAGE, "csidrivers"),
+    (STORAGE, "csinodes"),
+    (STORAGE, "storageclasses"),
+    (STORAGE, "volumeattachments"),
+    (STORAGE, "volumeattributesclasses"),
+];
+
+/// Dependents are orphaned if nothing is said.
+const ORPHANING: Names = &[("", "replicationcontrollers")];
+
+/// Nothing can own them or be owned.
+const WITHOUT_GARBAGE_COLLECTION: Names = &[("", "events")];
+
+/// A client may set the status when it creates the object.
+const STATUS_ON_CREATE: Names = &[("", "nodes")];
+
+fn among(table: Names, resource: &Resource) -> bool {
+    table.contains(&(resource.storage_group.as_str(), resource.plural.as_str()))
+}
+
+/// Whether `metadata.generation` counts changes of the desired state.
+pub fn has_generation(resource: &Resource) -> bool {
+    resource.custom || among(GENERATION, resource)
+}
+
+/// Whether an update may leave the resource version out.
+pub fn allows_unconditional_update(resource: &Resource) -> bool {
+    !resource.custom && !among(CONDITIONAL, resource)
+}
+
+/// Whether an update creates what does not exist.
+pub fn allows_create_on_update(resource: &Resource) -> bool {
+    among(CREATED_BY_UPDATE, resource)
+}
+
+/// Whether a delete answers with the object.
+pub fn returns_deleted(resource: &Resource) -> bool {
+    among(RETURNED_WHEN_DELETED, resource)
+}
+
+/// Whether dependents are orphaned if nothing is said.
+pub fn orphans_dependents(resource: &Resource) -> bool {
+    among(ORPHANING, resource)
+}
+
+/// Whether the garbage collector has to do with it.
+pub fn is_garbage_collected(resource: &Resource) -> bool {
+    !among(WITHOUT_GARBAGE_COLLECTION, resource)
+}
+
+/// Whether the status is for the status subresource alone.
+pub fn separates_status(resource: &Resource) -> bool {
+    resource.subresource("status").is_some()
+}
+
+/// Whether a client may set the status when it creates the object.
+pub fn keeps_status_on_create(resource: &Resource) -> bool {
+    !separates_status(resource) || among(STATUS_ON_CREATE, resource)
+}

@@ -1,0 +1,190 @@
+//! What happens to every object before it is stored (`rest.BeforeCreate` and `rest.BeforeUpdate`).
+
+use api::field::ErrorList;
+use api::validation::metadata::{self, NameRule};
+use api::{Object, Status};
+use serde_json::Value;
+
+use super::facts;
+use super::target::Target;
+use crate::Context;
+use crate::clock::{self, NAME_SUFFIX_LENGTH};
+
+/// How long a name may be with the generated letters.
+const GENERATED_NAME_LENGTH_MAX: usize = 63;
+/// Metadata that only the server sets, and that a create therefore drops.
+const SYSTEM_METADATA: [&str; 4] = ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"];
+
+/// Puts the request's namespace into the object.
+///
+/// # Errors
+/// 400 if the object names another.
+pub fn namespace(target: &Target, object: &mut Object) -> Result<(), Status> {
+    let wanted = if target.resource.namespaced { target.namespace.as_str() } else { "" };
+    let found = object.namespace();
+    if found.is_empty() && !wanted.is_empty() {
+        object.set(&["metadata", "namespace"], wanted);
+    } else if found != wanted {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes up a name from `generateName`.
+pub fn generate_name(ctx: &Context, object: &mut Object) {
+    let base = object.str_at(&["metadata", "generateName"]);
+    let mut end = base.len().min(GENERATED_NAME_LENGTH_MAX - NAME_SUFFIX_LENGTH);
+    while !base.is_char_boundary(end) {
+        end -= 1;
+    }
+    let suffix = clock::name_suffix(ctx.registry.clock(), NAME_SUFFIX_LENGTH);
+    let name = format!("{}{suffix}", &base[..end]);
+    object.set(&["metadata", "name"], name);
+}
+
+/// Prepares and checks a new object, in its storage version.
+///
+/// # Errors
+/// 422 with all that is wrong.
+pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Result<(), Status> {
+    for field in SYSTEM_METADATA {
+        object.metadata_mut().remove(field);
+    }
+    super::fill_metadata(ctx.registry.clock(), object);
+    if !facts::keeps_status_on_create(&target.storage) {
+        object.0.remove("status");
+    }
+    if facts::has_generation(&target.storage) {
+        object.set(&["metadata", "generation"], 1);
+    }
+    let strategy = target.strategy(ctx);
+    strategy.prepare_for_create(ctx, object);
+    let rule = rule(target);
+    let mut errors = metadata::validate(object, target.resource.namespaced, rule);
+    errors.extend(strategy.validate(ctx, object, None));
+    if !errors.is_empty() {
+        return Err(target.invalid(object.name(), &errors));
+    }
+    for text in strategy.warnings(ctx, object, None) {
+        ctx.warn(text);
+    }
+    Ok(())
+}
+
+/// Prepares and checks a changed object, in its storage version.
+///
+/// # Errors
+/// 422 with all that is wrong.
+pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Object) -> Result<(), Status> {
+    copy_metadata(new, old, "generation");
+    separate(target, new, old);
+    let strategy = target.strategy(ctx);
+    strategy.prepare_for_update(ctx, new, old);
+    count_generation(target, new, old);
+    if new.uid().is_empty() {
+        copy_metadata(new, old, "uid");
+    }
+    copy_metadata(new, old, "creationTimestamp");
+    if old.at(&["metadata", "deletionTimestamp"]).is_some() {
+        copy_metadata(new, old, "deletionTimestamp");
+    }
+    if new.at(&["metadata", "deletionGracePeriodSeconds"]).is_none_or(Value::is_null) {
+        copy_metadata(new, old, "deletionGracePeriodSeconds");
+    }
+    let errors = update_errors(ctx, target, new, old);
+    if !errors.is_empty() {
+        return Err(target.invalid(new.name(), &errors));
+    }
+    for text in strategy.warnings(ctx, new, Some(old)) {
+        ctx.warn(text);
+    }
+    Ok(())
+}
+
+/// Common checks come once for all kinds and once more for the kind, as in the reference, so causes may repeat.
+fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> ErrorList {
+    let mut errors = metadata::validate(new, target.resource.namespaced, NameRule::PathSegment);
+    let changes = metadata::validate_update(new, old);
+    errors.extend(changes.iter().cloned());
+    errors.extend(changes);
+    errors.extend(target.strategy(ctx).validate(ctx, new, Some(old)));
+    errors
+}
+
+fn rule(target: &Target) -> NameRule {
+    if target.resource.custom {
+        NameRule::Subdomain
+    } else {
+        NameRule::of(&target.storage.storage_group, &target.storage.plural)
+    }
+}
+
+/// Keeps spec and status apart: an update of the one does not touch the other.
+fn separate(target: &Target, new: &mut Object, old: &Object) {
+    match target.subresource.as_str() {
+        "" if facts::separates_status(&target.storage) => match old.0.get("status") {
+            Some(status) => {
+                new.0.insert("status".into(), status.clone());
+            }
+            None => {
+                new.0.remove("status");
+            }
+        },
+        "status" => {
+            let status = new.0.remove("status");
+            let metadata = new.0.remove("metadata");
+            let mut kept = old.clone();
+            kept.0.remove("status");
+            if let Some(metadata) = metadata {
+                kept.0.insert("metadata".into(), metadata);
+            }
+            if let Some(status) = status {
+                kept.0.insert("status".into(), status);
+            }
+            if target.resource.custom {
+                keep_metadata(&mut kept, old);
+            }
+            *new = kept;
+        }
+        _ => {}
+    }
+}
+
+/// A status update of a custom resource changes no metadata but the managed fields.
+fn keep_metadata(new: &mut Object, old: &Object) {
+    let version = new.resource_version().to_string();
+    let managed = new.remove(&["metadata", "managedFields"]);
+    if let Some(metadata) = old.0.get("metadata") {
+        new.0.insert("metadata".into(), metadata.clone());
+    }
+    if let Some(managed) = managed {
+        new.set(&["metadata", "managedFields"], managed);
+    }
+    new.set(&["metadata", "resourceVersion"], version);
+}
+
+/// A change of anything but metadata and status is a new generation.
+fn count_generation(target: &Target, new: &mut Object, old: &Object) {
+    if !facts::has_generation(&target.storage) || target.subresource == "status" {
+        return;
+    }
+    let desired = |object: &Object| {
+        let fields = object.0.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion"));
+        fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    if desired(new) != desired(old) {
+        let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+        new.set(&["metadata", "generation"], before + 1);
+    }
+}
+
+fn copy_metadata(new: &mut Object, old: &Object, field: &str) {
+    match old.at(&["metadata", field]) {
+        Some(value) => new.set(&["metadata", field], value.clone()),
+        None => {
+            new.metadata_mut().remove(field);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a write is about.
+
+use std::sync::Arc;
+
+use api::catalogue::Resource;
+use api::field::ErrorList;
+use api::{Object, Status};
+use serde_json::Value;
+
+use crate::Context;
+use crate::plug::admission::Attributes;
+use crate::plug::{Operation, Strategy};
+
+/// One object, or the place of one to be, as a request names it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The row of the version that the client speaks.
+    pub resource: Arc<Resource>,
+    /// The row of the version that is stored.
+    pub storage: Arc<Resource>,
+    /// The subresource whose strategy applies; empty for the resource itself.
+    pub subresource: String,
+    /// The namespace, or empty.
+    pub namespace: String,
+    /// The name; empty for a create that generates it.
+    pub name: String,
+    /// The options, as admission sees them.
+    pub options: Value,
+}
+
+impl Target {
+    /// The key of the object.
+    pub fn key(&self) -> String {
+        self.storage.key(&self.namespace, &self.name)
+    }
+
+    /// The strategy that applies.
+    pub fn strategy(&self, ctx: &Context) -> &'static dyn Strategy {
+        (ctx.registry.plugins().strategy_of)(&self.storage, &self.subresource)
+    }
+
+    /// Runs every mutating admission plugin.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn admit(
+        &self,
+        ctx: &Context,
+        operation: Operation,
+        mut object: Option<&mut Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Status> {
+        for plugin in &ctx.registry.plugins().admission {
+            let attributes = self.attributes(ctx, operation, old);
+            plugin.admit(&attributes, object.as_deref_mut()).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs every validating admission plugin.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn validate(
+        &self,
+        ctx: &Context,
+        operation: Operation,
+        object: Option<&Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Status> {
+        for plugin in &ctx.registry.plugins().admission {
+            let attributes = self.attributes(ctx, operation, old);
+            plugin.validate(&attributes, object).await?;
+        }
+        Ok(())
+    }
+
+    fn attributes<'a>(&'a self, ctx: &'a Context, operation: Operation, old: Option<&'a Object>) -> Attributes<'a> {
+        Attributes {
+            ctx,
+            operation,
+            resource: &self.resource,
+            subresource: &self.subresource,
+            namespace: &self.namespace,
+            name: &self.name,
+            old,
+            options: &self.options,
+        }
+    }
+
+    /// 404 for this object.
+    pub fn not_found(&self) -> Status {
+        Status::not_found(&self.resource.group, &self.resource.plural, &self.name)
+    }
+
+    /// 409 with a reason.
+    pub fn conflict(&self, why: &str) -> Status {
+        Status::conflict(&self.resource.group, &self.resource.plural, &self.name, why)
+    }
+
+    /// 409 because the object changed since it was read.
+    pub fn stale(&self) -> Status {
+        Status::stale(&self.resource.group, &self.resource.plural, &self.name)
+    }
+
+    /// 422 with all that is wrong.
+    pub fn invalid(&self, name: &str, errors: &ErrorList) -> Status {
+        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+    }
+}

@@ -1,0 +1,121 @@
+//! Update: read, change, check, and commit if nothing else did meanwhile.
+
+use api::{Object, Status};
+use store::{StoreError, Transaction};
+
+use super::create::{create, plain_failure};
+use super::target::Target;
+use super::{facts, prepare, read, store_status, with_revision};
+use crate::plug::Operation;
+use crate::{Context, codec};
+
+/// How often a change is made anew because another came first.
+const ATTEMPTS_MAX: usize = 1_000;
+
+/// Makes the new object from the stored one, both in the version of the request; none means that there is none yet.
+/// Called again when another write came first.
+pub type Change<'a> = dyn FnMut(Option<&Object>) -> Result<Object, Status> + Send + 'a;
+
+/// What became of an update.
+pub struct Updated {
+    /// What is stored, in the version that is stored.
+    pub object: Object,
+    /// Whether the update created it.
+    pub created: bool,
+}
+
+/// Changes an object. `creates` tells whether what does not exist is created.
+///
+/// # Errors
+/// 404, 409, or whatever admission, validation or the store refuse it with.
+pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut Change<'_>) -> Result<Updated, Status> {
+    let key = target.key();
+    for _ in 0..ATTEMPTS_MAX {
+        let snapshot = ctx.registry.snapshot();
+        let Some(entry) = snapshot.get(&key) else {
+            if !creates || !target.subresource.is_empty() {
+                return Err(target.not_found());
+            }
+            let object = create(ctx, target, change(None)?).await?;
+            return Ok(Updated { object, created: true });
+        };
+        let old = read(entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
+        let mut new = prepared(ctx, target, &old, change).await?;
+        let strategy = target.strategy(ctx);
+        let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;
+        let gone = is_finished(ctx, target, &new, &old);
+        let value = new.encode();
+        let unchanged = value == *entry.value() && more.conditions.is_empty() && more.operations.is_empty();
+        if unchanged && !gone || ctx.options.dry_run {
+            return Ok(Updated { object: with_revision(new, entry.mod_revision()), created: false });
+        }
+        let transaction = if gone {
+            let freed = strategy.accompany(ctx, None, Some(&new), &snapshot)?;
+            Transaction::delete(key.as_str(), entry.mod_revision()).and(freed)
+        } else {
+            Transaction::update(key.as_str(), entry.mod_revision(), value).and(more)
+        };
+        match ctx.registry.store().commit(transaction).await {
+            Ok(committed) => return Ok(Updated { object: with_revision(new, committed.revision), created: false }),
+            Err(StoreError::ConditionFailed { .. }) => {}
+            Err(error) => return Err(store_status(&error)),
+        }
+    }
+    Err(target.stale())
+}
+
+/// The new object, admitted, prepared and checked, in the version that is stored.
+async fn prepared(ctx: &Context, target: &Target, old: &Object, change: &mut Change<'_>) -> Result<Object, Status> {
+    let seen = codec::from_storage(&target.resource, old.clone())?;
+    let mut new = change(Some(&seen))?;
+    target.admit(ctx, Operation::Update, Some(&mut new), Some(&seen)).await?;
+    check_uid(target, &new, old)?;
+    check_version(target, &mut new, old)?;
+    prepare::namespace(target, &mut new)?;
+    let mut new = codec::to_storage(&ctx.registry.catalogue(), &target.resource, new)?;
+    prepare::before_update(ctx, target, &mut new, old)?;
+    target.validate(ctx, Operation::Update, Some(&new), Some(old)).await?;
+    Ok(new)
+}
+
+fn check_uid(target: &Target, new: &Object, old: &Object) -> Result<(), Status> {
+    if new.uid().is_empty() || new.uid() == old.uid() {
+        return Ok(());
+    }
+    Err(target.conflict(&format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {}, UID in object meta: {}",
+        target.key(),
+        new.uid(),
+        old.uid()
+    )))
+}
+
+/// An update is of the version it names; without one it is of whatever is stored, where the kind allows that.
+fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), Status> {
+    let version = new.resource_version();
+    if version.is_empty() || version == "0" {
+        if facts::allows_unconditional_update(&target.storage) {
+            new.set(&["metadata", "resourceVersion"], old.resource_version());
+        }
+        return Ok(());
+    }
+    if version.parse::<u64>().is_err() {
+        return Err(plain_failure(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+    }
+    if version != old.resource_version() { Err(target.stale()) } else { Ok(()) }
+}
+
+/// Whether the last finalizer of an object that is being deleted is gone (`deletionFinalizersForGarbageCollection`
+/// set them; `ShouldDeleteDuringUpdate` asks).
+fn is_finished(ctx: &Context, target: &Target, new: &Object, old: &Object) -> bool {
+    let no_grace = |object: &Object| {
+        let seconds = object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(serde_json::Value::as_i64);
+        seconds.unwrap_or(0) == 0
+    };
+    old.at(&["metadata", "deletionTimestamp"]).is_some_and(|t| !t.is_null())
+        && api::validation::metadata::finalizers(new).is_empty()
+        && no_grace(old)
+        && no_grace(new)
+        && !target.strategy(ctx).holds_deletion(ctx, new)
+}

@@ -1,0 +1,110 @@
+//! The server: a tower service in the process, and a TLS listener for everybody else.
+
+pub mod serve;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use api::Status;
+use api::catalogue::Catalogue;
+use axum::body::Body;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use tower::Service;
+
+use crate::chain::inflight::Inflight;
+use crate::content::Format;
+use crate::request::{Query, RequestInfo};
+use crate::{Config, Registry, answer, chain};
+
+/// How long a request may take that is not long-running (`--request-timeout`).
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One API server. Cloning is cheap; it is a tower service of `http` requests, whose `UserInfo` extension, if there
+/// is one, is who asks.
+#[derive(Clone)]
+pub struct ApiServer {
+    registry: Registry,
+    inflight: Arc<Inflight>,
+}
+
+impl ApiServer {
+    /// A server with the built-in resources. It serves as soon as it is called, and is ready once
+    /// [`ApiServer::set_ready`] was.
+    pub fn new(config: Config) -> Self {
+        Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default() }
+    }
+
+    /// Objects, catalogue, clock.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Makes `/readyz` say so.
+    pub fn set_ready(&self) {
+        self.registry.state().set_ready();
+    }
+
+    /// The server as an axum router.
+    pub fn router(&self) -> axum::Router {
+        axum::Router::new().fallback_service(self.clone())
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let started = self.registry.clock().instant();
+        let (long_running, reads) = classify(&request);
+        let work = async {
+            let _permit = match self.inflight.enter(reads, long_running).await {
+                Ok(permit) => permit,
+                Err(status) => return (answer::status(&status, Format::Json), chain::Outcome::default()),
+            };
+            chain::handle(&self.registry, request).await
+        };
+        let caught = std::panic::AssertUnwindSafe(work).catch_unwind();
+        let done = if long_running { Ok(caught.await) } else { tokio::time::timeout(REQUEST_TIMEOUT, caught).await };
+        let (response, outcome) = match done {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => {
+                let status = Status::internal("the server panicked while it served this request");
+                (answer::status(&status, Format::Json), chain::Outcome::default())
+            }
+            Err(_) => {
+                let message = "Timeout: request did not complete within the allotted timeout";
+                let status = Status::failure(504, "Timeout", message);
+                (answer::status(&status, Format::Json), chain::Outcome::default())
+            }
+        };
+        let took = self.registry.clock().instant().saturating_duration_since(started);
+        self.registry.metrics().record(&outcome.info, response.status().as_u16(), took);
+        response
+    }
+}
+
+/// Whether a request may run for long, and whether it changes nothing.
+fn classify(request: &Request<Body>) -> (bool, bool) {
+    let query = Query::parse(request.uri().query().unwrap_or(""));
+    let Ok(info) = RequestInfo::new(request.method(), request.uri().path(), &query) else { return (false, true) };
+    let connects = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log");
+    let long_running = info.verb == "watch" || info.verb == "proxy" || connects;
+    let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
+    (long_running, reads)
+}
+
+impl Service<Request<Body>> for ApiServer {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let server = self.clone();
+        async move { Ok(server.handle(request).await) }.boxed()
+    }
+}

@@ -1,0 +1,132 @@
+//! HTTP/1.1 and HTTP/2 over TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ApiServer;
+use crate::plug::PeerCertificate;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may go on after the server was told to stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long headers may take to come.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// How long the listener rests when the system is out of descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// How much one HTTP/2 stream may have under way (`MaxUploadBufferPerStream` is smaller in the reference).
+const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// How much one HTTP/2 connection may have under way.
+const H2_CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// How long one HTTP/2 frame may be.
+const H2_FRAME_BYTES_MAX: u32 = 256 << 10;
+/// How many requests one HTTP/2 connection may have open; watches are open for long.
+const H2_STREAMS_MAX: u32 = 1_000;
+/// How much HTTP/2 buffers of one answer.
+const H2_SEND_BUFFER_BYTES: usize = 1 << 20;
+
+impl ApiServer {
+    /// Serves until `stop` is cancelled, then lets requests under way end.
+    pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
+        let acceptor = TlsAcceptor::from(tls);
+        let connections = TaskTracker::new();
+        let closing = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let connection =
+                        Connection { server: self.clone(), acceptor: acceptor.clone(), closing: closing.clone() };
+                    connections.spawn(connection.run(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+        drop(listener);
+        self.registry().state().stop();
+        closing.cancel();
+        connections.close();
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, connections.wait()).await;
+    }
+}
+
+struct Connection {
+    server: ApiServer,
+    acceptor: TlsAcceptor,
+    closing: CancellationToken,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream));
+        let stream = match handshake.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!("TLS handshake timed out"),
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let peer = certificates.and_then(|c| c.first()).map(|c| PeerCertificate::new(c.to_vec()));
+        let server = self.server;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let server = server.clone();
+            let peer = peer.clone();
+            async move { Ok::<Response<Body>, std::convert::Infallible>(server.handle(received(request, peer)).await) }
+        });
+        let builder = builder();
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke off");
+        }
+    }
+}
+
+/// A request from the wire: nothing of the extensions that in-process callers may set can be in it.
+fn received(request: Request<Incoming>, peer: Option<PeerCertificate>) -> Request<Body> {
+    let mut request = request.map(Body::new);
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    request
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .max_frame_size(H2_FRAME_BYTES_MAX)
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES);
+    builder
+}

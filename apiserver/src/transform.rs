@@ -1,0 +1,91 @@
+//! Objects as tables and as metadata only.
+
+use api::catalogue::Resource;
+use api::{Object, Status};
+use serde_json::{Map, Value};
+
+use crate::Context;
+use crate::content::{self, Transform};
+use crate::request::Query;
+
+/// One object as the client wants it.
+///
+/// # Errors
+/// If that cannot be made.
+pub fn one(
+    ctx: &Context,
+    resource: &Resource,
+    object: Object,
+    transform: Transform,
+    query: &Query,
+) -> Result<Object, Status> {
+    match transform {
+        Transform::None => Ok(object),
+        Transform::PartialObjectMetadata(version) => Ok(partial(&object, version)),
+        Transform::PartialObjectMetadataList(_) => Err(Status::failure(
+            406,
+            "NotAcceptable",
+            format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+                object.kind()
+            ),
+        )),
+        Transform::Table(version) => {
+            let mut metadata = Map::new();
+            metadata.insert("resourceVersion".into(), object.resource_version().into());
+            table(ctx, resource, vec![object], metadata, version, query)
+        }
+    }
+}
+
+/// A list as the client wants it.
+///
+/// # Errors
+/// If that cannot be made.
+pub fn many(
+    ctx: &Context,
+    resource: &Resource,
+    items: Vec<Object>,
+    metadata: Map<String, Value>,
+    transform: Transform,
+    query: &Query,
+) -> Result<Object, Status> {
+    match transform {
+        Transform::Table(version) => table(ctx, resource, items, metadata, version, query),
+        Transform::PartialObjectMetadataList(version) => {
+            let items = items.iter().map(|item| partial(item, version).into_value()).collect();
+            let mut list = Object::default();
+            list.set(&["kind"], "PartialObjectMetadataList");
+            list.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
+            list.set(&["metadata"], Value::Object(metadata));
+            list.set(&["items"], Value::Array(items));
+            Ok(list)
+        }
+        Transform::PartialObjectMetadata(_) => Err(Status::failure(
+            406,
+            "NotAcceptable",
+            "you requested PartialObjectMetadata, but the requested object is a list",
+        )),
+        Transform::None => Err(content::not_acceptable()),
+    }
+}
+
+/// The metadata of an object.
+pub fn partial(object: &Object, version: &str) -> Object {
+    let mut partial = Object::default();
+    partial.set(&["kind"], "PartialObjectMetadata");
+    partial.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
+    partial.set(&["metadata"], object.0.get("metadata").cloned().unwrap_or_default());
+    partial
+}
+
+fn table(
+    _ctx: &Context,
+    _resource: &Resource,
+    _items: Vec<Object>,
+    _metadata: Map<String, Value>,
+    _version: &str,
+    _query: &Query,
+) -> Result<Object, Status> {
+    Err(content::not_acceptable())
+}

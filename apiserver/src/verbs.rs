@@ -1,0 +1,166 @@
+//! What is done, one file a verb.
+
+pub mod connect;
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod patch;
+pub mod scale;
+pub mod update;
+pub mod watch;
+
+use std::sync::Arc;
+
+use api::catalogue::{Resource, Subresource};
+use api::{Object, Status};
+use axum::body::Body;
+use http::Response;
+use http::request::Parts;
+use serde_json::Value;
+
+use crate::content::{Format, Representation, Transform, negotiate};
+use crate::registry::target::Target;
+use crate::request::Query;
+use crate::{Context, answer, codec, transform};
+
+/// A request about a resource, once it is known which.
+pub struct Call {
+    /// Who asks what, and all that is needed to answer.
+    pub ctx: Arc<Context>,
+    /// Method, headers and extensions.
+    pub parts: Parts,
+    /// The query.
+    pub query: Query,
+    /// The row of the catalogue that is meant.
+    pub resource: Arc<Resource>,
+    /// The representation that the client wants.
+    pub representation: Representation,
+}
+
+impl Call {
+    /// The subresource that is meant, if one is.
+    pub fn subresource(&self) -> Option<&Subresource> {
+        self.resource.subresource(&self.ctx.info.subresource)
+    }
+
+    /// The target of a write with these options.
+    pub fn target(&self, options: Value) -> Target {
+        let catalogue = self.ctx.registry.catalogue();
+        Target {
+            storage: catalogue.storage(&self.resource).unwrap_or(&self.resource).clone(),
+            resource: self.resource.clone(),
+            subresource: self.ctx.info.subresource.clone(),
+            namespace: if self.resource.namespaced { self.ctx.info.namespace.clone() } else { String::new() },
+            name: self.ctx.info.name.clone(),
+            options,
+        }
+    }
+
+    /// The user agent, or the empty string.
+    pub fn user_agent(&self) -> &str {
+        self.parts.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
+    /// Answers with a stored object.
+    ///
+    /// # Errors
+    /// If it cannot be put in the form that the client wants.
+    pub fn respond(&self, code: u16, stored: Object) -> Result<Response<Body>, Status> {
+        let object = codec::from_storage(&self.resource, stored)?;
+        self.respond_as_is(code, object)
+    }
+
+    /// Answers with an object in the version of the request, or of another kind.
+    ///
+    /// # Errors
+    /// If it cannot be put in the form that the client wants.
+    pub fn respond_as_is(&self, code: u16, object: Object) -> Result<Response<Body>, Status> {
+        let object = transform::one(&self.ctx, &self.resource, object, self.representation.transform, &self.query)?;
+        answer::object(code, &object, &self.representation)
+    }
+}
+
+/// Answers a request that is authenticated and authorised.
+///
+/// # Errors
+/// A `Status` for the client.
+pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query) -> Result<Response<Body>, Status> {
+    let info = &ctx.info;
+    let catalogue = ctx.registry.catalogue();
+    let Some(resource) = catalogue.get(&info.group, &info.version, &info.resource) else {
+        return Err(unknown_path());
+    };
+    let resource = resource.clone();
+    if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
+        return Err(unknown_path());
+    }
+    if !resource.namespaced && !info.namespace.is_empty() && resource.plural != "namespaces" {
+        return Err(unknown_path());
+    }
+    if !info.subresource.is_empty() {
+        let Some(subresource) = resource.subresource(&info.subresource) else { return Err(unknown_path()) };
+        let endpoints = &ctx.registry.plugins().endpoints;
+        if let Some(connecter) = endpoints.find_connecter(&resource.group, &resource.plural, &subresource.name) {
+            return connect::connect(ctx.clone(), connecter, &resource, parts, body).await;
+        }
+    }
+    let representation = negotiate(&parts.headers, &query)?;
+    let representation = if info.verb == "watch" || resource_allows(&resource, &ctx, representation.format) {
+        representation
+    } else {
+        Representation { format: Format::Json, ..representation }
+    };
+    let verb = info.verb.clone();
+    let call = Call { ctx, parts, query, resource, representation };
+    route(call, &verb, body).await
+}
+
+/// Custom resources have no protobuf form.
+fn resource_allows(resource: &Resource, _ctx: &Context, format: Format) -> bool {
+    !(resource.custom && format == Format::Protobuf)
+}
+
+async fn route(call: Call, verb: &str, body: Body) -> Result<Response<Body>, Status> {
+    let allowed: &[String] = match call.subresource() {
+        Some(subresource) => &subresource.verbs,
+        None => &call.resource.verbs,
+    };
+    // A list pinned to one name is still a list, and a watch of one object still a watch.
+    if !allowed.iter().any(|v| v == verb) && !(verb == "watch" && allowed.iter().any(|v| v == "watch")) {
+        return Err(method_not_allowed());
+    }
+    match (verb, call.ctx.info.subresource.as_str()) {
+        (_, "scale") => scale::handle(call, verb, body).await,
+        ("get", _) => get::get(call).await,
+        ("list", "") => list::list(call).await,
+        ("watch", "") => watch::watch(call).await,
+        ("create", _) => create::create(call, body).await,
+        ("update", _) => update::update(call, body).await,
+        ("patch", _) => patch::patch(call, body).await,
+        ("delete", "") => delete::delete(call, body).await,
+        ("deletecollection", "") => delete::delete_collection(call, body).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+/// What a path below a known group and version gets that leads nowhere.
+pub fn unknown_path() -> Status {
+    Status::failure(404, "NotFound", "the server could not find the requested resource")
+        .with_details(Default::default())
+}
+
+/// What a method gets that a path does not have.
+pub fn method_not_allowed() -> Status {
+    Status::failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        .with_details(Default::default())
+}
+
+/// Whether a stored object can go out as it is stored.
+pub fn goes_out_as_stored(resource: &Resource, representation: &Representation) -> bool {
+    representation.format == Format::Json
+        && !representation.pretty
+        && representation.transform == Transform::None
+        && resource.group == resource.storage_group
+        && resource.version == resource.storage_version
+}

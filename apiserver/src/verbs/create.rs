@@ -1,0 +1,44 @@
+//! Create.
+
+use api::Status;
+use api::decode::Target;
+use axum::body::Body;
+use http::Response;
+
+use super::Call;
+use crate::plug::Operation;
+use crate::registry;
+use crate::registry::prepare;
+use crate::{body, codec, content, options};
+
+/// Creates an object, or hands it to what is plugged in for a resource that is not stored.
+///
+/// # Errors
+/// For bodies that do not decode, and whatever admission, validation or the store refuse them with.
+pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
+    let format = content::body_format(&call.parts.headers)?;
+    let bytes = body::read(body).await?;
+    let ctx = &call.ctx;
+    let kind = match call.subresource() {
+        Some(subresource) => Target::of_subresource(&call.resource, subresource),
+        None => Target::of(&call.resource),
+    };
+    let mut object = codec::decode(ctx, &bytes, format, &kind)?;
+    let target = call.target(options::to_value(&ctx.options, "CreateOptions"));
+    let endpoints = &ctx.registry.plugins().endpoints;
+    let (group, plural) = (&call.resource.group, &call.resource.plural);
+    if let Some(creater) = endpoints.find_creater(group, plural, &target.subresource) {
+        if call.resource.namespaced {
+            prepare::namespace(&target, &mut object)?;
+        }
+        target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
+        target.validate(ctx, Operation::Create, Some(&object), None).await?;
+        let answer = creater.create(ctx, &ctx.info.name, object).await?;
+        return call.respond_as_is(201, answer);
+    }
+    if !target.subresource.is_empty() || !call.resource.stored() {
+        return Err(super::method_not_allowed());
+    }
+    let stored = registry::create::create(ctx, &target, object).await?;
+    call.respond(201, stored)
+}

@@ -1,0 +1,79 @@
+//! Delete and deletecollection.
+
+use api::{Object, Status};
+use axum::body::Body;
+use http::Response;
+
+use super::Call;
+use crate::codec;
+use crate::list;
+use crate::list::body as list_body;
+use crate::options::{DeleteOptions, ListOptions};
+use crate::registry::delete as registry;
+use crate::registry::target::Target;
+use crate::registry::{facts, read};
+use crate::selection::Selection;
+use crate::{answer, body, content};
+
+/// Deletes an object.
+///
+/// # Errors
+/// 404, 409, or what admission or the store refuse it with.
+pub async fn delete(call: Call, body: Body) -> Result<Response<Body>, Status> {
+    let options = read_options(&call, body).await?;
+    let target = call.target(options.to_value());
+    let deleted = registry::delete(&call.ctx, &target, &options).await?;
+    let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
+    if deleted.gone && !facts::returns_deleted(&target.storage) {
+        let mut status = registry::success(&target, &deleted.object);
+        status.code = code;
+        let mut response = answer::status(&status, call.representation.format);
+        if call.representation.format == content::Format::Json {
+            // A success shows no code.
+            status.code = 0;
+            response = answer::bytes(code, "application/json", status.to_json());
+        }
+        return Ok(response);
+    }
+    call.respond(code, deleted.object)
+}
+
+/// Deletes what a list with the same options would show.
+///
+/// # Errors
+/// The first error; what was deleted until then stays deleted.
+pub async fn delete_collection(call: Call, body: Body) -> Result<Response<Body>, Status> {
+    let options = read_options(&call, body).await?;
+    let list_options = ListOptions::new(&call.query, false)?;
+    let base = call.target(options.to_value());
+    let selection = Selection::new(&call.resource, &base.storage, &list_options)?;
+    let registry_handle = &call.ctx.registry;
+    let page = list::page(registry_handle, &call.resource, &base.namespace, &selection, &list_options).await?;
+    let mut items = Vec::with_capacity(page.entries.len());
+    for entry in &page.entries {
+        let Some(object) = read(entry) else { continue };
+        let target =
+            Target { namespace: object.namespace().to_string(), name: object.name().to_string(), ..base.clone() };
+        match registry::delete(&call.ctx, &target, &options).await {
+            Ok(_) => items.push(codec::from_storage(&call.resource, object)?),
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let mut object = Object::default();
+    object.set(&["kind"], call.resource.list_kind.as_str());
+    object.set(&["apiVersion"], call.resource.api_version());
+    object.set(&["metadata"], serde_json::Value::Object(list_body::metadata(&page)));
+    object.set(&["items"], items.into_iter().map(Object::into_value).collect::<serde_json::Value>());
+    answer::object(200, &object, &call.representation)
+}
+
+async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> {
+    let bytes = body::read(body).await?;
+    if bytes.is_empty() {
+        return DeleteOptions::new(None, &call.query);
+    }
+    let format = content::body_format(&call.parts.headers)?;
+    let object = codec::decode_options(&bytes, format, "DeleteOptions")?;
+    DeleteOptions::new(Some(&object), &call.query)
+}

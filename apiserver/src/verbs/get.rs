@@ -1,0 +1,36 @@
+//! Get.
+
+use api::Status;
+use api::object::splice_resource_version;
+use axum::body::Body;
+use http::Response;
+
+use super::{Call, goes_out_as_stored};
+use crate::list::{not_older_than, parse_version};
+use crate::registry::{read, store_status};
+use crate::{answer, registry};
+
+/// Answers with one object. A subresource that is a view of its parent answers with the parent.
+///
+/// # Errors
+/// 404, or 504 if the version asked for does not come.
+pub async fn get(call: Call) -> Result<Response<Body>, Status> {
+    let ctx = &call.ctx;
+    let version = call.query.text("resourceVersion");
+    let requested = parse_version(version).map_err(registry::create::plain_failure)?.unwrap_or(0);
+    let snapshot =
+        if requested > 0 { not_older_than(&ctx.registry, requested).await? } else { ctx.registry.snapshot() };
+    let namespace = if call.resource.namespaced { ctx.info.namespace.as_str() } else { "" };
+    let key = call.resource.key(namespace, &ctx.info.name);
+    let Some(entry) = snapshot.get(&key) else {
+        return Err(Status::not_found(&call.resource.group, &call.resource.plural, &ctx.info.name));
+    };
+    if goes_out_as_stored(&call.resource, &call.representation) {
+        let mut body = Vec::with_capacity(entry.value().len() + 40);
+        splice_resource_version(entry.value(), entry.mod_revision(), &mut body);
+        body.push(b'\n');
+        return Ok(answer::bytes(200, "application/json", body));
+    }
+    let object = read(entry).ok_or_else(|| store_status(&store::StoreError::Io(format!("{key} does not decode"))))?;
+    call.respond(200, object)
+}

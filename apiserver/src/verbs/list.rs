@@ -1,0 +1,61 @@
+//! List.
+
+use api::{Object, Status};
+use axum::body::Body;
+use http::Response;
+use http::header::ACCEPT_ENCODING;
+use serde_json::Value;
+
+use super::{Call, goes_out_as_stored};
+use crate::answer::{self, accepts_gzip};
+use crate::list::{self, body};
+use crate::options::ListOptions;
+use crate::registry::read;
+use crate::selection::Selection;
+use crate::{codec, content, transform};
+
+/// Answers with a list.
+///
+/// # Errors
+/// As [`list::page`], and for options and selectors that make no sense.
+pub async fn list(call: Call) -> Result<Response<Body>, Status> {
+    let options = ListOptions::new(&call.query, false)?;
+    let ctx = &call.ctx;
+    let catalogue = ctx.registry.catalogue();
+    let storage = catalogue.storage(&call.resource).unwrap_or(&call.resource);
+    let selection = Selection::new(&call.resource, storage, &options)?;
+    let namespace = ctx.info.namespace.clone();
+    let page = list::page(&ctx.registry, &call.resource, &namespace, &selection, &options).await?;
+    let accepts = call.parts.headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    if goes_out_as_stored(&call.resource, &call.representation) {
+        return Ok(body::respond(&call.resource, page, accepts.is_some_and(accepts_gzip)));
+    }
+    let mut items = Vec::with_capacity(page.entries.len());
+    for object in page.entries.iter().filter_map(read) {
+        items.push(codec::from_storage(&call.resource, object)?);
+    }
+    let metadata = body::metadata(&page);
+    let object = if call.representation.transform == content::Transform::None {
+        let items = items.into_iter().map(|item| untyped(&call, item)).collect();
+        let mut object = Object::default();
+        object.set(&["kind"], call.resource.list_kind.as_str());
+        object.set(&["apiVersion"], call.resource.api_version());
+        object.set(&["metadata"], Value::Object(metadata));
+        object.set(&["items"], Value::Array(items));
+        object
+    } else {
+        transform::many(ctx, &call.resource, items, metadata, call.representation.transform, &call.query)?
+    };
+    let bytes = answer::encode(&object, &call.representation)?;
+    let response = answer::bytes(200, content::media_type(call.representation.format), bytes.clone());
+    Ok(answer::compress(&call.parts.headers, response, Some(&bytes)))
+}
+
+/// Items of built-in lists leave `apiVersion` and `kind` out.
+fn untyped(call: &Call, mut item: Object) -> Value {
+    if !call.resource.custom {
+        item.0.remove("apiVersion");
+        item.0.remove("kind");
+    }
+    item.into_value()
+}

@@ -1,0 +1,125 @@
+//! The scale subresource: a small view of the replicas of an object, read and written through the object itself.
+
+use api::decode::Target;
+use api::{Object, Status};
+use axum::body::Body;
+use http::Response;
+use http::header::CONTENT_TYPE;
+use serde_json::{Map, Value, json};
+
+use super::Call;
+use super::patch::{PatchType, Patching, patch_type};
+use crate::registry::{read, update as registry};
+use crate::{body, codec, content, managed, options};
+
+/// Get, update and patch of a scale.
+///
+/// # Errors
+/// As those of the object itself.
+pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>, Status> {
+    if verb == "get" {
+        let target = call.target(json!({}));
+        let snapshot = call.ctx.registry.snapshot();
+        let entry = snapshot.get(&target.key()).ok_or_else(|| target.not_found())?;
+        let object = read(entry).ok_or_else(|| Status::internal("the object does not decode"))?;
+        return call.respond_as_is(200, scale_of(&call, &object)?);
+    }
+    let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
+    // The object's own strategy applies: a scale is a change of its spec.
+    let mut target = call.target(options::to_value(&call.ctx.options, kind));
+    target.subresource = String::new();
+    let subresource = call.subresource().ok_or_else(super::unknown_path)?.clone();
+    let decode_as = Target::of_subresource(&call.resource, &subresource);
+    let bytes_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
+    let updated = if verb == "patch" {
+        let patch = patch_type(&bytes_type).filter(|p| *p != PatchType::Apply);
+        let patch = patch
+            .ok_or_else(|| content::unsupported(&["application/json-patch+json", "application/merge-patch+json"]))?;
+        // A scale has no lists, so a strategic merge is a plain one.
+        let patch = if patch == PatchType::Strategic { PatchType::Merge } else { patch };
+        let bytes = body::read(body).await?;
+        let patching = Patching::new(&call, &target, patch, &bytes)?;
+        let mut change = |old: Option<&Object>| {
+            let old = old.ok_or_else(|| target.not_found())?;
+            let patched = patching.patched(scale_of(&call, old)?)?;
+            let scale = codec::decode_value(&call.ctx, patched, &decode_as)?;
+            scaled(&call, old, &scale)
+        };
+        registry::update(&call.ctx, &target, false, &mut change).await?
+    } else {
+        let format = content::body_format(&call.parts.headers)?;
+        let bytes = body::read(body).await?;
+        let scale = codec::decode(&call.ctx, &bytes, format, &decode_as)?;
+        let mut change = |old: Option<&Object>| {
+            let old = old.ok_or_else(|| target.not_found())?;
+            scaled(&call, old, &scale)
+        };
+        registry::update(&call.ctx, &target, false, &mut change).await?
+    };
+    let scale = scale_of(&call, &updated.object)?;
+    call.respond_as_is(200, scale)
+}
+
+/// The object with the replicas of a scale.
+fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
+    let replicas = scale.at(&["spec", "replicas"]).cloned().unwrap_or_else(|| 0.into());
+    if replicas.as_i64().is_some_and(|n| n < 0) {
+        let path = api::field::Path::new("spec.replicas");
+        let errors = vec![api::field::FieldError::invalid(&path, replicas, "must be greater than or equal to 0")];
+        return Err(Status::invalid("autoscaling", "Scale", old.name(), &errors));
+    }
+    let mut new = old.clone();
+    new.set(&["spec", "replicas"], replicas);
+    let version = scale.resource_version();
+    if !version.is_empty() {
+        new.set(&["metadata", "resourceVersion"], version);
+    }
+    if !scale.uid().is_empty() {
+        new.set(&["metadata", "uid"], scale.uid());
+    }
+    let target = call.target(json!({}));
+    managed::track_update(&call.ctx, &target, old, &mut new)?;
+    Ok(new)
+}
+
+/// The scale of an object.
+fn scale_of(call: &Call, object: &Object) -> Result<Object, Status> {
+    let mut metadata = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.at(&["metadata", field]) {
+            metadata.insert(field.into(), value.clone());
+        }
+    }
+    let number = |path: &[&str]| object.at(path).and_then(Value::as_i64).unwrap_or(0);
+    let mut spec = Map::new();
+    let wanted = number(&["spec", "replicas"]);
+    if wanted != 0 {
+        spec.insert("replicas".into(), wanted.into());
+    }
+    let mut status = Map::new();
+    status.insert("replicas".into(), number(&["status", "replicas"]).into());
+    let selector = selector_text(object, &call.resource.plural)?;
+    if !selector.is_empty() {
+        status.insert("selector".into(), selector.into());
+    }
+    let mut scale = Object::default();
+    scale.set(&["kind"], "Scale");
+    scale.set(&["apiVersion"], "autoscaling/v1");
+    scale.set(&["metadata"], Value::Object(metadata));
+    scale.set(&["spec"], Value::Object(spec));
+    scale.set(&["status"], Value::Object(status));
+    Ok(scale)
+}
+
+/// The selector as text; that of a replication controller is a plain map.
+fn selector_text(object: &Object, plural: &str) -> Result<String, Status> {
+    let Some(selector) = object.at(&["spec", "selector"]) else { return Ok(String::new()) };
+    if plural == "replicationcontrollers" {
+        let labels = selector.as_object().into_iter().flatten();
+        let pairs: Vec<String> = labels.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or(""))).collect();
+        return Ok(pairs.join(","));
+    }
+    let selector = api::selector::LabelSelector::from_object(Some(selector))
+        .map_err(|error| Status::internal(error.to_string()))?;
+    Ok(selector.to_string())
+}

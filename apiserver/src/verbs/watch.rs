@@ -1,0 +1,95 @@
+//! Watch.
+
+use std::time::Duration;
+
+use api::Status;
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream::unfold;
+use http::Response;
+use store::StoreError;
+use tokio::time::Instant;
+
+use super::Call;
+use crate::answer;
+use crate::content::{Format, not_acceptable};
+use crate::list::{not_older_than, parse_version};
+use crate::options::ListOptions;
+use crate::registry::{create::plain_failure, store_status};
+use crate::selection::Selection;
+use crate::watch::Watching;
+use crate::watch::frame::Framer;
+use crate::watch::stream::Plan;
+
+/// How long a watch lasts at least if the client does not say (`--min-request-timeout`); up to twice that.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1_800);
+
+/// Answers with a stream of events.
+///
+/// # Errors
+/// For options and selectors that make no sense. What goes wrong later is the stream's last event.
+pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
+    let options = ListOptions::new(&call.query, true)?;
+    if call.representation.format == Format::Yaml {
+        return Err(not_acceptable());
+    }
+    let ctx = call.ctx.clone();
+    let catalogue = ctx.registry.catalogue();
+    let storage = catalogue.storage(&call.resource).unwrap_or(&call.resource);
+    let mut selection = Selection::new(&call.resource, storage, &options)?;
+    // The deprecated path of a watch of one object.
+    if ctx.info.is_watch_path() && !ctx.info.name.is_empty() {
+        selection = selection.named(&ctx.info.name);
+    }
+    let media_type = match (call.representation.format, call.representation.stream) {
+        (Format::Protobuf, _) => "application/vnd.kubernetes.protobuf;stream=watch",
+        (_, true) => "application/json;stream=watch",
+        _ => "application/json",
+    };
+    let requested = parse_version(&options.resource_version).map_err(plain_failure)?.unwrap_or(0);
+    let prefix = call.resource.prefix(&ctx.info.namespace);
+    let framer = Framer::new(ctx.clone(), call.resource.clone(), call.representation, call.query.clone());
+    let with_state = options.send_initial_events.unwrap_or(requested == 0);
+    let (events, initial) = if with_state {
+        let snapshot = not_older_than(&ctx.registry, requested).await?;
+        let entries = snapshot.list(&prefix, None).filter(|entry| selection.matches(entry)).cloned().collect();
+        (ctx.registry.store().watch(snapshot.revision()), entries)
+    } else {
+        let after = if requested == 0 { ctx.registry.snapshot().revision() } else { requested };
+        (ctx.registry.store().watch(after), Vec::new())
+    };
+    let events = match events {
+        Ok(events) => events,
+        Err(StoreError::Compacted { requested, oldest }) => {
+            let status = Status::expired(format!("too old resource version: {requested} ({oldest})"));
+            return Ok(answer::bytes(200, media_type, framer.error(&status)));
+        }
+        Err(error) => return Err(store_status(&error)),
+    };
+    let plan = Plan {
+        prefix,
+        selection,
+        initial,
+        tells_initial_end: options.send_initial_events == Some(true) && options.allow_watch_bookmarks,
+        bookmarks: options.allow_watch_bookmarks,
+        deadline: Instant::now() + timeout(&call, &options),
+    };
+    let watching = Watching::new(events, framer, plan, ctx.registry.state().stopping());
+    let stream = unfold(watching, |mut watching| async move {
+        let bytes = watching.next().await?;
+        Some((Ok::<Bytes, std::convert::Infallible>(bytes), watching))
+    });
+    let mut response = answer::bytes(200, media_type, Bytes::new());
+    *response.body_mut() = Body::from_stream(stream);
+    Ok(response)
+}
+
+/// As long as the client asks, or else a random time, so that watches do not all end together.
+fn timeout(call: &Call, options: &ListOptions) -> Duration {
+    if let Some(seconds) = options.timeout_seconds.filter(|s| *s > 0) {
+        return Duration::from_secs(seconds.unsigned_abs());
+    }
+    let mut random = [0];
+    call.ctx.registry.clock().random(&mut random);
+    TIMEOUT_MIN + TIMEOUT_MIN * u32::from(random[0]) / 255
+}

@@ -1,0 +1,219 @@
+//! The bytes of one event, made once and shared by all watchers of the same kind.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::sync::Arc;
+
+use api::catalogue::Resource;
+use api::object::splice_resource_version;
+use api::{Object, Status};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use store::{Entry, Revision};
+
+use crate::content::{Format, Representation, Transform};
+use crate::registry::with_revision;
+use crate::request::Query;
+use crate::verbs::goes_out_as_stored;
+use crate::{Context, codec, transform};
+
+/// How many frames are kept for other watchers.
+const FRAMES_MAX: usize = 1_024;
+/// Frames longer than this are not kept.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// What happened to an object, as a watcher sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// It appeared.
+    Added,
+    /// It changed.
+    Modified,
+    /// It disappeared.
+    Deleted,
+    /// Nothing, but everything up to a version has been told.
+    Bookmark,
+    /// The watch has failed.
+    Error,
+}
+
+impl EventType {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+            Self::Bookmark => "BOOKMARK",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct FrameKey {
+    revision: Revision,
+    key: Arc<str>,
+    kind: EventType,
+    form: u64,
+}
+
+/// The newest frames, by event and form. Of fixed size; a frame that is not there is made anew.
+pub struct FrameCache(Box<[Mutex<Option<(FrameKey, Bytes)>>]>);
+
+impl Default for FrameCache {
+    fn default() -> Self {
+        Self((0..FRAMES_MAX).map(|_| Mutex::new(None)).collect())
+    }
+}
+
+impl FrameCache {
+    fn get_or_make(&self, key: FrameKey, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut hasher = DefaultHasher::new();
+        (key.revision, &*key.key, key.kind, key.form).hash(&mut hasher);
+        let slot = usize::try_from(hasher.finish() % FRAMES_MAX as u64).expect("the cache is small");
+        // The lock is held while the frame is made, so that watchers that wake together make it once.
+        let mut slot = self.0[slot].lock();
+        if let Some((_, frame)) = slot.as_ref().filter(|(found, _)| *found == key) {
+            return frame.clone();
+        }
+        let frame = make();
+        if frame.len() <= FRAME_BYTES_MAX {
+            *slot = Some((key, frame.clone()));
+        }
+        frame
+    }
+}
+
+/// Makes the frames of one watch.
+pub struct Framer {
+    ctx: Arc<Context>,
+    resource: Arc<Resource>,
+    representation: Representation,
+    query: Query,
+    form: u64,
+    plain: bool,
+    /// Only the first table of a watch names its columns.
+    columns_told: bool,
+}
+
+impl Framer {
+    /// A maker of frames for a resource in a representation.
+    pub fn new(ctx: Arc<Context>, resource: Arc<Resource>, representation: Representation, query: Query) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&resource.group, &resource.version).hash(&mut hasher);
+        format!("{representation:?}").hash(&mut hasher);
+        query.text("includeObject").hash(&mut hasher);
+        let plain = goes_out_as_stored(&resource, &representation);
+        Self { ctx, resource, representation, query, form: hasher.finish(), plain, columns_told: false }
+    }
+
+    /// The frame of an event about an entry, shared with other watchers.
+    ///
+    /// # Errors
+    /// If the object cannot be put in the form that the client wants.
+    pub fn shared(&mut self, kind: EventType, entry: &Entry, revision: Revision) -> Result<Bytes, Status> {
+        if matches!(self.representation.transform, Transform::Table(_)) {
+            return self.single(kind, entry, revision);
+        }
+        let key = FrameKey { revision, key: entry.key_shared(), kind, form: self.form };
+        let mut failed = None;
+        let registry = self.ctx.registry.clone();
+        let frame = registry.frames().get_or_make(key, || match self.single(kind, entry, revision) {
+            Ok(frame) => frame,
+            Err(status) => {
+                failed = Some(status);
+                Bytes::new()
+            }
+        });
+        failed.map_or(Ok(frame), Err)
+    }
+
+    /// The frame of an event about an entry, made anew.
+    ///
+    /// # Errors
+    /// If the object cannot be put in the form that the client wants.
+    pub fn single(&mut self, kind: EventType, entry: &Entry, revision: Revision) -> Result<Bytes, Status> {
+        if self.plain {
+            let mut out = Vec::with_capacity(entry.value().len() + 80);
+            append_plain(&mut out, kind, entry, revision);
+            return Ok(out.into());
+        }
+        let object = Object::parse(entry.value()).map_err(|error| Status::internal(error.to_string()))?;
+        let object = codec::from_storage(&self.resource, with_revision(object, revision))?;
+        self.frame(kind, object)
+    }
+
+    /// Appends the frame of an event to others.
+    ///
+    /// # Errors
+    /// If the object cannot be put in the form that the client wants.
+    pub fn append(&mut self, out: &mut Vec<u8>, kind: EventType, entry: &Entry) -> Result<(), Status> {
+        if self.plain {
+            append_plain(out, kind, entry, entry.mod_revision());
+        } else {
+            out.extend_from_slice(&self.single(kind, entry, entry.mod_revision())?);
+        }
+        Ok(())
+    }
+
+    /// A bookmark at a revision; `ends_initial` marks the end of the initial events.
+    ///
+    /// # Errors
+    /// If it cannot be put in the form that the client wants.
+    pub fn bookmark(&mut self, revision: Revision, ends_initial: bool) -> Result<Bytes, Status> {
+        let mut metadata = Map::new();
+        metadata.insert("resourceVersion".into(), revision.to_string().into());
+        metadata.insert("creationTimestamp".into(), Value::Null);
+        if ends_initial {
+            metadata.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
+        }
+        let mut object = Object::default();
+        object.set(&["kind"], self.resource.kind.as_str());
+        object.set(&["apiVersion"], self.resource.api_version());
+        object.set(&["metadata"], Value::Object(metadata));
+        self.frame(EventType::Bookmark, object)
+    }
+
+    /// The last frame of a watch that failed.
+    pub fn error(&self, status: &Status) -> Bytes {
+        let mut out = Vec::new();
+        let head = write!(out, "{{\"type\":\"ERROR\",\"object\":");
+        head.expect("a Vec takes every write");
+        out.extend_from_slice(&status.to_json());
+        out.extend_from_slice(b"}\n");
+        match self.representation.format {
+            Format::Protobuf => {
+                let value = serde_json::to_value(status).expect("a Status is JSON");
+                let object = Object::from_value(value).expect("a Status is an object");
+                codec::protobuf_frame(EventType::Error.as_str(), &object).unwrap_or_default()
+            }
+            _ => out.into(),
+        }
+    }
+
+    fn frame(&mut self, kind: EventType, object: Object) -> Result<Bytes, Status> {
+        let mut object = transform::one(&self.ctx, &self.resource, object, self.representation.transform, &self.query)?;
+        if matches!(self.representation.transform, Transform::Table(_)) {
+            if self.columns_told {
+                object.0.insert("columnDefinitions".into(), Value::Null);
+            }
+            self.columns_told = true;
+        }
+        if self.representation.format == Format::Protobuf {
+            return codec::protobuf_frame(kind.as_str(), &object);
+        }
+        let mut out = Vec::with_capacity(1024);
+        write!(out, "{{\"type\":\"{}\",\"object\":", kind.as_str()).expect("a Vec takes every write");
+        serde_json::to_writer(&mut out, &object.0).map_err(|error| Status::internal(error.to_string()))?;
+        out.extend_from_slice(b"}\n");
+        Ok(out.into())
+    }
+}
+
+fn append_plain(out: &mut Vec<u8>, kind: EventType, entry: &Entry, revision: Revision) {
+    write!(out, "{{\"type\":\"{}\",\"object\":", kind.as_str()).expect("a Vec takes every write");
+    splice_resource_version(entry.value(), revision, out);
+    out.extend_from_slice(b"}\n");
+}

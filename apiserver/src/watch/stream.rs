@@ -1,0 +1,205 @@
+//! One watch: waits on the store's history directly, filters, and hands out frames.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use api::Status;
+use bytes::{Bytes, BytesMut};
+use store::{Entry, Event, EventBatch, EventKind, Revision, StoreError, Watch};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{EventType, Framer};
+use crate::selection::Selection;
+
+/// How often a watch that welcomes bookmarks gets one.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// How much goes out at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What a watch is about and when it ends.
+pub struct Plan {
+    /// What the keys begin with.
+    pub prefix: String,
+    /// Which of them count.
+    pub selection: Selection,
+    /// What to begin with.
+    pub initial: Vec<Entry>,
+    /// Whether the end of the initial events is told.
+    pub tells_initial_end: bool,
+    /// Whether bookmarks are welcome.
+    pub bookmarks: bool,
+    /// When it ends.
+    pub deadline: Instant,
+}
+
+/// One watch under way.
+pub struct Watching {
+    events: Option<Watch>,
+    framer: Framer,
+    prefix: String,
+    selection: Selection,
+    initial: std::vec::IntoIter<Entry>,
+    tells_initial_end: bool,
+    bookmarks: bool,
+    after: Revision,
+    deadline: Pin<Box<Sleep>>,
+    bookmark_due: Pin<Box<Sleep>>,
+    stopping: CancellationToken,
+    batches: VecDeque<EventBatch>,
+    place: usize,
+    ended: bool,
+}
+
+impl Watching {
+    /// Begins a watch of what happens after the state of `events`.
+    pub fn new(events: Watch, framer: Framer, plan: Plan, stopping: CancellationToken) -> Self {
+        Self {
+            after: events.revision(),
+            events: Some(events),
+            framer,
+            prefix: plan.prefix,
+            selection: plan.selection,
+            initial: plan.initial.into_iter(),
+            tells_initial_end: plan.tells_initial_end,
+            bookmarks: plan.bookmarks,
+            deadline: Box::pin(sleep_until(plan.deadline)),
+            bookmark_due: Box::pin(sleep_until(Instant::now() + BOOKMARK_INTERVAL)),
+            stopping,
+            batches: VecDeque::new(),
+            place: 0,
+            ended: false,
+        }
+    }
+
+    /// The next bytes; none at the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        match self.advance().await {
+            Ok(Some(bytes)) => Some(bytes),
+            Ok(None) => {
+                self.ended = true;
+                None
+            }
+            Err(status) => {
+                self.ended = true;
+                Some(self.framer.error(&status))
+            }
+        }
+    }
+
+    async fn advance(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(bytes) = self.initial_events()? {
+            return Ok(Some(bytes));
+        }
+        if std::mem::take(&mut self.tells_initial_end) {
+            return self.framer.bookmark(self.after, true).map(Some);
+        }
+        loop {
+            if let Some(bytes) = self.pending_events()? {
+                return Ok(Some(bytes));
+            }
+            let Some(events) = self.events.as_mut() else { return Ok(None) };
+            tokio::select! {
+                biased;
+                batches = events.next() => match batches {
+                    Ok(batches) => self.batches = batches.into(),
+                    // A reader that is too slow is closed; it comes back with the version that it has.
+                    Err(StoreError::Lagged) => return Ok(None),
+                    Err(error) => return Err(crate::registry::store_status(&error)),
+                },
+                () = self.deadline.as_mut() => return self.last_bookmark(),
+                () = self.stopping.cancelled() => return Ok(None),
+                () = self.bookmark_due.as_mut(), if self.bookmarks => {
+                    self.bookmark_due.as_mut().reset(Instant::now() + BOOKMARK_INTERVAL);
+                    return self.framer.bookmark(self.after, false).map(Some);
+                }
+            }
+        }
+    }
+
+    /// A client that takes bookmarks gets one before the end, so that it can go on from there.
+    fn last_bookmark(&mut self) -> Result<Option<Bytes>, Status> {
+        self.events = None;
+        if self.bookmarks { self.framer.bookmark(self.after, false).map(Some) } else { Ok(None) }
+    }
+
+    fn initial_events(&mut self) -> Result<Option<Bytes>, Status> {
+        if self.initial.len() == 0 {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(CHUNK_BYTES.min(self.initial.len() * 4096));
+        for entry in self.initial.by_ref() {
+            self.framer.append(&mut out, EventType::Added, &entry)?;
+            if out.len() >= CHUNK_BYTES - CHUNK_BYTES / 8 {
+                break;
+            }
+        }
+        Ok(Some(out.into()))
+    }
+
+    /// The frames of events already read, up to a chunk; one frame alone is shared, not copied.
+    fn pending_events(&mut self) -> Result<Option<Bytes>, Status> {
+        let mut first: Option<Bytes> = None;
+        let mut rest = BytesMut::new();
+        while let Some(batch) = self.batches.front().cloned() {
+            while let Some(event) = batch.get(self.place) {
+                self.place += 1;
+                if event.revision <= self.after && rest.is_empty() && first.is_none() && self.is_old(event) {
+                    continue;
+                }
+                let Some(frame) = self.frame(event)? else { continue };
+                match (&first, rest.is_empty()) {
+                    (None, _) => first = Some(frame),
+                    (Some(one), true) => {
+                        rest.extend_from_slice(one);
+                        rest.extend_from_slice(&frame);
+                    }
+                    (Some(_), false) => rest.extend_from_slice(&frame),
+                }
+                if rest.len() >= CHUNK_BYTES {
+                    return Ok(Some(rest.freeze()));
+                }
+            }
+            if let Some(last) = batch.last() {
+                self.after = self.after.max(last.revision);
+            }
+            self.batches.pop_front();
+            self.place = 0;
+        }
+        if let Some(events) = &self.events {
+            self.after = self.after.max(events.revision());
+        }
+        Ok(if rest.is_empty() { first } else { Some(rest.freeze()) })
+    }
+
+    /// The first batch may begin before the watch does.
+    fn is_old(&self, event: &Event) -> bool {
+        event.revision <= self.after
+    }
+
+    fn frame(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
+        if !event.key().starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        let revision = event.revision;
+        let (kind, entry) = match &event.kind {
+            EventKind::Put { entry, previous } => {
+                let is = self.selection.matches(entry);
+                let was = previous.as_ref().filter(|p| self.selection.matches(p));
+                match (is, was) {
+                    (true, Some(_)) => (EventType::Modified, entry),
+                    (true, None) => (EventType::Added, entry),
+                    (false, Some(previous)) => (EventType::Deleted, previous),
+                    (false, None) => return Ok(None),
+                }
+            }
+            EventKind::Delete { previous } if self.selection.matches(previous) => (EventType::Deleted, previous),
+            EventKind::Delete { .. } => return Ok(None),
+        };
+        self.framer.shared(kind, entry, revision).map(Some)
+    }
+}

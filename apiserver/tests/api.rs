@@ -1,0 +1,10 @@
+//! The server's own tests: requests through the tower service against a store in memory.
+
+#[path = "api/harness.rs"]
+mod harness;
+#[path = "api/lists.rs"]
+mod lists;
+#[path = "api/watches.rs"]
+mod watches;
+#[path = "api/writes.rs"]
+mod writes;

@@ -1,0 +1,79 @@
+//! A server, and what a test asks of it.
+
+use api::UserInfo;
+use apiserver::{ApiServer, Config};
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+/// A server with a store in memory.
+pub struct Server(pub ApiServer);
+
+/// What came back.
+pub struct Answer {
+    pub code: u16,
+    pub headers: HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.bytes)))
+    }
+
+    /// The value at a dotted path; null if absent.
+    pub fn at(&self, path: &str) -> Value {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        self.json().pointer(&pointer).cloned().unwrap_or(Value::Null)
+    }
+}
+
+impl Server {
+    pub fn new() -> Self {
+        Self(ApiServer::new(Config::new(store::Memory::new())))
+    }
+
+    /// Sends a request as an administrator; `content` is the body's media type, empty for JSON.
+    pub async fn send(&self, method: &str, url: &str, content: &str, body: impl ToString) -> Answer {
+        let content = if content.is_empty() { "application/json" } else { content };
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", content)
+            .header("user-agent", "test/1")
+            .extension(UserInfo::new("admin", &["system:masters"]))
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.request(request).await
+    }
+
+    pub async fn request(&self, request: Request<Body>) -> Answer {
+        let response = self.0.handle(request).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { code: parts.status.as_u16(), headers: parts.headers, bytes }
+    }
+
+    pub async fn get(&self, url: &str) -> Answer {
+        self.send("GET", url, "", "").await
+    }
+
+    pub async fn post(&self, url: &str, body: Value) -> Answer {
+        self.send("POST", url, "", body).await
+    }
+
+    pub async fn put(&self, url: &str, body: Value) -> Answer {
+        self.send("PUT", url, "", body).await
+    }
+
+    pub async fn merge(&self, url: &str, body: Value) -> Answer {
+        self.send("PATCH", url, "application/merge-patch+json", body).await
+    }
+
+    pub async fn delete(&self, url: &str, body: Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send("DELETE", url, "", body).await
+    }
+}

@@ -1,0 +1,127 @@
+//! Create, update, patch and delete.
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+const MAPS: &str = "/api/v1/namespaces/a/configmaps";
+
+fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "1"}})
+}
+
+#[tokio::test]
+async fn an_object_from_create_to_delete() {
+    let server = Server::new();
+    let made = server.post(MAPS, map("x")).await;
+    assert_eq!(made.code, 201, "{:?}", made.json());
+    assert_eq!(made.at("metadata.namespace"), "a");
+    assert!(made.at("metadata.uid").is_string());
+    let url = format!("{MAPS}/x");
+    let read = server.get(&url).await;
+    assert_eq!(read.json(), made.json());
+    let again = server.post(MAPS, map("x")).await;
+    assert_eq!((again.code, again.at("reason")), (409, "AlreadyExists".into()));
+
+    let same = server.put(&url, map("x")).await;
+    assert_eq!(same.at("metadata.resourceVersion"), made.at("metadata.resourceVersion"));
+    let changed = server.merge(&url, json!({"data": {"k": "2", "l": "3"}})).await;
+    assert_eq!((changed.code, changed.at("data")), (200, json!({"k": "2", "l": "3"})));
+    let mut stale = made.json();
+    stale["data"] = json!({"k": "9"});
+    let refused = server.put(&url, stale).await;
+    assert_eq!((refused.code, refused.at("reason")), (409, "Conflict".into()));
+    let json_patch = json!([{"op": "remove", "path": "/data/l"}]);
+    let patched = server.send("PATCH", &url, "application/json-patch+json", json_patch).await;
+    assert_eq!(patched.at("data"), json!({"k": "2"}));
+
+    let gone = server.delete(&url, Value::Null).await;
+    assert_eq!((gone.code, gone.at("status"), gone.at("details.kind")), (200, "Success".into(), "configmaps".into()));
+    assert_eq!(server.get(&url).await.code, 404);
+}
+
+#[tokio::test]
+async fn finalizers_hold_a_deletion() {
+    let server = Server::new();
+    let url = format!("{MAPS}/x");
+    let mut object = map("x");
+    object["metadata"]["finalizers"] = json!(["ex.com/f"]);
+    server.post(MAPS, object).await;
+    let held = server.delete(&url, Value::Null).await;
+    assert!(held.at("metadata.deletionTimestamp").is_string(), "{:?}", held.json());
+    let more = server.merge(&url, json!({"metadata": {"finalizers": ["ex.com/f", "ex.com/g"]}})).await;
+    assert_eq!(more.code, 422);
+    let free = server.merge(&url, json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(free.code, 200);
+    assert_eq!(server.get(&url).await.code, 404);
+}
+
+#[tokio::test]
+async fn propagation_sets_finalizers() {
+    let server = Server::new();
+    for (policy, finalizer) in [("Orphan", "orphan"), ("Foreground", "foregroundDeletion")] {
+        server.post(MAPS, map("x")).await;
+        let url = format!("{MAPS}/x");
+        let held = server.delete(&url, json!({"propagationPolicy": policy})).await;
+        assert_eq!(held.at("metadata.finalizers"), json!([finalizer]));
+        server.merge(&url, json!({"metadata": {"finalizers": null}})).await;
+        assert_eq!(server.get(&url).await.code, 404);
+    }
+    let bad = server.delete(&format!("{MAPS}/x"), json!({"propagationPolicy": "Bogus"})).await;
+    assert_eq!(bad.code, 422);
+}
+
+#[tokio::test]
+async fn status_and_spec_are_apart() {
+    let server = Server::new();
+    let deployments = "/apis/apps/v1/namespaces/a/deployments";
+    let spec = json!({
+        "replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    });
+    let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec,
+        "status": {"replicas": 7}});
+    let made = server.post(deployments, object).await;
+    assert_eq!((made.code, made.at("metadata.generation")), (201, 1.into()), "{:?}", made.json());
+    assert_ne!(made.at("status.replicas"), 7);
+    let url = format!("{deployments}/d");
+    let status =
+        server.merge(&format!("{url}/status"), json!({"status": {"replicas": 1}, "spec": {"replicas": 9}})).await;
+    assert_eq!((status.at("status.replicas"), status.at("spec.replicas")), (1.into(), 2.into()));
+    assert_eq!(status.at("metadata.generation"), 1);
+    let scaled = server.merge(&format!("{url}/scale"), json!({"spec": {"replicas": 5}})).await;
+    assert_eq!((scaled.at("kind"), scaled.at("spec.replicas")), ("Scale".into(), 5.into()), "{:?}", scaled.json());
+    assert_eq!(scaled.at("status.selector"), "a=b");
+    let after = server.get(&url).await;
+    assert_eq!((after.at("spec.replicas"), after.at("metadata.generation")), (5.into(), 2.into()));
+    assert_eq!(after.at("status.replicas"), 1);
+}
+
+#[tokio::test]
+async fn names_are_generated_and_dry_runs_leave_nothing() {
+    let server = Server::new();
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "g-"}});
+    let made = server.post(MAPS, object).await;
+    let name = made.at("metadata.name");
+    assert!(name.as_str().is_some_and(|n| n.len() == 7 && n.starts_with("g-")), "{name}");
+    let dry = server.post(&format!("{MAPS}?dryRun=All"), map("dry")).await;
+    assert_eq!((dry.code, dry.at("metadata.resourceVersion")), (201, Value::Null));
+    assert_eq!(server.get(&format!("{MAPS}/dry")).await.code, 404);
+    let bad = server.post(&format!("{MAPS}?dryRun=Some"), map("dry")).await;
+    assert_eq!(
+        bad.at("message"),
+        "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\""
+    );
+}
+
+#[tokio::test]
+async fn strict_fields_and_warnings() {
+    let server = Server::new();
+    let mut object = map("x");
+    object["nope"] = true.into();
+    let strict = server.post(&format!("{MAPS}?fieldValidation=Strict"), object.clone()).await;
+    assert_eq!(strict.code, 400);
+    let warned = server.post(&format!("{MAPS}?fieldValidation=Warn"), object).await;
+    assert_eq!(warned.code, 201);
+    assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"nope\\\"\"");
+}
