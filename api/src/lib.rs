@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod field;
 pub mod names;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 #[cfg(test)]
@@ -27,3 +28,6 @@ pub mod validation;
 pub use object::Object;
 pub use status::Status;
 pub use user::UserInfo;
+
+/// The version of Kubernetes whose API this is.
+pub const VERSION: &str = "v1.36.0";

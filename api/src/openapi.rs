@@ -1,0 +1,130 @@
+//! The OpenAPI documents, version 2 and 3, from the same catalogue and schemas that everything else uses; custom
+//! resources go through the same generator.
+//!
+//! The documents are large and rarely asked for: whoever serves them should make them on the first request and keep
+//! them as bytes until the catalogue changes.
+
+mod operations;
+mod parameters;
+mod prose;
+mod render;
+mod schemas;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::catalogue::{Catalogue, Resource};
+use prose::Prose;
+use schemas::{Components, Dialect};
+
+/// `/openapi/v3`: where the document of each group and version is, with a hash that changes when it does.
+pub fn v3_index(catalogue: &Catalogue) -> Value {
+    let mut paths = Map::new();
+    for group in catalogue.groups() {
+        for version in catalogue.versions(group) {
+            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let hash = hash(catalogue.of_version(group, version));
+            let url = format!("/openapi/v3/{path}?hash={hash}");
+            paths.insert(path, json!({"serverRelativeURL": url}));
+        }
+    }
+    json!({"paths": paths})
+}
+
+/// The hash of one group and version's document, without making it.
+pub fn v3_hash(catalogue: &Catalogue, group: &str, version: &str) -> Option<String> {
+    let rows = catalogue.of_version(group, version);
+    (!rows.is_empty()).then(|| hash(rows))
+}
+
+/// `/openapi/v3/apis/GROUP/VERSION` and `/openapi/v3/api/v1`; none if the version is not served.
+pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<Value> {
+    let rows = catalogue.of_version(group, version);
+    if rows.is_empty() {
+        return None;
+    }
+    let prose = Prose::of(Some((group, version)));
+    let mut components = Components::new(Dialect::V3, &prose);
+    let paths = paths(rows, &mut components);
+    Some(json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": crate::VERSION},
+        "paths": paths,
+        "components": {
+            "schemas": components.finish(),
+            "securitySchemes": {"BearerToken": security()},
+        },
+    }))
+}
+
+/// `/openapi/v2`: everything in one document.
+pub fn v2_document(catalogue: &Catalogue) -> Value {
+    let prose = Prose::of(None);
+    let mut components = Components::new(Dialect::V2, &prose);
+    let mut all = Map::new();
+    for group in catalogue.groups() {
+        for version in catalogue.versions(group) {
+            all.append(&mut paths(catalogue.of_version(group, version), &mut components));
+        }
+    }
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": crate::VERSION},
+        "paths": all,
+        "definitions": components.finish(),
+        "securityDefinitions": {"BearerToken": security()},
+        "security": [{"BearerToken": []}],
+    })
+}
+
+fn security() -> Value {
+    json!({"description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header"})
+}
+
+fn paths(rows: &[std::sync::Arc<Resource>], components: &mut Components<'_>) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for row in rows {
+        components.add_resource(row);
+        for operation in operations::of(row) {
+            render::operation(&operation, components, &mut paths);
+        }
+    }
+    paths
+}
+
+fn hash(rows: &[std::sync::Arc<Resource>]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(crate::VERSION);
+    for row in rows {
+        let names = (&row.plural, &row.singular, &row.kind, &row.list_kind, row.namespaced);
+        let shown = format!("{names:?}{:?}{:?}{}", row.verbs, row.subresources, row.schema.fingerprint());
+        digest.update(shown);
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// The names of definitions that a document refers to but does not have; for tests.
+#[cfg(test)]
+fn dangling(document: &Value, prefix: &str, definitions: &Map<String, Value>) -> BTreeSet<String> {
+    fn walk(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(prefix)) {
+                    found.insert(name.to_string());
+                }
+                map.values().for_each(|value| walk(value, prefix, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| walk(value, prefix, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(document, prefix, &mut found);
+    found.retain(|name| !definitions.contains_key(name));
+    found
+}

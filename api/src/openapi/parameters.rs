@@ -1,0 +1,43 @@
+//! The query and path parameters that operations share.
+
+/// Name, type and description of each.
+const PARAMETERS: [(&str, &str, &str); 20] = [
+    ("allowWatchBookmarks", "boolean", "Asks a watch to send events of type BOOKMARK now and then."),
+    ("continue", "string", "The token with which the previous answer said that the list goes on."),
+    ("dryRun", "string", "Nothing is persisted; the only value is All."),
+    ("fieldManager", "string", "The name of who makes the change, at most 128 printable characters."),
+    ("fieldSelector", "string", "Restricts the list to objects with these values of fields."),
+    (
+        "fieldValidation",
+        "string",
+        "What happens to fields that are unknown or given twice: Ignore drops them, Warn (the default) drops them and \
+         warns, Strict refuses the request.",
+    ),
+    ("force", "boolean", "Lets an apply take over fields that other managers own."),
+    ("gracePeriodSeconds", "integer", "The seconds before the object is deleted; zero deletes at once."),
+    (
+        "ignoreStoreReadErrorWithClusterBreakingPotential",
+        "boolean",
+        "Deletes an object that cannot be read from the store, without its finalizers and preconditions.",
+    ),
+    ("labelSelector", "string", "Restricts the list to objects with these labels."),
+    ("limit", "integer", "The most items that one answer has."),
+    ("name", "string", "The name of the object."),
+    ("namespace", "string", "The namespace of the object."),
+    ("orphanDependents", "boolean", "Deprecated in favour of propagationPolicy."),
+    ("pretty", "string", "If true, the answer is printed with line breaks."),
+    ("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground."),
+    ("resourceVersion", "string", "The resource version that the answer must be at or after."),
+    ("resourceVersionMatch", "string", "How resourceVersion is applied to a list: Exact or NotOlderThan."),
+    ("sendInitialEvents", "boolean", "Lets a watch begin with events for all objects, ended by a bookmark."),
+    ("timeoutSeconds", "integer", "The seconds after which the call ends."),
+];
+
+/// Type and description of a parameter.
+pub(super) fn describe(name: &str) -> (&'static str, &'static str) {
+    if name == "watch" {
+        return ("boolean", "Sends changes as they happen, from resourceVersion on, instead of a list.");
+    }
+    let found = PARAMETERS.iter().find(|(other, _, _)| *other == name);
+    found.map_or(("string", ""), |(_, kind, description)| (kind, description))
+}

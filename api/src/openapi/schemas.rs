@@ -1,0 +1,311 @@
+//! Types as JSON schemas in the two versions' dialects.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::prose::Prose;
+use crate::catalogue::Resource;
+use crate::schema::{Field, Kind, Rules, Schema, Topology, Type};
+
+/// Which version of OpenAPI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    V2,
+    V3,
+}
+
+/// The definitions of one document, gathered as they are referred to.
+pub(super) struct Components<'p> {
+    dialect: Dialect,
+    prose: &'p Prose,
+    /// None while a definition is being written.
+    done: BTreeMap<String, Option<Value>>,
+    /// The names of the definitions of custom resources' kinds.
+    custom: BTreeMap<(String, String, String), String>,
+}
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+impl<'p> Components<'p> {
+    pub(super) fn new(dialect: Dialect, prose: &'p Prose) -> Self {
+        Self { dialect, prose, done: BTreeMap::new(), custom: BTreeMap::new() }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) fn finish(self) -> Map<String, Value> {
+        self.done.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    pub(super) fn is_builtin(&self, kind: &(String, String, String)) -> bool {
+        !self.custom.contains_key(kind)
+    }
+
+    /// Adds the definitions of a resource's kind and its list.
+    pub(super) fn add_resource(&mut self, row: &Resource) {
+        if !row.custom {
+            self.reference_of(&row.group, &row.version, &row.kind);
+            if !row.list_kind.is_empty() {
+                self.reference_of(&row.group, &row.version, &row.list_kind);
+            }
+            return;
+        }
+        let reversed: Vec<&str> = row.group.rsplit('.').collect();
+        let prefix = format!("{}.{}", reversed.join("."), row.version);
+        let (name, list) = (format!("{prefix}.{}", row.kind), format!("{prefix}.{}", row.list_kind));
+        let key = |kind: &str| (row.group.clone(), row.version.clone(), kind.to_string());
+        self.custom.insert(key(&row.kind), name.clone());
+        self.custom.insert(key(&row.list_kind), list.clone());
+        let mut definition = self.of_type(row.schema.root());
+        definition.insert("x-kubernetes-group-version-kind".to_string(), tagged(&row.group, &row.version, &row.kind));
+        let reference = json!({"$ref": self.link(&name)});
+        self.done.insert(name, Some(Value::Object(definition)));
+        let items = json!({
+            "description": format!("{} is a list of {}", row.list_kind, row.kind),
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "metadata": self.reference(&format!("{META}.ListMeta")),
+                "items": {"type": "array", "items": reference},
+            },
+            "x-kubernetes-group-version-kind": tagged(&row.group, &row.version, &row.list_kind),
+        });
+        self.done.insert(list, Some(items));
+    }
+
+    /// A reference to the definition of a kind; a plain object if there is none.
+    pub(super) fn reference_of(&mut self, group: &str, version: &str, kind: &str) -> Value {
+        let key = (group.to_string(), version.to_string(), kind.to_string());
+        if let Some(name) = self.custom.get(&key) {
+            return json!({"$ref": self.link(name)});
+        }
+        if kind == "Patch" {
+            return self.reference(&format!("{META}.Patch"));
+        }
+        let schema = Schema::of(group, version, kind);
+        match schema.as_ref().and_then(|s| s.root().name()) {
+            Some(name) => self.reference(&name.to_string()),
+            None => json!({"type": "object"}),
+        }
+    }
+
+    fn link(&self, name: &str) -> String {
+        match self.dialect {
+            Dialect::V2 => format!("#/definitions/{name}"),
+            Dialect::V3 => format!("#/components/schemas/{name}"),
+        }
+    }
+
+    /// A reference to a built-in definition, which is written if it was not yet.
+    fn reference(&mut self, name: &str) -> Value {
+        if !self.done.contains_key(name) {
+            self.done.insert(name.to_string(), None);
+            let definition = self.definition(name);
+            self.done.insert(name.to_string(), Some(Value::Object(definition)));
+        }
+        json!({"$ref": self.link(name)})
+    }
+
+    fn definition(&mut self, name: &str) -> Map<String, Value> {
+        let mut map = match Schema::definition(name) {
+            Some(schema) => self.of_type(schema.root()),
+            None => self.special(name),
+        };
+        if let Some(text) = self.prose.definition(name) {
+            map.insert("description".to_string(), text.into());
+        }
+        if let Some((group, version, kind)) = Schema::definition(name).and_then(|s| s.root().group_version_kind()) {
+            map.insert("x-kubernetes-group-version-kind".to_string(), tagged(group, version, kind));
+        }
+        map
+    }
+
+    /// The definitions that are no structs.
+    fn special(&self, name: &str) -> Map<String, Value> {
+        let v3 = self.dialect == Dialect::V3;
+        let value = match name.rsplit('.').next().unwrap_or("") {
+            "Quantity" if v3 => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            "Quantity" => json!({"type": "string"}),
+            "IntOrString" if v3 => {
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+            }
+            "IntOrString" => json!({"format": "int-or-string", "type": "string"}),
+            "Time" | "MicroTime" => json!({"format": "date-time", "type": "string"}),
+            "RawExtension" | "FieldsV1" | "Patch" => json!({"type": "object"}),
+            _ => json!({}),
+        };
+        match value {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+
+    /// A type where it is used: a reference for definitions, the schema itself for the rest.
+    fn used(&mut self, ty: Type<'_>) -> Map<String, Value> {
+        const SCHEMAS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
+        let meta = |kind: &str| format!("{META}.{kind}");
+        let name = match ty.kind() {
+            _ if ty.rules().is_some() => return self.of_type(ty),
+            Kind::Struct => ty.name().map(str::to_string),
+            Kind::Quantity => Some("io.k8s.apimachinery.pkg.api.resource.Quantity".to_string()),
+            Kind::Time => Some(meta("Time")),
+            Kind::MicroTime => Some(meta("MicroTime")),
+            Kind::IntOrString => Some("io.k8s.apimachinery.pkg.util.intstr.IntOrString".to_string()),
+            Kind::Raw => Some("io.k8s.apimachinery.pkg.runtime.RawExtension".to_string()),
+            Kind::Fields => Some(meta("FieldsV1")),
+            Kind::Any => Some(format!("{SCHEMAS}.JSON")),
+            Kind::SchemaOrArray => Some(format!("{SCHEMAS}.JSONSchemaPropsOrArray")),
+            Kind::SchemaOrBool => Some(format!("{SCHEMAS}.JSONSchemaPropsOrBool")),
+            Kind::SchemaOrStrings => Some(format!("{SCHEMAS}.JSONSchemaPropsOrStringArray")),
+            _ => None,
+        };
+        match name {
+            Some(name) => match self.reference(&name) {
+                Value::Object(map) => map,
+                _ => Map::new(),
+            },
+            None => self.of_type(ty),
+        }
+    }
+
+    fn of_type(&mut self, ty: Type<'_>) -> Map<String, Value> {
+        let mut map = Map::new();
+        if let Some(rules) = ty.rules() {
+            self.add_rules(rules, &mut map);
+        }
+        let simple: &[(&str, &str)] = match ty.kind() {
+            Kind::String | Kind::Duration => &[("type", "string")],
+            Kind::Bytes => &[("type", "string"), ("format", "byte")],
+            Kind::Boolean => &[("type", "boolean")],
+            Kind::Int32 => &[("type", "integer"), ("format", "int32")],
+            Kind::Int64 if ty.rules().is_some() => &[("type", "integer")],
+            Kind::Int64 => &[("type", "integer"), ("format", "int64")],
+            Kind::Double if ty.rules().is_some() => &[("type", "number")],
+            Kind::Double => &[("type", "number"), ("format", "double")],
+            Kind::List => &[("type", "array")],
+            Kind::Map | Kind::Struct => &[("type", "object")],
+            _ => &[],
+        };
+        map.extend(simple.iter().map(|(key, value)| ((*key).to_string(), Value::from(*value))));
+        match ty.kind() {
+            Kind::IntOrString => drop(map.insert("x-kubernetes-int-or-string".to_string(), true.into())),
+            Kind::List | Kind::Map => {
+                let elem = ty.elem().map(|elem| self.used(elem)).unwrap_or_default();
+                let key = if ty.kind() == Kind::List { "items" } else { "additionalProperties" };
+                map.insert(key.to_string(), Value::Object(elem));
+            }
+            Kind::Struct => self.add_fields(ty, &mut map),
+            _ => {}
+        }
+        add_topology(ty, &mut map);
+        map
+    }
+
+    fn add_fields(&mut self, ty: Type<'_>, map: &mut Map<String, Value>) {
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        for field in ty.fields() {
+            if field.required() {
+                required.push(Value::from(field.name()));
+            }
+            let schema = self.of_field(ty, field);
+            properties.insert(field.name().to_string(), Value::Object(schema));
+        }
+        if !properties.is_empty() {
+            map.insert("properties".to_string(), Value::Object(properties));
+        }
+        if !required.is_empty() {
+            map.insert("required".to_string(), Value::Array(required));
+        }
+        if let Some(elem) = ty.additional() {
+            let elem = self.used(elem);
+            map.insert("additionalProperties".to_string(), Value::Object(elem));
+        }
+    }
+
+    fn of_field(&mut self, owner: Type<'_>, field: Field<'_>) -> Map<String, Value> {
+        let mut map = self.used(field.ty());
+        let prose = self.prose;
+        let text = owner.name().and_then(|name| prose.field(name, field.name()));
+        let default = if owner.name().is_some() { field.default() } else { None };
+        // In version 3 nothing may stand beside a reference, so it moves into `allOf`.
+        if map.contains_key("$ref") && self.dialect == Dialect::V3 && (text.is_some() || default.is_some()) {
+            map = Map::from_iter([("allOf".to_string(), Value::Array(vec![Value::Object(map)]))]);
+        }
+        if let Some(text) = text {
+            map.insert("description".to_string(), text.into());
+        }
+        if let Some(default) = default {
+            map.insert("default".to_string(), default);
+        }
+        let strategies = field.patch_strategies();
+        let names =
+            [(strategies.merge, "merge"), (strategies.replace, "replace"), (strategies.retain_keys, "retainKeys")];
+        let names: Vec<&str> = names.iter().filter(|(yes, _)| *yes).map(|(_, name)| *name).collect();
+        if !names.is_empty() {
+            map.insert("x-kubernetes-patch-strategy".to_string(), names.join(",").into());
+        }
+        if let Some(key) = field.patch_merge_key() {
+            map.insert("x-kubernetes-patch-merge-key".to_string(), key.into());
+        }
+        map
+    }
+
+    fn add_rules(&self, rules: &Rules, map: &mut Map<String, Value>) {
+        let v3 = self.dialect == Dialect::V3;
+        for (key, value) in &rules.keywords {
+            // Version 2 knows no alternatives.
+            if v3 || !matches!(key.as_str(), "oneOf" | "anyOf" | "allOf" | "not") {
+                map.insert(key.clone(), value.clone());
+            }
+        }
+        if !rules.type_name.is_empty() {
+            map.insert("type".to_string(), rules.type_name.clone().into());
+        }
+        if !rules.format.is_empty() {
+            map.insert("format".to_string(), rules.format.clone().into());
+        }
+        if let Some(default) = rules.default.clone().filter(|_| v3) {
+            map.insert("default".to_string(), default);
+        }
+        if rules.nullable && v3 {
+            map.insert("nullable".to_string(), true.into());
+        }
+        if !rules.required.is_empty() {
+            map.insert("required".to_string(), json!(rules.required));
+        }
+        if rules.preserve_unknown {
+            map.insert("x-kubernetes-preserve-unknown-fields".to_string(), true.into());
+        }
+        if rules.embedded_resource {
+            map.insert("x-kubernetes-embedded-resource".to_string(), true.into());
+        }
+        if !rules.validations.is_empty() {
+            map.insert("x-kubernetes-validations".to_string(), Value::Array(rules.validations.clone()));
+        }
+    }
+}
+
+fn tagged(group: &str, version: &str, kind: &str) -> Value {
+    json!([{"group": group, "version": version, "kind": kind}])
+}
+
+fn add_topology(ty: Type<'_>, map: &mut Map<String, Value>) {
+    let name = match ty.topology() {
+        Topology::Unset => return,
+        Topology::Atomic => "atomic",
+        Topology::Set => "set",
+        Topology::Map => "map",
+        Topology::Granular => "granular",
+    };
+    let key = if ty.kind() == Kind::List { "x-kubernetes-list-type" } else { "x-kubernetes-map-type" };
+    map.insert(key.to_string(), name.into());
+    if !ty.map_keys().is_empty() {
+        map.insert("x-kubernetes-list-map-keys".to_string(), json!(ty.map_keys()));
+    }
+}
