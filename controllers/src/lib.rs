@@ -25,6 +25,7 @@ mod service_pods;
 mod serviceaccount;
 mod start;
 mod statefulset;
+pub mod volume;
 mod writes;
 
 pub use error::Error;

@@ -20,6 +20,8 @@ pub struct Config {
     pub disabled: Vec<String>,
     /// The certificate of the cluster's authority in PEM, for the ConfigMap `kube-root-ca.crt`; if empty, there is none.
     pub root_ca: String,
+    /// Where the built-in provisioner makes volumes; if nowhere, claims of its class stay pending and say so.
+    pub local_volumes: Option<crate::volume::LocalVolumes>,
 }
 
 type Run = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -45,6 +47,9 @@ controllers! {
     "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
     "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
     "statefulset-controller" "statefulset-controller" crate::statefulset::run;
+    "persistentvolume-binder-controller" "persistent-volume-binder" crate::volume::run;
+    "persistentvolumeclaim-protection-controller" "pvc-protection-controller" crate::volume::run_claim_protection;
+    "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;
     "serviceaccount-controller" "service-account-controller" crate::serviceaccount::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" crate::root_ca::run;
     "endpoints-controller" "endpoint-controller" crate::endpoints::run;
