@@ -21,6 +21,7 @@ mod reference;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 pub mod time;
 pub mod user;
 pub mod validation;

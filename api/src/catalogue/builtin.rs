@@ -88,6 +88,7 @@ fn resource(group: &str, version: &str, line: &'static str) -> Resource {
         schema: Schema::of(group, version, kind).expect("the facts have every resource's kind"),
         custom: false,
         selectable: selectable.split(',').filter(|s| !s.is_empty()).map(selectable_field).collect(),
+        printer_columns: Vec::new(),
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Resource {
     pub custom: bool,
     /// What field selectors may name beside `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<SelectableField>,
+    /// The columns that the definition of a custom resource adds to tables.
+    pub printer_columns: Vec<crate::table::PrinterColumn>,
 }
 
 /// One subresource.

@@ -1,0 +1,200 @@
+//! Tables as kubectl shows them (`meta.k8s.io/v1 Table`), and objects cut to their metadata.
+
+mod builtin;
+mod cells;
+pub mod jsonpath;
+mod metrics;
+mod network;
+mod nodes;
+mod objects;
+mod pods;
+mod volumes;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::catalogue::{self, Resource};
+use crate::{Object, time};
+use cells::Cell;
+
+/// How much of each object a row carries (`includeObject`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Include {
+    /// Nothing.
+    None,
+    /// The metadata alone.
+    #[default]
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+impl Include {
+    /// Reads the `includeObject` parameter; empty is metadata, and anything unknown is none of them.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "Metadata" => Some(Self::Metadata),
+            "None" => Some(Self::None),
+            "Object" => Some(Self::Object),
+            _ => None,
+        }
+    }
+}
+
+/// A column that a custom resource definition adds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PrinterColumn {
+    /// Its heading.
+    pub name: String,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: String,
+    /// An OpenAPI format.
+    pub format: String,
+    /// For people.
+    pub description: String,
+    /// Zero if it is always shown.
+    pub priority: i64,
+    /// Where the value is.
+    pub path: jsonpath::Path,
+}
+
+/// How the objects of one resource are shown.
+pub enum Printer<'a> {
+    /// By the reference's columns for a built-in resource.
+    Builtin(Vec<catalogue::Column>, &'static [Cell]),
+    /// By the columns of a custom resource definition.
+    Custom(&'a [PrinterColumn]),
+    /// By name and creation time.
+    Fallback,
+}
+
+impl<'a> Printer<'a> {
+    /// The printer of a resource. The columns are those of its definition if it is a custom one.
+    pub fn of(resource: &'a Resource) -> Self {
+        if resource.custom {
+            return Self::Custom(&resource.printer_columns);
+        }
+        let columns = catalogue::columns(&resource.group, &resource.version, &resource.plural);
+        match (columns, builtin::cells_of(&resource.group, &resource.plural)) {
+            (Some(columns), Some(cells)) => Self::Builtin(columns, cells),
+            _ => Self::Fallback,
+        }
+    }
+
+    /// The `columnDefinitions`.
+    pub fn columns(&self) -> Vec<Value> {
+        match self {
+            Self::Builtin(columns, _) => {
+                columns.iter().map(|c| definition(c.name, c.kind, c.format, "", c.priority)).collect()
+            }
+            Self::Custom(columns) => {
+                let of_column = |c: &PrinterColumn| definition(&c.name, &c.kind, &c.format, &c.description, c.priority);
+                std::iter::once(definition("Name", "string", "name", NAME_DESCRIPTION, 0))
+                    .chain(columns.iter().map(of_column))
+                    .collect()
+            }
+            Self::Fallback => vec![
+                definition("Name", "string", "name", NAME_DESCRIPTION, 0),
+                definition("Created At", "date", "", "", 0),
+            ],
+        }
+    }
+
+    /// The cells of an object.
+    pub fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+        match self {
+            Self::Builtin(_, cells) => cells.iter().map(|cell| cell.of(object, now)).collect(),
+            Self::Custom(columns) => {
+                let whole = Value::Object(object.0.clone());
+                let name = Value::from(object.name());
+                std::iter::once(name).chain(columns.iter().map(|c| custom_cell(c, &whole, now))).collect()
+            }
+            Self::Fallback => vec![object.name().into(), cells::created_at(object)],
+        }
+    }
+}
+
+const NAME_DESCRIPTION: &str = "Name must be unique within a namespace.";
+
+fn definition(name: &str, kind: &str, format: &str, description: &str, priority: i64) -> Value {
+    json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})
+}
+
+/// A table of objects. `list_metadata` is that of the list, if it is one; without headers the columns are left out,
+/// as in all but the first event of a watch.
+pub fn table<'o>(
+    printer: &Printer<'_>,
+    objects: impl IntoIterator<Item = &'o Object>,
+    now: Timestamp,
+    include: Include,
+    list_metadata: Option<Value>,
+    headers: bool,
+) -> Value {
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(printer, object, now, include)).collect();
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": list_metadata.unwrap_or_else(|| json!({})),
+        "columnDefinitions": if headers { Value::Array(printer.columns()) } else { Value::Null },
+        "rows": rows,
+    })
+}
+
+/// One row.
+pub fn row(printer: &Printer<'_>, object: &Object, now: Timestamp, include: Include) -> Value {
+    let mut row = Map::new();
+    row.insert("cells".into(), Value::Array(printer.cells(object, now)));
+    if let (Printer::Builtin(..), Some(conditions)) = (printer, pods::row_conditions(object)) {
+        row.insert("conditions".into(), conditions);
+    }
+    let shown = match include {
+        Include::None => Value::Null,
+        Include::Metadata => partial(object),
+        Include::Object => Value::Object(object.0.clone()),
+    };
+    row.insert("object".into(), shown);
+    Value::Object(row)
+}
+
+/// An object's `PartialObjectMetadata`.
+pub fn partial(object: &Object) -> Value {
+    let metadata = object.0.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+}
+
+/// The `PartialObjectMetadataList` of objects.
+pub fn partial_list<'o>(objects: impl IntoIterator<Item = &'o Object>, list_metadata: Value) -> Value {
+    let items: Vec<Value> = objects.into_iter().map(partial).collect();
+    json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": list_metadata,
+        "items": items,
+    })
+}
+
+fn custom_cell(column: &PrinterColumn, object: &Value, now: Timestamp) -> Value {
+    let Some(value) = column.path.find(object).into_iter().next() else { return Value::Null };
+    match column.kind.as_str() {
+        "string" => match value {
+            Value::String(text) => text.clone().into(),
+            Value::Null => Value::Null,
+            other => other.to_string().into(),
+        },
+        "integer" => match value.as_f64() {
+            Some(number) => value.as_i64().unwrap_or(number as i64).into(),
+            None => Value::Null,
+        },
+        "number" if value.is_number() => value.clone(),
+        "boolean" if value.is_boolean() => value.clone(),
+        "date" => match value.as_str() {
+            Some(text) if time::parse(text).is_err() => "<invalid>".into(),
+            Some(text) => time::age(Some(text), now).into(),
+            None => Value::Null,
+        },
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests;
