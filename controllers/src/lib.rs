@@ -12,6 +12,7 @@ mod expectations;
 mod garbage;
 mod hash;
 mod history;
+mod job;
 mod namespace;
 mod owner;
 mod percent;

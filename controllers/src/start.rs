@@ -47,6 +47,7 @@ controllers! {
     "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
     "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
     "statefulset-controller" "statefulset-controller" crate::statefulset::run;
+    "job-controller" "job-controller" crate::job::run;
     "persistentvolume-binder-controller" "persistent-volume-binder" crate::volume::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection-controller" crate::volume::run_claim_protection;
     "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;

@@ -1,0 +1,252 @@
+//! Jobs run pods until enough of them succeed.
+//!
+//! Each pod holds a finalizer until its end is in the job's status, so that no end is missed or counted twice: the uid
+//! goes to `uncountedTerminatedPods`, then the finalizer goes, then the uid becomes a number.
+
+mod indexes;
+mod plan;
+mod pods;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Action, Change, EventType, Informer, ObjectKey, WorkQueue};
+use futures::future::join_all;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use parking_lot::Mutex;
+
+use crate::context::Context;
+use crate::error::{Error, Result, ignore_not_found, is_namespace_terminating, is_not_found, status};
+use crate::expectations::Expectations;
+use crate::owner::{self, controller_name, controller_of};
+use crate::pod::is_terminating;
+use crate::pod_control::slow_start;
+use crate::selector;
+use crate::writes::{self, Writes};
+use plan::Plan;
+
+/// Jobs worked on at a time.
+const WORKERS: usize = 5;
+/// Pods that one sync creates or deletes at most (`MaxPodCreateDeletePerSync` in the reference).
+const PODS_PER_SYNC_MAX: usize = 500;
+/// What keeps a pod until its end is counted.
+const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+/// The name of this controller in `managedBy`.
+const MANAGER: &str = "kubernetes.io/job-controller";
+/// The first pause before a failed pod is replaced, and the longest.
+const BACKOFF_SECONDS_MIN: u64 = 10;
+const BACKOFF_SECONDS_MAX: u64 = 600;
+
+struct Jobs {
+    context: Context,
+    jobs: Informer<Job>,
+    pods: Informer<Pod>,
+    expectations: Arc<Expectations>,
+    writes: Writes,
+    /// Failures since the last success, and the time of the last one.
+    failures: Mutex<HashMap<ObjectKey, (u32, Duration)>>,
+}
+
+/// Runs the controller until the context is cancelled.
+pub(crate) async fn run(context: Context) {
+    let queue = context.queue();
+    let jobs = context.informers.of::<Job>();
+    let pods = context.informers.of::<Pod>();
+    owner::add_indexes(&pods);
+    let expectations = Arc::new(Expectations::new(context.clock.clone()));
+    jobs.wait_synced().await;
+    pods.wait_synced().await;
+    let to = queue.clone();
+    jobs.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    watch_pods(&pods, &jobs, &queue, &expectations);
+    let controller = Arc::new(Jobs {
+        writes: Writes::new(context.clock.clone()),
+        context: context.clone(),
+        jobs,
+        pods,
+        expectations,
+        failures: Mutex::default(),
+    });
+    context
+        .run("job", queue, WORKERS, move |key| {
+            let controller = controller.clone();
+            async move { controller.sync(key).await }
+        })
+        .await;
+}
+
+fn watch_pods(
+    pods: &Informer<Pod>,
+    jobs: &Informer<Job>,
+    queue: &WorkQueue<ObjectKey>,
+    expectations: &Arc<Expectations>,
+) {
+    let (to, jobs, expectations) = (queue.clone(), jobs.clone(), expectations.clone());
+    pods.on_change(move |change| {
+        let pod = change.object();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        if let Some(name) = controller_name::<Job, _>(&**pod) {
+            let key = ObjectKey::new(namespace, name);
+            match change {
+                Change::Added(_) if !is_terminating(pod) => expectations.created(&key),
+                Change::Updated { .. } if !is_terminating(pod) => {}
+                _ => expectations.deleted(&key, pod.metadata.uid.as_deref().unwrap_or_default()),
+            }
+            to.add(key);
+        } else if controller_of(&**pod).is_none() && !change.is_delete() {
+            for job in jobs.list_in(namespace) {
+                if selects(&job, pod.labels()) {
+                    to.add(ObjectKey::of(&*job));
+                }
+            }
+        }
+    });
+}
+
+fn selects(job: &Job, labels: &selector::Labels) -> bool {
+    let wanted = job.spec.as_ref().and_then(|s| s.selector.as_ref());
+    wanted.is_some_and(|s| !selector::is_empty(s) && selector::matches(s, labels))
+}
+
+/// The spec; every stored job has one.
+fn spec(job: &Job) -> Result<&JobSpec> {
+    job.spec.as_ref().ok_or_else(|| Error::Invalid("a job has no spec".into()))
+}
+
+impl Jobs {
+    async fn sync(&self, key: ObjectKey) -> Result<Action> {
+        let Some(cached) = self.jobs.get_key(&key) else {
+            self.expectations.forget(&key);
+            self.failures.lock().remove(&key);
+            self.release_orphans(&key).await?;
+            return Ok(Action::Done);
+        };
+        let current = |_: &str| Some(writes::revision(&*cached));
+        if !self.writes.settled(&key, current) {
+            return Ok(Action::RequeueAfter(writes::TIMEOUT));
+        }
+        if spec(&cached)?.managed_by.as_deref().is_some_and(|m| m != MANAGER) {
+            return Ok(Action::Done);
+        }
+        let job = &*cached;
+        let pods = owner::claim(&self.context.client, job, &self.pods, |l| selects(job, l), |_| true).await?;
+        if plan::is_finished(job) {
+            self.untrack(job, pods.iter().filter(|p| pods::is_tracked(p))).await?;
+            return Ok(Action::Done);
+        }
+        let now = Time(self.context.clock.now());
+        let plan = plan::of(job, &pods, &now)?;
+        let replaced_in = self.note_failures(&key, &plan);
+        let mut failure = None;
+        let mut created = 0;
+        if self.expectations.satisfied(&key) && job.metadata.deletion_timestamp.is_none() {
+            let outcome = self.reach(&key, job, &plan, replaced_in.is_none()).await;
+            created = outcome.0;
+            failure = outcome.1;
+        }
+        let mut status = plan.status.clone();
+        let active = status.active.unwrap_or(0) + i32::try_from(created).unwrap_or(0);
+        status.active = Some(active).filter(|n| *n != 0);
+        if job.status.as_ref() != Some(&status) {
+            let written = Job { status: Some(status), ..job.clone() };
+            let api = self.context.api::<Job>(&key.namespace);
+            let written = api.replace_status(&key.name, &PostParams::default(), &written).await;
+            let Some(written) = ignore_not_found(written)? else { return Ok(Action::Done) };
+            self.writes.note(&key, &written);
+            plan.events.iter().for_each(|(type_, reason, said)| self.context.events.event(job, *type_, reason, said));
+        }
+        // Only now is every end in the status.
+        self.untrack(job, plan.counted.iter()).await?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        Ok(Action::after(plan.look_again.into_iter().chain(replaced_in).min()))
+    }
+
+    /// Counts failures in a row. Returns how long the next pod has to wait for them.
+    fn note_failures(&self, key: &ObjectKey, plan: &Plan) -> Option<Duration> {
+        let now = self.context.clock.elapsed();
+        let mut failures = self.failures.lock();
+        if plan.new_failures > 0 {
+            let entry = failures.entry(key.clone()).or_insert((0, now));
+            *entry = (entry.0 + plan.new_failures, now);
+        } else if plan.new_successes > 0 {
+            failures.remove(key);
+        }
+        let (count, last) = failures.get(key).copied()?;
+        let pause = BACKOFF_SECONDS_MIN.saturating_mul(1 << (count - 1).min(16)).min(BACKOFF_SECONDS_MAX);
+        (last + Duration::from_secs(pause)).checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    /// Creates and deletes pods. Returns how many there are more, and what failed.
+    async fn reach(&self, key: &ObjectKey, job: &Job, plan: &Plan, may_create: bool) -> (usize, Option<Error>) {
+        if !plan.delete.is_empty() {
+            let victims: Vec<_> = plan.delete.iter().take(PODS_PER_SYNC_MAX).collect();
+            self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
+            let outcomes = join_all(victims.iter().map(|pod| async {
+                let outcome = self.context.delete_pod(job, &pod.name_any()).await;
+                if !matches!(outcome, Ok(true)) {
+                    self.expectations.deleted(key, pod.metadata.uid.as_deref().unwrap_or_default());
+                }
+                outcome
+            }))
+            .await;
+            return (0, outcomes.into_iter().find_map(Result::err));
+        }
+        if plan.create.is_empty() || !may_create {
+            return (0, None);
+        }
+        let wanted: Vec<Option<i32>> = plan.create.iter().copied().take(PODS_PER_SYNC_MAX).collect();
+        self.expectations.expect(key, wanted.len(), []);
+        let (created, failure) = slow_start(wanted.len(), |i| {
+            let index = wanted[i];
+            async move {
+                let pod = pods::new_pod(job, index)?;
+                self.context.create_pod(job, &pod).await.map(|_| ())
+            }
+        })
+        .await;
+        (created..wanted.len()).for_each(|_| self.expectations.created(key));
+        match failure {
+            Some(Error::Api(error)) if is_namespace_terminating(&error) => (created, None),
+            failure => (created, failure),
+        }
+    }
+
+    /// Takes the finalizer off pods.
+    async fn untrack<'a>(&self, job: &Job, pods: impl Iterator<Item = &'a Arc<Pod>>) -> Result<()> {
+        let namespace = job.namespace().unwrap_or_default();
+        let outcomes = join_all(pods.map(|pod| self.untrack_one(&namespace, pod))).await;
+        outcomes.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+    }
+
+    async fn untrack_one(&self, namespace: &str, pod: &Pod) -> Result<()> {
+        let patch = serde_json::json!({
+            "metadata": { "uid": pod.uid(), "$deleteFromPrimitiveList/finalizers": [TRACKING] },
+        });
+        let api = self.context.api::<Pod>(namespace);
+        match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Err(error) if is_not_found(&error) || status(&error).is_some_and(|s| s.code == 422) => Ok(()),
+            other => Ok(other.map(|_| ())?),
+        }
+    }
+
+    /// A job that is gone counts nothing any more.
+    async fn release_orphans(&self, key: &ObjectKey) -> Result<()> {
+        for pod in self.pods.list_in(&key.namespace) {
+            let theirs = controller_name::<Job, _>(&*pod) == Some(&key.name);
+            if theirs && pods::is_tracked(&pod) {
+                self.untrack_one(&key.namespace, &pod).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An event that a plan asks for.
+type Said = (EventType, &'static str, String);
