@@ -5,6 +5,7 @@
 //! function plugged in through [`plug`].
 
 pub mod admission;
+pub mod allocator;
 pub mod answer;
 pub mod authentication;
 pub mod authorization;
@@ -28,6 +29,7 @@ pub mod request;
 pub mod selection;
 pub mod server;
 pub mod state;
+pub mod strategy;
 pub mod transform;
 pub mod verbs;
 pub mod watch;

@@ -20,7 +20,9 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo], cache: &Cache) -> Option<Vec<i6
     let images: Vec<String> = spec.containers.iter().chain(inits).map(|c| normalized(c.image.as_deref())).collect();
     let spread: Vec<f64> = images
         .iter()
-        .map(|image| cache.nodes().filter(|node| node.images.contains_key(image)).count() as f64 / cache.node_count() as f64)
+        .map(|image| {
+            cache.nodes().filter(|node| node.images.contains_key(image)).count() as f64 / cache.node_count() as f64
+        })
         .collect();
     let most = SIZE_MAX * i64::try_from(images.len()).unwrap_or(1);
     let score = |node: &&NodeInfo| {

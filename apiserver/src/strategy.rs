@@ -1,0 +1,71 @@
+//! What a few kinds do about their own objects. Everything else is as the generic registry has it.
+
+mod certificate;
+mod configuration;
+pub mod events;
+mod job;
+mod namespace;
+pub mod pod;
+mod rbac;
+pub(crate) mod service;
+mod workload;
+
+use api::catalogue::Resource;
+
+pub use crate::plug::Strategy;
+use crate::plug::strategy::Generic;
+use workload::Initial;
+
+/// The strategy of a resource, or of one of its subresources.
+pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
+    if resource.custom {
+        return &Generic;
+    }
+    match (resource.group.as_str(), resource.plural.as_str(), subresource) {
+        ("", "pods", "") => &pod::Pod,
+        ("", "pods", "status") => &pod::PodStatus,
+        ("", "pods", "ephemeralcontainers") => &pod::EphemeralContainers,
+        ("", "pods", "resize") => &pod::Resize,
+        ("", "services", "") => &service::Service,
+        ("", "namespaces", "") => &namespace::Namespace,
+        ("", "namespaces", "finalize") => &namespace::Finalize,
+        ("", "configmaps", "") => &configuration::ConfigMap,
+        ("", "secrets", "") => &configuration::Secret,
+        ("", "persistentvolumes", "" | "status") => &workload::PersistentVolume,
+        ("batch", "jobs", "") => &job::Job,
+        ("certificates.k8s.io", "certificatesigningrequests", "") => &certificate::Request,
+        ("certificates.k8s.io", "certificatesigningrequests", "approval") => &certificate::Approval,
+        ("certificates.k8s.io", "certificatesigningrequests", "status") => &certificate::Signature,
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles", "") => &rbac::Role,
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings", "") => &rbac::Binding,
+        (group, plural, "") => initial(group, plural),
+        _ => &Generic,
+    }
+}
+
+/// The status that objects of some kinds begin with, as the reference writes its zero values.
+fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
+    match (group, plural) {
+        ("apps", "deployments")
+        | ("batch", "cronjobs")
+        | ("", "resourcequotas")
+        | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
+        | ("apiregistration.k8s.io", "apiservices")
+        | ("networking.k8s.io", "servicecidrs")
+        | ("resource.k8s.io", "resourceclaims") => &Initial("{}"),
+        ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
+        ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
+        ("apps", "daemonsets") => &Initial(
+            r#"{"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0}"#,
+        ),
+        ("autoscaling", "horizontalpodautoscalers") => &Initial(r#"{"currentMetrics":null,"desiredReplicas":0}"#),
+        ("networking.k8s.io", "ingresses") => &Initial(r#"{"loadBalancer":{}}"#),
+        ("policy", "poddisruptionbudgets") => {
+            &Initial(r#"{"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0}"#)
+        }
+        ("", "persistentvolumeclaims") => &Initial(r#"{"phase":"Pending"}"#),
+        ("storage.k8s.io", "volumeattachments") => &Initial(r#"{"attached":false}"#),
+        ("", "nodes") => &workload::Node,
+        _ => &Generic,
+    }
+}

@@ -1,0 +1,64 @@
+//! Kinds of which only the first status, or a little of it, is particular.
+
+use api::Object;
+use api::time;
+use serde_json::{Value, json};
+
+use super::Strategy;
+use crate::Context;
+
+/// A kind whose objects begin with a fixed status, given as JSON.
+pub(super) struct Initial(pub &'static str);
+
+impl Strategy for Initial {
+    fn prepare_for_create(&self, _: &Context, new: &mut Object) {
+        let status: Value = serde_json::from_str(self.0).expect("written as JSON");
+        new.set(&["status"], status);
+    }
+}
+
+/// A node may be created with a status; what the reference always writes of it is filled in.
+pub(super) struct Node;
+
+impl Strategy for Node {
+    fn prepare_for_create(&self, _: &Context, new: &mut Object) {
+        let fields = [
+            "architecture",
+            "bootID",
+            "containerRuntimeVersion",
+            "kernelVersion",
+            "kubeProxyVersion",
+            "kubeletVersion",
+            "machineID",
+            "operatingSystem",
+            "osImage",
+            "systemUUID",
+        ];
+        for field in fields {
+            if new.at(&["status", "nodeInfo", field]).is_none() {
+                new.set(&["status", "nodeInfo", field], "");
+            }
+        }
+        if new.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).is_none() {
+            new.set(&["status", "daemonEndpoints", "kubeletEndpoint"], json!({"Port": 0}));
+        }
+    }
+}
+
+/// A volume remembers when its phase last changed.
+pub(super) struct PersistentVolume;
+
+impl Strategy for PersistentVolume {
+    fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
+        let now = time::format(ctx.now);
+        new.set(&["status"], json!({"phase": "Pending", "lastPhaseTransitionTime": now}));
+    }
+
+    fn prepare_for_update(&self, ctx: &Context, new: &mut Object, old: &Object) {
+        let phase = |volume: &Object| volume.str_at(&["status", "phase"]).to_string();
+        let given = new.at(&["status", "lastPhaseTransitionTime"]) != old.at(&["status", "lastPhaseTransitionTime"]);
+        if phase(new) != phase(old) && !given {
+            new.set(&["status", "lastPhaseTransitionTime"], time::format(ctx.now));
+        }
+    }
+}
