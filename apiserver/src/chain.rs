@@ -144,7 +144,7 @@ fn write_options(parts: &Parts, query: &Query, info: &RequestInfo) -> Result<Wri
 }
 
 fn agent_options(parts: &Parts) -> WriteOptions {
-    WriteOptions { field_manager: options::manager_of_agent(agent(parts)), ..Default::default() }
+    WriteOptions { field_manager: api::apply::manager_name("", agent(parts)), ..Default::default() }
 }
 
 fn agent(parts: &Parts) -> &str {

@@ -1,11 +1,9 @@
 //! Bytes to objects and back, through the schema engine: decoding with field checks, defaults, conversion between
 //! versions, and the formats other than JSON.
 
-use std::sync::Arc;
-
-use api::catalogue::{Catalogue, Resource};
+use api::catalogue::Resource;
 use api::decode::{self, FieldValidation, Target};
-use api::{Object, Status};
+use api::{Object, Status, defaults};
 use bytes::Bytes;
 
 use crate::Context;
@@ -20,7 +18,9 @@ pub fn decode(ctx: &Context, body: &[u8], format: Format, target: &Target) -> Re
     for warning in decoded.warnings {
         ctx.warn(warning);
     }
-    Ok(decoded.object)
+    let mut object = decoded.object;
+    defaults::apply(&target.schema, &mut object);
+    Ok(object)
 }
 
 /// Decodes a tree that was made here (a patched object), with the field checks that the request asks for, and fills in
@@ -33,7 +33,9 @@ pub fn decode_value(ctx: &Context, object: Object, target: &Target) -> Result<Ob
     for warning in decoded.warnings {
         ctx.warn(warning);
     }
-    Ok(decoded.object)
+    let mut object = decoded.object;
+    defaults::apply(&target.schema, &mut object);
+    Ok(object)
 }
 
 /// Decodes a body of options (`DeleteOptions`), of whatever group and version the client says.
@@ -55,8 +57,8 @@ pub fn decode_options(body: &[u8], format: Format, kind: &str) -> Result<Object,
 ///
 /// # Errors
 /// If the versions cannot be converted.
-pub fn to_storage(_catalogue: &Catalogue, resource: &Arc<Resource>, object: Object) -> Result<Object, Status> {
-    convert(object, &resource.storage_api_version())
+pub fn to_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
+    convert(object, resource.custom, &resource.storage_api_version())
 }
 
 /// A stored object in the version of `resource`.
@@ -64,13 +66,22 @@ pub fn to_storage(_catalogue: &Catalogue, resource: &Arc<Resource>, object: Obje
 /// # Errors
 /// If the versions cannot be converted.
 pub fn from_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
-    convert(object, &resource.api_version())
+    convert(object, resource.custom, &resource.api_version())
 }
 
-fn convert(mut object: Object, api_version: &str) -> Result<Object, Status> {
-    if object.api_version() != api_version {
-        object.set(&["apiVersion"], api_version);
+/// An object in another version. Custom resources differ in nothing but the version's name.
+///
+/// # Errors
+/// If the versions cannot be converted.
+pub fn convert(mut object: Object, custom: bool, api_version: &str) -> Result<Object, Status> {
+    if object.api_version() == api_version {
+        return Ok(object);
     }
+    if custom {
+        object.set(&["apiVersion"], api_version);
+        return Ok(object);
+    }
+    api::convert::convert(&mut object, api_version).map_err(|error| Status::internal(error.to_string()))?;
     Ok(object)
 }
 

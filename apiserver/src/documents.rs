@@ -1,6 +1,8 @@
 //! Paths that are no resources: health, version, metrics, discovery, OpenAPI.
 
+pub mod discovery;
 pub mod health;
+pub mod openapi;
 
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         ["metrics"] => {
             Ok(answer::bytes(200, "text/plain; version=0.0.4; charset=utf-8", ctx.registry.metrics().text()))
         }
+        ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, representation),
+        ["openapi", ..] => openapi::answer(ctx, parts, &segments, query),
         _ => Ok(answer::page_not_found()),
     }
 }

@@ -1,35 +1,59 @@
-//! Who manages which field: every write records it.
+//! Who manages which field: every write records it, through [`api::apply`].
 
+use std::sync::Arc;
+
+use api::apply::{self, Converted, Request, Reset};
+use api::catalogue::Catalogue;
 use api::{Object, Status};
+use serde_json::Value;
 
-use crate::Context;
 use crate::registry::target::Target;
+use crate::{Context, codec};
 
 /// Records the fields of a new object.
-///
-/// # Errors
-/// If they cannot be recorded.
-pub fn track_create(_ctx: &Context, _target: &Target, _object: &mut Object) -> Result<(), Status> {
-    Ok(())
+pub fn track_create(ctx: &Context, target: &Target, object: &mut Object) {
+    with_request(ctx, target, |request| apply::update(request, None, object));
 }
 
 /// Records the fields that a write changed.
-///
-/// # Errors
-/// If they cannot be recorded.
-pub fn track_update(_ctx: &Context, _target: &Target, _old: &Object, _new: &mut Object) -> Result<(), Status> {
-    Ok(())
+pub fn track_update(ctx: &Context, target: &Target, old: &Object, new: &mut Object) {
+    with_request(ctx, target, |request| apply::update(request, Some(old), new));
 }
 
-/// What apply makes of an object; none if it is to be created.
+/// What apply makes of an object; of nothing, if there is none yet. The result is neither defaulted nor validated.
 ///
 /// # Errors
 /// Conflicts with other managers, and configurations that do not fit the type.
-pub fn apply(
-    _ctx: &Context,
-    _target: &Target,
-    _old: Option<&Object>,
-    _configuration: &serde_json::Value,
-) -> Result<Object, Status> {
-    Err(Status::failure(415, "UnsupportedMediaType", "server-side apply is not served yet"))
+pub fn apply(ctx: &Context, target: &Target, old: Option<&Object>, configuration: Object) -> Result<Object, Status> {
+    let force = ctx.options.force;
+    Ok(with_request(ctx, target, |request| apply::apply(request, old, configuration, force))?)
+}
+
+fn with_request<T>(ctx: &Context, target: &Target, work: impl FnOnce(&Request<'_>) -> T) -> T {
+    let resource = &target.resource;
+    let catalogue = ctx.registry.catalogue();
+    let convert = |value: &Value, api_version: &str| convert(&catalogue, target, value, api_version);
+    let api_version = resource.api_version();
+    let has_status = resource.subresource("status").is_some();
+    let subresource = target.subresource.as_str();
+    let request = Request {
+        schema: &resource.schema,
+        api_version: &api_version,
+        kind: &resource.kind,
+        subresource,
+        reset: Reset::of(&resource.group, &resource.plural, subresource, has_status, resource.custom),
+        manager: &ctx.options.field_manager,
+        now: ctx.now,
+        convert: Some(&convert),
+    };
+    work(&request)
+}
+
+/// An object in another version of its resource.
+fn convert(catalogue: &Arc<Catalogue>, target: &Target, value: &Value, api_version: &str) -> Option<Converted> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = catalogue.get(group, version, &target.resource.plural)?;
+    let object = Object::from_value(value.clone())?;
+    let object = codec::convert(object, resource.custom, api_version).ok()?;
+    Some((object.into_value(), resource.schema.clone()))
 }

@@ -1,14 +1,12 @@
 //! Options of a request: what its query and, for deletes, its body say; checked as the reference checks them.
 
+use api::apply::{MANAGER_LENGTH_MAX, manager_name};
 use api::field::{ErrorList, FieldError, Path};
 use api::{Object, Status};
 use serde_json::{Map, Value};
 
 use crate::context::{FieldValidation, WriteOptions};
 use crate::request::Query;
-
-/// How long the name of a field manager may be.
-const FIELD_MANAGER_LENGTH_MAX: usize = 128;
 
 /// `metav1.ListOptions`
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -253,7 +251,7 @@ pub fn write_options(query: &Query, kind: &str, user_agent: &str, is_apply: bool
     }
     Ok(WriteOptions {
         dry_run: !dry_run.is_empty(),
-        field_manager: if manager.is_empty() { manager_of_agent(user_agent) } else { manager.to_string() },
+        field_manager: manager_name(manager, user_agent),
         field_validation,
         force: force.unwrap_or(false),
     })
@@ -290,29 +288,14 @@ fn check_dry_run(values: &[String]) -> Option<FieldError> {
 fn check_manager(manager: &str) -> Vec<FieldError> {
     let path = Path::new("fieldManager");
     let mut errors = Vec::new();
-    if manager.len() > FIELD_MANAGER_LENGTH_MAX {
-        errors.push(FieldError::too_long(&path, FIELD_MANAGER_LENGTH_MAX));
+    if manager.len() > MANAGER_LENGTH_MAX {
+        errors.push(FieldError::too_long(&path, MANAGER_LENGTH_MAX));
     }
     if let Some((at, _)) = manager.char_indices().find(|(_, c)| c.is_control()) {
         let why = format!("should only contain printable characters: bad character at {at}");
         errors.push(FieldError::invalid(&path, manager, why));
     }
     errors
-}
-
-/// The manager of a client that names none: the user agent up to the first slash, printable characters only
-/// (`managerOrUserAgent` in apiserver's `endpoints/handlers`).
-pub fn manager_of_agent(user_agent: &str) -> String {
-    let prefix = user_agent.split('/').next().unwrap_or("");
-    let printable = prefix.chars().filter(|c| !c.is_control());
-    let mut manager = String::new();
-    for c in printable {
-        if manager.len() + c.len_utf8() > FIELD_MANAGER_LENGTH_MAX {
-            break;
-        }
-        manager.push(c);
-    }
-    manager
 }
 
 /// Options of `meta.k8s.io` that are refused.

@@ -16,6 +16,7 @@ use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
 use crate::Config;
 use crate::clock::{self, Clock};
+use crate::documents::openapi::Documents;
 use crate::metrics::Metrics;
 use crate::plug::Plugins;
 use crate::state::State;
@@ -31,6 +32,7 @@ struct Inner {
     state: State,
     metrics: Metrics,
     frames: FrameCache,
+    documents: Documents,
 }
 
 impl Registry {
@@ -42,6 +44,7 @@ impl Registry {
             state: State::default(),
             metrics: Metrics::default(),
             frames: FrameCache::default(),
+            documents: Documents::default(),
         }))
     }
 
@@ -53,6 +56,11 @@ impl Registry {
     /// What the server counts.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// OpenAPI documents, kept.
+    pub fn documents(&self) -> &Documents {
+        &self.0.documents
     }
 
     /// Frames of watches, shared among watchers.

@@ -57,6 +57,31 @@ impl Call {
         }
     }
 
+    /// Checks that an object is the one that the path names.
+    ///
+    /// # Errors
+    /// 400 if it is not.
+    pub fn check_name(&self, object: &Object) -> Result<(), Status> {
+        let (found, wanted) = (object.name(), self.ctx.info.name.as_str());
+        if found.is_empty() {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+            )));
+        }
+        if found != wanted {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({found}) does not match the name on the URL ({wanted})"
+            )));
+        }
+        let (found, wanted) = (object.namespace(), self.ctx.info.namespace.as_str());
+        if self.resource.namespaced && !found.is_empty() && found != wanted {
+            return Err(Status::bad_request(format!(
+                "the namespace of the object ({found}) does not match the namespace on the request ({wanted})"
+            )));
+        }
+        Ok(())
+    }
+
     /// The user agent, or the empty string.
     pub fn user_agent(&self) -> &str {
         self.parts.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("")

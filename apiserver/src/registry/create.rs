@@ -6,14 +6,14 @@ use store::{StoreError, Transaction};
 use super::target::Target;
 use super::{prepare, store_status, with_revision};
 use crate::plug::Operation;
-use crate::{Context, codec, managed};
+use crate::{Context, codec};
 
 /// How often a generated name that is taken is made up anew (`maxNameGenerationCreateAttempts`).
 const NAME_ATTEMPTS_MAX: usize = 8;
 /// How often a create is tried when what is allocated with it is taken meanwhile.
 const ALLOCATION_ATTEMPTS_MAX: usize = 100;
 
-/// Creates an object that is decoded and defaulted, in the version of the request. Returns what is stored, in the
+/// Creates an object that is decoded, defaulted and has its managed fields, in the version of the request. Returns what is stored, in the
 /// version that is stored.
 ///
 /// # Errors
@@ -23,9 +23,8 @@ pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Resul
     if !object.resource_version().is_empty() {
         return Err(plain_failure("resourceVersion should not be set on objects to be created"));
     }
-    managed::track_create(ctx, target, &mut object)?;
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
-    let object = codec::to_storage(&ctx.registry.catalogue(), &target.resource, object)?;
+    let object = codec::to_storage(&target.resource, object)?;
     let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
     for attempt in 1.. {
         let mut object = object.clone();

@@ -43,6 +43,7 @@ pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut 
         let mut new = prepared(ctx, target, &old, change).await?;
         let strategy = target.strategy(ctx);
         let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;
+        api::apply::keep_times(&old, &mut new);
         let gone = is_finished(ctx, target, &new, &old);
         let value = new.encode();
         let unchanged = value == *entry.value() && more.conditions.is_empty() && more.operations.is_empty();
@@ -72,7 +73,7 @@ async fn prepared(ctx: &Context, target: &Target, old: &Object, change: &mut Cha
     check_uid(target, &new, old)?;
     check_version(target, &mut new, old)?;
     prepare::namespace(target, &mut new)?;
-    let mut new = codec::to_storage(&ctx.registry.catalogue(), &target.resource, new)?;
+    let mut new = codec::to_storage(&target.resource, new)?;
     prepare::before_update(ctx, target, &mut new, old)?;
     target.validate(ctx, Operation::Update, Some(&new), Some(old)).await?;
     Ok(new)

@@ -9,7 +9,7 @@ use super::Call;
 use crate::plug::Operation;
 use crate::registry;
 use crate::registry::prepare;
-use crate::{body, codec, content, options};
+use crate::{body, codec, content, managed, options};
 
 /// Creates an object, or hands it to what is plugged in for a resource that is not stored.
 ///
@@ -39,6 +39,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
     if !target.subresource.is_empty() || !call.resource.stored() {
         return Err(super::method_not_allowed());
     }
+    managed::track_create(ctx, &target, &mut object);
     let stored = registry::create::create(ctx, &target, object).await?;
     call.respond(201, stored)
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Call;
 use crate::content::Format;
+use crate::registry::prepare;
 use crate::registry::target::Target as Place;
 use crate::registry::update as registry;
 use crate::{body, codec, content, managed, options};
@@ -87,13 +88,29 @@ impl<'a> Patching<'a> {
     /// If the patch does not apply.
     pub fn apply(&self, old: Option<&Object>) -> Result<Object, Status> {
         let ctx = &self.call.ctx;
-        if self.kind == PatchType::Apply {
-            return managed::apply(ctx, self.place, old, &self.patch);
+        let kind = Target::of(&self.call.resource);
+        let new = if self.kind == PatchType::Apply {
+            let configuration = Object::from_value(self.patch.clone())
+                .ok_or_else(|| Status::bad_request("error decoding YAML: the configuration is no object"))?;
+            let mut merged = codec::decode_value(ctx, managed::apply(ctx, self.place, old, configuration)?, &kind)?;
+            prepare::namespace(self.place, &mut merged)?;
+            merged
+        } else {
+            let old = old.ok_or_else(|| self.place.not_found())?;
+            let patched = self.patched(old.clone())?;
+            let mut new = codec::decode_value(ctx, patched, &kind)?;
+            prepare::namespace(self.place, &mut new)?;
+            managed::track_update(ctx, self.place, old, &mut new);
+            new
+        };
+        if old.is_none() && !new.uid().is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                new.uid()
+            );
+            return Err(self.place.conflict(&why));
         }
-        let old = old.ok_or_else(|| self.place.not_found())?;
-        let patched = self.patched(old.clone())?;
-        let mut new = codec::decode_value(ctx, patched, &Target::of(&self.call.resource))?;
-        managed::track_update(ctx, self.place, old, &mut new)?;
+        self.call.check_name(&new)?;
         Ok(new)
     }
 

@@ -1,6 +1,10 @@
 //! The scale subresource: a small view of the replicas of an object, read and written through the object itself.
 
+use std::sync::Arc;
+
+use api::catalogue::Resource;
 use api::decode::Target;
+use api::schema::Schema;
 use api::{Object, Status};
 use axum::body::Body;
 use http::Response;
@@ -11,6 +15,9 @@ use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
 use crate::registry::{read, update as registry};
 use crate::{body, codec, content, managed, options};
+
+/// Where the replicas of built-in kinds are.
+const REPLICAS: &[&str] = &["spec", "replicas"];
 
 /// Get, update and patch of a scale.
 ///
@@ -77,9 +84,39 @@ fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
     if !scale.uid().is_empty() {
         new.set(&["metadata", "uid"], scale.uid());
     }
-    let target = call.target(json!({}));
-    managed::track_update(&call.ctx, &target, old, &mut new)?;
+    track(call, old, &mut new)?;
     Ok(new)
+}
+
+/// Records who wrote the scale among those who manage the object.
+fn track(call: &Call, old: &Object, new: &mut Object) -> Result<(), Status> {
+    let scales = |object: &Object| api::apply::scale_to_subresource(entries(object), REPLICAS);
+    let mut before = scale_of(call, old)?;
+    before.set(&["metadata", "managedFields"], scales(old));
+    let mut after = scale_of(call, new)?;
+    let mut target = call.target(json!({}));
+    let row = Resource {
+        group: "autoscaling".into(),
+        version: "v1".into(),
+        kind: "Scale".into(),
+        schema: Schema::of("autoscaling", "v1", "Scale").ok_or_else(|| Status::internal("Scale has no schema"))?,
+        subresources: Vec::new(),
+        ..(*call.resource).clone()
+    };
+    target.resource = Arc::new(row);
+    managed::track_update(&call.ctx, &target, &before, &mut after);
+    let api_version = call.resource.api_version();
+    let all = api::apply::scale_to_parent(entries(old), entries(&after), REPLICAS, &api_version);
+    if all.is_empty() {
+        new.metadata_mut().remove("managedFields");
+    } else {
+        new.set(&["metadata", "managedFields"], all);
+    }
+    Ok(())
+}
+
+fn entries(object: &Object) -> &[Value] {
+    object.at(&["metadata", "managedFields"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The scale of an object.
