@@ -1,5 +1,7 @@
 //! The node agent: pod workers over CRI, volumes, probes, images, node status and the node server.
 
+pub mod agent;
+pub mod cgroup;
 pub mod config;
 pub mod container_config;
 pub mod containerd;
@@ -10,20 +12,31 @@ pub mod env;
 pub mod events;
 pub mod expansion;
 pub mod fields;
+pub mod hosts;
 pub mod images;
 pub mod labels;
 pub mod machine;
 pub mod network;
+pub mod node;
 pub mod observe;
+pub mod orphans;
 pub mod pod;
+pub mod probes;
 pub mod proxy;
+pub mod references;
 pub mod resolv;
 pub mod resources;
 pub mod restart;
+pub mod run;
 pub mod runtime_events;
 pub mod sandbox;
 pub mod status;
+pub mod volumes;
+pub mod worker;
 
 pub use config::Config;
 pub use cri::Cri;
 pub use directory::{ContainerRecord, Directory, PodRecord};
+pub use images::import as import_image;
+pub use orphans::remove_everything;
+pub use run::{Error, run};

@@ -1,0 +1,286 @@
+//! The Node object: registered at start, kept true, with a lease as its heartbeat.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use client::{EventType, Lease};
+use k8s_openapi::{
+    api::core::v1::{
+        ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
+        NodeSystemInfo,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{agent::Agent, events};
+
+/// How often the lease is renewed.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long the lease says that the node is alive.
+const LEASE_DURATION: Duration = Duration::from_secs(40);
+/// The namespace of the leases of nodes.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// How often facts that no event tells of (images, disk) are looked at again.
+const RESYNC: Duration = Duration::from_secs(300);
+/// How many images the status lists.
+const IMAGES_MAX: usize = 50;
+/// Pause after the API server did not take the node.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long the network may take to come up before the node is registered as not ready.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two looks whether the network is up.
+const NETWORK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The node of this agent.
+pub struct NodeObject {
+    agent: Arc<Agent>,
+    api: Api<Node>,
+    written: Mutex<Option<NodeStatus>>,
+    uid: Mutex<Option<String>>,
+}
+
+impl NodeObject {
+    /// The node of this agent, not registered yet.
+    pub fn new(agent: Arc<Agent>) -> Self {
+        Self { api: Api::all(agent.client.clone()), agent, written: Mutex::new(None), uid: Mutex::new(None) }
+    }
+
+    fn name(&self) -> &str {
+        &self.agent.config.node_name
+    }
+
+    /// Creates the Node, or brings the one of this name up to date; tries until the API server takes it.
+    pub async fn register(&self) {
+        self.wait_for_network().await;
+        loop {
+            match self.try_register().await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(node = self.name(), %error, "cannot register the node"),
+            }
+            self.agent.config.clock.sleep(RETRY).await;
+        }
+    }
+
+    async fn wait_for_network(&self) {
+        let up = async {
+            while self.trouble().await.is_some() {
+                tokio::time::sleep(NETWORK_PAUSE).await;
+            }
+        };
+        let _ = tokio::time::timeout(NETWORK_TIMEOUT, up).await;
+    }
+
+    /// Why the runtime cannot run pods.
+    async fn trouble(&self) -> Option<String> {
+        match self.agent.cri.status().await {
+            Err(error) => Some(format!("container runtime is down: {}", error.message())),
+            Ok(conditions) => {
+                let bad = conditions.iter().find(|condition| !condition.status)?;
+                let what = if bad.r#type == "NetworkReady" { "container runtime network" } else { "container runtime" };
+                Some(format!("{what} not ready: {}=false reason:{} message:{}", bad.r#type, bad.reason, bad.message))
+            }
+        }
+    }
+
+    async fn try_register(&self) -> Result<(), kube::Error> {
+        let status = self.status(None).await;
+        let node = Node {
+            metadata: ObjectMeta {
+                name: Some(self.name().to_owned()),
+                labels: Some(self.labels()),
+                annotations: Some(BTreeMap::from([(
+                    "volumes.kubernetes.io/controller-managed-attach-detach".to_owned(),
+                    "true".to_owned(),
+                )])),
+                ..Default::default()
+            },
+            spec: Some(NodeSpec::default()),
+            status: Some(status.clone()),
+        };
+        let node = match self.api.create(&PostParams::default(), &node).await {
+            Ok(created) => {
+                *self.written.lock() = created.status.clone().map(|_| status);
+                created
+            }
+            Err(kube::Error::Api(answer)) if answer.is_already_exists() => {
+                let patch = json!({"metadata": {"labels": self.labels()}});
+                let known = self.api.patch(self.name(), &PatchParams::default(), &Patch::Strategic(patch)).await?;
+                let status = self.status(known.status.as_ref()).await;
+                self.write(status).await?;
+                known
+            }
+            Err(error) => return Err(error),
+        };
+        *self.uid.lock() = node.metadata.uid.clone();
+        let reference = events::node(&node);
+        self.agent.recorder.event_about(reference.clone(), EventType::Normal, "Starting", "Starting kubelet.");
+        if self.is_ready() {
+            let message = format!("Node {} status is now: NodeReady", self.name());
+            self.agent.recorder.event_about(reference, EventType::Normal, "NodeReady", message);
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let written = self.written.lock();
+        let conditions = written.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let architecture = &self.agent.machine.info.architecture;
+        let mut labels = self.agent.config.node_labels.clone();
+        for (key, value) in [
+            ("kubernetes.io/hostname", self.name()),
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", architecture),
+            ("beta.kubernetes.io/os", "linux"),
+            ("beta.kubernetes.io/arch", architecture),
+        ] {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        labels
+    }
+
+    /// Renews the lease and looks at the node again from time to time, until cancelled.
+    pub async fn keep(&self, cancel: CancellationToken) {
+        let config = &self.agent.config;
+        let owner = OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            name: config.node_name.clone(),
+            uid: self.uid.lock().clone().unwrap_or_default(),
+            ..Default::default()
+        };
+        let lease = Lease::new(
+            self.agent.client.clone(),
+            LEASE_NAMESPACE,
+            &config.node_name,
+            &config.node_name,
+            LEASE_DURATION,
+            config.clock.clone(),
+        );
+        let heartbeat = lease.owned_by(owner).heartbeat(HEARTBEAT, cancel.clone());
+        let resync = async {
+            loop {
+                config.clock.sleep(RESYNC).await;
+                self.refresh().await;
+            }
+        };
+        tokio::select! {
+            () = heartbeat => {}
+            () = resync => {}
+        }
+    }
+
+    /// Writes the status if it has changed.
+    pub async fn refresh(&self) {
+        let written = self.written.lock().clone();
+        let status = self.status(written.as_ref()).await;
+        if written.as_ref() == Some(&status) {
+            return;
+        }
+        let was_ready = self.is_ready();
+        if let Err(error) = self.write(status).await {
+            tracing::warn!(node = self.name(), %error, "cannot write the node's status");
+            return;
+        }
+        if was_ready != self.is_ready() {
+            let (reason, node) = (if was_ready { "NodeNotReady" } else { "NodeReady" }, self.name());
+            let reference = events::node(&Node {
+                metadata: ObjectMeta { name: Some(node.to_owned()), ..Default::default() },
+                ..Default::default()
+            });
+            let message = format!("Node {node} status is now: {reason}");
+            self.agent.recorder.event_about(reference, EventType::Normal, reason, message);
+        }
+    }
+
+    async fn write(&self, status: NodeStatus) -> Result<(), kube::Error> {
+        let patch = json!({"status": &status});
+        self.api.patch_status(self.name(), &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        *self.written.lock() = Some(status);
+        Ok(())
+    }
+
+    async fn status(&self, old: Option<&NodeStatus>) -> NodeStatus {
+        let (agent, config) = (&self.agent, &self.agent.config);
+        let capacity = agent.machine.capacity(config.max_pods);
+        let runtime = match agent.cri.version().await {
+            Ok(version) => format!("{}://{}", version.runtime_name, version.runtime_version),
+            Err(_) => old
+                .and_then(|old| old.node_info.as_ref())
+                .map(|i| i.container_runtime_version.clone())
+                .unwrap_or_default(),
+        };
+        let address = |type_: &str, address: String| NodeAddress { type_: type_.to_owned(), address };
+        NodeStatus {
+            capacity: Some(capacity.clone()),
+            allocatable: Some(capacity),
+            addresses: Some(vec![
+                address("InternalIP", config.node_ip.to_string()),
+                address("Hostname", config.node_name.clone()),
+            ]),
+            daemon_endpoints: Some(NodeDaemonEndpoints {
+                kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.server_port) }),
+            }),
+            node_info: Some(NodeSystemInfo {
+                container_runtime_version: runtime,
+                kubelet_version: config.version.clone(),
+                kube_proxy_version: String::new(),
+                ..agent.machine.info.clone()
+            }),
+            images: Some(self.images().await),
+            conditions: Some(self.conditions(old).await),
+            ..Default::default()
+        }
+    }
+
+    async fn images(&self) -> Vec<ContainerImage> {
+        let mut images = self.agent.cri.images().await.unwrap_or_default();
+        images.sort_by_key(|image| (std::cmp::Reverse(image.size), image.id.clone()));
+        let record = |image: k8s_cri::v1::Image| ContainerImage {
+            names: Some(image.repo_digests.into_iter().chain(image.repo_tags).collect()),
+            size_bytes: i64::try_from(image.size).ok(),
+        };
+        images.into_iter().take(IMAGES_MAX).map(record).collect()
+    }
+
+    async fn conditions(&self, old: Option<&NodeStatus>) -> Vec<NodeCondition> {
+        let now = Time(self.agent.config.clock.now());
+        let trouble = self.trouble().await;
+        let ready = match &trouble {
+            None => ("Ready", true, "KubeletReady", "kubelet is posting ready status"),
+            Some(message) => ("Ready", false, "KubeletNotReady", message.as_str()),
+        };
+        let known = old.and_then(|old| old.conditions.as_ref());
+        [
+            ("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            ("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            ("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            ready,
+        ]
+        .into_iter()
+        .map(|(type_, holds, reason, message)| {
+            let status = if holds { "True" } else { "False" };
+            let before = known.into_iter().flatten().find(|c| c.type_ == type_ && c.status == status);
+            let same = before.filter(|c| c.reason.as_deref() == Some(reason) && c.message.as_deref() == Some(message));
+            NodeCondition {
+                type_: type_.to_owned(),
+                status: status.to_owned(),
+                reason: Some(reason.to_owned()),
+                message: Some(message.to_owned()),
+                last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now.clone())),
+                // The lease is the heartbeat; the condition's own time only moves when it says something new.
+                last_heartbeat_time: same.and_then(|c| c.last_heartbeat_time.clone()).or(Some(now.clone())),
+            }
+        })
+        .collect()
+    }
+}

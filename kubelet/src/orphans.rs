@@ -1,0 +1,86 @@
+//! What is left of pods that were deleted while no agent ran: sandboxes, directories, logs, mounts, cgroups.
+
+use std::collections::HashSet;
+
+use futures::future::join_all;
+
+use crate::{agent::Agent, cgroup, config::Config, cri::Cri, labels, volumes};
+
+/// The grace period of containers that carry none.
+const GRACE_SECONDS_DEFAULT: i64 = 30;
+
+/// Removes all that belongs to no known pod.
+pub async fn remove(agent: &Agent, known: HashSet<String>) {
+    match agent.cri.sandboxes(None).await {
+        Ok(sandboxes) => {
+            let owner = |s: &k8s_cri::v1::PodSandbox| s.labels.get(labels::POD_UID).cloned().unwrap_or_default();
+            let lost = sandboxes.iter().filter(|sandbox| !known.contains(&owner(sandbox)));
+            join_all(lost.map(|sandbox| end_sandbox(&agent.cri, &sandbox.id))).await;
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for orphaned sandboxes"),
+    }
+    remove_directories(&agent.config, &known);
+}
+
+async fn end_sandbox(cri: &Cri, id: &str) {
+    let all = cri.containers(None).await.unwrap_or_default();
+    let own: Vec<_> = all.into_iter().filter(|container| container.pod_sandbox_id == id).collect();
+    let stops = own.iter().map(|container| {
+        let grace = container.annotations.get(labels::TERMINATION_GRACE_PERIOD).and_then(|text| text.parse().ok());
+        cri.stop_container(&container.id, grace.unwrap_or(GRACE_SECONDS_DEFAULT))
+    });
+    join_all(stops).await;
+    for step in [cri.stop_sandbox(id).await, cri.remove_sandbox(id).await] {
+        if let Err(error) = step {
+            tracing::warn!(id, %error, "an orphaned sandbox stays");
+        }
+    }
+}
+
+fn remove_directories(config: &Config, known: &HashSet<String>) {
+    for entry in std::fs::read_dir(config.root_dir.join("pods")).into_iter().flatten().flatten() {
+        let uid = entry.file_name().to_string_lossy().into_owned();
+        if known.contains(&uid) {
+            continue;
+        }
+        let removed = volumes::tear_down(&entry.path())
+            .and_then(|()| std::fs::remove_dir_all(entry.path()).map_err(|error| error.to_string()));
+        if let Err(error) = removed {
+            tracing::warn!(uid, %error, "the directory of an orphaned pod stays");
+        }
+        for class in ["", "/burstable", "/besteffort"] {
+            cgroup::remove(&format!("{}{class}/pod{uid}", config.cgroup_root));
+        }
+    }
+    for entry in std::fs::read_dir(&config.log_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let uid = name.rsplit('_').next().unwrap_or_default();
+        if !known.contains(uid)
+            && name.split('_').count() == 3
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(name, %error, "the logs of an orphaned pod stay");
+        }
+    }
+}
+
+/// Ends and removes everything that the agent of this configuration has ever made: all pods of its runtime, their
+/// directories, mounts, logs and cgroups. For taking a cluster down.
+///
+/// # Errors
+/// When the runtime does not answer.
+pub async fn remove_everything(config: &Config) -> Result<(), crate::cri::Error> {
+    let cri = Cri::connect(&config.socket).await?;
+    let sandboxes = cri.sandboxes(None).await?;
+    let ends = sandboxes.iter().map(|sandbox| async {
+        for step in [cri.stop_sandbox(&sandbox.id).await, cri.remove_sandbox(&sandbox.id).await] {
+            if let Err(error) = step {
+                tracing::warn!(id = sandbox.id, %error, "a sandbox stays");
+            }
+        }
+    });
+    join_all(ends).await;
+    remove_directories(config, &HashSet::new());
+    cgroup::remove_root(&config.cgroup_root);
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The node agent as a whole: from the runtime's socket to one worker a pod.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use client::{Change, EventRecorder, Informer, Selection, informer::drop_managed_fields};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    agent::Agent,
+    config::Config,
+    cri::{self, Cri},
+    directory::Directory,
+    images::{self, Images},
+    labels,
+    machine::Machine,
+    node::NodeObject,
+    orphans, pod,
+    references::References,
+    runtime_events::{self, RuntimeEvent},
+    worker::{self, Handle},
+};
+
+/// Pause before the runtime's events are subscribed to again.
+const RESUBSCRIBE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why the node agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime cannot be used.
+    #[error(transparent)]
+    Runtime(#[from] cri::Error),
+    /// The pause image cannot be imported.
+    #[error("cannot import the pause image: {0}")]
+    Pause(#[from] images::ImportError),
+    /// A directory cannot be made.
+    #[error("cannot make {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// The workers of this node, by the UID of their pod.
+#[derive(Clone)]
+struct Workers {
+    agent: Arc<Agent>,
+    handles: Arc<Mutex<HashMap<String, Handle>>>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Workers {
+    fn change(&self, change: &Change<Pod>) {
+        let pod = change.object();
+        let uid = pod::uid(pod);
+        let mut handles = self.handles.lock();
+        match (change, handles.get(uid)) {
+            (Change::Deleted(_), Some(handle)) => handle.gone(),
+            (Change::Deleted(_), None) => {}
+            (_, Some(handle)) => handle.update(pod.clone()),
+            (Change::Added(_), None) => {
+                handles.insert(uid.to_owned(), self.start(pod.clone()));
+            }
+            // The worker has done its work and the object is about to go.
+            (Change::Updated { .. }, None) => {}
+        }
+    }
+
+    fn start(&self, pod: Arc<Pod>) -> Handle {
+        let (handles, uid) = (self.handles.clone(), pod::uid(&pod).to_owned());
+        let ended = move || {
+            handles.lock().remove(&uid);
+        };
+        let (handle, future) = worker::spawn(self.agent.clone(), pod, ended);
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move { cancel.run_until_cancelled(future).await });
+        handle
+    }
+
+    fn wake_all(&self) {
+        for handle in self.handles.lock().values() {
+            handle.wake().wake();
+        }
+    }
+
+    async fn exited(&self, id: &str) {
+        let uid = match self.agent.directory.uid_of(id) {
+            Some(uid) => Some(uid),
+            None => self.ask_owner(id).await,
+        };
+        if let Some(handle) = uid.and_then(|uid| self.handles.lock().get(&uid).map(|handle| handle.wake().clone())) {
+            handle.exited(id);
+        }
+    }
+
+    /// The pod that the runtime says a container or sandbox belongs to.
+    async fn ask_owner(&self, id: &str) -> Option<String> {
+        let labels = match self.agent.cri.container_status(id).await {
+            Ok(status) => status.labels,
+            Err(_) => self.agent.cri.sandbox_status(id).await.ok()?.labels,
+        };
+        labels.get(labels::POD_UID).cloned()
+    }
+}
+
+/// Runs the node agent until cancelled. Pods keep running when it ends, and are adopted when it starts again.
+///
+/// `client` must have the identity `system:node:NAME`; `directory` is shared with the node server.
+///
+/// # Errors
+/// When the runtime cannot be used at all; what goes wrong later is reported on the node and its pods.
+pub async fn run(config: Config, client: Client, directory: Directory, cancel: CancellationToken) -> Result<(), Error> {
+    for path in [config.root_dir.join("pods"), config.log_dir.clone()] {
+        std::fs::create_dir_all(&path).map_err(|source| Error::Directory { path, source })?;
+    }
+    let cancel = cancel.child_token();
+    let _ends_all = cancel.clone().drop_guard();
+    let handles: Arc<Mutex<HashMap<String, Handle>>> = Arc::default();
+    let agent = Arc::new(agent(config, client, directory, handles.clone(), cancel.clone()).await?);
+    let node = Arc::new(NodeObject::new(agent.clone()));
+    let registration = cancel.run_until_cancelled(node.register());
+    let (pause, _) = tokio::join!(import_pause(&agent.cri), registration);
+    pause?;
+    let workers = Workers { agent: agent.clone(), handles, tasks: TaskTracker::new(), cancel: cancel.clone() };
+    let selection = Selection { fields: Some(format!("spec.nodeName={}", agent.config.node_name)), labels: None };
+    let pods: Informer<Pod> = Informer::start(
+        Api::all(agent.client.clone()),
+        selection,
+        drop_managed_fields,
+        agent.config.clock.clone(),
+        cancel.clone(),
+    );
+    let events = follow_runtime(workers.clone(), node.clone());
+    let on_change = workers.clone();
+    pods.on_change(move |change| on_change.change(change));
+    let orphans = async {
+        pods.wait_synced().await;
+        let known = workers.handles.lock().keys().cloned().collect();
+        orphans::remove(&agent, known).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = events => {}
+        () = node.keep(cancel.clone()) => {}
+        () = orphans => {}
+    }
+    cancel.cancel();
+    workers.tasks.close();
+    workers.tasks.wait().await;
+    Ok(())
+}
+
+async fn agent(
+    config: Config,
+    client: Client,
+    directory: Directory,
+    handles: Arc<Mutex<HashMap<String, Handle>>>,
+    cancel: CancellationToken,
+) -> Result<Agent, Error> {
+    let cri = Cri::connect(&config.socket).await?;
+    let recorder = EventRecorder::start(
+        client.clone(),
+        "kubelet",
+        Some(config.node_name.clone()),
+        config.clock.clone(),
+        cancel.clone(),
+    );
+    let services: Informer<Service> = Informer::start(
+        Api::all(client.clone()),
+        Selection::default(),
+        drop_managed_fields,
+        config.clock.clone(),
+        cancel.clone(),
+    );
+    let wake = move |uid: &str| {
+        if let Some(handle) = handles.lock().get(uid) {
+            handle.wake().wake();
+        }
+    };
+    Ok(Agent {
+        images: Images::new(cri.clone(), recorder.clone(), config.clock.clone()),
+        references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
+        machine: Machine::look(&config.root_dir),
+        config,
+        cri,
+        client,
+        directory,
+        recorder,
+        services,
+    })
+}
+
+async fn import_pause(cri: &Cri) -> Result<(), Error> {
+    if cri.image_status(images::pause::NAME).await?.is_none() {
+        images::import::import_into(cri, std::io::Cursor::new(images::pause::archive())).await?;
+    }
+    Ok(())
+}
+
+/// Passes the runtime's events on to the workers; when the stream breaks the node is looked at again.
+async fn follow_runtime(workers: Workers, node: Arc<NodeObject>) {
+    loop {
+        match runtime_events::subscribe(workers.agent.cri.channel()).await {
+            Err(error) => tracing::warn!(%error, "cannot subscribe to the runtime's events"),
+            Ok(stream) => {
+                // What happened while nobody listened is found by looking.
+                workers.wake_all();
+                tokio::pin!(stream);
+                while let Some(event) = stream.next().await {
+                    match event {
+                        Ok(RuntimeEvent::Exited { id } | RuntimeEvent::OutOfMemory { id }) => {
+                            workers.exited(&id).await;
+                        }
+                        Err(error) => tracing::warn!(%error, "the runtime's event stream broke"),
+                    }
+                }
+            }
+        }
+        node.refresh().await;
+        tokio::time::sleep(RESUBSCRIBE_PAUSE).await;
+        node.refresh().await;
+    }
+}

@@ -1,0 +1,122 @@
+//! Writing a set of files so that readers see the old set or the new one, never a mixture: the files live in a directory
+//! with a time in its name, `..data` is a link to it that is replaced by a rename, and each visible name links through it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink},
+    path::{Component, Path, PathBuf},
+};
+
+use super::ownership::Owner;
+
+/// The link to the current directory.
+const DATA: &str = "..data";
+/// The link before it is renamed.
+const DATA_NEW: &str = "..data_tmp";
+
+/// A file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Content.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its own user, if it has one.
+    pub user: Option<u32>,
+}
+
+/// Writes the files below `target`; `stamp` names the new directory.
+///
+/// # Errors
+/// When a path leads out of the volume, or the file system refuses.
+pub fn write(target: &Path, files: &BTreeMap<String, File>, stamp: &str, owner: &Owner) -> io::Result<()> {
+    for path in files.keys() {
+        check(path)?;
+    }
+    fs::create_dir_all(target)?;
+    fs::set_permissions(target, fs::Permissions::from_mode(0o777))?;
+    let old = fs::read_link(target.join(DATA)).ok();
+    let directory = target.join(stamp);
+    fs::create_dir(&directory)?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+    for (path, file) in files {
+        write_file(&directory.join(path), file)?;
+    }
+    owner.apply(&directory, true)?;
+    let new_link = target.join(DATA_NEW);
+    let _ = fs::remove_file(&new_link);
+    symlink(stamp, &new_link)?;
+    fs::rename(&new_link, target.join(DATA))?;
+    let visible: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
+    for name in &visible {
+        let link = target.join(name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new(DATA).join(name), &link)?;
+        }
+    }
+    for entry in fs::read_dir(target)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        if !text.starts_with("..") && !visible.contains(text.as_ref()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    match old {
+        Some(old) => fs::remove_dir_all(target.join(old)),
+        None => Ok(()),
+    }
+}
+
+fn check(path: &str) -> io::Result<()> {
+    let fine = !path.is_empty()
+        && !path.starts_with("..")
+        && Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
+    if fine { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, format!("invalid path {path:?}"))) }
+}
+
+fn write_file(path: &PathBuf, file: &File) -> io::Result<()> {
+    use std::io::Write;
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    out.write_all(&file.bytes)?;
+    // The mode is set afterwards because the process's umask takes bits away at creation.
+    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))?;
+    if file.user.is_some() {
+        chown(path, file.user, None)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(list: &[(&str, &str)]) -> BTreeMap<String, File> {
+        let file = |text: &str| File { bytes: text.into(), mode: 0o640, user: None };
+        list.iter().map(|(path, text)| ((*path).to_owned(), file(text))).collect()
+    }
+
+    #[test]
+    fn replaces_all_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = dir.path().join("volume");
+        let none = Owner::default();
+        write(&target, &files(&[("a", "1"), ("d/b", "2")]), "..one", &none).expect("written");
+        assert_eq!(fs::read_to_string(target.join("d/b")).expect("a file"), "2");
+        write(&target, &files(&[("a", "3")]), "..two", &none).expect("written");
+        assert_eq!(fs::read_to_string(target.join("a")).expect("a file"), "3");
+        let mode = fs::metadata(target.join("a")).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        let mut left: Vec<_> =
+            fs::read_dir(&target).expect("a directory").map(|e| e.expect("an entry").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["..data", "..two", "a"]);
+        for bad in ["../x", "/x", "..x", "a/../../b", ""] {
+            assert!(write(&target, &files(&[(bad, "")]), "..three", &none).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! One worker a pod: brings the runtime to what the pod's specification says, woken by changes of the pod, by events of
+//! the runtime and by probes; nothing is polled.
+
+mod end;
+mod hooks;
+pub mod plan;
+mod publish;
+mod start;
+mod termination_message;
+mod writer;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use client::EventType;
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    agent::Agent,
+    cri,
+    observe::{Ended, Life, Observed},
+    pod,
+    probes::Probes,
+    restart::Backoff,
+    status::{Verdict, Waiting},
+    volumes::Volumes,
+};
+use plan::Plan;
+use writer::StatusWriter;
+
+/// Steps that one wake-up may take; a pod that still is not settled is looked at again a moment later.
+const STEPS_MAX: usize = 32;
+/// The first pause after a failed step.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// The longest pause after failed steps.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often, and how far apart, the runtime is asked again when it still shows what an event said has ended.
+const SETTLE_PAUSES_MS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// What a worker is told of its pod.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The pod as the API shows it.
+    pub pod: Arc<Pod>,
+    /// Whether it is gone from the API.
+    pub gone: bool,
+}
+
+impl Input {
+    fn is_ending(&self) -> bool {
+        self.gone || self.pod.metadata.deletion_timestamp.is_some()
+    }
+}
+
+/// Wakes a worker.
+#[derive(Clone, Default)]
+pub struct Wake {
+    notify: Arc<Notify>,
+    exited: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Wake {
+    /// Lets the worker look again.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Tells that a container or sandbox has ended.
+    pub fn exited(&self, id: &str) {
+        self.exited.lock().insert(id.to_owned());
+        self.wake();
+    }
+}
+
+/// A running worker.
+pub struct Handle {
+    input: watch::Sender<Input>,
+    wake: Wake,
+}
+
+impl Handle {
+    /// Tells of a change of the pod.
+    pub fn update(&self, pod: Arc<Pod>) {
+        self.input.send_if_modified(|input| {
+            let changed = input.pod.metadata.resource_version != pod.metadata.resource_version;
+            // The status is our own writing; only what others may change is news.
+            let news = input.pod.spec != pod.spec
+                || input.pod.metadata.deletion_timestamp != pod.metadata.deletion_timestamp
+                || input.pod.metadata.deletion_grace_period_seconds != pod.metadata.deletion_grace_period_seconds
+                || input.pod.metadata.labels != pod.metadata.labels
+                || input.pod.metadata.annotations != pod.metadata.annotations
+                || foreign_conditions(&input.pod) != foreign_conditions(&pod);
+            if changed {
+                input.pod = pod;
+            }
+            news
+        });
+    }
+
+    /// Tells that the pod is gone from the API.
+    pub fn gone(&self) {
+        self.input.send_modify(|input| input.gone = true);
+    }
+
+    /// The means to wake the worker.
+    pub fn wake(&self) -> &Wake {
+        &self.wake
+    }
+}
+
+fn foreign_conditions(pod: &Pod) -> Vec<(&str, &str)> {
+    const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .filter(|condition| !OURS.contains(&condition.type_.as_str()))
+        .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
+        .collect()
+}
+
+struct Worker {
+    agent: Arc<Agent>,
+    pod: Arc<Pod>,
+    uid: String,
+    input: watch::Receiver<Input>,
+    wake: Wake,
+    writer: StatusWriter,
+    published: Option<PodStatus>,
+    backoff: Backoff,
+    ended: Ended,
+    messages: HashMap<String, String>,
+    waiting: HashMap<String, Waiting>,
+    held: HashMap<String, Timestamp>,
+    logged: HashMap<String, u32>,
+    verdict: Option<Verdict>,
+    probes: Probes,
+    volumes: Volumes,
+    retry: Duration,
+}
+
+/// Starts the worker of a pod; `ended` is called when nothing of the pod is left.
+pub fn spawn(
+    agent: Arc<Agent>,
+    pod: Arc<Pod>,
+    ended: impl FnOnce() + Send + 'static,
+) -> (Handle, impl Future<Output = ()>) {
+    let (sender, mut input) = watch::channel(Input { pod: pod.clone(), gone: false });
+    input.mark_changed();
+    let wake = Wake::default();
+    let worker = Worker {
+        uid: pod::uid(&pod).to_owned(),
+        writer: StatusWriter::start(agent.clone(), &pod),
+        probes: Probes::new(agent.clone(), &pod, wake.clone()),
+        volumes: Volumes::new(agent.clone(), &pod),
+        agent,
+        pod,
+        input,
+        wake: wake.clone(),
+        published: None,
+        backoff: Backoff::default(),
+        ended: Ended::new(),
+        messages: HashMap::new(),
+        waiting: HashMap::new(),
+        held: HashMap::new(),
+        logged: HashMap::new(),
+        verdict: None,
+        retry: RETRY_MIN,
+    };
+    let future = async move {
+        worker.run().await;
+        ended();
+    };
+    (Handle { input: sender, wake }, future)
+}
+
+impl Worker {
+    async fn run(mut self) {
+        self.logged = start::logged_counts(&self.agent.config, &self.pod).await;
+        loop {
+            let input = self.input.borrow_and_update().clone();
+            self.pod = input.pod.clone();
+            if input.is_ending() {
+                return self.end().await;
+            }
+            let mut ending = self.input.clone();
+            let step = tokio::select! {
+                _ = ending.wait_for(Input::is_ending) => continue,
+                step = self.sync() => step,
+            };
+            let due = match step {
+                Ok(due) => {
+                    self.retry = RETRY_MIN;
+                    due
+                }
+                Err(error) => {
+                    tracing::warn!(pod = pod::name(&self.pod), namespace = pod::namespace(&self.pod), %error, "pod sync failed");
+                    let pause = self.retry;
+                    self.retry = (self.retry * 2).min(RETRY_MAX);
+                    self.agent.config.clock.now().checked_add(pause).ok()
+                }
+            };
+            let unsettled = !self.wake.exited.lock().is_empty();
+            let soon = self.agent.config.clock.now().checked_add(RETRY_MIN).ok().filter(|_| unsettled);
+            if !self.pause([due, soon].into_iter().flatten().min()).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for news or until `due`; false when the agent goes away.
+    async fn pause(&mut self, due: Option<Timestamp>) -> bool {
+        let clock = self.agent.config.clock.clone();
+        let sleep = async {
+            match due {
+                Some(due) => {
+                    let left = due.duration_since(clock.now()).max(SignedDuration::from_millis(1));
+                    clock.sleep(Duration::try_from(left).unwrap_or(RETRY_MIN)).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.input.changed() => changed.is_ok(),
+            () = self.wake.notify.notified() => true,
+            () = sleep => true,
+        }
+    }
+
+    /// Asks the runtime, until it agrees with the exits that events have told of.
+    async fn observe(&mut self) -> Result<Observed, cri::Error> {
+        let mut pauses = SETTLE_PAUSES_MS.iter();
+        loop {
+            let observed = Observed::of(&self.agent.cri, &self.uid, &mut self.ended).await?;
+            let mut exited = self.wake.exited.lock().clone();
+            let shows = |id: &String, lives: &[Life]| {
+                let sandbox = observed.ready_sandbox().is_some_and(|sandbox| sandbox.id == *id);
+                sandbox || observed.instances.iter().any(|i| i.id == *id && lives.contains(&i.life))
+            };
+            exited.retain(|id| shows(id, &[Life::Running]));
+            let pause = if exited.is_empty() { None } else { pauses.next() };
+            let Some(pause) = pause else {
+                // A container whose start is still under way may be shown as created although it has ended.
+                self.wake.exited.lock().retain(|id| shows(id, &[Life::Running, Life::Created]));
+                termination_message::read_all(&self.agent.config, &self.pod, &observed, &mut self.messages).await;
+                return Ok(observed);
+            };
+            tokio::time::sleep(Duration::from_millis(*pause)).await;
+        }
+    }
+
+    /// Takes steps until nothing is left to do; answers when to look again.
+    async fn sync(&mut self) -> Result<Option<Timestamp>, String> {
+        for _ in 0..STEPS_MAX {
+            let observed = self.observe().await.map_err(|error| error.to_string())?;
+            self.probes.sync(&self.pod, &observed, self.published.as_ref());
+            let deadline = self.check_deadline();
+            let plan = self.plan(&observed);
+            let over = plan.ended || self.verdict.is_some();
+            self.publish(&observed, over && !observed.anything_runs());
+            if over {
+                if observed.anything_runs() || observed.ready_sandbox().is_some() {
+                    self.stop(&observed, None).await;
+                    continue;
+                }
+                self.volumes.tear_down().await?;
+                return Ok(None);
+            }
+            if plan.sandbox.is_none() && plan.kill.is_empty() && plan.start.is_empty() {
+                let refresh = self.set_up_volumes(&observed).await?;
+                self.remove_superfluous(&observed).await;
+                return Ok([plan.wake, deadline, refresh].into_iter().flatten().min());
+            }
+            self.carry_out(plan, observed).await?;
+        }
+        Ok(self.agent.config.clock.now().checked_add(RETRY_MIN).ok())
+    }
+
+    fn plan(&mut self, observed: &Observed) -> Plan {
+        let inputs = plan::Inputs {
+            pod: &self.pod,
+            observed,
+            health: &self.probes.health(observed),
+            condemned: &self.probes.condemned(),
+            logged: &self.logged,
+            held: &self.held,
+            now: self.agent.config.clock.now(),
+        };
+        let plan = plan::make(&inputs, &mut self.backoff);
+        for (name, waiting) in &plan.waiting {
+            if self.waiting.get(name) != Some(waiting)
+                && let Some((_, container)) = pod::containers(&self.pod).into_iter().find(|(_, c)| c.name == *name)
+            {
+                let (pod, namespace) = (pod::name(&self.pod), pod::namespace(&self.pod));
+                let message =
+                    format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({})", self.uid);
+                self.agent.container_event(&self.pod, &container, EventType::Warning, "BackOff", message);
+            }
+        }
+        let (held, now) = (&self.held, self.agent.config.clock.now());
+        self.waiting.retain(|name, _| held.get(name).is_some_and(|until| *until > now));
+        self.waiting.extend(plan.waiting.clone());
+        plan
+    }
+
+    /// Notes a passed deadline; answers when it will pass.
+    fn check_deadline(&mut self) -> Option<Timestamp> {
+        let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
+        let known = self.published.as_ref().or(self.pod.status.as_ref())?;
+        let due = known.start_time.as_ref()?.0.saturating_add(SignedDuration::from_secs(seconds)).ok()?;
+        if due > self.agent.config.clock.now() {
+            return Some(due);
+        }
+        if self.verdict.is_none() && !pod::is_terminal(&self.pod) {
+            let message = "Pod was active on the node longer than the specified deadline".to_owned();
+            self.agent.pod_event(&self.pod, EventType::Normal, "DeadlineExceeded", message.clone());
+            self.verdict = Some(Verdict { reason: "DeadlineExceeded".to_owned(), message });
+        }
+        None
+    }
+
+    async fn set_up_volumes(&mut self, observed: &Observed) -> Result<Option<Timestamp>, String> {
+        let pod = self.pod.clone();
+        match self.volumes.set_up(&pod, observed.ips()).await {
+            Ok(refresh) => Ok(refresh),
+            Err(error) => {
+                self.agent.pod_event(&pod, EventType::Warning, "FailedMount", error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, plan: Plan, observed: Observed) -> Result<(), String> {
+        if !plan.kill.is_empty() {
+            let grace = pod::grace_period_seconds(&self.pod);
+            let kills = plan.kill.into_iter().map(|kill| {
+                let (agent, pod) = (self.agent.clone(), self.pod.clone());
+                async move { end::kill(&agent, &pod, &kill, kill.grace_seconds.unwrap_or(grace), true).await }
+            });
+            join_all(kills).await;
+            return Ok(());
+        }
+        if let Some(attempt) = plan.sandbox {
+            return self.make_sandbox(attempt, &observed).await;
+        }
+        self.set_up_volumes(&observed).await?;
+        let Some(sandbox) = observed.ready_sandbox() else { return Ok(()) };
+        let context = Arc::new(start::Context {
+            agent: self.agent.clone(),
+            pod: self.pod.clone(),
+            sandbox_id: sandbox.id.clone(),
+            attempt: sandbox.metadata.as_ref().map_or(0, |metadata| metadata.attempt),
+            pod_ips: observed.ips(),
+            mounted: self.volumes.mounted(),
+            observed,
+        });
+        let mut starting: FuturesUnordered<_> = plan
+            .start
+            .into_iter()
+            .map(|start| {
+                let context = context.clone();
+                async move { (start.container.name.clone(), context.start(start).await) }
+            })
+            .collect();
+        while let Some((name, result)) = starting.next().await {
+            self.note_start(name, result);
+            if !starting.is_empty() {
+                let observed = self.observe().await.map_err(|error| error.to_string())?;
+                self.probes.sync(&self.pod, &observed, self.published.as_ref());
+                self.publish(&observed, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_start(&mut self, name: String, result: Result<(), start::Failed>) {
+        match result {
+            Ok(()) => {
+                self.waiting.remove(&name);
+                self.held.remove(&name);
+            }
+            Err(failed) => {
+                let until = self.agent.config.clock.now().checked_add(failed.retry).unwrap_or(Timestamp::MAX);
+                self.held.insert(name.clone(), until);
+                self.waiting.insert(name, failed.waiting);
+            }
+        }
+    }
+
+    /// Makes a sandbox in place of what is left of older ones, and the volumes beside it.
+    async fn make_sandbox(&mut self, attempt: u32, observed: &Observed) -> Result<(), String> {
+        if !observed.sandboxes.is_empty() {
+            if observed.anything_runs() || observed.ready_sandbox().is_some() {
+                let message = "Pod sandbox changed, it will be killed and re-created.";
+                self.agent.pod_event(&self.pod, EventType::Normal, "SandboxChanged", message);
+            }
+            self.stop(observed, None).await;
+        }
+        start::make_directories(&self.agent.config, &self.pod).await?;
+        let (agent, pod) = (self.agent.clone(), self.pod.clone());
+        let sandbox = async {
+            let config = start::sandbox_config(&agent, &pod, attempt).await;
+            let handler = start::runtime_handler(&agent, &pod).await?;
+            agent.cri.run_sandbox(config, &handler).await.map_err(|error| error.to_string())
+        };
+        let (sandbox, volumes) = tokio::join!(sandbox, self.volumes.set_up(&pod, Vec::new()));
+        if let Err(error) = &volumes {
+            self.agent.pod_event(&self.pod, EventType::Warning, "FailedMount", error.clone());
+        }
+        match sandbox {
+            Ok(_) => volumes.map(drop),
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {error}");
+                self.agent.pod_event(&self.pod, EventType::Warning, "FailedCreatePodSandBox", message.clone());
+                Err(message)
+            }
+        }
+    }
+
+    async fn remove_superfluous(&self, observed: &Observed) {
+        for id in plan::superfluous(observed) {
+            if let Err(error) = self.agent.cri.remove_container(&id).await {
+                tracing::debug!(id, %error, "an old container was not removed");
+            }
+        }
+        for sandbox in observed.sandboxes.iter().skip(1) {
+            let used = observed.instances.iter().any(|i| !observed.current.contains(&i.id));
+            if !used && let Err(error) = self.agent.cri.remove_sandbox(&sandbox.id).await {
+                tracing::debug!(id = sandbox.id, %error, "an old sandbox was not removed");
+            }
+        }
+    }
+}

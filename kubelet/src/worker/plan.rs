@@ -1,0 +1,276 @@
+//! What to do next for a pod: a plain function of its specification and of what the runtime shows.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+
+use crate::{
+    container_config,
+    observe::{Instance, Life, Observed},
+    pod::{self, Role},
+    restart::{self, Backoff},
+    status::{Health, Waiting},
+};
+
+/// A container to be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// Its role.
+    pub role: Role,
+    /// Its specification.
+    pub container: Container,
+    /// How often it was started before.
+    pub restart_count: u32,
+}
+
+/// A container to be killed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kill {
+    /// Its CRI id.
+    pub id: String,
+    /// Its specification.
+    pub container: Container,
+    /// Why, for the event.
+    pub message: String,
+    /// A grace period other than the pod's.
+    pub grace_seconds: Option<i64>,
+}
+
+/// What to do next.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Nothing of the pod will run again: what still runs must be stopped.
+    pub ended: bool,
+    /// A new sandbox must be made, with this attempt number.
+    pub sandbox: Option<u32>,
+    /// Containers to kill.
+    pub kill: Vec<Kill>,
+    /// Containers to start, all at once.
+    pub start: Vec<Start>,
+    /// Containers that must wait, and why.
+    pub waiting: HashMap<String, Waiting>,
+    /// When to look again.
+    pub wake: Option<Timestamp>,
+}
+
+/// A probe that wants a container replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condemned {
+    /// The message of the `Killing` event.
+    pub message: String,
+    /// The probe's own grace period.
+    pub grace_seconds: Option<i64>,
+}
+
+/// What a plan is made from.
+pub struct Inputs<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// What the runtime shows.
+    pub observed: &'a Observed,
+    /// What probes say, by CRI id.
+    pub health: &'a HashMap<String, Health>,
+    /// Containers that probes want replaced, by CRI id.
+    pub condemned: &'a HashMap<String, Condemned>,
+    /// Restart counts that log files tell of, by name; for instances that the runtime has forgotten.
+    pub logged: &'a HashMap<String, u32>,
+    /// Containers whose last start failed and that must not be tried before a time.
+    pub held: &'a HashMap<String, Timestamp>,
+    /// The time of day.
+    pub now: Timestamp,
+}
+
+struct Planner<'a> {
+    inputs: &'a Inputs<'a>,
+    spec: &'a PodSpec,
+    backoff: &'a mut Backoff,
+    fresh: bool,
+    plan: Plan,
+}
+
+/// Makes the plan; restarts that it orders are noted in `backoff`.
+pub fn make(inputs: &Inputs<'_>, backoff: &mut Backoff) -> Plan {
+    let Some(spec) = inputs.pod.spec.as_ref() else { return Plan { ended: true, ..Plan::default() } };
+    let containers = pod::containers(inputs.pod);
+    if pod::is_terminal(inputs.pod) || has_ended(inputs, spec, &containers) {
+        return Plan { ended: true, ..Plan::default() };
+    }
+    let fresh = inputs.observed.needs_sandbox(pod::host_network(inputs.pod));
+    let mut planner = Planner { inputs, spec, backoff, fresh, plan: Plan::default() };
+    if fresh {
+        planner.plan.sandbox = Some(inputs.observed.next_attempt());
+    }
+    let started = |container: &Container| inputs.observed.newest_here(&container.name).is_some();
+    let mains = || containers.iter().filter(|(role, _)| *role == Role::Main);
+    let initialized = !fresh && mains().any(|(_, container)| started(container));
+    let ready_for_main = planner.initialize(&containers, initialized);
+    if ready_for_main {
+        for (role, container) in mains() {
+            planner.consider(*role, container);
+        }
+    }
+    if !fresh {
+        for (role, container) in containers.iter().filter(|(role, _)| *role == Role::Ephemeral) {
+            if inputs.observed.newest(&container.name).is_none() {
+                planner.start(*role, container, None);
+            }
+        }
+    }
+    planner.plan
+}
+
+/// Whether all containers have ended and none starts again.
+fn has_ended(inputs: &Inputs<'_>, spec: &PodSpec, containers: &[(Role, Container)]) -> bool {
+    let for_good = |role: Role, container: &Container| {
+        inputs.observed.newest(&container.name).is_some_and(|instance| {
+            instance.life == Life::Exited
+                && instance.hash().is_none_or(|hash| hash == container_config::hash(container))
+                && !restart::restarts(spec, role, container, instance.status.exit_code)
+        })
+    };
+    let init_failed = containers.iter().any(|(role, container)| {
+        *role == Role::Init
+            && for_good(*role, container)
+            && inputs.observed.newest(&container.name).is_some_and(|instance| !instance.succeeded())
+    });
+    let mut mains = containers.iter().filter(|(role, _)| *role == Role::Main).peekable();
+    init_failed || mains.peek().is_some() && mains.all(|(role, container)| for_good(*role, container))
+}
+
+impl Planner<'_> {
+    /// Plans init containers and sidecars; answers whether ordinary ones may start.
+    fn initialize(&mut self, containers: &[(Role, Container)], initialized: bool) -> bool {
+        for (role, container) in containers {
+            let instance = if self.fresh { None } else { self.inputs.observed.newest_here(&container.name) };
+            match (role, instance.cloned()) {
+                (Role::Init, _) if initialized => {}
+                (Role::Init, Some(instance)) if instance.succeeded() => {}
+                (Role::Init, Some(instance)) if instance.life == Life::Running => return false,
+                (Role::Init, instance) => {
+                    self.start_again(*role, container, instance.as_ref());
+                    return false;
+                }
+                (Role::Sidecar, Some(instance)) if instance.life == Life::Running => {
+                    self.replace_if_needed(container, &instance);
+                    let started = self.inputs.health.get(&instance.id).is_none_or(|health| health.started);
+                    if !initialized && !started {
+                        return false;
+                    }
+                }
+                (Role::Sidecar, instance) => {
+                    self.start_again(*role, container, instance.as_ref());
+                    if !initialized {
+                        return false;
+                    }
+                }
+                (Role::Main | Role::Ephemeral, _) => {}
+            }
+        }
+        true
+    }
+
+    fn consider(&mut self, role: Role, container: &Container) {
+        let newest = self.inputs.observed.newest(&container.name).cloned();
+        let here = |instance: &Instance| !self.fresh && self.inputs.observed.current.contains(&instance.id);
+        match newest {
+            Some(instance) if instance.life == Life::Running && here(&instance) => {
+                self.replace_if_needed(container, &instance);
+            }
+            Some(instance) if instance.life == Life::Exited => {
+                let changed = instance.hash().is_some_and(|hash| hash != container_config::hash(container));
+                let again = restart::restarts(self.spec, role, container, instance.status.exit_code);
+                if changed {
+                    self.start(role, container, Some(&instance));
+                } else if again {
+                    self.start_again(role, container, Some(&instance));
+                }
+            }
+            Some(instance) => self.start(role, container, Some(&instance)),
+            None => self.start(role, container, None),
+        }
+    }
+
+    fn replace_if_needed(&mut self, container: &Container, instance: &Instance) {
+        let name = &container.name;
+        let changed = instance.hash().is_some_and(|hash| hash != container_config::hash(container));
+        let (message, grace_seconds) = if changed {
+            (format!("Container {name} definition changed, will be restarted"), None)
+        } else if let Some(condemned) = self.inputs.condemned.get(&instance.id) {
+            (condemned.message.clone(), condemned.grace_seconds)
+        } else {
+            return;
+        };
+        self.plan.kill.push(Kill { id: instance.id.clone(), container: container.clone(), message, grace_seconds });
+    }
+
+    /// Starts a container that has ended, unless it must wait.
+    fn start_again(&mut self, role: Role, container: &Container, instance: Option<&Instance>) {
+        let exited = instance.filter(|instance| instance.life == Life::Exited);
+        let Some(exited) = exited else { return self.start(role, container, instance) };
+        let nanoseconds = i128::from(exited.status.finished_at);
+        let ended = Timestamp::from_nanosecond(nanoseconds).unwrap_or(self.inputs.now);
+        match self.backoff.until(&container.name, ended, self.inputs.now) {
+            Some((due, delay)) => {
+                let pod = self.inputs.pod;
+                let message = format!(
+                    "back-off {} restarting failed container={} pod={}_{}({})",
+                    go_duration(delay.as_secs()),
+                    container.name,
+                    pod::name(pod),
+                    pod::namespace(pod),
+                    pod::uid(pod)
+                );
+                let reason = "CrashLoopBackOff".to_owned();
+                self.plan.waiting.insert(container.name.clone(), Waiting { reason, message });
+                self.wake_at(due);
+            }
+            None => {
+                if !self.held(container) {
+                    self.backoff.next(&container.name, ended, self.inputs.now);
+                }
+                self.start(role, container, Some(exited));
+            }
+        }
+    }
+
+    fn held(&self, container: &Container) -> bool {
+        self.inputs.held.get(&container.name).is_some_and(|until| *until > self.inputs.now)
+    }
+
+    fn start(&mut self, role: Role, container: &Container, before: Option<&Instance>) {
+        if let Some(until) = self.inputs.held.get(&container.name).filter(|until| **until > self.inputs.now) {
+            return self.wake_at(*until);
+        }
+        let logged = self.inputs.logged.get(&container.name).map(|count| count + 1);
+        let restart_count = before.map(|before| before.restart_count + 1).or(logged).unwrap_or(0);
+        self.plan.start.push(Start { role, container: container.clone(), restart_count });
+    }
+
+    fn wake_at(&mut self, due: Timestamp) {
+        self.plan.wake = Some(self.plan.wake.map_or(due, |wake| wake.min(due)));
+    }
+}
+
+/// A duration as Go prints it, such as `1m20s`.
+fn go_duration(seconds: i64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+/// Ids of the instances that nobody needs any more: all but the newest two of each container.
+pub fn superfluous(observed: &Observed) -> Vec<String> {
+    const KEPT: usize = 2;
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut superfluous = HashSet::new();
+    for instance in &observed.instances {
+        let count = seen.entry(&instance.name).or_default();
+        *count += 1;
+        if *count > KEPT && instance.life != Life::Running {
+            superfluous.insert(instance.id.clone());
+        }
+    }
+    superfluous.into_iter().collect()
+}

@@ -1,0 +1,78 @@
+//! Telling the API and the node server what the runtime shows of a pod.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+
+use super::Worker;
+use crate::{
+    container_config,
+    directory::{ContainerRecord, PodRecord},
+    observe::{Life, Observed},
+    pod,
+    status::{self, Inputs},
+};
+
+impl Worker {
+    /// Computes the status from the runtime and hands it to the writer if it is new.
+    pub(super) fn publish(&mut self, observed: &Observed, ended: bool) {
+        self.record(observed);
+        let host_ips = self.agent.host_ips();
+        let base = with_status(&self.pod, self.published.as_ref());
+        let new = status::compute(&Inputs {
+            pod: &base,
+            observed,
+            waiting: &self.waiting,
+            messages: &self.messages,
+            health: &self.probes.health(observed),
+            host_ips: &host_ips,
+            verdict: self.verdict.as_ref(),
+            ended,
+            now: self.agent.config.clock.now(),
+        });
+        if self.published.as_ref() != Some(&new) {
+            self.published = Some(new.clone());
+            self.writer.set(new);
+        }
+    }
+
+    fn record(&self, observed: &Observed) {
+        let logs: PathBuf =
+            self.agent.config.pod_log_dir(pod::namespace(&self.pod), pod::name(&self.pod), pod::uid(&self.pod));
+        let containers = observed.instances.iter().map(|instance| ContainerRecord {
+            name: instance.name.clone(),
+            id: instance.id.clone(),
+            restart_count: instance.restart_count,
+            running: instance.life == Life::Running,
+            log_path: logs.join(container_config::log_path(&instance.name, instance.restart_count)),
+        });
+        let ips = if pod::host_network(&self.pod) { self.agent.host_ips() } else { observed.ips() };
+        let record = PodRecord {
+            pod: self.pod.clone(),
+            sandbox_id: observed.sandboxes.first().map(|sandbox| sandbox.id.clone()),
+            sandbox_ready: observed.ready_sandbox().is_some(),
+            ips: ips.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()).collect(),
+            containers: containers.collect(),
+        };
+        self.agent.directory.put(&self.uid, record);
+    }
+}
+
+/// The pod with the status that was last published, which the API may not show yet, and the conditions of others.
+fn with_status(pod: &Arc<Pod>, published: Option<&PodStatus>) -> Pod {
+    let mut base = Pod::clone(pod);
+    let Some(published) = published else { return base };
+    let foreign: Vec<_> = base.status.iter().flat_map(|status| status.conditions.iter().flatten()).cloned().collect();
+    let mut status = published.clone();
+    let conditions = status.conditions.get_or_insert_default();
+    for condition in foreign {
+        let ours = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+            .contains(&condition.type_.as_str());
+        if !ours {
+            conditions.retain(|known| known.type_ != condition.type_);
+            conditions.push(condition);
+        }
+    }
+    base.status = Some(status);
+    base
+}
