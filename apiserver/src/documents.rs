@@ -34,6 +34,9 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         let known = matches!(segments.as_slice(), ["api" | "apis", ..] | ["version"]);
         return if known { Err(crate::verbs::method_not_allowed()) } else { Ok(answer::page_not_found()) };
     }
+    if let Some(document) = ctx.registry.plugins().documents.get(path) {
+        return Ok(answer::json(200, document, &representation));
+    }
     match segments.as_slice() {
         [""] => Ok(answer::json(200, &paths(ctx), &pretty(representation))),
         ["version"] => Ok(answer::json(200, &version(), &pretty(representation))),

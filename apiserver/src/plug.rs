@@ -7,6 +7,7 @@ pub mod authorization;
 pub mod endpoint;
 pub mod strategy;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use admission::{Admission, Operation};
@@ -16,6 +17,7 @@ pub use endpoint::{Connecter, Creater, Endpoints};
 pub use strategy::Strategy;
 
 use api::catalogue::Resource;
+use serde_json::Value;
 
 /// Finds the strategy of a resource, or of one of its subresources (empty for the resource itself).
 pub type StrategyOf = fn(&Resource, &str) -> &'static dyn Strategy;
@@ -33,6 +35,8 @@ pub struct Plugins {
     pub strategy_of: StrategyOf,
     /// Resources and subresources that are not stored.
     pub endpoints: Endpoints,
+    /// Fixed documents by path, such as the key set of service account tokens.
+    pub documents: Arc<HashMap<String, Value>>,
 }
 
 impl Default for Plugins {
@@ -44,6 +48,7 @@ impl Default for Plugins {
             admission: Vec::new(),
             strategy_of: |_, _| &strategy::Generic,
             endpoints: Endpoints::default(),
+            documents: Arc::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Objects as tables and as metadata only.
 
 use api::catalogue::Resource;
+use api::table::{Include, Printer};
 use api::{Object, Status};
 use serde_json::{Map, Value};
 
@@ -80,12 +81,20 @@ pub fn partial(object: &Object, version: &str) -> Object {
 }
 
 fn table(
-    _ctx: &Context,
-    _resource: &Resource,
-    _items: Vec<Object>,
-    _metadata: Map<String, Value>,
-    _version: &str,
-    _query: &Query,
+    ctx: &Context,
+    resource: &Resource,
+    items: Vec<Object>,
+    metadata: Map<String, Value>,
+    version: &str,
+    query: &Query,
 ) -> Result<Object, Status> {
-    Err(content::not_acceptable())
+    let text = query.text("includeObject");
+    let include = Include::parse(text)
+        .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {text:?}")))?;
+    let printer = Printer::of(resource);
+    let headers = query.text("headers") != "false";
+    let table = api::table::table(&printer, &items, ctx.now, include, Some(Value::Object(metadata)), headers);
+    let mut table = Object::from_value(table).expect("a table is an object");
+    table.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
+    Ok(table)
 }

@@ -1,0 +1,62 @@
+//! Puts together what is plugged into a server that is more than a test's: authentication, authorisation, admission,
+//! strategies and endpoints.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::authentication::jwt::openid_configuration;
+use crate::authentication::{Authentication, ServiceAccountTokens, SigningKey, TokenFile};
+use crate::authorization::{self, Rbac};
+use crate::certificates::Pki;
+use crate::plug::{Endpoints, Plugins};
+use crate::{admission, authentication, strategy};
+
+/// Why a server cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[error("the key that signs service account tokens: {0}")]
+pub struct AssemblyError(String);
+
+/// The parts of a server that others need as well.
+pub struct Assembly {
+    /// What goes into the server's configuration.
+    pub plugins: Plugins,
+    /// Signs and verifies service account tokens.
+    pub tokens: Arc<ServiceAccountTokens>,
+}
+
+/// Everything for a server with this key material. `advertised` is the `host:port` of the key set's document.
+///
+/// # Errors
+/// If the signing key is no good.
+pub fn assemble(
+    pki: &Pki,
+    issuer: &str,
+    advertised: &str,
+    token_file: Option<TokenFile>,
+) -> Result<Assembly, AssemblyError> {
+    let key = SigningKey::from_pem(pki.service_account_key_pem()).map_err(|error| AssemblyError(error.to_string()))?;
+    let documents = HashMap::from([
+        ("/openid/v1/jwks".to_string(), key.jwks()),
+        (
+            "/.well-known/openid-configuration".to_string(),
+            openid_configuration(issuer, &format!("https://{advertised}/openid/v1/jwks")),
+        ),
+    ]);
+    let tokens = Arc::new(ServiceAccountTokens::new(key, issuer));
+    let identification = Arc::new(Authentication::new(tokens.clone(), token_file));
+    let rbac = Arc::new(Rbac::default());
+    let mut endpoints = Endpoints::default();
+    authentication::review::endpoints(&mut endpoints, &identification);
+    authentication::token_request::endpoints(&mut endpoints, &tokens);
+    authorization::review::endpoints(&mut endpoints, &rbac);
+    strategy::pod::binding::endpoints(&mut endpoints);
+    let plugins = Plugins {
+        authenticators: vec![identification],
+        authorizers: authorization::authorizers(rbac.clone()),
+        admission: admission::plugins(&rbac),
+        strategy_of: strategy::of,
+        endpoints,
+        documents: Arc::new(documents),
+    };
+    Ok(Assembly { plugins, tokens })
+}
