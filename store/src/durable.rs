@@ -112,7 +112,7 @@ impl Durable {
         let shared = Arc::new(Shared {
             history: History::new(snapshot, config.history),
             queue: Queue::new(),
-            directory: directory.clone(),
+            directory,
             spare: spare.clone(),
             segment_bytes: config.segment_bytes,
             segments: Mutex::new(segments),
@@ -137,8 +137,8 @@ impl Durable {
             .name("store-checkpoint".into())
             .spawn(move || checkpointer.run())
             .map_err(spawn)?;
-        let log = Log::new(directory, unsynced, spare, position);
-        let writer = Writer { shared: shared.clone(), log, checkpointer: Some(checkpointer) };
+        let log = Log::new(unsynced, spare, position);
+        let writer = Writer { shared: shared.clone(), log, checkpointer: Some(checkpointer), failed: None };
         let writer =
             std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run()).map_err(spawn)?;
         Ok(Arc::new(Self { shared, writer: Mutex::new(Some(writer)) }))

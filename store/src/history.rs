@@ -1,7 +1,7 @@
 //! What readers see: the newest map, and the bounded past behind it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -34,6 +34,7 @@ pub(crate) struct History {
     past: RwLock<Past>,
     rebuilt: Mutex<VecDeque<Snapshot>>,
     signal: watch::Sender<Signal>,
+    closed: OnceLock<StoreError>,
     limits: HistoryLimits,
 }
 
@@ -70,6 +71,7 @@ impl History {
             past: RwLock::new(past),
             rebuilt: Mutex::default(),
             signal: watch::Sender::new(Signal { revision, closed: false }),
+            closed: OnceLock::new(),
             limits,
         })
     }
@@ -111,9 +113,15 @@ impl History {
         });
     }
 
-    /// Tells the watchers that no event will follow.
-    pub(crate) fn close(&self) {
+    /// Tells the watchers that no event will follow, and why.
+    pub(crate) fn close(&self, reason: StoreError) {
+        self.closed.get_or_init(|| reason);
         self.signal.send_modify(|signal| signal.closed = true);
+    }
+
+    /// Why no event will follow.
+    pub(crate) fn closed(&self) -> StoreError {
+        self.closed.get().cloned().unwrap_or_else(|| StoreError::Stopped("the store was closed".into()))
     }
 
     pub(crate) fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {

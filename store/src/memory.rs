@@ -38,14 +38,14 @@ impl Memory {
 
     fn commit_now(&self, transaction: Transaction) -> Result<Committed, StoreError> {
         transaction.check_limits()?;
-        let closed = self.closed.lock();
-        if *closed {
-            return Err(StoreError::Stopped("the store was closed".into()));
+        let guard = self.closed.lock();
+        if *guard {
+            return Err(closed());
         }
         let mut stage = Stage::on(self.history.snapshot());
         let committed = stage.commit(transaction)?;
         self.history.publish(stage);
-        drop(closed);
+        drop(guard);
         self.history.wake();
         Ok(committed)
     }
@@ -75,13 +75,17 @@ impl Store for Memory {
 
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
         *self.closed.lock() = true;
-        self.history.close();
+        self.history.close(closed());
         Box::pin(async { Ok(()) })
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.history.close();
+        self.history.close(closed());
     }
+}
+
+fn closed() -> StoreError {
+    StoreError::Stopped("the store was closed".into())
 }

@@ -85,9 +85,9 @@ impl Watch {
                 }
             }
             if closed {
-                return Err(StoreError::Stopped("the store was closed".into()));
+                return Err(self.history.closed());
             }
-            self.signal.changed().await.map_err(|_| StoreError::Stopped("the store was dropped".into()))?;
+            self.signal.changed().await.map_err(|_| self.history.closed())?;
         }
     }
 

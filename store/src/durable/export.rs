@@ -29,7 +29,8 @@ fn write_file(directory: &Directory, snapshot: &Snapshot, new: &std::path::Path)
     }
     let file = directory.files.open(new, true)?;
     let base = Base::of(snapshot);
-    let header = FileHeader { kind: FileKind::Export, sequence: snapshot.revision, base, unsynced: false };
+    let sequence = snapshot.revision;
+    let header = FileHeader { kind: FileKind::Export, sequence, base, unsynced: false, allocated: 0 };
     file.write_at(&header.encode(), 0)?;
     let mut offset = FILE_HEADER_BYTES as u64;
     let mut buffer = Vec::new();

@@ -42,6 +42,8 @@ pub(crate) struct FileHeader {
     pub(crate) base: Base,
     /// The writer did not wait for the disk, so frames may be missing anywhere after a power failure.
     pub(crate) unsynced: bool,
+    /// The length that was reserved; a shorter file was cut.
+    pub(crate) allocated: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +81,9 @@ impl FileHeader {
         bytes[..8].copy_from_slice(self.kind.magic());
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
         bytes[12..16].copy_from_slice(&u32::from(self.unsynced).to_le_bytes());
-        for (at, number) in [self.sequence, self.base.revision, self.base.keys, self.base.digest].iter().enumerate() {
+        let base = &self.base;
+        let numbers = [self.sequence, base.revision, base.keys, base.digest, self.allocated];
+        for (at, number) in numbers.iter().enumerate() {
             bytes[16 + at * 8..24 + at * 8].copy_from_slice(&number.to_le_bytes());
         }
         let checksum = crc32fast::hash(&bytes[..56]);
@@ -101,7 +105,8 @@ impl FileHeader {
             return Err(format!("the file has format {format}, newer than {FORMAT}"));
         }
         let base = Base { revision: u64_at(bytes, 24), keys: u64_at(bytes, 32), digest: u64_at(bytes, 40) };
-        Ok(Self { kind, sequence: u64_at(bytes, 16), base, unsynced: u32_at(bytes, 12) != 0 })
+        let (sequence, allocated) = (u64_at(bytes, 16), u64_at(bytes, 48));
+        Ok(Self { kind, sequence, base, unsynced: u32_at(bytes, 12) != 0, allocated })
     }
 }
 

@@ -56,15 +56,25 @@ impl Spare {
         Ok(file)
     }
 
-    /// A file of at least `bytes` and its size. It still has the spare's name.
-    fn take(&self, bytes: u64) -> io::Result<(Arc<dyn DataFile>, u64)> {
+    /// Makes it the file of the log with this header, durable but for commits. Locked until it has its new name,
+    /// so that the next spare is another file.
+    pub(crate) fn begin_log(&self, mut header: FileHeader, room: u64) -> Result<Position, LogError> {
         let mut file = self.file.lock();
-        let bytes = bytes.max(self.bytes);
-        if bytes > self.bytes || file.is_none() {
-            *file = Some(self.allocate(bytes)?);
+        let allocated = self.bytes.max(room + FILE_HEADER_BYTES as u64);
+        if allocated > self.bytes || file.is_none() {
+            *file = Some(self.allocate(allocated)?);
         }
-        let taken = file.take().expect("allocated above");
-        Ok((taken, bytes))
+        let begun = file.clone().expect("allocated above");
+        header.allocated = allocated;
+        begun.write_at(&header.encode(), 0)?;
+        begun.sync().map_err(LogError::Failed)?;
+        let files = &self.directory.files;
+        files
+            .rename(&self.directory.spare_path(), &self.directory.log_path(header.sequence))
+            .and_then(|()| files.sync_directory(&self.directory.path))
+            .map_err(LogError::Failed)?;
+        *file = None;
+        Ok(Position { file: begun, sequence: header.sequence, offset: FILE_HEADER_BYTES as u64, allocated })
     }
 }
 
@@ -78,7 +88,6 @@ pub(crate) struct Position {
 
 /// The end of the log that the writer appends to.
 pub(crate) struct Log {
-    directory: Directory,
     unsynced: bool,
     spare: Arc<Spare>,
     at: Position,
@@ -88,26 +97,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn new(directory: Directory, unsynced: bool, spare: Arc<Spare>, at: Position) -> Self {
-        Self { directory, unsynced, spare, at, remains: 0, buffer: Vec::new() }
-    }
-
-    /// Creates the file `sequence`, durable but for commits. Its room comes from the spare.
-    pub(crate) fn create(
-        directory: &Directory,
-        spare: &Spare,
-        header: FileHeader,
-        room: u64,
-    ) -> Result<Position, LogError> {
-        let (file, allocated) = spare.take(room + FILE_HEADER_BYTES as u64)?;
-        file.write_at(&header.encode(), 0)?;
-        file.sync().map_err(LogError::Failed)?;
-        directory
-            .files
-            .rename(&directory.spare_path(), &directory.log_path(header.sequence))
-            .and_then(|()| directory.files.sync_directory(&directory.path))
-            .map_err(LogError::Failed)?;
-        Ok(Position { file, sequence: header.sequence, offset: FILE_HEADER_BYTES as u64, allocated })
+    pub(crate) fn new(unsynced: bool, spare: Arc<Spare>, at: Position) -> Self {
+        Self { unsynced, spare, at, remains: 0, buffer: Vec::new() }
     }
 
     /// What a group of so many commits with so many bytes takes, at most.
@@ -134,8 +125,8 @@ impl Log {
             self.at.file.sync().map_err(LogError::Failed)?;
         }
         let sequence = self.at.sequence + 1;
-        let header = FileHeader { kind: FileKind::Log, sequence, base, unsynced: self.unsynced };
-        self.at = Self::create(&self.directory, &self.spare, header, bytes)?;
+        let header = FileHeader { kind: FileKind::Log, sequence, base, unsynced: self.unsynced, allocated: 0 };
+        self.at = self.spare.begin_log(header, bytes)?;
         self.remains = 0;
         Ok(())
     }
@@ -168,7 +159,8 @@ impl Log {
         Ok(())
     }
 
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.at.file.sync()
+    /// Makes durable what was not yet.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        if self.unsynced { self.at.file.sync() } else { Ok(()) }
     }
 }

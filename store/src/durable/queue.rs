@@ -105,17 +105,19 @@ impl Queue {
         self.ready.notify_all();
     }
 
-    /// Accepts nothing further, and answers what waits with the reason.
-    pub(crate) fn fail(&self, reason: StoreError) {
-        let waiting = {
+    /// Accepts nothing further, and answers what waits with the reason; returns the first reason there was.
+    pub(crate) fn fail(&self, reason: StoreError) -> StoreError {
+        let (waiting, reason) = {
             let mut state = self.state.lock();
-            state.closed.get_or_insert(reason.clone());
-            std::mem::take(&mut state.waiting)
+            let reason = state.closed.get_or_insert(reason).clone();
+            (std::mem::take(&mut state.waiting), reason)
         };
+        self.ready.notify_all();
         self.room.close();
         for pending in waiting {
             drop(pending.answer.send(Err(reason.clone())));
         }
+        reason
     }
 
     fn closed(&self) -> Option<StoreError> {

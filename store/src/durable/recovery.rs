@@ -1,14 +1,13 @@
 //! Opening: a base (checkpoint, export, or nothing), then the log's tail, then proof that the result is what was logged.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{Checkpoint, release_memory};
 use super::directory::{Directory, corrupt};
 use super::export;
 use super::frame::{self, Base, FILE_HEADER_BYTES, FileHeader, FileKind, Found};
-use super::log::{Log, LogError, Position, Spare};
+use super::log::{LogError, Position, Spare};
 use crate::limits::REVISION_JUMP;
 use crate::{Revision, Snapshot, StoreError};
 
@@ -65,7 +64,7 @@ fn fresh(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recover
         return Err(corrupt(&directory.path, "the log is missing, though there is a checkpoint or an export"));
     }
     let snapshot = Snapshot::empty(FIRST_REVISION);
-    let position = create_log(directory, spare, unsynced, 1, &snapshot).map_err(|error| match error {
+    let position = create_log(spare, unsynced, 1, &snapshot).map_err(|error| match error {
         LogError::Full(error) | LogError::Failed(error) => directory.failed("create", &directory.log_path(1), &error),
     })?;
     Ok(Recovered {
@@ -79,15 +78,9 @@ fn fresh(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recover
     })
 }
 
-fn create_log(
-    directory: &Directory,
-    spare: &Spare,
-    unsynced: bool,
-    sequence: u64,
-    snapshot: &Snapshot,
-) -> Result<Position, LogError> {
-    let header = FileHeader { kind: FileKind::Log, sequence, base: Base::of(snapshot), unsynced };
-    Log::create(directory, spare, header, 0)
+fn create_log(spare: &Spare, unsynced: bool, sequence: u64, snapshot: &Snapshot) -> Result<Position, LogError> {
+    let header = FileHeader { kind: FileKind::Log, sequence, base: Base::of(snapshot), unsynced, allocated: 0 };
+    spare.begin_log(header, 0)
 }
 
 fn read_headers(directory: &Directory) -> Result<Vec<FileHeader>, StoreError> {
@@ -103,7 +96,9 @@ fn read_headers(directory: &Directory) -> Result<Vec<FileHeader>, StoreError> {
             return Err(corrupt(&path, format!("its header says it is file {}", header.sequence)));
         }
         if headers.last().is_some_and(|before| before.sequence + 1 != sequence) {
-            return Err(corrupt(&path, "the file of the log before it is missing"));
+            // Superfluous files may have come back in part after a power failure. If one is missing that is not
+            // superfluous, no base will reach the ones after it.
+            headers.clear();
         }
         headers.push(header);
     }
@@ -207,7 +202,7 @@ fn replay(directory: &Directory, headers: &[FileHeader], base: Snapshot) -> Resu
         }
         logged = header.base;
         let last = header.sequence == headers.last().map_or(0, |h| h.sequence);
-        replay_file(directory, header, &path, &mut logged, base_revision, &mut replayed)?;
+        replay_file(directory, header, last, &mut logged, base_revision, &mut replayed)?;
         if replayed.torn && !last {
             return Err(corrupt(&path, format!("it is torn at offset {}, and more follows", replayed.end)));
         }
@@ -224,11 +219,12 @@ fn replay(directory: &Directory, headers: &[FileHeader], base: Snapshot) -> Resu
 fn replay_file(
     directory: &Directory,
     header: &FileHeader,
-    path: &Path,
+    last: bool,
     logged: &mut Base,
     base: Revision,
     replayed: &mut Replayed,
 ) -> Result<(), StoreError> {
+    let path = &directory.log_path(header.sequence);
     let file = directory.files.read(path, u64::MAX).map_err(|error| directory.failed("read", path, &error))?;
     let mut at = FILE_HEADER_BYTES;
     replayed.torn = loop {
@@ -247,7 +243,7 @@ fn replay_file(
                 *logged = Base { revision: found.last(), keys: found.keys, digest: found.digest };
                 at = found.end;
             }
-            Found::End => break false,
+            Found::End => break last && (file.len() as u64) < header.allocated,
             Found::Torn => {
                 let later = frame::later_frame(&file, at, header.sequence, logged.revision + 1);
                 if let (Some(later), false) = (later, header.unsynced) {
@@ -287,7 +283,7 @@ fn jump(directory: &Directory, spare: &Spare, unsynced: bool, recovered: &mut Re
     let mut snapshot = recovered.snapshot.clone();
     snapshot.revision += REVISION_JUMP;
     let sequence = recovered.position.sequence + 1;
-    match create_log(directory, spare, unsynced, sequence, &snapshot) {
+    match create_log(spare, unsynced, sequence, &snapshot) {
         Ok(position) => {
             recovered.segments.push(Segment { sequence, base: snapshot.revision });
             recovered.position = position;

@@ -15,6 +15,8 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
     pub(crate) checkpointer: Option<JoinHandle<()>>,
+    /// Set by the first failure, after which the log is not touched.
+    pub(crate) failed: Option<StoreError>,
 }
 
 impl Writer {
@@ -23,7 +25,7 @@ impl Writer {
         while let Some(group) = self.shared.queue.take() {
             if let Err(error) = self.commit(group) {
                 tracing::error!(%error, "the store stops");
-                self.shared.queue.fail(error);
+                self.failed = Some(error);
                 break;
             }
         }
@@ -117,14 +119,21 @@ impl Writer {
 impl Drop for Writer {
     /// Runs when the thread ends for whatever reason, a panic included.
     fn drop(&mut self) {
-        self.shared.queue.fail(StoreError::Stopped("the writer is gone".into()));
+        if std::thread::panicking() {
+            self.failed.get_or_insert(StoreError::Stopped("the writer panicked".into()));
+        }
+        let reason = self.failed.clone().unwrap_or_else(|| StoreError::Stopped("the store was closed".into()));
+        let reason = self.shared.queue.fail(reason);
         self.shared.stop_background();
         if let Some(checkpointer) = self.checkpointer.take() {
             drop(checkpointer.join());
         }
-        let synced = self.log.sync();
-        self.shared.history.close();
-        self.shared.finished(synced.map_err(|error| StoreError::Io(format!("cannot sync the log: {error}"))));
+        let result = match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.log.close().map_err(|error| StoreError::Io(format!("cannot sync the log: {error}"))),
+        };
+        self.shared.history.close(reason);
+        self.shared.finished(result);
     }
 }
 

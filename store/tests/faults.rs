@@ -1,0 +1,374 @@
+//! Power failures, full disks, failing syncs, torn and changed bytes.
+
+#[path = "faults/layer.rs"]
+mod layer;
+#[path = "faults/load.rs"]
+mod load;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use layer::{Faults, FaultyFiles};
+use load::Progress;
+use store::{Durable, DurableConfig, Store, StoreError, Transaction};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
+}
+
+/// A small generator, so that a failure can be repeated.
+fn random(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
+/// Cuts the power `cuts` times under load, and opens what is left each time: with `survivors` some sectors that were
+/// not synced are there, and without `exports` the checkpoint has to do.
+fn cut_under_load(faults: Faults, cuts: u64, survivors: bool, exports: bool) -> Vec<Result<(), String>> {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, faults);
+    let mut config = load::small(&data);
+    config.files = Arc::new(files.clone());
+    let store = Durable::open(config).unwrap();
+    let (progress, stop) = (Arc::new(Progress::default()), Arc::new(AtomicBool::new(false)));
+    let runtime = runtime();
+    let writers = runtime.spawn(load::run(store.clone(), progress.clone(), stop.clone()));
+    let mut results = Vec::new();
+    for cut in 0..cuts {
+        let mut random = random(cut + 1);
+        std::thread::sleep(Duration::from_millis(40 + random() % 80));
+        let left = directory.path().join(format!("left-{cut}"));
+        let acknowledged = progress.acknowledged();
+        if survivors {
+            files.cut_power(&left, Some(&mut || random().is_multiple_of(3)));
+        } else {
+            files.cut_power(&left, None);
+        }
+        let submitted = progress.submitted();
+        if !exports {
+            remove_exports(&left);
+        }
+        let result = match Durable::open(load::small(&left)) {
+            Ok(store) => load::verify(&*store, &acknowledged, &submitted),
+            Err(error) => Err(error.to_string()),
+        };
+        results.push(result.map_err(|error| format!("cut {cut}: {error}")));
+    }
+    stop.store(true, Ordering::SeqCst);
+    runtime.block_on(writers).unwrap();
+    let acknowledged = progress.acknowledged();
+    assert!(acknowledged.numbers.iter().all(|&number| number > 0), "{acknowledged:?}");
+    runtime.block_on(store.close()).unwrap();
+    assert!(data.join("checkpoint/db").exists(), "the load was too small to make a checkpoint");
+    let blobs = fs::read_dir(data.join("checkpoint/blobs")).map_or(0, Iterator::count);
+    assert_eq!(blobs, 0, "sled made files that it never syncs");
+    results
+}
+
+#[test]
+fn a_power_failure_loses_nothing_acknowledged() {
+    let results = cut_under_load(Faults::default(), 12, false, false);
+    assert_eq!(results.into_iter().find(Result::is_err), None);
+}
+
+#[test]
+fn a_power_failure_that_keeps_some_sectors_loses_nothing_acknowledged() {
+    let results = cut_under_load(Faults::default(), 12, true, true);
+    assert_eq!(results.into_iter().find(Result::is_err), None);
+}
+
+#[test]
+fn the_power_failure_test_notices_a_checkpoint_that_is_only_flushed_by_sled() {
+    let results = cut_under_load(Faults { checkpoint_unsynced: true, ..Faults::default() }, 12, false, false);
+    assert!(results.iter().any(Result::is_err), "{results:?}");
+}
+
+fn remove_exports(directory: &Path) {
+    for file in files_below(directory) {
+        if file.file_name().unwrap().to_string_lossy().starts_with("export") {
+            fs::remove_file(&file).unwrap();
+        }
+    }
+}
+
+/// A closed store with a checkpoint, an export and a tail, and what it held.
+fn filled(directory: &Path) -> Vec<(String, u64, Bytes)> {
+    let mut config = load::small(directory);
+    config.export_after_bytes = 0;
+    let store = Durable::open(config).unwrap();
+    let runtime = runtime();
+    runtime.block_on(async {
+        for number in 1..=40 {
+            for writer in 0..load::WRITERS {
+                store.commit(load::step(writer, number)).await.unwrap();
+            }
+        }
+        // The background work of the last roll.
+        for _ in 0..500 {
+            if fs::read_dir(directory).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().starts_with("export"))
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for number in 41..=43 {
+            store.commit(load::step(0, number)).await.unwrap();
+        }
+        store.close().await.unwrap();
+    });
+    content(&*store)
+}
+
+fn content(store: &dyn Store) -> Vec<(String, u64, Bytes)> {
+    let snapshot = store.snapshot();
+    snapshot.list("", None).map(|e| (e.key().to_owned(), e.mod_revision(), e.value().clone())).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_changed_byte_is_refused_or_harmless() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let expected = filled(&data);
+    let mut random = random(7);
+    let (mut opened, mut refused) = (0, 0);
+    for file in files_below(&data) {
+        let length = fs::metadata(&file).unwrap().len();
+        if length == 0 || file.ends_with("lock") || file.ends_with("spare") {
+            continue;
+        }
+        for _ in 0..6 {
+            let left = directory.path().join("left");
+            copy(&data, &left);
+            let target = left.join(file.strip_prefix(&data).unwrap());
+            let mut bytes = fs::read(&target).unwrap();
+            // Half of the changes hit bytes that mean something.
+            let written: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != 0).collect();
+            let at = match random() % 2 {
+                0 if !written.is_empty() => written[random() as usize % written.len()],
+                _ => random() as usize % bytes.len(),
+            };
+            bytes[at] ^= 1 << (random() % 8);
+            fs::write(&target, bytes).unwrap();
+            match Durable::open(load::small(&left)) {
+                Ok(store) => {
+                    assert!(content(&*store) == expected, "byte {at} of {} changes what is read", file.display());
+                    opened += 1;
+                }
+                Err(StoreError::Corrupt { .. } | StoreError::NewerFormat { .. }) => refused += 1,
+                Err(other) => panic!("byte {at} of {}: {other}", file.display()),
+            }
+            fs::remove_dir_all(&left).unwrap();
+        }
+    }
+    assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused");
+}
+
+#[test]
+fn a_tail_cut_anywhere_leaves_a_state_that_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let store = Durable::open(DurableConfig { segment_bytes: 1 << 20, ..load::small(&data) }).unwrap();
+    let runtime = runtime();
+    runtime.block_on(async {
+        for number in 1..=3 {
+            for writer in 0..load::WRITERS {
+                store.commit(load::step(writer, number)).await.unwrap();
+            }
+        }
+    });
+    let states: Vec<_> = (1..=store.snapshot().revision())
+        .map(|revision| {
+            let snapshot = store.snapshot_at(revision).unwrap();
+            snapshot.list("", None).map(|e| (e.key().to_owned(), e.mod_revision(), e.value().clone())).collect()
+        })
+        .collect::<Vec<Vec<_>>>();
+    let newest = store.snapshot().revision();
+    drop(store);
+    let log = data.join("log-0000000000000001");
+    let whole = fs::read(&log).unwrap();
+    let end = whole.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    let mut random = random(3);
+    let mut clean = 0;
+    for round in 0..60 {
+        let left = directory.path().join("left");
+        copy(&data, &left);
+        let at = 64 + random() as usize % (end - 64);
+        let mut bytes = whole.clone();
+        if round % 2 == 0 {
+            bytes.truncate(at)
+        } else {
+            bytes[at..].fill(0)
+        }
+        fs::write(left.join("log-0000000000000001"), &bytes).unwrap();
+        let store = Durable::open(load::small(&left)).unwrap_or_else(|error| panic!("cut at {at}: {error}"));
+        let found = content(&*store);
+        assert!(states.contains(&found), "cut at {at}: a state that never was");
+        // A revision that someone may have seen does not come again.
+        let next = runtime.block_on(store.commit(Transaction::create("/next", Bytes::new()))).unwrap();
+        // (Zeros exactly from the end of a frame on do not tell that there was another.)
+        let unnoticed =
+            round % 2 == 1 && states.iter().position(|state| *state == found).unwrap() + 2 == next.revision as usize;
+        assert!(next.revision > newest || unnoticed, "cut at {at}: revision {} again", next.revision);
+        clean += usize::from(unnoticed);
+        drop(store);
+        let again = Durable::open(load::small(&left)).unwrap();
+        assert_eq!(again.snapshot().revision(), next.revision);
+        assert_eq!(content(&*again).len(), found.len() + 1);
+        drop(again);
+        fs::remove_dir_all(&left).unwrap();
+    }
+    assert!(clean < 10, "{clean} cuts went unnoticed");
+}
+
+#[test]
+fn a_checkpoint_that_does_not_open_is_rebuilt_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let expected = filled(&data);
+    for with_export in [true, false] {
+        let left = directory.path().join(format!("left-{with_export}"));
+        copy(&data, &left);
+        fs::write(left.join("checkpoint/db"), b"nonsense").unwrap();
+        for file in files_below(&left) {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("snap") || (name.starts_with("export") && !with_export) {
+                fs::remove_file(&file).unwrap();
+            }
+        }
+        match Durable::open(load::small(&left)) {
+            Ok(store) => {
+                assert!(with_export, "opened without a base");
+                assert!(content(&*store) == expected);
+                let runtime = runtime();
+                for number in 44..=100 {
+                    runtime.block_on(store.commit(load::step(1, number))).unwrap();
+                }
+                let expected = content(&*store);
+                drop(store);
+                let again = Durable::open(load::small(&left)).unwrap();
+                assert!(content(&*again) == expected);
+            }
+            Err(StoreError::Corrupt { .. }) => assert!(!with_export, "refused though there is an export"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_stops_the_store_and_is_not_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, Faults::default());
+    let store = Durable::open(DurableConfig { files: Arc::new(files.clone()), ..load::small(&data) }).unwrap();
+    runtime().block_on(async {
+        store.commit(Transaction::create("/a", Bytes::new())).await.unwrap();
+        let mut watch = store.watch(2).unwrap();
+        files.faults().sync_fails.store(true, Ordering::SeqCst);
+        let before = files.faults().syncs.load(Ordering::SeqCst);
+        let failed = store.commit(Transaction::create("/b", Bytes::new())).await;
+        assert!(matches!(failed, Err(StoreError::Stopped(_))), "{failed:?}");
+        files.faults().sync_fails.store(false, Ordering::SeqCst);
+        let after = store.commit(Transaction::create("/c", Bytes::new())).await;
+        assert!(matches!(after, Err(StoreError::Stopped(_))), "{after:?}");
+        assert!(matches!(watch.next().await, Err(StoreError::Stopped(_))));
+        assert_eq!(store.snapshot().len(), 1, "what is not durable is not shown");
+        assert!(store.close().await.is_err());
+        assert_eq!(files.faults().syncs.load(Ordering::SeqCst), before + 1);
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_serves_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, Faults::default());
+    let store = Durable::open(DurableConfig { files: Arc::new(files.clone()), ..load::small(&data) }).unwrap();
+    let value = Bytes::from(vec![b'v'; 4000]);
+    runtime().block_on(async {
+        let mut written = Vec::new();
+        for i in 0..3 {
+            let key = format!("/{i}");
+            let committed = store.commit(Transaction::create(key.as_str(), value.clone())).await.unwrap();
+            written.push((key, committed.revision));
+        }
+        files.faults().full.store(true, Ordering::SeqCst);
+        let error = loop {
+            let key = format!("/{}", written.len());
+            match store.commit(Transaction::create(key.as_str(), value.clone())).await {
+                Ok(committed) => written.push((key, committed.revision)),
+                Err(error) => break error,
+            }
+            assert!(written.len() < 1000, "the disk never gets full");
+        };
+        assert!(matches!(error, StoreError::Full(_)), "{error}");
+        let mut watch = store.watch(store.snapshot().revision()).unwrap();
+        for (key, revision) in &written {
+            let update = Transaction::update(key.as_str(), *revision, Bytes::from_static(b"going")).freeing();
+            let revision = store.commit(update).await.unwrap().revision;
+            store.commit(Transaction::delete(key.as_str(), revision)).await.unwrap();
+        }
+        assert!(watch.next().await.is_ok());
+        assert!(store.snapshot().is_empty());
+        let refused = store.commit(Transaction::create("/more", value.clone())).await;
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        files.faults().full.store(false, Ordering::SeqCst);
+        store.commit(Transaction::create("/more", value.clone())).await.unwrap();
+        // A write that finds no room half-way leaves nothing behind.
+        files.faults().write_full.store(true, Ordering::SeqCst);
+        let refused = store.commit(Transaction::create("/none", value.clone())).await;
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        files.faults().write_full.store(false, Ordering::SeqCst);
+        store.commit(Transaction::create("/small", Bytes::new())).await.unwrap();
+    });
+    drop(store);
+    let again = Durable::open(load::small(&data)).unwrap();
+    assert_eq!(content(&*again).iter().map(|(key, ..)| key.as_str()).collect::<Vec<_>>(), ["/more", "/small"]);
+}
+
+#[test]
+fn a_directory_has_one_owner_and_a_known_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let store = Durable::open(load::small(&data)).unwrap();
+    assert!(matches!(Durable::open(load::small(&data)), Err(StoreError::Locked { .. })));
+    runtime().block_on(store.close()).unwrap();
+    let again = Durable::open(load::small(&data)).unwrap();
+    drop(again);
+    fs::write(data.join("format"), "coracle store format 2\n").unwrap();
+    let newer = Durable::open(load::small(&data)).err();
+    assert!(matches!(newer, Some(StoreError::NewerFormat { found: 2, known: 1, .. })), "{newer:?}");
+    fs::write(data.join("format"), "what?\n").unwrap();
+    assert!(matches!(Durable::open(load::small(&data)), Err(StoreError::Corrupt { .. })));
+}
