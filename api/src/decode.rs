@@ -21,10 +21,11 @@ use crate::catalogue::{Catalogue, Resource, Subresource};
 use crate::schema::Schema;
 use crate::{Object, Status};
 
-pub(crate) use shape::{fields_shape, is_go_struct, is_zero};
+pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero};
 pub use shape::{normalise, zero_value};
 pub use tree::NESTING_MAX;
 use tree::Tree;
+pub(crate) use tree::double;
 
 /// Bodies longer than this are refused (`MaxRequestBodyBytes`).
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -119,6 +120,13 @@ impl Target {
         Some(Self { group: group.into(), version: version.into(), kind: kind.into(), schema, custom: false })
     }
 
+    /// Whether every group registers this kind as its own, as it does with `DeleteOptions`.
+    fn is_in_every_group(&self) -> bool {
+        const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
+        let options = self.kind.ends_with("Options") || self.kind == "WatchEvent";
+        options && self.schema.root().name().is_some_and(|name| name.starts_with(META))
+    }
+
     /// `group/version`, or the version alone.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
@@ -198,7 +206,7 @@ pub fn decode(
     let tree = match format {
         Format::Json => json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}")),
         Format::Yaml => yaml::parse(body, &mut strict),
-        Format::Protobuf => Err("protobuf bodies cannot be read yet".to_string()),
+        Format::Protobuf => return crate::protobuf::decode_body(body, target),
     };
     let tree = tree.map_err(|why| unrecognized(target, why, body))?;
     decode_tree(tree, strict, target, validation, body)
@@ -249,7 +257,8 @@ fn decode_tree(
     body: &[u8],
 ) -> Result<Decoded, DecodeError> {
     let stated = stated_kind(&tree).map_err(|why| unrecognized(target, why, body))?;
-    let (kind, group, version) = check_kind(stated, target, body)?;
+    let (kind, api_version) = stated_target(stated, target, body)?;
+    let version = api_version.rsplit('/').next().unwrap_or("").to_string();
     let malformed = |why: String| DecodeError::Malformed {
         kind: kind.clone(),
         version: version.clone(),
@@ -265,8 +274,7 @@ fn decode_tree(
     if !is_strict {
         strict.clear();
     }
-    let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
-    if !target.custom && (group != target.group || version != target.version) {
+    if !target.custom && !target.is_in_every_group() && api_version != target.api_version() {
         return Err(DecodeError::OtherVersion { stated: api_version, expected: target.api_version() });
     }
     object.0.insert("apiVersion".into(), api_version.into());
@@ -306,6 +314,16 @@ fn stated_kind(tree: &Tree) -> Result<(String, String), String> {
     Ok((api_version, kind))
 }
 
+/// The kind and `apiVersion` of data that states these, checked against the target.
+pub(crate) fn stated_target(
+    stated: (String, String),
+    target: &Target,
+    body: &[u8],
+) -> Result<(String, String), DecodeError> {
+    let (kind, group, version) = check_kind(stated, target, body)?;
+    Ok((kind, if group.is_empty() { version } else { format!("{group}/{version}") }))
+}
+
 /// The kind, group and version of the data with those of the target filled in (`gvkWithDefaults`).
 fn check_kind(
     (api_version, stated): (String, String),
@@ -323,7 +341,8 @@ fn check_kind(
         (group, "") if group == target.group => (group, target.version.as_str()),
         other => other,
     };
-    if target.custom || (group == target.group && kind == target.kind && version == target.version) {
+    let shared = kind == target.kind && target.is_in_every_group();
+    if target.custom || shared || (group == target.group && kind == target.kind && version == target.version) {
         return Ok((kind, group.to_string(), version.to_string()));
     }
     let why = match Schema::of(group, version, &kind) {
@@ -359,7 +378,7 @@ fn unrecognized(target: &Target, why: String, body: &[u8]) -> DecodeError {
 }
 
 /// The beginning of a body for a message (`summarizeData` with 30 bytes).
-fn summary(body: &[u8]) -> String {
+pub(crate) fn summary(body: &[u8]) -> String {
     const SUMMARY_BYTES_MAX: usize = 30;
     if body.is_empty() {
         return "<empty>".to_string();

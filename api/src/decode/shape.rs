@@ -24,7 +24,7 @@ pub fn zero_value(field: Field<'_>) -> Option<Value> {
 }
 
 /// Whether a value given for a field vanishes when Go prints it.
-pub(super) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
+pub(crate) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
     if field.pointer() {
         return false;
     }
@@ -81,7 +81,7 @@ fn value_shape(ty: Type<'_>, value: &mut Value) {
 }
 
 /// The zero value of a type.
-pub(super) fn zero(ty: Type<'_>) -> Value {
+pub(crate) fn zero(ty: Type<'_>) -> Value {
     match ty.kind() {
         Kind::Struct => {
             let mut map = Map::new();

@@ -108,6 +108,12 @@ fn good_bodies_become_what_go_prints() {
         "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}],
             "terminationGracePeriodSeconds": 0}})),
     );
+    check(
+        "DeleteOptions",
+        r#"{"apiVersion":"apps/v1","kind":"DeleteOptions","propagationPolicy":"Orphan"}"#,
+        Ok(json!({
+        "apiVersion": "apps/v1", "kind": "DeleteOptions", "propagationPolicy": "Orphan"})),
+    );
     let role = Target::builtin("rbac.authorization.k8s.io", "v1", "Role").unwrap();
     let (value, _) = run(&role, r#"{"metadata":{"name":"r"}}"#, Format::Json, FieldValidation::Strict).unwrap();
     assert_eq!(value["rules"], Value::Null);

@@ -56,7 +56,7 @@ fn untyped_number(text: &str) -> Value {
 }
 
 /// A floating point number as Go prints it, which writes whole ones without a point.
-pub(super) fn double(number: f64) -> Value {
+pub(crate) fn double(number: f64) -> Value {
     const WHOLE_MAX: f64 = 1e15;
     if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
         return Value::from(number as i64);

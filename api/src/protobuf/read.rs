@@ -1,0 +1,217 @@
+//! From a message to the JSON that Go would print of it.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::wire::{Reader, Wire};
+use super::{PREFIX, ProtobufError};
+use crate::decode::{NESTING_MAX, double, fields_shape, is_omitted};
+use crate::schema::{Field, Kind, Type};
+use crate::time;
+
+/// Reads a struct.
+pub(super) fn message(ty: Type<'_>, bytes: &[u8], depth: usize) -> Result<Map<String, Value>, ProtobufError> {
+    let mut map = Map::new();
+    fields(ty, &[], bytes, depth, &mut map)?;
+    map.retain(|name, value| ty.field(name).is_none_or(|field| !is_omitted(field, value)));
+    fields_shape(ty, &mut map);
+    Ok(map)
+}
+
+/// Reads the fields below a path of embedded messages.
+fn fields(
+    ty: Type<'_>,
+    path: &[u8],
+    bytes: &[u8],
+    depth: usize,
+    map: &mut Map<String, Value>,
+) -> Result<(), ProtobufError> {
+    if depth > NESTING_MAX {
+        return Err(ProtobufError::TooDeep);
+    }
+    let mut reader = Reader::new(bytes);
+    while let Some((number, wire)) = reader.field()? {
+        let Ok(number) = u8::try_from(number) else { continue };
+        let mut here = path.to_vec();
+        here.push(number);
+        if let Some(field) = ty.fields().find(|field| field.proto() == here) {
+            add(field, wire, depth, map)?;
+        } else if ty.embedded_messages().iter().any(|embedded| leads_to(embedded, &here)) {
+            fields(ty, &here, wire.bytes("embedded")?, depth + 1, map)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path, ended by zeros, is this one.
+fn leads_to(embedded: &[u8; 3], path: &[u8]) -> bool {
+    let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
+    embedded[..end] == *path
+}
+
+fn add(field: Field<'_>, wire: Wire<'_>, depth: usize, map: &mut Map<String, Value>) -> Result<(), ProtobufError> {
+    let (ty, name) = (field.ty(), field.name());
+    match (ty.kind(), ty.elem()) {
+        (Kind::List, Some(elem)) => {
+            let list = map.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            let Value::Array(list) = list else { return Ok(()) };
+            let numbers = matches!(elem.kind(), Kind::Int32 | Kind::Int64 | Kind::Boolean);
+            match wire {
+                Wire::Bytes(packed) if numbers => {
+                    let mut reader = Reader::new(packed);
+                    while let Some(number) = reader.packed()? {
+                        list.push(value(elem, name, Wire::Varint(number), depth)?);
+                    }
+                }
+                _ => list.push(value(elem, name, wire, depth)?),
+            }
+        }
+        (Kind::Map, Some(elem)) => {
+            let mut reader = Reader::new(wire.bytes(name)?);
+            let (mut key, mut item) = (String::new(), None);
+            while let Some((number, wire)) = reader.field()? {
+                match number {
+                    1 => key = String::from_utf8_lossy(wire.bytes(name)?).into_owned(),
+                    2 => item = Some(value(elem, name, wire, depth)?),
+                    _ => {}
+                }
+            }
+            let item = item.unwrap_or_else(|| crate::decode::zero(elem));
+            let entries = map.entry(name).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(entries) = entries {
+                entries.insert(key, item);
+            }
+        }
+        _ => {
+            let value = value(ty, name, wire, depth)?;
+            if value.is_null() {
+                map.remove(name);
+            } else {
+                map.insert(name.to_string(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn value(ty: Type<'_>, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value, ProtobufError> {
+    Ok(match ty.kind() {
+        Kind::String => String::from_utf8_lossy(wire.bytes(name)?).into(),
+        Kind::Bytes => crate::base64::encode(wire.bytes(name)?).into(),
+        Kind::Boolean => (wire.integer(name)? != 0).into(),
+        Kind::Int32 => (wire.integer(name)? as i32).into(),
+        Kind::Int64 => wire.integer(name)?.into(),
+        Kind::Double => double(wire.double(name)?),
+        Kind::Struct => message(ty, wire.bytes(name)?, depth + 1)?.into(),
+        Kind::Quantity => {
+            let text = first(wire.bytes(name)?)?;
+            let text = String::from_utf8_lossy(text);
+            if text.is_empty() { "0".into() } else { text.into() }
+        }
+        Kind::Time => instant(wire.bytes(name)?)?.map_or(Value::Null, |at| time::format(at).into()),
+        Kind::MicroTime => instant(wire.bytes(name)?)?.map_or(Value::Null, |at| time::format_micro(at).into()),
+        Kind::Duration => {
+            let mut reader = Reader::new(wire.bytes(name)?);
+            let mut nanos = 0;
+            while let Some((_, wire)) = reader.field()? {
+                nanos = wire.integer(name)?;
+            }
+            super::write::duration_text(nanos).into()
+        }
+        Kind::IntOrString => int_or_string(wire.bytes(name)?)?,
+        Kind::Raw | Kind::Fields | Kind::Any => embedded(first(wire.bytes(name)?)?),
+        Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => schema_or(ty, wire.bytes(name)?, depth)?,
+        // A list in a map or list is a message with the items in its first field.
+        Kind::List => {
+            let elem = ty.elem().expect("a list has items");
+            let mut reader = Reader::new(wire.bytes(name)?);
+            let mut items = Vec::new();
+            while let Some((_, wire)) = reader.field()? {
+                items.push(value(elem, name, wire, depth + 1)?);
+            }
+            Value::Array(items)
+        }
+        Kind::Map => Value::Null,
+    })
+}
+
+/// The first field of a message, as bytes; empty if absent.
+fn first(bytes: &[u8]) -> Result<&[u8], ProtobufError> {
+    let mut reader = Reader::new(bytes);
+    let mut found: &[u8] = b"";
+    while let Some((number, wire)) = reader.field()? {
+        if number == 1 {
+            found = wire.bytes("raw")?;
+        }
+    }
+    Ok(found)
+}
+
+fn instant(bytes: &[u8]) -> Result<Option<Timestamp>, ProtobufError> {
+    let (mut seconds, mut nanos) = (None, 0);
+    let mut reader = Reader::new(bytes);
+    while let Some((number, wire)) = reader.field()? {
+        match number {
+            1 => seconds = Some(wire.integer("seconds")?),
+            2 => nanos = wire.integer("nanos")?,
+            _ => {}
+        }
+    }
+    let Some(seconds) = seconds else { return Ok(None) };
+    let nanos = i32::try_from(nanos).unwrap_or(0);
+    Timestamp::new(seconds, nanos).map(Some).map_err(|_| ProtobufError::Overflow)
+}
+
+fn int_or_string(bytes: &[u8]) -> Result<Value, ProtobufError> {
+    let (mut kind, mut number, mut text) = (0, 0, String::new());
+    let mut reader = Reader::new(bytes);
+    while let Some((place, wire)) = reader.field()? {
+        match place {
+            1 => kind = wire.integer("type")?,
+            2 => number = wire.integer("intVal")?,
+            3 => text = String::from_utf8_lossy(wire.bytes("strVal")?).into_owned(),
+            _ => {}
+        }
+    }
+    Ok(if kind == 1 { text.into() } else { (number as i32).into() })
+}
+
+/// An object in a `RawExtension`: JSON, or protobuf with its envelope.
+fn embedded(bytes: &[u8]) -> Value {
+    if bytes.is_empty() {
+        return Value::Null;
+    }
+    if bytes.starts_with(&PREFIX) {
+        let known = super::Envelope::read(bytes).ok().and_then(|envelope| {
+            let (group, version) = envelope.api_version.split_once('/').unwrap_or(("", envelope.api_version));
+            let schema = crate::schema::Schema::of(group, version, envelope.kind)?;
+            super::decode(bytes, &schema).ok()
+        });
+        if let Some(object) = known {
+            return object.into_value();
+        }
+    }
+    serde_json::from_slice(bytes).unwrap_or_else(|_| crate::base64::encode(bytes).into())
+}
+
+fn schema_or(ty: Type<'_>, bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
+    let mut reader = Reader::new(bytes);
+    let (mut schema, mut allows, mut items) = (None, false, Vec::new());
+    let schema_place = if ty.kind() == Kind::SchemaOrBool { 2 } else { 1 };
+    while let Some((number, wire)) = reader.field()? {
+        if number == schema_place {
+            schema = Some(Value::Object(message(ty.inner(), wire.bytes("schema")?, depth + 1)?));
+        } else if ty.kind() == Kind::SchemaOrBool {
+            allows = wire.integer("allows")? != 0;
+        } else if ty.kind() == Kind::SchemaOrArray {
+            items.push(Value::Object(message(ty.inner(), wire.bytes("schemas")?, depth + 1)?));
+        } else {
+            items.push(String::from_utf8_lossy(wire.bytes("property")?).into());
+        }
+    }
+    Ok(match (schema, ty.kind()) {
+        (Some(schema), _) => schema,
+        (None, Kind::SchemaOrBool) => allows.into(),
+        (None, _) => Value::Array(items),
+    })
+}

@@ -1,0 +1,200 @@
+//! From JSON to a message, byte for byte as the reference writes it: fields in order of number, values that are no
+//! pointers always there, maps in order of key.
+
+use serde_json::{Map, Value};
+
+use super::wire::{put_bytes, put_double, put_integer, put_message};
+use crate::schema::{Field, Kind, Type};
+use crate::time;
+
+/// Writes a struct.
+pub(super) fn message(ty: Type<'_>, map: &Map<String, Value>) -> Vec<u8> {
+    fields(ty, &[], map)
+}
+
+/// Writes the fields below a path of embedded messages.
+fn fields(ty: Type<'_>, path: &[u8], map: &Map<String, Value>) -> Vec<u8> {
+    enum Part<'a> {
+        Field(Field<'a>),
+        Embedded(Vec<u8>),
+    }
+    let mut parts: Vec<(u8, Part<'_>)> = Vec::new();
+    for field in ty.fields() {
+        if let Some((number, way)) = field.proto().split_last() {
+            if way == path {
+                parts.push((*number, Part::Field(field)));
+            }
+        }
+    }
+    for embedded in ty.embedded_messages() {
+        let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
+        if let Some((number, way)) = embedded[..end].split_last() {
+            if way == path {
+                parts.push((*number, Part::Embedded(embedded[..end].to_vec())));
+            }
+        }
+    }
+    parts.sort_by_key(|(number, _)| *number);
+    let mut out = Vec::with_capacity(64);
+    for (number, part) in parts {
+        match part {
+            Part::Field(field) => put_field(&mut out, number, field, map.get(field.name())),
+            Part::Embedded(path) => put_message(&mut out, number, &fields(ty, &path, map)),
+        }
+    }
+    out
+}
+
+fn put_field(out: &mut Vec<u8>, number: u8, field: Field<'_>, value: Option<&Value>) {
+    let ty = field.ty();
+    let value = value.filter(|value| !value.is_null());
+    match (ty.kind(), value) {
+        (Kind::List, Some(Value::Array(items))) => {
+            let elem = ty.elem().expect("a list has items");
+            items.iter().for_each(|item| put_value(out, number, elem, Some(item)));
+        }
+        (Kind::Map, Some(Value::Object(map))) => {
+            let elem = ty.elem().expect("a map has values");
+            for (key, item) in map {
+                let mut entry = Vec::with_capacity(key.len() + 32);
+                put_bytes(&mut entry, 1, key.as_bytes());
+                put_value(&mut entry, 2, elem, Some(item));
+                put_message(out, number, &entry);
+            }
+        }
+        (Kind::List | Kind::Map, _) => {}
+        (_, None) if field.pointer() || ty.kind() == Kind::Bytes => {}
+        (_, value) => put_value(out, number, ty, value),
+    }
+}
+
+/// Writes a value, or the zero of its type.
+fn put_value(out: &mut Vec<u8>, number: u8, ty: Type<'_>, value: Option<&Value>) {
+    let text = || value.and_then(Value::as_str).unwrap_or("");
+    match ty.kind() {
+        Kind::String => put_bytes(out, number, text().as_bytes()),
+        Kind::Bytes => put_bytes(out, number, &crate::base64::decode(text()).unwrap_or_default()),
+        Kind::Boolean => put_integer(out, number, value.and_then(Value::as_bool).unwrap_or(false).into()),
+        Kind::Int32 | Kind::Int64 => put_integer(out, number, value.and_then(Value::as_i64).unwrap_or(0)),
+        Kind::Double => put_double(out, number, value.and_then(Value::as_f64).unwrap_or(0.0)),
+        Kind::Struct => {
+            let empty = Map::new();
+            let map = value.and_then(Value::as_object).unwrap_or(&empty);
+            put_message(out, number, &message(ty, map));
+        }
+        Kind::Quantity => {
+            let mut inner = Vec::with_capacity(16);
+            let text = text();
+            put_bytes(&mut inner, 1, if text.is_empty() { b"0" } else { text.as_bytes() });
+            put_message(out, number, &inner);
+        }
+        Kind::Time | Kind::MicroTime => put_message(out, number, &instant(ty, text())),
+        Kind::Duration => {
+            let mut inner = Vec::new();
+            put_integer(&mut inner, 1, duration_nanos(text()));
+            put_message(out, number, &inner);
+        }
+        Kind::IntOrString => put_message(out, number, &int_or_string(value)),
+        Kind::Raw | Kind::Fields | Kind::Any => {
+            let mut inner = Vec::new();
+            if let Some(value) = value {
+                put_bytes(&mut inner, 1, value.to_string().as_bytes());
+            }
+            put_message(out, number, &inner);
+        }
+        Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => {
+            put_message(out, number, &schema_or(ty, value));
+        }
+        Kind::List => {
+            let elem = ty.elem().expect("a list has items");
+            let mut inner = Vec::new();
+            for item in value.and_then(Value::as_array).into_iter().flatten() {
+                put_value(&mut inner, 1, elem, Some(item));
+            }
+            put_message(out, number, &inner);
+        }
+        Kind::Map => {}
+    }
+}
+
+/// Seconds and nanoseconds; nothing for a time that is not set.
+fn instant(ty: Type<'_>, text: &str) -> Vec<u8> {
+    let mut inner = Vec::with_capacity(16);
+    if let Ok(at) = time::parse(text) {
+        put_integer(&mut inner, 1, at.as_second());
+        let nanos = at.subsec_nanosecond();
+        // Times are to the second and micro times to the microsecond, whatever was parsed.
+        let nanos = if ty.kind() == Kind::Time { 0 } else { nanos / 1000 * 1000 };
+        put_integer(&mut inner, 2, nanos.into());
+    }
+    inner
+}
+
+fn int_or_string(value: Option<&Value>) -> Vec<u8> {
+    let (kind, number, text) = match value {
+        Some(Value::String(text)) => (1, 0, text.as_str()),
+        Some(number) => (0, number.as_i64().unwrap_or(0), ""),
+        None => (0, 0, ""),
+    };
+    let mut inner = Vec::with_capacity(16);
+    put_integer(&mut inner, 1, kind);
+    put_integer(&mut inner, 2, number);
+    put_bytes(&mut inner, 3, text.as_bytes());
+    inner
+}
+
+fn schema_or(ty: Type<'_>, value: Option<&Value>) -> Vec<u8> {
+    let mut inner = Vec::new();
+    let is_bool = ty.kind() == Kind::SchemaOrBool;
+    if is_bool {
+        let allows = value.is_some_and(|value| value.as_bool().unwrap_or(value.is_object()));
+        put_integer(&mut inner, 1, allows.into());
+    }
+    match value {
+        Some(Value::Object(map)) => put_message(&mut inner, if is_bool { 2 } else { 1 }, &message(ty.inner(), map)),
+        Some(Value::Array(items)) => {
+            for item in items {
+                match item {
+                    Value::Object(map) => put_message(&mut inner, 2, &message(ty.inner(), map)),
+                    other => put_bytes(&mut inner, 2, other.as_str().unwrap_or("").as_bytes()),
+                }
+            }
+        }
+        _ => {}
+    }
+    inner
+}
+
+/// A duration as Go prints it, in seconds and below (the few there are in the API are short).
+pub(super) fn duration_text(nanos: i64) -> String {
+    let seconds = nanos as f64 / 1e9;
+    let (hours, rest) = ((seconds / 3600.0).trunc(), seconds % 3600.0);
+    let (minutes, rest) = ((rest / 60.0).trunc(), rest % 60.0);
+    match (hours != 0.0, minutes != 0.0) {
+        (true, _) => format!("{hours}h{minutes}m{rest}s"),
+        (_, true) => format!("{minutes}m{rest}s"),
+        _ => format!("{rest}s"),
+    }
+}
+
+fn duration_nanos(text: &str) -> i64 {
+    let (mut nanos, mut number) = (0.0, String::new());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let unit = match letter {
+            '0'..='9' | '.' | '-' => {
+                number.push(letter);
+                continue;
+            }
+            'h' => 3.6e12,
+            'm' if letters.next_if_eq(&'s').is_some() => 1e6,
+            'm' => 6e10,
+            'u' | 'µ' if letters.next_if_eq(&'s').is_some() => 1e3,
+            'n' if letters.next_if_eq(&'s').is_some() => 1.0,
+            _ => 1e9,
+        };
+        nanos += number.parse::<f64>().unwrap_or(0.0) * unit;
+        number.clear();
+    }
+    nanos as i64
+}
