@@ -89,8 +89,8 @@ pub fn convert(mut object: Object, custom: bool, api_version: &str) -> Result<Ob
 ///
 /// # Errors
 /// If it cannot be written so.
-pub fn to_yaml(_object: &Object) -> Result<Bytes, Status> {
-    Err(crate::content::not_acceptable())
+pub fn to_yaml(object: &Object) -> Result<Bytes, Status> {
+    serde_saphyr::to_string(&object.0).map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
 }
 
 /// An object as protobuf, with the envelope.

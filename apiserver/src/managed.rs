@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::apply::{self, Converted, Request, Reset};
 use api::catalogue::Catalogue;
-use api::{Object, Status};
+use api::{Object, Status, decode};
 use serde_json::Value;
 
 use crate::registry::target::Target;
@@ -13,6 +13,22 @@ use crate::{Context, codec};
 /// Records the fields of a new object.
 pub fn track_create(ctx: &Context, target: &Target, object: &mut Object) {
     with_request(ctx, target, |request| apply::update(request, None, object));
+}
+
+/// Records the fields of an object that is not stored, of whatever kind.
+pub fn track_unstored(ctx: &Context, kind: &decode::Target, subresource: &str, object: &mut Object) {
+    let api_version = kind.api_version();
+    let request = Request {
+        schema: &kind.schema,
+        api_version: &api_version,
+        kind: &kind.kind,
+        subresource,
+        reset: Reset::of(&kind.group, "", subresource, false, false),
+        manager: &ctx.options.field_manager,
+        now: ctx.now,
+        convert: None,
+    };
+    apply::update(&request, None, object);
 }
 
 /// Records the fields that a write changed.

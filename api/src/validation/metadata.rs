@@ -218,6 +218,17 @@ fn validate_finalizers(finalizers: &[&str], path: &Path) -> ErrorList {
     errors
 }
 
+/// Finalizers of core objects must be qualified, or among those the system has always known
+/// (`validateKubeFinalizerName` in `pkg/apis/core/validation`).
+pub fn validate_core_finalizers(object: &Object) -> ErrorList {
+    let path = Path::new("metadata.finalizers");
+    let known = |f: &str| f.contains('/') || matches!(f, "kubernetes" | ORPHAN_FINALIZER | FOREGROUND_FINALIZER);
+    let finalizers = finalizers(object);
+    let bad = finalizers.iter().enumerate().filter(|(_, f)| !known(f));
+    let why = "name is neither a standard finalizer name nor is it fully qualified";
+    bad.map(|(index, f)| FieldError::invalid(&path.index(index), *f, why)).collect()
+}
+
 /// `metadata.finalizers`.
 pub fn finalizers(object: &Object) -> Vec<&str> {
     match object.at(&["metadata", "finalizers"]) {

@@ -27,12 +27,22 @@ pub struct Deleted {
 
 /// What is to be done with an object.
 enum Plan {
-    /// It goes now.
-    Remove,
+    /// It goes now, and is answered with like this.
+    Remove(Object),
     /// It stays for a while and looks like this.
     Mark(Object),
     /// Deletion is under way and nothing is to change.
     Pending,
+}
+
+impl Plan {
+    fn outcome(self, before: Object) -> Deleted {
+        match self {
+            Self::Remove(object) => Deleted { object, gone: true },
+            Self::Mark(object) => Deleted { object, gone: false },
+            Self::Pending => Deleted { object: before, gone: false },
+        }
+    }
 }
 
 /// Deletes an object.
@@ -53,15 +63,12 @@ pub async fn delete(ctx: &Context, target: &Target, options: &DeleteOptions) -> 
             return Ok(Deleted { object, gone: false });
         }
         if ctx.options.dry_run || options.dry_run {
-            let gone = matches!(plan, Plan::Remove);
-            let object = if let Plan::Mark(marked) = plan { marked } else { object };
-            return Ok(Deleted { object, gone });
+            return Ok(plan.outcome(object));
         }
         let transaction = transaction(ctx, target, &plan, &object, &snapshot, entry.mod_revision())?;
         match ctx.registry.store().commit(transaction).await {
             Ok(committed) => {
-                let gone = matches!(plan, Plan::Remove);
-                let object = if let Plan::Mark(marked) = plan { marked } else { object };
+                let Deleted { object, gone } = plan.outcome(object);
                 return Ok(Deleted { object: with_revision(object, committed.revision), gone });
             }
             Err(StoreError::ConditionFailed { .. }) => {}
@@ -85,7 +92,7 @@ fn transaction(
             let value = marked.encode();
             Transaction::update(key, revision, value)
         }
-        Plan::Remove | Plan::Pending => {
+        Plan::Remove(_) | Plan::Pending => {
             let freed = target.strategy(ctx).accompany(ctx, None, Some(object), snapshot)?;
             Transaction::delete(key, revision).and(freed)
         }
@@ -142,7 +149,8 @@ fn plan(ctx: &Context, target: &Target, object: &Object, options: &DeleteOptions
             }
             Plan::Mark(marked)
         }
-        _ => Plan::Remove,
+        Some(_) => Plan::Remove(marked),
+        None => Plan::Remove(object.clone()),
     }
 }
 

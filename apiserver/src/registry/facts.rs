@@ -109,6 +109,9 @@ const WITHOUT_GARBAGE_COLLECTION: Names = &[("", "events")];
 /// A client may set the status when it creates the object.
 const STATUS_ON_CREATE: Names = &[("", "nodes")];
 
+/// A change of labels or annotations counts as a change of the desired state.
+const METADATA_IN_GENERATION: Names = &[("discovery.k8s.io", "endpointslices")];
+
 fn among(table: Names, resource: &Resource) -> bool {
     table.contains(&(resource.storage_group.as_str(), resource.plural.as_str()))
 }
@@ -116,6 +119,11 @@ fn among(table: Names, resource: &Resource) -> bool {
 /// Whether `metadata.generation` counts changes of the desired state.
 pub fn has_generation(resource: &Resource) -> bool {
     resource.custom || among(GENERATION, resource)
+}
+
+/// Whether a change of labels or annotations counts as a change of the desired state.
+pub fn counts_metadata(resource: &Resource) -> bool {
+    among(METADATA_IN_GENERATION, resource)
 }
 
 /// Whether an update may leave the resource version out.

@@ -63,6 +63,9 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     strategy.prepare_for_create(ctx, object);
     let rule = rule(target);
     let mut errors = metadata::validate(object, target.resource.namespaced, rule);
+    if target.storage.storage_group.is_empty() {
+        errors.extend(metadata::validate_core_finalizers(object));
+    }
     errors.extend(strategy.validate(ctx, object, None));
     if !errors.is_empty() {
         return Err(target.invalid(object.name(), &errors));
@@ -174,7 +177,9 @@ fn count_generation(target: &Target, new: &mut Object, old: &Object) {
         let fields = object.0.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion"));
         fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };
-    if desired(new) != desired(old) {
+    let relabelled = facts::counts_metadata(&target.storage)
+        && ["labels", "annotations"].iter().any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
+    if relabelled || desired(new) != desired(old) {
         let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
         new.set(&["metadata", "generation"], before + 1);
     }

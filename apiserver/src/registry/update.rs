@@ -1,5 +1,6 @@
 //! Update: read, change, check, and commit if nothing else did meanwhile.
 
+use api::field::{FieldError, Path};
 use api::{Object, Status};
 use store::{StoreError, Transaction};
 
@@ -98,8 +99,12 @@ fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), 
     if version.is_empty() || version == "0" {
         if facts::allows_unconditional_update(&target.storage) {
             new.set(&["metadata", "resourceVersion"], old.resource_version());
+            return Ok(());
         }
-        return Ok(());
+        // The reference names the resource here where everywhere else it names the kind.
+        let path = Path::new("metadata.resourceVersion");
+        let errors = vec![FieldError::invalid(&path, 0, "must be specified for an update")];
+        return Err(Status::invalid(&target.resource.group, &target.resource.plural, &target.name, &errors));
     }
     if version.parse::<u64>().is_err() {
         return Err(plain_failure(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));

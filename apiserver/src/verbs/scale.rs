@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
+use crate::content::Transform;
 use crate::registry::{read, update as registry};
-use crate::{body, codec, content, managed, options};
+use crate::{answer, body, codec, content, managed, options};
 
 /// Where the replicas of built-in kinds are.
 const REPLICAS: &[&str] = &["spec", "replicas"];
@@ -29,7 +30,7 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         let snapshot = call.ctx.registry.snapshot();
         let entry = snapshot.get(&target.key()).ok_or_else(|| target.not_found())?;
         let object = read(entry).ok_or_else(|| Status::internal("the object does not decode"))?;
-        return call.respond_as_is(200, scale_of(&call, &object)?);
+        return respond(&call, scale_of(&call, &object)?);
     }
     let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
     // The object's own strategy applies: a scale is a change of its spec.
@@ -64,7 +65,34 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         registry::update(&call.ctx, &target, false, &mut change).await?
     };
     let scale = scale_of(&call, &updated.object)?;
-    call.respond_as_is(200, scale)
+    respond(&call, scale)
+}
+
+fn respond(call: &Call, scale: Object) -> Result<Response<Body>, Status> {
+    let Transform::Table(version) = call.representation.transform else { return call.respond_as_is(200, scale) };
+    let column =
+        |name: &str, kind: &str| json!({"name": name, "type": kind, "format": "", "description": "", "priority": 0});
+    let table = json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": {"resourceVersion": scale.resource_version()},
+        "columnDefinitions": [
+            column("Name", "string"),
+            column("Desired", "integer"),
+            column("Available", "integer"),
+            column("Age", "string"),
+        ],
+        "rows": [{
+            "cells": [
+                scale.name(),
+                scale.at(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0),
+                scale.at(&["status", "replicas"]).and_then(Value::as_i64).unwrap_or(0),
+                api::time::age(Some(scale.str_at(&["metadata", "creationTimestamp"])), call.ctx.now),
+            ],
+            "object": api::table::partial(&scale),
+        }],
+    });
+    answer::object(200, &Object::from_value(table).expect("a table is an object"), &call.representation)
 }
 
 /// The object with the replicas of a scale.
