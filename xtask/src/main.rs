@@ -25,12 +25,30 @@ enum Chore {
         #[arg(default_value = "target/images")]
         directory: PathBuf,
     },
+    /// Builds the release binary, measures the project's figures and prints the table.
+    Bench {
+        /// Only figures of this sort (start, create, get, list, watch, bound, idle, node).
+        #[arg(default_value = "")]
+        sort: String,
+    },
+}
+
+fn bench(sort: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for words in [&["build", "--release", "--package", "coracle"][..], &["bench", "--package", "tests", "--", sort]] {
+        let status = std::process::Command::new(&cargo).args(words).status()?;
+        if !status.success() {
+            return Err(format!("cargo {}: {status}", words.join(" ")).into());
+        }
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Tidy => tidy::run(),
         Chore::Images { directory } => images::run(&directory),
+        Chore::Bench { sort } => bench(&sort),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

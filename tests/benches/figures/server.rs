@@ -1,0 +1,124 @@
+//! The release binary as a child process, and what the system tells of it.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{Failure, http};
+
+/// The administrator's token in the bench's token file.
+pub const TOKEN: &str = "bench-token";
+/// How long a start may take.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    directory: TempDir,
+    /// Its port on the loopback address.
+    pub port: u16,
+    ready: Duration,
+}
+
+impl Server {
+    /// Starts a server in a new directory and waits until it is ready.
+    pub async fn start(flags: &[&str]) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("coracle-bench").tempdir()?;
+        std::fs::write(directory.path().join("tokens"), format!("{TOKEN},bench,1,\"system:masters\"\n"))?;
+        Self::start_in(directory, flags).await
+    }
+
+    async fn start_in(directory: TempDir, flags: &[&str]) -> Result<Self, Failure> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let log = std::fs::File::create(directory.path().join("log"))?;
+        let mut command = Command::new(binary()?);
+        command.args(["server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--data-dir"]);
+        command.arg(directory.path().join("data")).arg("--token-auth-file").arg(directory.path().join("tokens"));
+        command.args(flags).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let begin = Instant::now();
+        let child = command.spawn()?;
+        let mut server = Self { child, directory, port, ready: Duration::ZERO };
+        while !http::ready(&server).await {
+            if begin.elapsed() > START_MAX || server.child.try_wait()?.is_some() {
+                let log = std::fs::read_to_string(server.directory.path().join("log"))?;
+                return Err(format!("the server does not start:\n{log}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.ready = begin.elapsed();
+        Ok(server)
+    }
+
+    /// Stops it and starts it again on the same data.
+    pub async fn restart(mut self, flags: &[&str]) -> Result<Self, Failure> {
+        self.end()?;
+        Self::start_in(self.directory, flags).await
+    }
+
+    /// Makes the namespace and the service account that pods need.
+    pub async fn prepare(&self) -> Result<(), Failure> {
+        http::post(self, "/api/v1/namespaces", r#"{"metadata":{"name":"bench"}}"#.into()).await?;
+        let account = r#"{"metadata":{"name":"default"}}"#;
+        // The controller may have made it already.
+        let _ = http::post(self, "/api/v1/namespaces/bench/serviceaccounts", account.into()).await;
+        Ok(())
+    }
+
+    /// From exec to ready.
+    pub fn ready_ms(&self) -> f64 {
+        self.ready.as_secs_f64() * 1e3
+    }
+
+    /// Resident memory.
+    pub fn resident_mb(&self) -> Result<f64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1000.0)
+    }
+
+    /// User and system time so far.
+    pub fn cpu(&self) -> Result<Duration, Failure> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after = stat.rsplit(')').next().ok_or("a stat line has a name in brackets")?;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        // Fields 14 and 15 of the line, in ticks of 10 ms.
+        Ok(Duration::from_millis((fields[11].parse::<u64>()? + fields[12].parse::<u64>()?) * 10))
+    }
+
+    /// Bytes that went to the disk so far.
+    pub fn written(&self) -> Result<u64, Failure> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).ok_or("no write_bytes")?;
+        Ok(line.trim().parse()?)
+    }
+
+    /// Ends the server.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let _ = self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn binary() -> Result<PathBuf, Failure> {
+    if let Some(path) = std::env::var_os("CORACLE_BINARY") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe()?;
+    let profile = own.parent().and_then(|deps| deps.parent()).ok_or("the bench is in no target directory")?;
+    Ok(profile.join("coracle"))
+}
