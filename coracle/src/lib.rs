@@ -1,1 +1,23 @@
-//! coracle
+//! A Kubernetes cluster in one process: the library behind the `coracle` binary.
+//!
+//! [`Cluster::start`] gives a whole control plane, and a node if asked for; dropping the value ends it.
+
+pub mod cli;
+mod clock;
+pub mod cluster;
+mod commands;
+pub mod config;
+mod connect;
+mod dns_probe;
+pub mod error;
+pub mod kubeconfig;
+mod layout;
+mod network;
+mod process;
+
+pub use cluster::Cluster;
+pub use config::{ClusterConfig, StoreKind, StoreSync};
+pub use error::Error;
+
+/// The version of Kubernetes that is served.
+pub const KUBERNETES_VERSION: &str = "v1.36.0";

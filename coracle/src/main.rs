@@ -1,2 +1,15 @@
-//! coracle
-fn main() {}
+//! The `coracle` binary: a Kubernetes cluster in one process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match coracle::cli::Arguments::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+use crate::config::{ClusterConfig, StoreKind, StoreSync};
+use crate::error::Error;
+
+/// A Kubernetes 1.36 cluster in one binary.
+#[derive(Parser, Debug)]
+#[command(name = "coracle", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Starts a cluster in the background and waits until it is ready.
+    Up(ServerFlags),
+    /// Stops the cluster and takes away everything that it made outside its data directory.
+    Down {
+        #[command(flatten)]
+        data: DataFlags,
+        /// Removes the data directory too: every object, volume and image in it.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Tells whether the cluster runs, and how it is.
+    Status(DataFlags),
+    /// Prints the administrator's kubeconfig.
+    Kubeconfig {
+        #[command(flatten)]
+        data: DataFlags,
+        /// Merges it into ~/.kube/config (or the first file of $KUBECONFIG) and makes it the current context.
+        #[arg(long)]
+        merge: bool,
+    },
+    /// Runs a cluster in the foreground.
+    Server(ServerFlags),
+    /// Works on the images of the node.
+    Image {
+        #[command(subcommand)]
+        action: ImageAction,
+    },
+    /// Prints the version.
+    Version,
+    /// Prints a completion script for a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum ImageAction {
+    /// Imports an image archive, as `docker save` or an OCI tool writes it, into the node's container runtime.
+    Import {
+        /// The archive.
+        file: PathBuf,
+        #[command(flatten)]
+        data: DataFlags,
+    },
+}
+
+/// Which cluster is meant.
+#[derive(clap::Args, Debug, Clone)]
+pub struct DataFlags {
+    /// Where everything is kept [default: /var/lib/coracle as root, else ~/.local/share/coracle].
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The flags of `coracle server`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct ServerFlags {
+    #[command(flatten)]
+    data: DataFlags,
+    /// The address to listen on.
+    #[arg(long, default_value = "0.0.0.0")]
+    bind: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 6443)]
+    port: u16,
+    /// What keeps the objects.
+    #[arg(long, value_enum, default_value_t = StoreFlag::Sled)]
+    store: StoreFlag,
+    /// Whether a write waits for the disk. `never` may lose the newest writes in a crash: for throw-away clusters.
+    #[arg(long, value_enum, default_value_t = SyncFlag::Always)]
+    store_sync: SyncFlag,
+    /// Runs the control plane alone; needs no root.
+    #[arg(long)]
+    disable_agent: bool,
+    /// Runs no controllers and no scheduler.
+    #[arg(long)]
+    disable_controllers: bool,
+    /// The socket of a running containerd; without it the cluster starts its own.
+    #[arg(long, value_name = "ADDRESS")]
+    containerd: Option<PathBuf>,
+    /// The addresses of pods.
+    #[arg(long, default_value = "10.42.0.0/16")]
+    pod_cidr: String,
+    /// The addresses of services.
+    #[arg(long, default_value = "10.43.0.0/16")]
+    service_cidr: String,
+    /// The name of this node [default: the host's name].
+    #[arg(long)]
+    node_name: Option<String>,
+    /// The port of the node's own server (logs, exec, port-forward).
+    #[arg(long, default_value_t = 10250)]
+    node_port: u16,
+    /// Static bearer tokens, a CSV file of token,user,uid,"group1,group2".
+    #[arg(long, value_name = "FILE")]
+    token_auth_file: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum StoreFlag {
+    Sled,
+    Memory,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum SyncFlag {
+    Always,
+    Never,
+}
+
+impl Arguments {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What failed, for people.
+    pub fn run(self) -> Result<(), Error> {
+        match self.command {
+            Command::Up(flags) => commands::up::run(&flags.config()?, &flags.arguments()),
+            Command::Down { data, purge } => commands::down::run(&data.directory()?, purge),
+            Command::Status(data) => commands::status::run(&data.directory()?),
+            Command::Kubeconfig { data, merge } => commands::kubeconfig::run(&data.directory()?, merge),
+            Command::Server(flags) => commands::server::run(flags.config()?),
+            Command::Image { action: ImageAction::Import { file, data } } => {
+                commands::image::import(&data.directory()?, &file)
+            }
+            Command::Version => {
+                println!("coracle {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::KUBERNETES_VERSION);
+                Ok(())
+            }
+            Command::Completion { shell } => {
+                clap_complete::generate(shell, &mut Arguments::command(), "coracle", &mut std::io::stdout());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl DataFlags {
+    /// The data directory meant.
+    ///
+    /// # Errors
+    /// If none is given and the user has no home.
+    pub fn directory(&self) -> Result<PathBuf, Error> {
+        if let Some(directory) = &self.data_dir {
+            return Ok(std::path::absolute(directory)?);
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/coracle"));
+        }
+        match std::env::var_os("HOME") {
+            Some(home) => Ok(PathBuf::from(home).join(".local/share/coracle")),
+            None => Err(Error::usage("no $HOME: say --data-dir DIRECTORY")),
+        }
+    }
+}
+
+impl ServerFlags {
+    fn config(&self) -> Result<ClusterConfig, Error> {
+        let directory = self.data.directory()?;
+        let mut config = ClusterConfig::new(Some(directory));
+        config.bind = self.bind;
+        config.port = self.port;
+        config.store = match self.store {
+            StoreFlag::Sled => StoreKind::Sled,
+            StoreFlag::Memory => StoreKind::Memory,
+        };
+        config.store_sync = match self.store_sync {
+            SyncFlag::Always => StoreSync::Always,
+            SyncFlag::Never => StoreSync::Never,
+        };
+        config.agent = !self.disable_agent;
+        config.controllers = !self.disable_controllers;
+        config.containerd = self.containerd.clone();
+        config.pod_cidr = parse_cidr("--pod-cidr", &self.pod_cidr)?;
+        config.service_cidr = parse_cidr("--service-cidr", &self.service_cidr)?;
+        config.node_name = match &self.node_name {
+            Some(name) => name.clone(),
+            None => crate::config::host_name(),
+        };
+        config.node_port = self.node_port;
+        config.token_auth_file = self.token_auth_file.clone();
+        Ok(config)
+    }
+
+    /// The same flags as words, for starting `coracle server` with them.
+    fn arguments(&self) -> Vec<String> {
+        std::env::args().skip_while(|word| word != "up").skip(1).collect()
+    }
+}
+
+fn parse_cidr(flag: &str, text: &str) -> Result<ipnet::IpNet, Error> {
+    text.parse().map_err(|_| Error::usage(format!("{flag}: {text:?} is not an address range such as 10.42.0.0/16")))
+}

@@ -1,0 +1,126 @@
+//! One cluster as a value: nothing is global, a hundred may live in one process.
+
+mod control_plane;
+mod node;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use api::UserInfo;
+use apiserver::ApiServer;
+use kube::config::Kubeconfig;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::ClusterConfig;
+use crate::error::Error;
+use crate::kubeconfig;
+use control_plane::ControlPlane;
+use node::Node;
+
+/// A running cluster. Dropping it stops every task; [`Cluster::stop`] also waits for them and closes the store.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use k8s_openapi::api::core::v1::Namespace;
+///
+/// let cluster = coracle::Cluster::start(coracle::ClusterConfig::in_memory()).await?;
+/// let namespaces: kube::Api<Namespace> = kube::Api::all(cluster.client());
+/// assert_eq!(namespaces.get("kube-system").await?.metadata.name.as_deref(), Some("kube-system"));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Cluster {
+    control_plane: ControlPlane,
+    /// Kept for what ends with it.
+    _node: Option<Node>,
+    tasks: TaskTracker,
+    token: CancellationToken,
+    failure: watch::Receiver<Option<String>>,
+}
+
+impl Cluster {
+    /// Starts a cluster: its API server answers and is ready when this returns; the node becomes Ready in the background.
+    ///
+    /// # Errors
+    /// What cannot be opened, bound or started, in a sentence for people.
+    pub async fn start(config: ClusterConfig) -> Result<Self, Error> {
+        let token = CancellationToken::new();
+        // Whatever was started ends if the rest does not start.
+        let guard = token.clone().drop_guard();
+        let tasks = TaskTracker::new();
+        let (failed, failure) = watch::channel(None);
+        let control_plane = ControlPlane::start(&config, &tasks, &token).await?;
+        let mut node = None;
+        if config.agent {
+            node = Some(Node::start(&config, &control_plane, &tasks, &token, failed).await?);
+        }
+        tasks.close();
+        guard.disarm();
+        Ok(Self { control_plane, _node: node, tasks, token, failure })
+    }
+
+    /// A client of the administrator, in this process.
+    pub fn client(&self) -> kube::Client {
+        self.client_as(UserInfo::new("kubernetes-admin", &["system:masters"]))
+    }
+
+    /// A client of anybody, in this process.
+    pub fn client_as(&self, user: UserInfo) -> kube::Client {
+        client::in_process(self.control_plane.server.clone(), user, "default")
+    }
+
+    /// The API server, as a tower service.
+    pub fn api_server(&self) -> &ApiServer {
+        &self.control_plane.server
+    }
+
+    /// The URL under which the API server is reached from this machine.
+    pub fn url(&self) -> String {
+        format!("https://{}", local(self.control_plane.address))
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> Kubeconfig {
+        let admin = &self.control_plane.admin;
+        let ca = self.control_plane.pki.authority_pem();
+        kubeconfig::render(&self.url(), ca, &admin.certificate_pem, &admin.key_pem)
+    }
+
+    /// Resolves when a part of the cluster has failed for good.
+    pub async fn failed(&self) -> Error {
+        let mut failure = self.failure.clone();
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match failed {
+            Some(reason) => Error::usage(reason),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops the cluster and closes the store. Pods of a node go on running.
+    ///
+    /// # Errors
+    /// If the store cannot be closed cleanly.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.token.cancel();
+        self.tasks.wait().await;
+        self.control_plane.store.close().await?;
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.token.cancel();
+    }
+}
+
+/// An address that this machine reaches: the loopback address where the server listens on all.
+fn local(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port()),
+        _ => address,
+    }
+}

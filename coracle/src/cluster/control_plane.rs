@@ -1,0 +1,183 @@
+//! Store, certificates, API server, controllers and scheduler.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use api::UserInfo;
+use apiserver::admission;
+use apiserver::authentication::{self, Authentication, ServiceAccountTokens, SigningKey, TokenFile};
+use apiserver::authorization::{self, Rbac};
+use apiserver::bootstrap::{self, Bootstrap};
+use apiserver::certificates::{CertificateAndKey, Pki};
+use apiserver::plug::{Endpoints, Plugins};
+use apiserver::{ApiServer, clock};
+use client::{Clock, Informers};
+use store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{ClusterConfig, StoreKind, StoreSync};
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::network;
+
+/// The running control plane.
+pub struct ControlPlane {
+    pub store: Arc<dyn Store>,
+    pub pki: Pki,
+    pub admin: CertificateAndKey,
+    pub server: ApiServer,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The address that nodes and pods reach it at.
+    pub advertised: IpAddr,
+    pub clock: Clock,
+}
+
+impl ControlPlane {
+    pub async fn start(config: &ClusterConfig, tasks: &TaskTracker, token: &CancellationToken) -> Result<Self, Error> {
+        let listener = listen(config).await?;
+        let address = listener.local_addr()?;
+        let advertised = advertised(config.bind);
+        let now = clock::SystemClock::shared().now();
+        let (store, pki) = open(config, now)?;
+        let (names, addresses) = serving_names(config, advertised)?;
+        let made = |error| Error::part("certificates", error);
+        let serving = pki.serving(&names, &addresses, now).map_err(made)?;
+        let admin = pki.admin(now).map_err(made)?;
+        let tls = pki.server_config(&serving).map_err(made)?;
+        let mut settings = apiserver::Config::new(store.clone());
+        settings.service_cidrs = vec![config.service_cidr];
+        settings.advertised = SocketAddr::new(advertised, address.port()).to_string();
+        settings.plugins = plugins(config, &pki, &settings.issuer)?;
+        let server = ApiServer::new(settings);
+        let wanted = Bootstrap {
+            advertise_address: advertised,
+            secure_port: address.port(),
+            client_ca_pem: pki.authority_pem().to_string(),
+        };
+        let refused = |status: api::Status| Error::part("bootstrap", status);
+        bootstrap::reconcile(server.registry(), &wanted).await.map_err(refused)?;
+        if config.agent {
+            bootstrap::ensure_dns_service(server.registry()).await.map_err(refused)?;
+        }
+        server.set_ready();
+        let (serving, stop) = (server.clone(), token.clone());
+        tasks.spawn(async move { serving.serve(listener, tls, stop).await });
+        let plane = Self { store, pki, admin, server, address, advertised, clock: Clock::system() };
+        if config.controllers {
+            plane.start_controllers(config, tasks, token);
+        }
+        Ok(plane)
+    }
+
+    /// A client in this process.
+    pub fn client(&self, user: UserInfo) -> kube::Client {
+        client::in_process(self.server.clone(), user, "default")
+    }
+
+    fn start_controllers(&self, config: &ClusterConfig, tasks: &TaskTracker, token: &CancellationToken) {
+        let shared = self.client(UserInfo::new("system:kube-controller-manager", &[]));
+        let informers = Informers::new(shared, self.clock.clone(), token.clone());
+        let settings = controllers::Config {
+            root_ca: self.pki.authority_pem().to_string(),
+            local_volumes: config.data_dir.as_deref().filter(|_| config.agent).map(|directory| {
+                controllers::volume::LocalVolumes {
+                    directory: Layout::new(directory).volumes(),
+                    node: config.node_name.clone(),
+                }
+            }),
+            ..controllers::Config::default()
+        };
+        let server = self.server.clone();
+        let client_for = move |account: &str| {
+            let user = UserInfo::service_account("kube-system", account);
+            client::in_process(server.clone(), user, "default")
+        };
+        let (clock, end) = (self.clock.clone(), token.clone());
+        tasks.spawn(controllers::start(settings, client_for, informers.clone(), clock, end));
+        let scheduler = self.client(UserInfo::new("system:kube-scheduler", &[]));
+        tasks.spawn(scheduler::run(scheduler::Config::default(), scheduler, informers, token.clone()));
+    }
+}
+
+async fn listen(config: &ClusterConfig) -> Result<TcpListener, Error> {
+    let address = SocketAddr::new(config.bind, config.port);
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Error::usage(format!("port {} is taken: say --port PORT, or --port 0 for a free one", config.port))
+        }
+        _ => Error::usage(format!("cannot listen on {address}: {error}")),
+    })
+}
+
+fn open(config: &ClusterConfig, now: jiff::Timestamp) -> Result<(Arc<dyn Store>, Pki), Error> {
+    let made = |error| Error::part("certificates", error);
+    let Some(directory) = &config.data_dir else {
+        return Ok((store::Memory::new(), Pki::in_memory(now).map_err(made)?));
+    };
+    std::fs::create_dir_all(directory)?;
+    let store: Arc<dyn Store> = match config.store {
+        StoreKind::Memory => store::Memory::new(),
+        StoreKind::Sled => {
+            let mut durable = store::DurableConfig::new(Layout::new(directory).store());
+            durable.sync = match config.store_sync {
+                StoreSync::Always => store::SyncPolicy::Always,
+                StoreSync::Never => store::SyncPolicy::Never,
+            };
+            store::Durable::open(durable)?
+        }
+    };
+    Ok((store, Pki::open(directory, now).map_err(made)?))
+}
+
+fn plugins(config: &ClusterConfig, pki: &Pki, issuer: &str) -> Result<Plugins, Error> {
+    let key = SigningKey::from_pem(pki.service_account_key_pem());
+    let key = key.map_err(|error| Error::part("service account key", error))?;
+    let tokens = Arc::new(ServiceAccountTokens::new(key, issuer));
+    let file = match &config.token_auth_file {
+        Some(path) => Some(TokenFile::read(path).map_err(|error| Error::usage(format!("--token-auth-file: {error}")))?),
+        None => None,
+    };
+    let authentication = Arc::new(Authentication::new(tokens.clone(), file));
+    let rbac = Arc::new(Rbac::default());
+    let mut endpoints = Endpoints::default();
+    authentication::review::endpoints(&mut endpoints, &authentication);
+    authentication::token_request::endpoints(&mut endpoints, &tokens);
+    authorization::review::endpoints(&mut endpoints, &rbac);
+    Ok(Plugins {
+        authenticators: vec![authentication],
+        authorizers: authorization::authorizers(rbac.clone()),
+        admission: admission::plugins(&rbac),
+        endpoints,
+        ..Plugins::default()
+    })
+}
+
+/// The names and addresses under which the API server is reached.
+fn serving_names(config: &ClusterConfig, advertised: IpAddr) -> Result<(Vec<String>, Vec<IpAddr>), Error> {
+    let mut names = vec![config.node_name.clone()];
+    names.push(crate::config::host_name());
+    names.dedup();
+    let mut addresses = vec![network::kubernetes_address(&config.service_cidr)?, advertised];
+    if !config.bind.is_unspecified() {
+        addresses.push(config.bind);
+    }
+    addresses.sort();
+    addresses.dedup();
+    Ok((names, addresses))
+}
+
+/// The address of this machine that others reach: the one that packets to the outside would come from.
+fn advertised(bind: IpAddr) -> IpAddr {
+    if !bind.is_unspecified() {
+        return bind;
+    }
+    // Connecting a datagram socket asks the routing table and sends nothing.
+    let found = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    found.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+}

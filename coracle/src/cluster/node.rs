@@ -1,0 +1,82 @@
+//! This machine as a node: containerd, pod network, DNS, service rules and the node agent.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+
+use api::UserInfo;
+use client::Informers;
+use kubelet::containerd::Containerd;
+use kubelet::dns::{self, Dns};
+use kubelet::proxy::{self, Frame, Proxy};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::control_plane::ControlPlane;
+use crate::config::ClusterConfig;
+use crate::error::Error;
+use crate::layout::{Layout, NodeRecord};
+use crate::network;
+
+/// What lives as long as the node's agent.
+pub struct Node {
+    _containerd: Containerd,
+    _dns: Dns,
+    _proxy: Proxy,
+}
+
+impl Node {
+    pub async fn start(
+        config: &ClusterConfig,
+        plane: &ControlPlane,
+        tasks: &TaskTracker,
+        token: &CancellationToken,
+        _failed: watch::Sender<Option<String>>,
+    ) -> Result<Self, Error> {
+        let data_dir = config.data_dir.as_deref();
+        let data_dir = data_dir.ok_or_else(|| Error::usage("a node needs a data directory"))?;
+        let layout = Layout::new(data_dir);
+        let network = layout.network(&config.pod_cidr, &config.service_cidr)?;
+        let containerd = layout.containerd()?;
+        let socket = config.containerd.clone().unwrap_or_else(|| containerd.address());
+        layout.record(&NodeRecord {
+            pod_cidr: config.pod_cidr,
+            service_cidr: config.service_cidr,
+            own_containerd: config.containerd.is_none(),
+            socket,
+        })?;
+        let runtime = async {
+            match &config.containerd {
+                Some(address) => Containerd::at(address).await,
+                None => Containerd::start(containerd).await,
+            }
+        };
+        let (runtime, pods) = tokio::join!(runtime, kubelet::network::setup(&network));
+        pods.map_err(|error| Error::part("network", error))?;
+        let runtime = runtime.map_err(|error| Error::part("containerd", error))?;
+        let user = UserInfo::new(format!("system:node:{}", config.node_name), &["system:nodes"]);
+        let client = plane.client(user);
+        let informers = Informers::new(client.clone(), plane.clock.clone(), token.clone());
+        // Service rules and DNS read every service: as kube-proxy, which may, not as the node.
+        let wide =
+            Informers::new(plane.client(UserInfo::new("system:kube-proxy", &[])), plane.clock.clone(), token.clone());
+        let IpAddr::V4(service_ip) = network::dns_address(&config.service_cidr)? else {
+            return Err(Error::usage("--service-cidr: services have IPv4 addresses only on a node, so far"));
+        };
+        let settings = dns::Config {
+            listen: SocketAddr::new(network.gateway().into(), 0),
+            service_ip,
+            domain: "cluster.local".into(),
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        };
+        let dns = Dns::start(settings, &wide, token.clone()).await.map_err(|error| Error::part("DNS", error))?;
+        let answering = match dns.address() {
+            SocketAddr::V4(address) => Some((service_ip, address)),
+            SocketAddr::V6(_) => None::<(std::net::Ipv4Addr, SocketAddrV4)>,
+        };
+        let frame = Frame { network, dns: answering };
+        let proxy = Proxy::start(proxy::Config { frame, node_name: config.node_name.clone() }, &wide, token.clone());
+        let _ = (tasks, informers, plane.advertised);
+        Ok(Self { _containerd: runtime, _dns: dns, _proxy: proxy })
+    }
+}

@@ -1,0 +1,51 @@
+//! `coracle down`
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::commands::block_on;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::{kubeconfig, process};
+
+/// How long the server may take to end.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Ends the server, stops every pod and the cluster's containerd, and takes away links, rules, namespaces and mounts.
+///
+/// # Errors
+/// If something cannot be ended or removed.
+pub fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
+    if !data_dir.exists() {
+        println!("There is no cluster in {}.", data_dir.display());
+        return Ok(());
+    }
+    block_on(async {
+        if let Some(pid) = process::running(data_dir) {
+            process::stop(pid, GRACE).await?;
+            println!("The server has ended.");
+        }
+        let layout = Layout::new(data_dir);
+        if let Some(record) = layout.recorded() {
+            if record.own_containerd {
+                let containerd = layout.containerd()?;
+                kubelet::containerd::teardown(&containerd).await.map_err(|error| Error::part("containerd", error))?;
+            }
+            let network = layout.network(&record.pod_cidr, &record.service_cidr)?;
+            kubelet::network::teardown(&network).await.map_err(|error| Error::part("network", error))?;
+            println!("Pods, containerd, links and rules are gone.");
+        }
+        Ok(())
+    })?;
+    for file in [process::pid_path(data_dir), kubeconfig::path(data_dir)] {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    if purge {
+        std::fs::remove_dir_all(data_dir)?;
+        println!("{} is removed.", data_dir.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a cluster is started with.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// What keeps the objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A write-ahead log with sled as its checkpoint.
+    Sled,
+    /// Memory alone.
+    Memory,
+}
+
+/// Whether a write waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreSync {
+    /// Nothing is acknowledged before it is durable.
+    Always,
+    /// For throw-away clusters.
+    Never,
+}
+
+/// What a cluster is started with.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// Where everything is kept; none for a cluster in memory that leaves nothing behind.
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// What keeps the objects.
+    pub store: StoreKind,
+    /// Whether a write waits for the disk.
+    pub store_sync: StoreSync,
+    /// Whether this process is a node too.
+    pub agent: bool,
+    /// Whether controllers and scheduler run.
+    pub controllers: bool,
+    /// The socket of a running containerd.
+    pub containerd: Option<PathBuf>,
+    /// The addresses of pods.
+    pub pod_cidr: IpNet,
+    /// The addresses of services.
+    pub service_cidr: IpNet,
+    /// The name of this node.
+    pub node_name: String,
+    /// The port of the node's own server.
+    pub node_port: u16,
+    /// A file of static bearer tokens.
+    pub token_auth_file: Option<PathBuf>,
+}
+
+impl ClusterConfig {
+    /// The defaults of `coracle server` in a data directory.
+    pub fn new(data_dir: Option<PathBuf>) -> Self {
+        Self {
+            data_dir,
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 6443,
+            store: StoreKind::Sled,
+            store_sync: StoreSync::Always,
+            agent: true,
+            controllers: true,
+            containerd: None,
+            pod_cidr: "10.42.0.0/16".parse().expect("a constant range"),
+            service_cidr: "10.43.0.0/16".parse().expect("a constant range"),
+            node_name: host_name(),
+            node_port: 10250,
+            token_auth_file: None,
+        }
+    }
+
+    /// A control plane in memory on a free port of the loopback address, for tests.
+    pub fn in_memory() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            store: StoreKind::Memory,
+            store_sync: StoreSync::Never,
+            agent: false,
+            ..Self::new(None)
+        }
+    }
+}
+
+/// The host's name in lower case, as a node is named.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    if name.is_empty() { "localhost".into() } else { name }
+}

@@ -1,0 +1,127 @@
+//! Where a cluster keeps what, and the names that it gives to things outside its directory.
+
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The paths and names of the cluster of one data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    data_dir: PathBuf,
+}
+
+/// What taking a node away needs to know of how it was started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// The addresses of its pods.
+    pub pod_cidr: IpNet,
+    /// The addresses of services.
+    pub service_cidr: IpNet,
+    /// Whether it started its own containerd.
+    pub own_containerd: bool,
+    /// The socket of containerd.
+    pub socket: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_path_buf() }
+    }
+
+    /// A name that no other cluster on this machine has: a hash (FNV-1a) of the data directory's path.
+    pub fn id(&self) -> String {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in self.data_dir.as_os_str().as_encoded_bytes() {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        format!("{:08x}", (hash >> 32) as u32 ^ hash as u32)
+    }
+
+    /// The store.
+    pub fn store(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// The kubelet's directory.
+    pub fn kubelet(&self) -> PathBuf {
+        self.data_dir.join("kubelet")
+    }
+
+    /// The logs of containers.
+    pub fn pod_logs(&self) -> PathBuf {
+        self.data_dir.join("pod-logs")
+    }
+
+    /// The volumes that the provisioner makes.
+    pub fn volumes(&self) -> PathBuf {
+        self.data_dir.join("volumes")
+    }
+
+    /// The cgroup above all pods.
+    pub fn cgroup_root(&self) -> String {
+        format!("/kubepods-{}", self.id())
+    }
+
+    /// The private containerd.
+    ///
+    /// # Errors
+    /// If the CNI plugins are not installed.
+    pub fn containerd(&self) -> Result<kubelet::containerd::Config, Error> {
+        Ok(kubelet::containerd::Config {
+            root: self.data_dir.join("containerd"),
+            state: PathBuf::from("/run/coracle").join(self.id()),
+            cni_conf_dir: self.data_dir.join("cni/net.d"),
+            cni_bin_dir: kubelet::network::plugin_dir().map_err(|error| Error::part("network", error))?,
+            registry_config_dir: None,
+        })
+    }
+
+    /// The pod network.
+    ///
+    /// # Errors
+    /// If the addresses are not IPv4.
+    pub fn network(&self, pod_cidr: &IpNet, service_cidr: &IpNet) -> Result<kubelet::network::Config, Error> {
+        let v4 = |flag: &str, range: &IpNet| match range {
+            IpNet::V4(range) => Ok(*range),
+            IpNet::V6(_) => Err(Error::usage(format!("{flag} {range}: a node has IPv4 addresses only, so far"))),
+        };
+        Ok(kubelet::network::Config {
+            id: self.id(),
+            pod_cidr: v4("--pod-cidr", pod_cidr)?,
+            service_cidr: v4("--service-cidr", service_cidr)?,
+            directory: self.data_dir.join("cni"),
+        })
+    }
+
+    /// Writes down how the node was started.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn record(&self, record: &NodeRecord) -> Result<(), Error> {
+        let text = serde_json::to_vec(record).expect("a record encodes");
+        Ok(std::fs::write(self.data_dir.join("node.json"), text)?)
+    }
+
+    /// How the node was started, if one was.
+    pub fn recorded(&self) -> Option<NodeRecord> {
+        let text = std::fs::read(self.data_dir.join("node.json")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_directory_has_its_own_names() {
+        let (a, b) = (Layout::new(Path::new("/a")), Layout::new(Path::new("/b")));
+        assert_ne!(a.id(), b.id());
+        assert_eq!(a.id().len(), 8);
+        assert_eq!(a.id(), Layout::new(Path::new("/a")).id());
+    }
+}
