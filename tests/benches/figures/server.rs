@@ -17,7 +17,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// A running server.
 pub struct Server {
     child: Child,
-    directory: TempDir,
+    directory: Option<TempDir>,
     /// Its port on the loopback address.
     pub port: u16,
     ready: Duration,
@@ -40,10 +40,11 @@ impl Server {
         command.args(flags).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let begin = Instant::now();
         let child = command.spawn()?;
-        let mut server = Self { child, directory, port, ready: Duration::ZERO };
+        let mut server = Self { child, directory: Some(directory), port, ready: Duration::ZERO };
         while !http::ready(&server).await {
             if begin.elapsed() > START_MAX || server.child.try_wait()?.is_some() {
-                let log = std::fs::read_to_string(server.directory.path().join("log"))?;
+                let directory = server.directory.as_ref().ok_or("the server has a directory")?;
+                let log = std::fs::read_to_string(directory.path().join("log"))?;
                 return Err(format!("the server does not start:\n{log}").into());
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -55,7 +56,8 @@ impl Server {
     /// Stops it and starts it again on the same data.
     pub async fn restart(mut self, flags: &[&str]) -> Result<Self, Failure> {
         self.end()?;
-        Self::start_in(self.directory, flags).await
+        let directory = self.directory.take().ok_or("the server has a directory")?;
+        Self::start_in(directory, flags).await
     }
 
     /// Makes the namespace and the service account that pods need.
