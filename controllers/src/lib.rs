@@ -2,7 +2,9 @@
 //!
 //! They work on the API alone, each under its own service account in `kube-system`, and run against any API server.
 
+mod clusterrole_aggregation;
 mod context;
+mod cronjob;
 mod deployment;
 mod discovery;
 mod endpoints;
@@ -14,10 +16,12 @@ mod hash;
 mod history;
 mod job;
 mod namespace;
+mod node_lifecycle;
 mod owner;
 mod percent;
 mod pod;
 mod pod_control;
+mod pod_gc;
 mod replicaset;
 mod replicated;
 mod root_ca;
@@ -26,6 +30,8 @@ mod service_pods;
 mod serviceaccount;
 mod start;
 mod statefulset;
+mod tolerations;
+mod ttl_after_finished;
 pub mod volume;
 mod writes;
 

@@ -48,6 +48,12 @@ controllers! {
     "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
     "statefulset-controller" "statefulset-controller" crate::statefulset::run;
     "job-controller" "job-controller" crate::job::run;
+    "cronjob-controller" "cronjob-controller" crate::cronjob::run;
+    "node-lifecycle-controller" "node-controller" crate::node_lifecycle::run;
+    "taint-eviction-controller" "node-controller" crate::node_lifecycle::run_eviction;
+    "pod-garbage-collector-controller" "pod-garbage-collector" crate::pod_gc::run;
+    "ttl-after-finished-controller" "ttl-after-finished-controller" crate::ttl_after_finished::run;
+    "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" crate::clusterrole_aggregation::run;
     "persistentvolume-binder-controller" "persistent-volume-binder" crate::volume::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection-controller" crate::volume::run_claim_protection;
     "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;

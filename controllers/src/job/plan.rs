@@ -99,7 +99,7 @@ fn count_ends(job: &Job, spec: &JobSpec, pods: &[Arc<Pod>], plan: &mut Plan) -> 
     let mut uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
     let held = |uid: &String| pods.iter().any(|p| p.metadata.uid.as_ref() == Some(uid) && is_tracked(p));
     let indexed = is_indexed(spec);
-    let mut settle = |list: &mut Option<Vec<String>>, number: &mut Option<i32>, counts: bool| {
+    let settle = |list: &mut Option<Vec<String>>, number: &mut Option<i32>, counts: bool| {
         let (keep, done): (Vec<_>, Vec<_>) = list.take().unwrap_or_default().into_iter().partition(held);
         if counts && !done.is_empty() {
             *number = Some(number.unwrap_or(0) + done.len() as i32);

@@ -1,0 +1,294 @@
+//! CronJobs make jobs at times.
+
+mod schedule;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Action, EventType, Informer, ObjectKey};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Resource, ResourceExt};
+
+use crate::context::Context;
+use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating, message};
+use crate::owner::{self, BY_CONTROLLER, controller_name, controller_reference};
+use schedule::Schedule;
+
+/// Keys worked on at a time.
+const WORKERS: usize = 5;
+/// Missed times after which an event warns.
+const MISSED_WARN: usize = 100;
+/// When a job was due.
+const SCHEDULED_AT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+/// The longest name that leaves room for the time.
+const NAME_BYTES_MAX: usize = 52;
+
+struct CronJobs {
+    context: Context,
+    cron_jobs: Informer<CronJob>,
+    jobs: Informer<Job>,
+}
+
+/// Runs the controller until the context is cancelled.
+pub(crate) async fn run(context: Context) {
+    let queue = context.queue();
+    let cron_jobs = context.informers.of::<CronJob>();
+    let jobs = context.informers.of::<Job>();
+    owner::add_indexes(&jobs);
+    cron_jobs.wait_synced().await;
+    jobs.wait_synced().await;
+    let to = queue.clone();
+    cron_jobs.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    let to = queue.clone();
+    jobs.on_change(move |change| {
+        let job = change.object();
+        if let Some(name) = controller_name::<CronJob, _>(&**job) {
+            to.add(ObjectKey::new(job.namespace().unwrap_or_default(), name));
+        }
+    });
+    let controller = Arc::new(CronJobs { context: context.clone(), cron_jobs, jobs });
+    context
+        .run("cronjob", queue, WORKERS, move |key| {
+            let controller = controller.clone();
+            async move { controller.sync(key).await }
+        })
+        .await;
+}
+
+/// How a job ended, and when.
+fn end_of(job: &Job) -> Option<(&str, Option<Timestamp>)> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let end = conditions.iter().find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")?;
+    let at = job.status.as_ref().and_then(|s| s.completion_time.as_ref()).or(end.last_transition_time.as_ref());
+    Some((end.type_.as_str(), at.map(|t| t.0)))
+}
+
+impl CronJobs {
+    async fn sync(&self, key: ObjectKey) -> Result<Action> {
+        let Some(cached) = self.cron_jobs.get_key(&key) else { return Ok(Action::Done) };
+        let mut cron = (*cached).clone();
+        let spec = cron.spec.clone();
+        let jobs = self.jobs.indexed(BY_CONTROLLER, &cron.uid().unwrap_or_default());
+        self.take_stock(&mut cron, &jobs);
+        let mut outcome = Ok(None);
+        if cron.metadata.deletion_timestamp.is_none() {
+            self.clean_up(&spec, &jobs).await?;
+            outcome = self.schedule(&mut cron, &spec, &jobs).await;
+        }
+        if cron.status != cached.status {
+            let api = self.context.api::<CronJob>(&key.namespace);
+            ignore_not_found(api.replace_status(&key.name, &PostParams::default(), &cron).await)?;
+        }
+        Ok(Action::after(outcome?))
+    }
+
+    /// Brings the list of active jobs up to date.
+    fn take_stock(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) {
+        let status = cron.status.get_or_insert_default();
+        let known = status.active.take().unwrap_or_default();
+        let mut active: Vec<ObjectReference> = Vec::new();
+        let mut said: Vec<(&str, String)> = Vec::new();
+        for job in jobs {
+            let listed = known.iter().find(|r| r.uid == job.metadata.uid);
+            match (end_of(job), listed) {
+                (None, Some(listed)) => active.push(listed.clone()),
+                (None, None) => active.push(reference(job)),
+                (Some((how, at)), listed) => {
+                    if how == "Complete" && at > status.last_successful_time.as_ref().map(|t| t.0) {
+                        status.last_successful_time = at.map(Time);
+                    }
+                    if listed.is_some() {
+                        let text = format!("Saw completed job: {}, condition: {how}", job.name_any());
+                        said.push(("SawCompletedJob", text));
+                    }
+                }
+            }
+        }
+        let missing: Vec<_> = known.iter().filter(|r| !jobs.iter().any(|j| j.metadata.uid == r.uid)).cloned().collect();
+        // A job that was just made may not be in the cache yet; one that is gone is taken off.
+        for reference in missing {
+            let name = reference.name.clone().unwrap_or_default();
+            let made_since = status.last_schedule_time.as_ref().map(|t| t.0);
+            let recent = made_since.is_some_and(|t| self.context.clock.now().duration_since(t).as_secs() < 5);
+            if recent {
+                active.push(reference);
+            } else {
+                said.push(("MissingJob", format!("Active job went missing: {name}")));
+            }
+        }
+        status.active = Some(active).filter(|a| !a.is_empty());
+        for (reason, text) in said {
+            self.context.events.event(&*cron, EventType::Normal, reason, text);
+        }
+    }
+
+    /// Makes the job that is due. Returns when the next one is.
+    async fn schedule(&self, cron: &mut CronJob, spec: &CronJobSpec, jobs: &[Arc<Job>]) -> Result<Option<Duration>> {
+        if spec.suspend.unwrap_or(false) {
+            return Ok(None);
+        }
+        let warn = |reason: &str, text: String| {
+            self.context.events.event(&*cron, EventType::Warning, reason, text);
+        };
+        let zone = match spec.time_zone.as_deref() {
+            None => TimeZone::UTC,
+            Some(name) => match TimeZone::get(name) {
+                Ok(zone) => zone,
+                Err(_) => {
+                    warn("UnknownTimeZone", format!("invalid timeZone: \"{name}\": unknown time zone {name}"));
+                    return Ok(None);
+                }
+            },
+        };
+        let Ok(schedule) = Schedule::parse(&spec.schedule) else {
+            warn("UnparseableSchedule", format!("unparseable schedule: \"{}\"", spec.schedule));
+            return Ok(None);
+        };
+        let now = self.context.clock.now();
+        let next = schedule.next(now, &zone).map(|t| wait_for(now, t));
+        let Some(due) = self.last_due(cron, spec, &schedule, &zone, now) else { return Ok(next) };
+        let deadline = spec.starting_deadline_seconds.filter(|s| now.duration_since(due).as_secs() > *s);
+        if deadline.is_some() {
+            warn("MissSchedule", format!("Missed scheduled time to start a job: {due}"));
+            return Ok(next);
+        }
+        let name = job_name(cron, due);
+        if jobs.iter().any(|j| j.name_any() == name) {
+            return Ok(next);
+        }
+        let active = cron.status.as_ref().and_then(|s| s.active.clone()).unwrap_or_default();
+        match spec.concurrency_policy.as_deref() {
+            Some("Forbid") if !active.is_empty() => {
+                let text = "Not starting job because prior execution is running and concurrency policy is Forbid";
+                self.context.events.event(&*cron, EventType::Normal, "JobAlreadyActive", text);
+                return Ok(next);
+            }
+            Some("Replace") => {
+                for job in jobs.iter().filter(|j| end_of(j).is_none()) {
+                    self.delete(cron, job).await?;
+                }
+                cron.status.get_or_insert_default().active = None;
+            }
+            _ => {}
+        }
+        self.create(cron, spec, name, due).await?;
+        Ok(next)
+    }
+
+    /// The last time at which a job was due and is not made yet.
+    fn last_due(
+        &self,
+        cron: &CronJob,
+        spec: &CronJobSpec,
+        schedule: &Schedule,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let status = cron.status.as_ref();
+        let last = status.and_then(|s| s.last_schedule_time.as_ref()).or(cron.metadata.creation_timestamp.as_ref());
+        let mut from = last.map_or(now, |t| t.0);
+        if let Some(seconds) = spec.starting_deadline_seconds
+            && let Ok(earliest) = now.checked_sub(Duration::from_secs(seconds.max(0) as u64))
+        {
+            from = from.max(earliest);
+        }
+        let (mut due, mut missed) = (None, 0);
+        while let Some(time) = schedule.next(from, zone).filter(|t| *t <= now) {
+            due = Some(time);
+            missed += 1;
+            from = time;
+            if missed > MISSED_WARN {
+                let text =
+                    "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+                self.context.events.event(cron, EventType::Warning, "TooManyMissedTimes", text);
+                // Whatever was missed before, the newest counts; a day has enough times to find it in.
+                let near = now.checked_sub(Duration::from_secs(86_400)).ok()?;
+                return schedule.last_before(near.max(from), now, zone).or(due);
+            }
+        }
+        due
+    }
+
+    async fn create(&self, cron: &mut CronJob, spec: &CronJobSpec, name: String, due: Timestamp) -> Result<()> {
+        let template = spec.job_template.metadata.clone().unwrap_or_default();
+        let mut annotations = template.annotations.unwrap_or_default();
+        annotations.insert(SCHEDULED_AT.into(), due.to_string());
+        let job = Job {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: cron.namespace(),
+                labels: template.labels,
+                annotations: Some(annotations),
+                owner_references: Some(vec![controller_reference(cron)]),
+                ..ObjectMeta::default()
+            },
+            spec: spec.job_template.spec.clone(),
+            status: None,
+        };
+        let api = self.context.api::<Job>(&cron.namespace().unwrap_or_default());
+        match api.create(&PostParams::default(), &job).await {
+            Ok(made) => {
+                let said = format!("Created job {name}");
+                self.context.events.event(&*cron, EventType::Normal, "SuccessfulCreate", said);
+                let status = cron.status.get_or_insert_default();
+                status.active.get_or_insert_default().push(reference(&made));
+                status.last_schedule_time = Some(Time(due));
+            }
+            Err(error) if is_already_exists(&error) => {
+                cron.status.get_or_insert_default().last_schedule_time = Some(Time(due));
+            }
+            Err(error) if is_namespace_terminating(&error) => {}
+            Err(error) => {
+                let said = format!("Error creating job: {}", message(&error));
+                self.context.events.event(&*cron, EventType::Warning, "FailedCreate", said);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, cron: &CronJob, job: &Job) -> Result<()> {
+        let api = self.context.api::<Job>(&job.namespace().unwrap_or_default());
+        ignore_not_found(api.delete(&job.name_any(), &DeleteParams::background()).await)?;
+        let said = format!("Deleted job {}", job.name_any());
+        self.context.events.event(cron, EventType::Normal, "SuccessfulDelete", said);
+        Ok(())
+    }
+
+    /// Deletes ended jobs beyond the two limits, the oldest first.
+    async fn clean_up(&self, spec: &CronJobSpec, jobs: &[Arc<Job>]) -> Result<()> {
+        let limits = [("Complete", spec.successful_jobs_history_limit), ("Failed", spec.failed_jobs_history_limit)];
+        for (how, limit) in limits {
+            let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) else { continue };
+            let mut ended: Vec<_> = jobs.iter().filter(|j| end_of(j).is_some_and(|(h, _)| h == how)).collect();
+            ended.sort_by_key(|j| (j.status.as_ref().and_then(|s| s.start_time.as_ref().map(|t| t.0)), j.name_any()));
+            let surplus = ended.len().saturating_sub(limit);
+            for job in ended.into_iter().take(surplus).filter(|j| j.metadata.deletion_timestamp.is_none()) {
+                let api = self.context.api::<Job>(&job.namespace().unwrap_or_default());
+                ignore_not_found(api.delete(&job.name_any(), &DeleteParams::background()).await)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reference(job: &Job) -> ObjectReference {
+    ObjectReference { resource_version: job.resource_version(), ..job.object_ref(&()) }
+}
+
+/// The name tells the time, so that no time gets two jobs.
+fn job_name(cron: &CronJob, due: Timestamp) -> String {
+    let mut name = cron.name_any();
+    name.truncate(NAME_BYTES_MAX);
+    format!("{name}-{}", due.as_second() / 60)
+}
+
+fn wait_for(now: Timestamp, then: Timestamp) -> Duration {
+    // A little later than due, so that the time has surely come.
+    Duration::try_from(then.duration_since(now)).unwrap_or_default() + Duration::from_millis(100)
+}

@@ -1,0 +1,67 @@
+//! Jobs that say so are deleted some time after their end.
+
+use std::time::Duration;
+
+use client::{Action, ObjectKey};
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Preconditions};
+
+use crate::context::Context;
+use crate::error::{Error, ignore_not_found, is_conflict};
+
+/// Keys worked on at a time.
+const WORKERS: usize = 5;
+
+/// Runs the controller until the context is cancelled.
+pub(crate) async fn run(context: Context) {
+    let queue = context.queue();
+    let jobs = context.informers.of::<Job>();
+    jobs.wait_synced().await;
+    let to = queue.clone();
+    jobs.on_change(move |change| {
+        if !change.is_delete() && ttl(change.object()).is_some() {
+            to.add(ObjectKey::of(&**change.object()));
+        }
+    });
+    let of = context.clone();
+    context
+        .run("ttl-after-finished", queue, WORKERS, move |key| {
+            let (context, job) = (of.clone(), jobs.get_key(&key));
+            async move {
+                let Some(job) = job.filter(|j| j.metadata.deletion_timestamp.is_none()) else {
+                    return Ok::<_, Error>(Action::Done);
+                };
+                let Some(left) = left(&job, context.clock.now()) else { return Ok(Action::Done) };
+                if !left.is_zero() {
+                    return Ok(Action::RequeueAfter(left));
+                }
+                // The time to live may have been raised since; the version makes sure that it was not.
+                let preconditions = Preconditions { uid: job.uid(), resource_version: job.resource_version() };
+                let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::foreground() };
+                match context.api::<Job>(&key.namespace).delete(&key.name, &params).await {
+                    Err(error) if is_conflict(&error) => Ok(Action::Done),
+                    other => {
+                        ignore_not_found(other)?;
+                        Ok(Action::Done)
+                    }
+                }
+            }
+        })
+        .await;
+}
+
+fn ttl(job: &Job) -> Option<Duration> {
+    let seconds = job.spec.as_ref()?.ttl_seconds_after_finished?;
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// How long a job that has ended may still live.
+fn left(job: &Job, now: jiff::Timestamp) -> Option<Duration> {
+    let ttl = ttl(job)?;
+    let ended = job.status.as_ref()?.conditions.as_ref()?.iter();
+    let mut ended = ended.filter(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True");
+    let since = ended.next()?.last_transition_time.as_ref()?.0;
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    Some(ttl.saturating_sub(passed))
+}
