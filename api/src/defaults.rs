@@ -41,10 +41,10 @@ fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>) {
         return;
     }
     for (name, value) in map.iter_mut() {
-        if matches!(value, Value::Object(_) | Value::Array(_)) {
-            if let Some(field) = ty.field(name) {
-                below(field.ty(), value);
-            }
+        if matches!(value, Value::Object(_) | Value::Array(_))
+            && let Some(field) = ty.field(name)
+        {
+            below(field.ty(), value);
         }
     }
 }

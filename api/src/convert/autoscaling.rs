@@ -235,8 +235,8 @@ fn source_to_v1(metric: Value) -> Value {
         }
         // These are values and no pointers in v1, so they are always written.
         match kind {
-            "pods" => drop(new.entry("targetAverageValue").or_insert_with(|| json!("0"))),
-            "object" => drop(new.entry("targetValue").or_insert_with(|| json!("0"))),
+            "pods" => zero_if_absent(&mut new, "targetAverageValue"),
+            "object" => zero_if_absent(&mut new, "targetValue"),
             _ => {}
         }
         identity_to_v1(kind, selector, old, &mut new);
@@ -257,6 +257,10 @@ fn status_to_v2(metric: Value) -> Value {
     })
 }
 
+fn zero_if_absent(map: &mut Fields, name: &str) {
+    map.entry(name).or_insert_with(|| json!("0"));
+}
+
 fn status_to_v1(metric: Value) -> Value {
     each_kind(metric, |kind, selector, old| {
         let mut new = Fields::new();
@@ -267,7 +271,7 @@ fn status_to_v1(metric: Value) -> Value {
             moved(&mut current, "value", &mut new, "currentValue");
         }
         let always = if matches!(kind, "object" | "external") { "currentValue" } else { "currentAverageValue" };
-        drop(new.entry(always).or_insert_with(|| json!("0")));
+        zero_if_absent(&mut new, always);
         identity_to_v1(kind, selector, old, &mut new);
         new
     })

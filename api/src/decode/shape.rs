@@ -38,10 +38,10 @@ pub(crate) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
 /// Adds the fields that are always printed and removes those that are not.
 pub(crate) fn fields_shape(ty: Type<'_>, map: &mut Map<String, Value>) {
     for field in ty.always_printed() {
-        if !map.contains_key(field.name()) {
-            if let Some(value) = zero_value(field) {
-                map.insert(field.name().to_string(), value);
-            }
+        if !map.contains_key(field.name())
+            && let Some(value) = zero_value(field)
+        {
+            map.insert(field.name().to_string(), value);
         }
     }
 }

@@ -14,10 +14,10 @@ pub(super) fn parse(bytes: &[u8], strict: &mut Vec<String>) -> Result<Tree, Stri
         return Ok(Tree::Null);
     }
     // JSON is YAML, and its own parser is faster and has no aliases to guard against.
-    if text.trim_start().starts_with('{') {
-        if let Ok(tree) = super::json::parse(bytes) {
-            return Ok(tree);
-        }
+    if text.trim_start().starts_with('{')
+        && let Ok(tree) = super::json::parse(bytes)
+    {
+        return Ok(tree);
     }
     let mut options = serde_saphyr::Options::default();
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;

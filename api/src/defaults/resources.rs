@@ -31,10 +31,10 @@ pub(super) fn pod(map: &mut Fields) {
 fn host_ports(container: &mut Fields) {
     for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let Value::Object(port) = port else { continue };
-        if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) == 0 {
-            if let Some(number) = port.get("containerPort").cloned() {
-                port.insert("hostPort".to_string(), number);
-            }
+        if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) == 0
+            && let Some(number) = port.get("containerPort").cloned()
+        {
+            port.insert("hostPort".to_string(), number);
         }
     }
 }

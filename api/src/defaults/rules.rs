@@ -152,19 +152,19 @@ fn template_labels(map: &Fields) -> Option<Value> {
 
 /// Gives an object the labels of its pod template if it has none of its own.
 fn own_labels(map: &mut Fields, labels: Value) {
-    if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
-        if is_empty(metadata, "labels") {
-            metadata.insert("labels".to_string(), labels);
-        }
+    if let Some(Value::Object(metadata)) = map.get_mut("metadata")
+        && is_empty(metadata, "labels")
+    {
+        metadata.insert("labels".to_string(), labels);
     }
 }
 
 fn replication_controller(map: &mut Fields) {
     let Some(labels) = template_labels(map) else { return };
-    if let Some(Value::Object(spec)) = map.get_mut("spec") {
-        if is_empty(spec, "selector") {
-            spec.insert("selector".to_string(), labels.clone());
-        }
+    if let Some(Value::Object(spec)) = map.get_mut("spec")
+        && is_empty(spec, "selector")
+    {
+        spec.insert("selector".to_string(), labels.clone());
     }
     own_labels(map, labels);
 }
@@ -180,10 +180,10 @@ fn stateful_set(map: &mut Fields) {
         map.insert("type".to_string(), "RollingUpdate".into());
         set_if_absent(map, "rollingUpdate", json!({}));
     }
-    if text(map, "type") == "RollingUpdate" {
-        if let Some(Value::Object(update)) = map.get_mut("rollingUpdate") {
-            set_if_absent(update, "partition", 0);
-        }
+    if text(map, "type") == "RollingUpdate"
+        && let Some(Value::Object(update)) = map.get_mut("rollingUpdate")
+    {
+        set_if_absent(update, "partition", 0);
     }
 }
 
@@ -267,9 +267,9 @@ fn stored_versions(map: &mut Fields) {
     let versions = map.get("spec").and_then(|spec| spec.get("versions")).and_then(Value::as_array);
     let storage = versions.into_iter().flatten().find(|v| v.get("storage").and_then(Value::as_bool) == Some(true));
     let Some(name) = storage.and_then(|v| v.get("name")).cloned() else { return };
-    if let Some(Value::Object(status)) = map.get_mut("status") {
-        if is_empty(status, "storedVersions") {
-            status.insert("storedVersions".to_string(), Value::Array(vec![name]));
-        }
+    if let Some(Value::Object(status)) = map.get_mut("status")
+        && is_empty(status, "storedVersions")
+    {
+        status.insert("storedVersions".to_string(), Value::Array(vec![name]));
     }
 }

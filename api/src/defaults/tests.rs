@@ -105,10 +105,10 @@ fn without_server_fields(case: &str, value: &mut Value, sent: &Value) {
     };
     for pointer in admitted {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
-        if sent.pointer(pointer).is_none() {
-            if let Some(map) = value.pointer_mut(parent).and_then(Value::as_object_mut) {
-                map.remove(name);
-            }
+        if sent.pointer(pointer).is_none()
+            && let Some(map) = value.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.remove(name);
         }
     }
 }

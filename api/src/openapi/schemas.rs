@@ -89,7 +89,7 @@ impl<'p> Components<'p> {
         }
         let schema = Schema::of(group, version, kind);
         match schema.as_ref().and_then(|s| s.root().name()) {
-            Some(name) => self.reference(&name.to_string()),
+            Some(name) => self.reference(name),
             None => json!({"type": "object"}),
         }
     }

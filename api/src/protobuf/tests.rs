@@ -23,6 +23,13 @@ fn check(json: &str, bytes: &[u8]) -> Result<(), String> {
     if read != object {
         return Err(format!("read {}\n wanted {}", read.into_value(), object.into_value()));
     }
+    let target = Target { group: group.into(), version: version.into(), kind, schema: schema.clone(), custom: false };
+    let decoded = decode_bytes(json.as_bytes(), Format::Json, &target, FieldValidation::Strict);
+    let mut decoded = decoded.map_err(|e| e.to_string())?.object;
+    decoded.0.retain(|name, _| object.0.contains_key(name));
+    if decoded != object {
+        return Err(format!("decoded {}\n wanted {}", decoded.into_value(), object.into_value()));
+    }
     let written = encode(&object, &schema);
     if written != bytes {
         let at = written.iter().zip(bytes).position(|(a, b)| a != b).unwrap_or(written.len().min(bytes.len()));

@@ -20,18 +20,18 @@ fn fields(ty: Type<'_>, path: &[u8], map: &Map<String, Value>) -> Vec<u8> {
     }
     let mut parts: Vec<(u8, Part<'_>)> = Vec::new();
     for field in ty.fields() {
-        if let Some((number, way)) = field.proto().split_last() {
-            if way == path {
-                parts.push((*number, Part::Field(field)));
-            }
+        if let Some((number, way)) = field.proto().split_last()
+            && way == path
+        {
+            parts.push((*number, Part::Field(field)));
         }
     }
     for embedded in ty.embedded_messages() {
         let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
-        if let Some((number, way)) = embedded[..end].split_last() {
-            if way == path {
-                parts.push((*number, Part::Embedded(embedded[..end].to_vec())));
-            }
+        if let Some((number, way)) = embedded[..end].split_last()
+            && way == path
+        {
+            parts.push((*number, Part::Embedded(embedded[..end].to_vec())));
         }
     }
     parts.sort_by_key(|(number, _)| *number);

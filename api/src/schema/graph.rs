@@ -112,7 +112,7 @@ impl NodeId {
     pub(crate) const NONE: Self = Self(u32::MAX);
 
     /// The same node, seen from another graph.
-    pub(crate) fn from_outside(self) -> Self {
+    pub(crate) fn seen_from_outside(self) -> Self {
         Self(self.0 | Self::BUILTIN)
     }
 

@@ -126,7 +126,7 @@ impl Builder {
     /// `apiVersion`, `kind` and `metadata`, which the schema need not name and whose types are always these.
     fn add_object_fields(&mut self, fields: &mut Vec<FieldData>) {
         let metadata = facts::builtin().definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
-        let metadata = metadata.expect("the facts have ObjectMeta").from_outside();
+        let metadata = metadata.expect("the facts have ObjectMeta").seen_from_outside();
         for (name, node) in [("apiVersion", self.string), ("kind", self.string), ("metadata", metadata)] {
             fields.retain(|f| f.name != name);
             fields.push(field(name.to_string(), node, false));
