@@ -46,8 +46,11 @@ impl Store {
     pub async fn open(channel: Channel) -> Result<Self, Error> {
         let namespace = Namespace { name: NAMESPACE.to_owned(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
-        exists_is_fine(NamespacesClient::new(channel.clone()).create(request).await)?;
         let store = Self { channel, lease: format!("import-{}", uuid::Uuid::new_v4()) };
+        // containerd tells of the new namespace inside the namespace of the call.
+        let mut request = store.leased(request);
+        request.metadata_mut().remove("containerd-lease");
+        exists_is_fine(NamespacesClient::new(store.channel.clone()).create(request).await)?;
         let request = CreateRequest { id: store.lease.clone(), labels: HashMap::new() };
         LeasesClient::new(store.channel.clone()).create(store.leased(request)).await?;
         Ok(store)
