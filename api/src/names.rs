@@ -16,7 +16,7 @@ pub fn regex_error(message: &str, format: &str, examples: &[&str]) -> String {
         return format!("{message} (regex used for validation is '{format}')");
     }
     let quoted: Vec<String> = examples.iter().map(|e| format!("'{e}', ")).collect();
-    format!("{message} (e.g. {}regex used for validation is '{format}')", quoted.join("or "))
+    format!("{message} (e.g. {}regex used for validation is '{format}')", quoted.join(" or "))
 }
 
 /// The message for a text longer than `length` bytes.
@@ -163,7 +163,7 @@ mod tests {
         check(label_key("a/b/c"), &["a valid label key must consist"]);
         check(label_key(&"a".repeat(64)), &["name part must be no more than 63 bytes"]);
         check(label_value(""), &[]);
-        check(label_value("-a"), &["(e.g. 'MyValue', or 'my_value', or '12345', regex used for validation is '(("]);
+        check(label_value("-a"), &["(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(("]);
         check(dns1123_label("a.b"), &["must not contain dots"]);
         check(dns1123_label("A"), &["lowercase RFC 1123 label"]);
         check(dns1123_subdomain("a..b"), &["lowercase RFC 1123 subdomain"]);

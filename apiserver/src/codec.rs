@@ -3,7 +3,8 @@
 
 use api::catalogue::Resource;
 use api::decode::{self, FieldValidation, Target};
-use api::{Object, Status, defaults};
+use api::schema::Schema;
+use api::{Object, Status, defaults, protobuf};
 use bytes::Bytes;
 
 use crate::Context;
@@ -93,18 +94,28 @@ pub fn to_yaml(object: &Object) -> Result<Bytes, Status> {
     serde_saphyr::to_string(&object.0).map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
 }
 
-/// An object as protobuf, with the envelope.
+/// An object as protobuf, with the envelope. The kind must be a built-in one.
 ///
 /// # Errors
-/// If it cannot be written so.
-pub fn to_protobuf(_object: &Object) -> Result<Bytes, Status> {
-    Err(crate::content::not_acceptable())
+/// 406 if it cannot be written so.
+pub fn to_protobuf(object: &Object) -> Result<Bytes, Status> {
+    let schema = protobuf_schema(object).ok_or_else(crate::content::not_acceptable)?;
+    Ok(protobuf::encode(object, &schema).into())
 }
 
 /// One event of a watch as protobuf, with its length before it.
 ///
 /// # Errors
-/// If it cannot be written so.
-pub fn protobuf_frame(_kind: &str, _object: &Object) -> Result<Bytes, Status> {
-    Err(crate::content::not_acceptable())
+/// 406 if it cannot be written so.
+pub fn protobuf_frame(kind: &str, object: &Object) -> Result<Bytes, Status> {
+    Ok(protobuf::watch_frame(kind, &to_protobuf(object)?).into())
+}
+
+fn protobuf_schema(object: &Object) -> Option<Schema> {
+    let api_version = object.api_version();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    // Kinds of the meta group are defined once, and used under every group and version.
+    Schema::of(group, version, object.kind())
+        .or_else(|| Schema::of("meta.k8s.io", "v1", object.kind()))
+        .or_else(|| Schema::definition(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{}", object.kind())))
 }
