@@ -1,11 +1,20 @@
 //! Where a cluster keeps what, and the names that it gives to things outside its directory.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+
+/// The domain of services and pods.
+pub const DOMAIN: &str = "cluster.local";
+/// The host's name servers.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// How many pods a node admits.
+const PODS_MAX: u32 = 110;
 
 /// The paths and names of the cluster of one data directory.
 #[derive(Debug, Clone)]
@@ -46,24 +55,29 @@ impl Layout {
         self.data_dir.join("store")
     }
 
-    /// The kubelet's directory.
-    pub fn kubelet(&self) -> PathBuf {
-        self.data_dir.join("kubelet")
-    }
-
-    /// The logs of containers.
-    pub fn pod_logs(&self) -> PathBuf {
-        self.data_dir.join("pod-logs")
+    /// The node agent's paths and names. What depends on the rest of the cluster has the value of a node alone.
+    pub fn agent(&self, socket: &Path) -> kubelet::Config {
+        kubelet::Config {
+            node_name: crate::config::host_name(),
+            node_ip: Ipv4Addr::LOCALHOST.into(),
+            server_port: 0,
+            root_dir: self.data_dir.join("kubelet"),
+            log_dir: self.data_dir.join("pod-logs"),
+            socket: socket.to_path_buf(),
+            resolv_conf: PathBuf::from(RESOLV_CONF),
+            cluster_dns: Vec::new(),
+            cluster_domain: DOMAIN.into(),
+            cgroup_root: format!("/kubepods-{}", self.id()),
+            node_labels: BTreeMap::new(),
+            max_pods: PODS_MAX,
+            version: crate::KUBERNETES_VERSION.into(),
+            clock: client::Clock::system(),
+        }
     }
 
     /// The volumes that the provisioner makes.
     pub fn volumes(&self) -> PathBuf {
         self.data_dir.join("volumes")
-    }
-
-    /// The cgroup above all pods.
-    pub fn cgroup_root(&self) -> String {
-        format!("/kubepods-{}", self.id())
     }
 
     /// The private containerd.

@@ -4,12 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use api::UserInfo;
-use apiserver::admission;
-use apiserver::authentication::{self, Authentication, ServiceAccountTokens, SigningKey, TokenFile};
-use apiserver::authorization::{self, Rbac};
+use apiserver::assembly::assemble;
+use apiserver::authentication::TokenFile;
 use apiserver::bootstrap::{self, Bootstrap};
 use apiserver::certificates::{CertificateAndKey, Pki};
-use apiserver::plug::{Endpoints, Plugins};
+use apiserver::plug::Plugins;
 use apiserver::{ApiServer, clock};
 use client::{Clock, Informers};
 use store::Store;
@@ -50,7 +49,7 @@ impl ControlPlane {
         let mut settings = apiserver::Config::new(store.clone());
         settings.service_cidrs = vec![config.service_cidr];
         settings.advertised = SocketAddr::new(advertised, address.port()).to_string();
-        settings.plugins = plugins(config, &pki, &settings.issuer)?;
+        settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised)?;
         let server = ApiServer::new(settings);
         let wanted = Bootstrap {
             advertise_address: advertised,
@@ -132,27 +131,13 @@ fn open(config: &ClusterConfig, now: jiff::Timestamp) -> Result<(Arc<dyn Store>,
     Ok((store, Pki::open(directory, now).map_err(made)?))
 }
 
-fn plugins(config: &ClusterConfig, pki: &Pki, issuer: &str) -> Result<Plugins, Error> {
-    let key = SigningKey::from_pem(pki.service_account_key_pem());
-    let key = key.map_err(|error| Error::part("service account key", error))?;
-    let tokens = Arc::new(ServiceAccountTokens::new(key, issuer));
+fn plugins(config: &ClusterConfig, pki: &Pki, issuer: &str, advertised: &str) -> Result<Plugins, Error> {
     let file = match &config.token_auth_file {
         Some(path) => Some(TokenFile::read(path).map_err(|error| Error::usage(format!("--token-auth-file: {error}")))?),
         None => None,
     };
-    let authentication = Arc::new(Authentication::new(tokens.clone(), file));
-    let rbac = Arc::new(Rbac::default());
-    let mut endpoints = Endpoints::default();
-    authentication::review::endpoints(&mut endpoints, &authentication);
-    authentication::token_request::endpoints(&mut endpoints, &tokens);
-    authorization::review::endpoints(&mut endpoints, &rbac);
-    Ok(Plugins {
-        authenticators: vec![authentication],
-        authorizers: authorization::authorizers(rbac.clone()),
-        admission: admission::plugins(&rbac),
-        endpoints,
-        ..Plugins::default()
-    })
+    let assembly = assemble(pki, issuer, advertised, file).map_err(|error| Error::part("API server", error))?;
+    Ok(assembly.plugins)
 }
 
 /// The names and addresses under which the API server is reached.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use api::UserInfo;
 use client::Informers;
+use kubelet::Directory;
 use kubelet::containerd::Containerd;
 use kubelet::dns::{self, Dns};
 use kubelet::proxy::{self, Frame, Proxy};
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::control_plane::ControlPlane;
 use crate::config::ClusterConfig;
 use crate::error::Error;
-use crate::layout::{Layout, NodeRecord};
+use crate::layout::{DOMAIN, Layout, NodeRecord, RESOLV_CONF};
 use crate::network;
 
 /// What lives as long as the node's agent.
@@ -31,7 +32,7 @@ impl Node {
         plane: &ControlPlane,
         tasks: &TaskTracker,
         token: &CancellationToken,
-        _failed: watch::Sender<Option<String>>,
+        failed: watch::Sender<Option<String>>,
     ) -> Result<Self, Error> {
         let data_dir = config.data_dir.as_deref();
         let data_dir = data_dir.ok_or_else(|| Error::usage("a node needs a data directory"))?;
@@ -56,7 +57,6 @@ impl Node {
         let runtime = runtime.map_err(|error| Error::part("containerd", error))?;
         let user = UserInfo::new(format!("system:node:{}", config.node_name), &["system:nodes"]);
         let client = plane.client(user);
-        let informers = Informers::new(client.clone(), plane.clock.clone(), token.clone());
         // Service rules and DNS read every service: as kube-proxy, which may, not as the node.
         let wide =
             Informers::new(plane.client(UserInfo::new("system:kube-proxy", &[])), plane.clock.clone(), token.clone());
@@ -66,8 +66,8 @@ impl Node {
         let settings = dns::Config {
             listen: SocketAddr::new(network.gateway().into(), 0),
             service_ip,
-            domain: "cluster.local".into(),
-            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            domain: DOMAIN.into(),
+            resolv_conf: PathBuf::from(RESOLV_CONF),
         };
         let dns = Dns::start(settings, &wide, token.clone()).await.map_err(|error| Error::part("DNS", error))?;
         let answering = match dns.address() {
@@ -76,7 +76,24 @@ impl Node {
         };
         let frame = Frame { network, dns: answering };
         let proxy = Proxy::start(proxy::Config { frame, node_name: config.node_name.clone() }, &wide, token.clone());
-        let _ = (tasks, informers, plane.advertised);
+        let agent = agent(config, plane, &layout, runtime.address());
+        let (directory, end) = (Directory::default(), token.clone());
+        tasks.spawn(async move {
+            if let Err(error) = kubelet::run(agent, client, directory, end).await {
+                failed.send_replace(Some(format!("node: {error}")));
+            }
+        });
         Ok(Self { _containerd: runtime, _dns: dns, _proxy: proxy })
+    }
+}
+
+fn agent(config: &ClusterConfig, plane: &ControlPlane, layout: &Layout, socket: &std::path::Path) -> kubelet::Config {
+    kubelet::Config {
+        node_name: config.node_name.clone(),
+        node_ip: plane.advertised,
+        server_port: config.node_port,
+        cluster_dns: network::dns_address(&config.service_cidr).into_iter().collect(),
+        clock: plane.clock.clone(),
+        ..layout.agent(socket)
     }
 }

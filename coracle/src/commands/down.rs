@@ -27,6 +27,12 @@ pub fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
         }
         let layout = Layout::new(data_dir);
         if let Some(record) = layout.recorded() {
+            // A runtime that does not answer any more has its pods ended below.
+            if let Err(error) = kubelet::remove_everything(&layout.agent(&record.socket)).await
+                && !record.own_containerd
+            {
+                return Err(Error::part("pods", error));
+            }
             if record.own_containerd {
                 let containerd = layout.containerd()?;
                 kubelet::containerd::teardown(&containerd).await.map_err(|error| Error::part("containerd", error))?;
