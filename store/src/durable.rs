@@ -18,8 +18,8 @@ mod writer;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
@@ -106,9 +106,8 @@ impl Durable {
         lock: File,
         recovered: Recovered,
     ) -> Result<Arc<Self>, StoreError> {
-        let Recovered { snapshot, position, segments, dirty, checkpoint, export, tail_bytes } = recovered;
+        let Recovered { snapshot, position, segments, dirty, checkpoint, loaded, export, checkpoint_due } = recovered;
         let unsynced = config.sync == SyncPolicy::Never;
-        let due = tail_bytes >= config.segment_bytes;
         let shared = Arc::new(Shared {
             history: History::new(snapshot, config.history),
             queue: Queue::new(),
@@ -118,16 +117,18 @@ impl Durable {
             segments: Mutex::new(segments),
             log_file: Mutex::new(position.file.clone()),
             dirty: Mutex::new(dirty),
-            todo: Mutex::new(Todo { spare: true, checkpoint: due, stop: false }),
+            todo: Mutex::new(Todo { spare: true, checkpoint: checkpoint_due, stop: false }),
             work: Condvar::new(),
             stopping: AtomicBool::new(false),
             full: Mutex::new(None),
+            failure: OnceLock::new(),
             finished: watch::Sender::new(None),
             lock: Mutex::new(Some(lock)),
         });
         let checkpointer = Checkpointer {
             shared: shared.clone(),
             checkpoint,
+            loaded,
             export,
             export_after_bytes: config.export_after_bytes,
             unsynced,
@@ -203,6 +204,8 @@ pub(crate) struct Shared {
     work: Condvar,
     stopping: AtomicBool,
     full: Mutex<Option<StoreError>>,
+    /// Why the thread in the background gave up.
+    failure: OnceLock<StoreError>,
     finished: watch::Sender<Option<Result<(), StoreError>>>,
     lock: Mutex<Option<File>>,
 }
@@ -237,6 +240,16 @@ impl Shared {
         todo.spare = true;
         todo.checkpoint = true;
         self.work.notify_one();
+    }
+
+    /// Stops the store after a failure in the background.
+    fn fail(&self, error: StoreError) {
+        let error = self.failure.get_or_init(|| error).clone();
+        self.queue.fail(error);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.failure.get().cloned()
     }
 
     fn sync_log(&self) -> Result<(), StoreError> {

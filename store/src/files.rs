@@ -100,7 +100,11 @@ impl Files for Disk {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len().min(bytes_max);
         let mut content = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
-        file.read_exact_at(&mut content, 0)?;
+        let mut at = 0;
+        while let Some((from, to)) = next_data(&file, at, bytes)? {
+            file.read_exact_at(&mut content[from as usize..to as usize], from)?;
+            at = to;
+        }
         Ok(content)
     }
 
@@ -127,6 +131,28 @@ impl Files for Disk {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
+}
+
+/// The next part of a file from `at` on, below `end`, that was ever written. What was only reserved is skipped: it
+/// reads as zeros, and reading it would fill the cache with them.
+fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
+    let seek = |offset: u64, whence| {
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        // SAFETY: the descriptor is open for as long as `file` lives, and the call touches no memory of ours.
+        match unsafe { libc::lseek(file.as_raw_fd(), offset, whence) } {
+            found if found >= 0 => Ok(Some(found as u64)),
+            _ => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+                error => Err(error),
+            },
+        }
+    };
+    if at >= end {
+        return Ok(None);
+    }
+    let Some(from) = seek(at, libc::SEEK_DATA)?.filter(|from| *from < end) else { return Ok(None) };
+    let to = seek(from, libc::SEEK_HOLE)?.unwrap_or(end).min(end);
+    Ok(Some((from, to)))
 }
 
 struct DiskFile(File);

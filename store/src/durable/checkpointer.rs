@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Shared;
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, release_memory};
 use super::directory::is_full;
 use super::export;
 use crate::{Revision, Snapshot, StoreError};
@@ -22,6 +22,8 @@ pub(crate) struct Checkpointer {
     pub(crate) shared: Arc<Shared>,
     /// What the checkpoint covers; none if it has to be made anew.
     pub(crate) checkpoint: Option<Revision>,
+    /// The checkpoint as opening left it.
+    pub(crate) loaded: Option<Checkpoint>,
     pub(crate) export: Option<(Revision, u64)>,
     pub(crate) export_after_bytes: u64,
     pub(crate) unsynced: bool,
@@ -29,6 +31,8 @@ pub(crate) struct Checkpointer {
 
 impl Checkpointer {
     pub(crate) fn run(mut self) {
+        drop(self.loaded.take());
+        release_memory();
         loop {
             let todo = self.shared.wait_for_work();
             if todo.stop {
@@ -43,7 +47,7 @@ impl Checkpointer {
                     // What could not be synced may be lost, so nothing can be promised any more.
                     Err(error @ StoreError::Stopped(_)) => {
                         tracing::error!(%error, "the store stops");
-                        self.shared.queue.fail(error);
+                        self.shared.fail(error);
                         return;
                     }
                     Err(error) => tracing::warn!(%error, "the checkpoint has to wait"),

@@ -41,6 +41,11 @@ impl Spare {
         Self { directory, bytes, file: Mutex::new(None) }
     }
 
+    /// Its size, unless a group needs more.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Reserves its room, if that is not done.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         let mut file = self.file.lock();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::checkpoint::{Checkpoint, release_memory};
+use super::checkpoint::Checkpoint;
 use super::directory::{Directory, corrupt};
 use super::export;
 use super::frame::{self, Base, FILE_HEADER_BYTES, FileHeader, FileKind, Found};
@@ -13,6 +13,9 @@ use crate::{Revision, Snapshot, StoreError};
 
 /// The revision of a store that was never written to.
 const FIRST_REVISION: Revision = 1;
+
+/// A checkpoint is due when opening had to read so many files of the log, however little is in them.
+const TAIL_FILES_MAX: usize = 4;
 
 /// One file of the log.
 #[derive(Debug, Clone, Copy)]
@@ -31,16 +34,18 @@ pub(crate) struct Recovered {
     pub(crate) dirty: HashSet<Arc<str>>,
     /// What the checkpoint covers; none if it has to be made anew.
     pub(crate) checkpoint: Option<Revision>,
+    /// The checkpoint as it was loaded, still open: closing it takes a while, and nobody has to wait for that.
+    pub(crate) loaded: Option<Checkpoint>,
     pub(crate) export: Option<(Revision, u64)>,
-    /// How many bytes of log were replayed.
-    pub(crate) tail_bytes: u64,
+    /// Whether so much log was replayed that the checkpoint had better be brought up.
+    pub(crate) checkpoint_due: bool,
 }
 
 pub(crate) fn recover(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recovered, StoreError> {
     let headers = read_headers(directory)?;
     let Some(last) = headers.last() else { return fresh(directory, spare, unsynced) };
     let last_unsynced = last.unsynced;
-    let (base, mut replayed, checkpoint) = replay_newest_base(directory, &headers)?;
+    let (base, mut replayed) = replay_newest_base(directory, &headers)?;
     let segments = headers.iter().map(|h| Segment { sequence: h.sequence, base: h.base.revision }).collect();
     let position = cut_tail(directory, last.sequence, &replayed)?;
     let mut recovered = Recovered {
@@ -48,14 +53,14 @@ pub(crate) fn recover(directory: &Directory, spare: &Spare, unsynced: bool) -> R
         position,
         segments,
         dirty: replayed.touched,
-        checkpoint,
-        export: newest_export(directory, base)?,
-        tail_bytes: replayed.bytes,
+        checkpoint: base.checkpoint,
+        loaded: base.loaded,
+        export: newest_export(directory, base.source)?,
+        checkpoint_due: replayed.bytes >= spare.bytes() || replayed.files >= TAIL_FILES_MAX,
     };
     if replayed.torn || last_unsynced {
         jump(directory, spare, unsynced, &mut recovered)?;
     }
-    release_memory();
     Ok(recovered)
 }
 
@@ -73,8 +78,9 @@ fn fresh(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recover
         position,
         dirty: HashSet::new(),
         checkpoint: None,
+        loaded: None,
         export: None,
-        tail_bytes: 0,
+        checkpoint_due: false,
     })
 }
 
@@ -113,11 +119,15 @@ enum Source {
     Nothing,
 }
 
+/// The base that was used.
+struct Used {
+    source: Source,
+    checkpoint: Option<Revision>,
+    loaded: Option<Checkpoint>,
+}
+
 /// Tries the newest base first; what fails is told in the log, and its error returned if nothing else works.
-fn replay_newest_base(
-    directory: &Directory,
-    headers: &[FileHeader],
-) -> Result<(Source, Replayed, Option<Revision>), StoreError> {
+fn replay_newest_base(directory: &Directory, headers: &[FileHeader]) -> Result<(Used, Replayed), StoreError> {
     let mut sources = Vec::new();
     if directory.has_checkpoint()? {
         sources.push(Source::Checkpoint);
@@ -129,14 +139,11 @@ fn replay_newest_base(
     }
     let mut failure = None;
     for source in sources {
-        match load(directory, source).and_then(|base| {
-            let revision = base.revision;
-            Ok((replay(directory, headers, base)?, revision))
+        match load(directory, source).and_then(|(base, loaded)| {
+            let checkpoint = loaded.is_some().then_some(base.revision);
+            Ok((Used { source, checkpoint, loaded }, replay(directory, headers, base)?))
         }) {
-            Ok((replayed, revision)) => {
-                let checkpoint = (source == Source::Checkpoint).then_some(revision);
-                return Ok((source, replayed, checkpoint));
-            }
+            Ok(found) => return Ok(found),
             Err(error) => {
                 tracing::warn!(%error, ?source, "a base of the store cannot be used; trying the next");
                 failure.get_or_insert(error);
@@ -146,14 +153,15 @@ fn replay_newest_base(
     Err(failure.unwrap_or_else(|| corrupt(&directory.path, "there is neither a checkpoint nor the log's beginning")))
 }
 
-fn load(directory: &Directory, source: Source) -> Result<Snapshot, StoreError> {
+fn load(directory: &Directory, source: Source) -> Result<(Snapshot, Option<Checkpoint>), StoreError> {
     match source {
-        Source::Nothing => Ok(Snapshot::empty(FIRST_REVISION)),
-        Source::Export(revision) => export::read(directory, revision).map(|(snapshot, _)| snapshot),
+        Source::Nothing => Ok((Snapshot::empty(FIRST_REVISION), None)),
+        Source::Export(revision) => Ok((export::read(directory, revision)?.0, None)),
         Source::Checkpoint => {
             let path = directory.checkpoint_path();
             let checkpoint = Checkpoint::open(&path).map_err(|detail| corrupt(&path, detail))?;
-            checkpoint.load().map_err(|detail| corrupt(&path, detail))
+            let snapshot = checkpoint.load().map_err(|detail| corrupt(&path, detail))?;
+            Ok((snapshot, Some(checkpoint)))
         }
     }
 }
@@ -175,6 +183,7 @@ struct Replayed {
     snapshot: Snapshot,
     touched: HashSet<Arc<str>>,
     bytes: u64,
+    files: usize,
     /// Where the last file's frames end.
     end: usize,
     /// Whether something that is no frame follows there.
@@ -192,7 +201,8 @@ fn replay(directory: &Directory, headers: &[FileHeader], base: Snapshot) -> Resu
     };
     let mut logged = headers[from].base;
     let base_revision = base.revision;
-    let mut replayed = Replayed { snapshot: base, touched: HashSet::new(), bytes: 0, end: 0, torn: false, length: 0 };
+    let mut replayed =
+        Replayed { snapshot: base, touched: HashSet::new(), bytes: 0, files: 0, end: 0, torn: false, length: 0 };
     for header in &headers[from..] {
         let path = directory.log_path(header.sequence);
         if (header.base.keys, header.base.digest) != (logged.keys, logged.digest)
@@ -255,6 +265,7 @@ fn replay_file(
             Found::Corrupt(detail) => return Err(corrupt(path, detail)),
         }
     };
+    replayed.files += 1;
     replayed.end = at;
     replayed.length = file.len() as u64;
     Ok(())

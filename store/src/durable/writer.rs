@@ -122,14 +122,15 @@ impl Drop for Writer {
         if std::thread::panicking() {
             self.failed.get_or_insert(StoreError::Stopped("the writer panicked".into()));
         }
-        let reason = self.failed.clone().unwrap_or_else(|| StoreError::Stopped("the store was closed".into()));
+        let failed = self.failed.clone().or_else(|| self.shared.failure());
+        let reason = failed.clone().unwrap_or_else(|| StoreError::Stopped("the store was closed".into()));
         let reason = self.shared.queue.fail(reason);
         self.shared.stop_background();
         if let Some(checkpointer) = self.checkpointer.take() {
             drop(checkpointer.join());
         }
-        let result = match &self.failed {
-            Some(error) => Err(error.clone()),
+        let result = match failed {
+            Some(error) => Err(error),
             None => self.log.close().map_err(|error| StoreError::Io(format!("cannot sync the log: {error}"))),
         };
         self.shared.history.close(reason);
