@@ -7,6 +7,7 @@ pub mod apply;
 pub mod base64;
 pub mod catalogue;
 pub mod convert;
+pub mod crd;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

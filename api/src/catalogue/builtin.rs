@@ -89,6 +89,7 @@ fn resource(group: &str, version: &str, line: &'static str) -> Resource {
         custom: false,
         selectable: selectable.split(',').filter(|s| !s.is_empty()).map(selectable_field).collect(),
         printer_columns: Vec::new(),
+        definition: None,
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Resource {
     pub selectable: Vec<SelectableField>,
     /// The columns that the definition of a custom resource adds to tables.
     pub printer_columns: Vec<crate::table::PrinterColumn>,
+    /// What the definition of a custom resource says beyond this row.
+    pub definition: Option<crate::crd::Definition>,
 }
 
 /// One subresource.

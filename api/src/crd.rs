@@ -1,0 +1,100 @@
+//! Custom resources: from a definition to rows of the catalogue, what makes a definition valid and established,
+//! and what makes a custom object valid. All of it is pure; who calls it decides when.
+
+mod formats;
+mod lists;
+mod names;
+mod node;
+mod rows;
+mod scale;
+mod values;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use names::{Conditions, conditions, is_established};
+pub use node::Node;
+pub use rows::{RowError, rows};
+pub use scale::Scale;
+
+use crate::field::{ErrorList, ErrorType, FieldError, Path};
+use crate::{Object, status};
+
+/// What a definition says of one version beyond the catalogue's row.
+#[derive(Debug, Default)]
+pub struct Version {
+    /// The schema that objects are validated by; none keeps everything.
+    pub schema: Option<Node>,
+    /// The scale subresource.
+    pub scale: Option<Scale>,
+    /// What clients of the version are warned with.
+    pub deprecation_warning: Option<String>,
+}
+
+/// The version behind a row of the catalogue.
+pub type Definition = Arc<Version>;
+
+impl Version {
+    /// Everything that is wrong with an object, new or changed (`customResourceStrategy.Validate` and
+    /// `ValidateUpdate`). Metadata is validated elsewhere.
+    pub fn validate(&self, object: &Object, old: Option<&Object>) -> ErrorList {
+        let whole = Value::Object(object.0.clone());
+        let mut errors = ErrorList::new();
+        if let Some(schema) = &self.schema {
+            let of_schema = values::validate(schema, &whole, &Path::root());
+            let unchanged = |error: &FieldError| old.is_some_and(|old| lists::unchanged(&error.path, object, old));
+            errors.extend(of_schema.into_iter().filter(|error| !unchanged(error)));
+        }
+        if let Some(scale) = &self.scale {
+            errors.extend(scale.validate(object));
+        }
+        self.finish(&whole, old, &Path::root(), errors)
+    }
+
+    /// Everything that is wrong with an object whose status is written.
+    pub fn validate_status(&self, object: &Object, old: &Object) -> ErrorList {
+        let mut errors = ErrorList::new();
+        if let (Some(schema), Some(value)) =
+            (self.schema.as_ref().and_then(|s| s.property("status")), object.0.get("status"))
+        {
+            if old.0.get("status") != Some(value) {
+                errors.extend(values::validate(schema, value, &Path::new("status")));
+            }
+        }
+        if let Some(scale) = &self.scale {
+            errors.extend(scale.validate_status(object));
+        }
+        let whole = Value::Object(object.0.clone());
+        self.finish(&whole, Some(old), &Path::root(), errors)
+    }
+
+    /// Lists that must be sets or maps, then the rules, unless the object is too wrong to evaluate them.
+    fn finish(&self, whole: &Value, old: Option<&Object>, path: &Path, mut errors: ErrorList) -> ErrorList {
+        let Some(schema) = &self.schema else { return errors };
+        let old = old.map(|old| Value::Object(old.0.clone()));
+        let were_wrong = old.as_ref().is_some_and(|old| !lists::validate(schema, old, path).is_empty());
+        if !were_wrong {
+            errors.extend(lists::validate(schema, whole, path));
+        }
+        if schema.has_rules && errors.iter().any(blocks_rules) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing \
+                       errors to complete validation";
+            errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));
+        }
+        errors
+    }
+}
+
+fn blocks_rules(error: &FieldError) -> bool {
+    use ErrorType::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+    matches!(error.error_type, NotSupported | Required | TooLong | TooMany | TypeInvalid)
+}
+
+/// The name that a definition must have: `plural.group`.
+pub fn definition_name(group: &str, plural: &str) -> String {
+    status::group_resource(group, plural)
+}
+
+#[cfg(test)]
+mod tests;

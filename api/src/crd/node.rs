@@ -1,0 +1,150 @@
+//! The schema of a custom resource, read once into the form that validation walks.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+/// Most bytes that a compiled pattern may take; a pattern that needs more matches nothing.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// What `additionalProperties` says.
+#[derive(Debug, Default)]
+pub(super) enum Additional {
+    /// Nothing: anything may be there.
+    #[default]
+    Open,
+    /// Nothing may be there.
+    Closed,
+    /// Values of this schema.
+    Schema(Box<Node>),
+}
+
+/// One level of a schema.
+#[derive(Debug, Default)]
+pub struct Node {
+    pub(super) types: Vec<String>,
+    pub(super) nullable: bool,
+    pub(super) format: String,
+    pub(super) allowed: Vec<Value>,
+    pub(super) maximum: Option<(f64, bool)>,
+    pub(super) minimum: Option<(f64, bool)>,
+    pub(super) multiple_of: Option<f64>,
+    pub(super) max_length: Option<i64>,
+    pub(super) min_length: Option<i64>,
+    pub(super) pattern: Option<Pattern>,
+    pub(super) max_items: Option<i64>,
+    pub(super) min_items: Option<i64>,
+    pub(super) max_properties: Option<i64>,
+    pub(super) min_properties: Option<i64>,
+    pub(super) required: Vec<String>,
+    pub(super) properties: BTreeMap<String, Node>,
+    pub(super) additional: Additional,
+    pub(super) items: Option<Box<Node>>,
+    pub(super) all_of: Vec<Node>,
+    pub(super) any_of: Vec<Node>,
+    pub(super) one_of: Vec<Node>,
+    pub(super) not: Option<Box<Node>>,
+    pub(super) list_type: String,
+    pub(super) map_keys: Vec<String>,
+    pub(super) rules: Vec<Value>,
+    /// Whether there is a rule here or below.
+    pub(super) has_rules: bool,
+}
+
+/// A regular expression, compiled when it is first needed.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub(super) fn matches(&self, text: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| compile(&self.text).ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+}
+
+/// A regular expression of a schema.
+pub(super) fn compile(text: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build()
+}
+
+impl Node {
+    /// Reads an OpenAPI v3 schema. What is malformed counts as absent: the definition was validated before.
+    pub fn new(schema: &Value) -> Self {
+        match schema {
+            Value::Object(map) => Self::of_map(map),
+            _ => Self::default(),
+        }
+    }
+
+    /// The schema of a property.
+    pub fn property(&self, name: &str) -> Option<&Self> {
+        self.properties.get(name)
+    }
+
+    fn of_map(map: &Map<String, Value>) -> Self {
+        let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or("").to_string();
+        let int = |name: &str| map.get(name).and_then(Value::as_i64);
+        let number = |name: &str| map.get(name).and_then(Value::as_f64);
+        let yes = |name: &str| map.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let texts = |name: &str| -> Vec<String> {
+            let items = map.get(name).and_then(Value::as_array).into_iter().flatten();
+            items.filter_map(Value::as_str).map(String::from).collect()
+        };
+        let list = |name: &str| map.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let nodes = |name: &str| -> Vec<Self> { list(name).iter().map(Self::new).collect() };
+        let mut types: Vec<String> = Some(text("type")).filter(|t| !t.is_empty()).into_iter().collect();
+        if yes("x-kubernetes-int-or-string") {
+            types = vec!["integer".into(), "string".into()];
+        }
+        let properties = map.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let mut node = Self {
+            types,
+            nullable: yes("nullable"),
+            format: text("format"),
+            allowed: list("enum"),
+            maximum: number("maximum").map(|limit| (limit, yes("exclusiveMaximum"))),
+            minimum: number("minimum").map(|limit| (limit, yes("exclusiveMinimum"))),
+            multiple_of: number("multipleOf"),
+            max_length: int("maxLength"),
+            min_length: int("minLength"),
+            pattern: Some(text("pattern"))
+                .filter(|p| !p.is_empty())
+                .map(|text| Pattern { text, compiled: OnceLock::new() }),
+            max_items: int("maxItems"),
+            min_items: int("minItems"),
+            max_properties: int("maxProperties"),
+            min_properties: int("minProperties"),
+            required: texts("required"),
+            properties: properties.map(|(name, schema)| (name.clone(), Self::new(schema))).collect(),
+            additional: match map.get("additionalProperties") {
+                Some(Value::Bool(false)) => Additional::Closed,
+                Some(schema @ Value::Object(_)) => Additional::Schema(Box::new(Self::new(schema))),
+                _ => Additional::Open,
+            },
+            items: map.get("items").map(|items| Box::new(Self::new(items))),
+            all_of: nodes("allOf"),
+            any_of: nodes("anyOf"),
+            one_of: nodes("oneOf"),
+            not: map.get("not").map(|not| Box::new(Self::new(not))),
+            list_type: text("x-kubernetes-list-type"),
+            map_keys: texts("x-kubernetes-list-map-keys"),
+            rules: list("x-kubernetes-validations"),
+            has_rules: false,
+        };
+        node.has_rules = !node.rules.is_empty() || node.children().any(|child| child.has_rules);
+        node
+    }
+
+    fn children(&self) -> impl Iterator<Item = &Self> {
+        let additional = match &self.additional {
+            Additional::Schema(schema) => Some(schema.as_ref()),
+            _ => None,
+        };
+        self.properties.values().chain(self.items.as_deref()).chain(additional).chain(&self.all_of)
+    }
+}

@@ -1,0 +1,183 @@
+//! Tests of custom resources: the recorded cases' definition and objects among them.
+
+use serde_json::json;
+
+use super::*;
+
+fn widget_definition() -> Object {
+    let spec = json!({
+        "group": "cases.example",
+        "names": {"categories": ["all"], "kind": "Widget", "listKind": "WidgetList", "plural": "widgets", "shortNames": ["wi"], "singular": "widget"},
+        "scope": "Namespaced",
+        "versions": [{
+            "name": "v1", "served": true, "storage": true,
+            "additionalPrinterColumns": [{"jsonPath": ".spec.size", "name": "Size", "type": "integer"}],
+            "selectableFields": [{"jsonPath": ".spec.mode"}],
+            "subresources": {"scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.ready"}, "status": {}},
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "spec": {"type": "object", "required": ["size"],
+                    "x-kubernetes-validations": [
+                        {"message": "big needs b", "rule": "self.size < 9 || self.mode == 'b'"},
+                        {"message": "may not shrink", "rule": "!has(oldSelf.size) || self.size >= oldSelf.size"}],
+                    "properties": {
+                        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                        "io": {"x-kubernetes-int-or-string": true},
+                        "list": {"items": {"type": "string"}, "maxItems": 2, "type": "array", "x-kubernetes-list-type": "set"},
+                        "mode": {"default": "a", "enum": ["a", "b"], "type": "string"},
+                        "name": {"maxLength": 5, "pattern": "^[a-z]+$", "type": "string"},
+                        "size": {"maximum": 10, "minimum": 1, "type": "integer"},
+                        "when": {"format": "date-time", "type": "string"}}},
+                "status": {"type": "object", "properties": {"ready": {"type": "integer"}}}}}}
+        }]
+    });
+    Object::from_value(json!({"metadata": {"name": "widgets.cases.example"}, "spec": spec})).unwrap()
+}
+
+fn widget(spec: Value) -> Object {
+    Object::from_value(
+        json!({"apiVersion": "cases.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec}),
+    )
+    .unwrap()
+}
+
+const SKIPPED: &str = "<nil>: Invalid value: null: some validation rules were not checked because the object was \
+                       invalid; correct the existing errors to complete validation";
+
+fn check(spec: Value, old: Option<Value>, expect: &[&str]) {
+    let rows = rows(&widget_definition()).unwrap();
+    let version = rows[0].definition.as_ref().unwrap();
+    let old = old.map(widget);
+    let mut actual: Vec<String> =
+        version.validate(&widget(spec.clone()), old.as_ref()).iter().map(ToString::to_string).collect();
+    let mut expect: Vec<String> = expect.iter().map(ToString::to_string).collect();
+    actual.sort();
+    expect.sort();
+    assert_eq!(actual, expect, "{spec}");
+}
+
+#[test]
+fn a_definition_makes_a_row() {
+    let rows = rows(&widget_definition()).unwrap();
+    let row = &rows[0];
+    assert_eq!((row.plural.as_str(), row.kind.as_str(), row.namespaced, row.custom), ("widgets", "Widget", true, true));
+    assert_eq!(row.storage_version_hash, "Fpt1ux8uf9o=");
+    assert_eq!(row.subresources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["scale", "status"]);
+    assert_eq!(row.selectable[0].label, "spec.mode");
+}
+
+#[test]
+fn values_are_validated_in_the_references_words() {
+    check(json!({"size": 2, "mode": "a"}), None, &[]);
+    check(json!({}), None, &["spec.size: Required value", SKIPPED]);
+    check(
+        json!({"size": "x"}),
+        None,
+        &[
+            "spec.size: Invalid value: \"string\": spec.size in body must be of type integer: \"string\"",
+            ".spec.size: Invalid value: 0: .spec.size accessor error: x is of the type string, expected int64",
+            SKIPPED,
+        ],
+    );
+    check(
+        json!({"list": ["a", "b", "c"], "mode": "z", "name": "UPPER", "size": 2, "when": "nope"}),
+        None,
+        &[
+            "spec.name: Invalid value: \"UPPER\": spec.name in body should match '^[a-z]+$'",
+            "spec.when: Invalid value: \"nope\": spec.when in body must be of type date-time: \"nope\"",
+            "spec.list: Too many: 3: must have at most 2 items",
+            "spec.mode: Unsupported value: \"z\": supported values: \"a\", \"b\"",
+            SKIPPED,
+        ],
+    );
+    check(json!({"list": ["a", "a"], "size": 2}), None, &["spec.list[1]: Duplicate value: \"a\""]);
+    check(json!({"size": 2, "name": "toolong"}), None, &["spec.name: Too long: may not be more than 5 bytes", SKIPPED]);
+    check(
+        json!({"size": 2, "io": true}),
+        None,
+        &["spec.io: Invalid value: \"boolean\": spec.io in body must be of type integer,string: \"boolean\"", SKIPPED],
+    );
+    check(json!({"size": 2, "name": "UPPER"}), Some(json!({"size": 1, "name": "UPPER"})), &[]);
+}
+
+fn check_schema(schema: Value, value: Value, expect: &[&str]) {
+    let errors = values::validate(&Node::new(&schema), &value, &Path::root());
+    assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), expect, "{schema} {value}");
+}
+
+#[test]
+fn keywords() {
+    let of = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
+    let a = |value: Value| json!({"a": value});
+    check_schema(
+        of(json!({"type": "number", "multipleOf": 2})),
+        a(json!(3)),
+        &["a: Invalid value: 3: a in body should be a multiple of 2"],
+    );
+    check_schema(
+        of(json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true})),
+        a(json!(1)),
+        &["a: Invalid value: 1: a in body should be greater than 1"],
+    );
+    check_schema(of(json!({"type": "integer"})), a(json!(1.0)), &[]);
+    check_schema(of(json!({"type": "number"})), a(json!(1)), &[]);
+    check_schema(of(json!({"type": "string", "nullable": true})), a(Value::Null), &[]);
+    check_schema(
+        of(json!({"type": "string"})),
+        a(Value::Null),
+        &["a: Invalid value: \"null\": a in body must be of type string: \"null\""],
+    );
+    check_schema(
+        of(json!({"type": "array", "minItems": 1})),
+        a(json!([])),
+        &["a: Invalid value: 0: a in body should have at least 1 items"],
+    );
+    check_schema(
+        of(json!({"type": "object", "additionalProperties": {"type": "integer"}})),
+        a(json!({"k": "v"})),
+        &["a.k: Invalid value: \"string\": a.k in body must be of type integer: \"string\""],
+    );
+    check_schema(
+        of(json!({"type": "string", "minLength": 2})),
+        a(json!("x")),
+        &["a: Invalid value: \"x\": a in body should be at least 2 chars long"],
+    );
+    check_schema(
+        of(json!({"not": {"required": ["x"]}, "type": "object"})),
+        a(json!({"x": 1})),
+        &["<nil>: Invalid value: \"\": \"a\" must not validate the schema (not)"],
+    );
+    check_schema(
+        of(json!({"type": "object", "oneOf": [{"required": ["x"]}, {"required": ["y"]}]})),
+        a(json!({})),
+        &[
+            "<nil>: Invalid value: \"\": \"a\" must validate one and only one schema (oneOf). Found none valid",
+            "a.x: Required value",
+        ],
+    );
+}
+
+#[test]
+fn names_and_conditions() {
+    let definition = widget_definition();
+    let first = conditions(&definition, [], "T");
+    assert_eq!(first.accepted_names["plural"], "widgets");
+    let shown: Vec<String> =
+        first.conditions.iter().map(|c| format!("{}={} {}", c["type"], c["status"], c["reason"])).collect();
+    assert_eq!(
+        shown,
+        ["\"NamesAccepted\"=\"True\" \"NoConflicts\"", "\"Established\"=\"True\" \"InitialNamesAccepted\""]
+    );
+    let mut settled = definition.clone();
+    settled.set(&["status", "acceptedNames"], first.accepted_names);
+    settled.set(&["status", "conditions"], first.conditions);
+    assert!(is_established(&settled));
+    assert!(!conditions(&settled, [], "U").changed);
+    let mut other = definition;
+    other.set(&["metadata", "name"], "others.cases.example");
+    other.set(&["spec", "names", "plural"], "others");
+    let second = conditions(&other, [&settled], "T");
+    assert_eq!(second.conditions[0]["status"], "False");
+    assert_eq!(second.conditions[0]["reason"], "ListKindConflict");
+    assert_eq!(second.conditions[0]["message"], "\"WidgetList\" is already in use");
+    assert_eq!(second.conditions[1]["reason"], "NotAccepted");
+}

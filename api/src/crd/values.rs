@@ -1,0 +1,256 @@
+//! Values against a schema, with the wording of kube-openapi's `validate`.
+
+use serde_json::{Map, Value};
+
+use super::formats;
+use super::node::{Additional, Node};
+use crate::field::{ErrorList, ErrorType, FieldError, Path};
+
+/// Everything that is wrong with a value. Paths in messages start at the value, paths of errors at `prefix`.
+pub(super) fn validate(schema: &Node, value: &Value, prefix: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    Walk { prefix, errors: &mut errors }.value(schema, value, "");
+    errors
+}
+
+struct Walk<'a> {
+    prefix: &'a Path,
+    errors: &'a mut ErrorList,
+}
+
+/// The JSON type of a value, and the format that Go's type for it has.
+fn type_of(value: &Value) -> (&'static str, &'static str) {
+    match value {
+        Value::Null => ("null", ""),
+        Value::Bool(_) => ("boolean", ""),
+        Value::Number(n) if n.is_f64() => ("number", "double"),
+        Value::Number(_) => ("integer", "int64"),
+        Value::String(_) => ("string", ""),
+        Value::Array(_) => ("array", ""),
+        Value::Object(_) => ("object", ""),
+    }
+}
+
+/// A number as Go's `%v` prints a `float64`.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e21 { format!("{value:.0}") } else { format!("{value}") }
+}
+
+impl Walk<'_> {
+    fn path(&self, path: &str) -> Path {
+        match path.trim_start_matches('.') {
+            "" => self.prefix.clone(),
+            path => self.prefix.child(path),
+        }
+    }
+
+    fn invalid(&mut self, path: &str, value: impl Into<Value>, why: &str) {
+        let at = self.path(path);
+        self.errors.push(FieldError::invalid(&at, value, format!("{path} in body {why}")));
+    }
+
+    fn wrong_type(&mut self, path: &str, wanted: &str, got: &str) {
+        let at = self.path(path);
+        let why = format!("{path} in body must be of type {wanted}: {got:?}");
+        self.errors.push(FieldError::type_invalid(&at, got, why));
+    }
+
+    /// An error about several schemas, which names no field.
+    fn composite(&mut self, why: String) {
+        let at = if self.prefix.as_str().is_empty() { Path::new("<nil>") } else { self.prefix.clone() };
+        self.errors.push(FieldError::invalid(&at, "", why));
+    }
+
+    fn value(&mut self, schema: &Node, value: &Value, path: &str) {
+        if value.is_null() {
+            let typed = !schema.types.is_empty() && !schema.nullable;
+            if typed {
+                self.wrong_type(path, &schema.types.join(","), "null");
+            }
+            return self.allowed(schema, value, path);
+        }
+        self.of_type(schema, value, path);
+        self.junctors(schema, value, path);
+        match value {
+            Value::String(text) => self.text(schema, text, path),
+            Value::Number(n) => self.range(schema, value, n.as_f64().unwrap_or(0.0), path),
+            Value::Array(items) => self.items(schema, items, path),
+            _ => {}
+        }
+        self.allowed(schema, value, path);
+        if let Value::Object(map) = value {
+            self.fields(schema, map, path);
+        }
+    }
+
+    fn of_type(&mut self, schema: &Node, value: &Value, path: &str) {
+        if schema.types.is_empty() {
+            return;
+        }
+        let has = |name: &str| schema.types.iter().any(|t| t == name);
+        let (name, format) = type_of(value);
+        let whole = value.as_f64().is_some_and(|v| v.fract() == 0.0) && name == "number" && has("integer");
+        let fits = has(name) || whole || (name == "integer" && has("number"));
+        let plain = !matches!(value, Value::String(_) | Value::Array(_));
+        if plain && !schema.format.is_empty() && !fits && format != schema.format {
+            return self.wrong_type(path, &schema.format, format);
+        }
+        if !has("number") && !has("integer") && !schema.format.is_empty() && !plain {
+            return;
+        }
+        if !fits {
+            self.wrong_type(path, &schema.types.join(","), name);
+        }
+    }
+
+    fn tried(&self, schema: &Node, value: &Value, path: &str) -> ErrorList {
+        let mut errors = ErrorList::new();
+        Walk { prefix: self.prefix, errors: &mut errors }.value(schema, value, path);
+        errors
+    }
+
+    fn junctors(&mut self, schema: &Node, value: &Value, path: &str) {
+        let tried = |walk: &Self, nodes: &[Node]| -> Vec<ErrorList> {
+            nodes.iter().map(|node| walk.tried(node, value, path)).collect()
+        };
+        if !schema.any_of.is_empty() {
+            let results = tried(self, &schema.any_of);
+            if results.iter().all(|errors| !errors.is_empty()) {
+                self.composite(format!("{path:?} must validate at least one schema (anyOf)"));
+                self.errors.extend(results.into_iter().next().unwrap_or_default());
+            }
+        }
+        if !schema.one_of.is_empty() {
+            let results = tried(self, &schema.one_of);
+            let valid = results.iter().filter(|errors| errors.is_empty()).count();
+            if valid != 1 {
+                let found =
+                    if valid == 0 { "Found none valid".into() } else { format!("Found {valid} valid alternatives") };
+                self.composite(format!("{path:?} must validate one and only one schema (oneOf). {found}"));
+                if valid == 0 {
+                    self.errors.extend(results.into_iter().next().unwrap_or_default());
+                }
+            }
+        }
+        if !schema.all_of.is_empty() {
+            let results = tried(self, &schema.all_of);
+            let valid = results.iter().filter(|errors| errors.is_empty()).count();
+            let all = results.len();
+            self.errors.extend(results.into_iter().flatten());
+            if valid != all {
+                let none = if valid == 0 { ". None validated" } else { "" };
+                self.composite(format!("{path:?} must validate all the schemas (allOf){none}"));
+            }
+        }
+        if schema.not.as_ref().is_some_and(|not| self.tried(not, value, path).is_empty()) {
+            self.composite(format!("{path:?} must not validate the schema (not)"));
+        }
+    }
+
+    fn text(&mut self, schema: &Node, text: &str, path: &str) {
+        let length = text.chars().count() as i64;
+        if let Some(max) = schema.max_length.filter(|max| length > *max) {
+            let at = self.path(path);
+            self.errors.push(FieldError::too_long(&at, usize::try_from(max).unwrap_or(0)));
+        }
+        if let Some(min) = schema.min_length.filter(|min| length < *min) {
+            self.invalid(path, text, &format!("should be at least {min} chars long"));
+        }
+        if let Some(pattern) = schema.pattern.as_ref().filter(|p| !p.matches(text)) {
+            let why = format!("should match '{}'", pattern.text);
+            self.invalid(path, text, &why);
+        }
+        if !formats::matches(&schema.format, text) {
+            self.wrong_type(path, &schema.format, text);
+        }
+    }
+
+    fn range(&mut self, schema: &Node, value: &Value, n: f64, path: &str) {
+        if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0 && (n / f).fract() != 0.0) {
+            self.invalid(path, value.clone(), &format!("should be a multiple of {}", number(factor)));
+        }
+        if let Some((max, exclusive)) = schema.maximum {
+            if n > max || (exclusive && n == max) {
+                let or_equal = if exclusive { "" } else { " or equal to" };
+                self.invalid(path, value.clone(), &format!("should be less than{or_equal} {}", number(max)));
+            }
+        }
+        if let Some((min, exclusive)) = schema.minimum {
+            if n < min || (exclusive && n == min) {
+                let or_equal = if exclusive { "" } else { " or equal to" };
+                self.invalid(path, value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
+            }
+        }
+        let range = match schema.format.as_str() {
+            "int32" => f64::from(i32::MIN)..=f64::from(i32::MAX),
+            "float" => f64::from(f32::MIN)..=f64::from(f32::MAX),
+            _ => return,
+        };
+        if !range.contains(&n) {
+            let (kind, format) = (schema.types.join(","), &schema.format);
+            let at = self.path(path);
+            let why = format!("Checked value must be of type {kind} with format {format} in {path}");
+            self.errors.push(FieldError::invalid(&at, value.clone(), why));
+        }
+    }
+
+    fn items(&mut self, schema: &Node, items: &[Value], path: &str) {
+        if let Some(of_item) = &schema.items {
+            for (i, item) in items.iter().enumerate() {
+                self.value(of_item, item, &format!("{path}[{i}]"));
+            }
+        }
+        if let Some(min) = schema.min_items.filter(|min| (items.len() as i64) < *min) {
+            self.invalid(path, items.len(), &format!("should have at least {min} items"));
+        }
+        if let Some(max) = schema.max_items.filter(|max| items.len() as i64 > *max) {
+            let at = self.path(path);
+            self.errors.push(FieldError::too_many(&at, items.len(), usize::try_from(max).unwrap_or(0)));
+        }
+    }
+
+    fn allowed(&mut self, schema: &Node, value: &Value, path: &str) {
+        let same = |allowed: &Value| {
+            allowed == value || (value.is_number() && allowed.as_f64().is_some() && allowed.as_f64() == value.as_f64())
+        };
+        if schema.allowed.is_empty() || schema.allowed.iter().any(same) {
+            return;
+        }
+        let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), String::from);
+        let texts: Vec<String> = schema.allowed.iter().map(text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let at = self.path(path);
+        self.errors.push(FieldError::not_supported(&at, value.clone(), &texts));
+    }
+
+    fn fields(&mut self, schema: &Node, map: &Map<String, Value>, path: &str) {
+        let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+        if let Some(min) = schema.min_properties.filter(|min| (map.len() as i64) < *min) {
+            self.invalid(path, map.len(), &format!("should have at least {min} properties"));
+        }
+        if let Some(max) = schema.max_properties.filter(|max| map.len() as i64 > *max) {
+            let at = self.path(path);
+            self.errors.push(FieldError::too_many(&at, map.len(), usize::try_from(max).unwrap_or(0)));
+        }
+        for (name, value) in map.iter().filter(|(name, _)| !schema.properties.contains_key(*name)) {
+            match &schema.additional {
+                Additional::Open => {}
+                Additional::Schema(of_value) => self.value(of_value, value, &below(name)),
+                Additional::Closed => {
+                    let at = self.path(&below(name));
+                    let why = format!("{path}.{name} in body is a forbidden property");
+                    self.errors.push(FieldError::invalid(&at, "", why));
+                }
+            }
+        }
+        for (name, of_field) in &schema.properties {
+            if let Some(value) = map.get(name) {
+                self.value(of_field, value, &below(name));
+            }
+        }
+        for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
+            let path = self.path(&below(name));
+            self.errors.push(FieldError { error_type: ErrorType::Required, path, value: None, detail: String::new() });
+        }
+    }
+}
