@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::authentication::jwt::openid_configuration;
 use crate::authentication::{Authentication, ServiceAccountTokens, SigningKey, TokenFile};
 use crate::authorization::{self, Rbac};
-use crate::certificates::Pki;
+use crate::certificates::{CertificateError, Pki};
+use crate::clock::SystemClock;
 use crate::plug::{Endpoints, Plugins};
-use crate::{admission, authentication, strategy};
+use crate::{admission, authentication, proxy, strategy};
 
 /// Why a server cannot be put together.
 #[derive(Debug, thiserror::Error)]
-#[error("the key that signs service account tokens: {0}")]
+#[error("the server's keys and certificates: {0}")]
 pub struct AssemblyError(String);
 
 /// The parts of a server that others need as well.
@@ -50,6 +51,9 @@ pub fn assemble(
     authentication::token_request::endpoints(&mut endpoints, &tokens);
     authorization::review::endpoints(&mut endpoints, &rbac);
     strategy::pod::binding::endpoints(&mut endpoints);
+    strategy::pod::eviction::endpoints(&mut endpoints);
+    let kubelet = kubelet_tls(pki).map_err(|error| AssemblyError(error.to_string()))?;
+    proxy::endpoints(&mut endpoints, kubelet);
     let plugins = Plugins {
         authenticators: vec![identification],
         authorizers: authorization::authorizers(rbac.clone()),
@@ -59,4 +63,10 @@ pub fn assemble(
         documents: Arc::new(documents),
     };
     Ok(Assembly { plugins, tokens })
+}
+
+/// How node servers are spoken to: they are verified, and are shown the server's own client certificate.
+fn kubelet_tls(pki: &Pki) -> Result<Arc<rustls::ClientConfig>, CertificateError> {
+    let identity = pki.kubelet_client(SystemClock::shared().now())?;
+    pki.client_config(&identity)
 }

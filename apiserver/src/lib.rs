@@ -25,6 +25,7 @@ pub mod managed;
 pub mod metrics;
 pub mod options;
 pub mod plug;
+pub mod proxy;
 pub mod registry;
 pub mod request;
 pub mod selection;

@@ -1,7 +1,5 @@
 //! A first start writes everything, a second nothing, and what is lost comes back.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use store::{Memory, Store as _};
 
@@ -44,7 +42,8 @@ async fn lost_rules_and_subjects_come_back_and_a_new_port_is_taken_over() {
     let mut role = registry.get(group, "clusterroles", "", "system:node").unwrap();
     let own = json!({"apiGroups": ["ex.com"], "resources": ["x"], "verbs": ["get"]});
     role.set(&["rules"], json!([own]));
-    let row = api::catalogue::Resource { group: group.into(), plural: "clusterroles".into(), ..Default::default() };
+    let catalogue = api::catalogue::Catalogue::builtin();
+    let row = catalogue.get(group, "v1", "clusterroles").unwrap().clone();
     registry.put(&row, role).await.unwrap();
     let changed = Bootstrap { secure_port: 7443, ..bootstrap() };
     assert_eq!(reconcile(&registry, &changed).await.unwrap(), 4);

@@ -41,6 +41,7 @@ impl ApiServer {
     pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
         let acceptor = TlsAcceptor::from(tls);
         let connections = TaskTracker::new();
+        connections.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
         let closing = CancellationToken::new();
         loop {
             let accepted = tokio::select! {

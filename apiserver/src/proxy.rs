@@ -1,0 +1,70 @@
+//! Requests that end elsewhere: at a node's server (logs, exec, attach, port-forward) or at a pod, a service or a node.
+//!
+//! A connection that changes its protocol is passed through as raw bytes both ways; nothing here knows what is said on it.
+
+mod backend;
+mod forward;
+mod location;
+mod stream;
+
+use std::sync::Arc;
+
+use api::Status;
+use axum::body::Body;
+use futures::future::{BoxFuture, FutureExt};
+use http::{Request, Response};
+
+use crate::Context;
+use crate::plug::{Connecter, Endpoints};
+
+/// Plugs in every subresource that is a connection. `kubelet` is the TLS with which node servers are spoken to: it
+/// trusts the cluster's authority and shows the API server's client certificate.
+pub fn endpoints(endpoints: &mut Endpoints, kubelet: Arc<rustls::ClientConfig>) {
+    let place = |endpoints: &mut Endpoints, resource: &str, subresource: &str, to: Destination| {
+        let connecter = Proxy { to, kubelet: kubelet.clone() };
+        endpoints.connecter("", resource, subresource, Arc::new(connecter));
+    };
+    place(endpoints, "pods", "log", Destination::Log);
+    place(endpoints, "pods", "exec", Destination::Stream("exec"));
+    place(endpoints, "pods", "attach", Destination::Stream("attach"));
+    place(endpoints, "pods", "portforward", Destination::PortForward);
+    place(endpoints, "pods", "proxy", Destination::Pod);
+    place(endpoints, "services", "proxy", Destination::Service);
+    place(endpoints, "nodes", "proxy", Destination::Node);
+}
+
+/// Where a subresource leads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Destination {
+    Log,
+    Stream(&'static str),
+    PortForward,
+    Pod,
+    Service,
+    Node,
+}
+
+struct Proxy {
+    to: Destination,
+    kubelet: Arc<rustls::ClientConfig>,
+}
+
+impl Connecter for Proxy {
+    fn connect(&self, ctx: Arc<Context>, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Status>> {
+        let (to, kubelet) = (self.to, self.kubelet.clone());
+        async move {
+            match to {
+                Destination::Log => stream::log(&ctx, request, kubelet).await,
+                Destination::Stream(path) => stream::stream(&ctx, request, path, kubelet).await,
+                Destination::PortForward => stream::port_forward(&ctx, request, kubelet).await,
+                Destination::Pod | Destination::Service | Destination::Node => {
+                    forward::forward(&ctx, request, to, kubelet).await
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! `pods/proxy`, `services/proxy` and `nodes/proxy`: any request, to the path after `proxy`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use api::Status;
+use axum::body::Body;
+use http::header::{HeaderName, LOCATION};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use super::Destination;
+use super::backend::{self, Backend};
+use super::location::{self, Asked};
+use crate::Context;
+
+const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+
+pub(super) async fn forward(
+    ctx: &Context,
+    mut request: Request<Body>,
+    to: Destination,
+    kubelet: Arc<rustls::ClientConfig>,
+) -> Result<Response<Body>, Status> {
+    let id = ctx.info.name.clone();
+    let Some(path) = after_proxy(request.uri().path()).map(str::to_string) else {
+        return Err(Status::bad_request(format!("no path after proxy in {}", request.uri().path())));
+    };
+    if path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(redirect(&request));
+    }
+    let what = match to {
+        Destination::Pod => "pod",
+        Destination::Service => "service",
+        _ => "node",
+    };
+    let asked = Asked::parse(&id).ok_or_else(|| Status::bad_request(format!("invalid {what} request {id:?}")))?;
+    let unverified = || backend::unverified().map_err(|error| Status::internal(error.to_string()));
+    let (address, tls) = match to {
+        Destination::Node => node(ctx, &asked, kubelet)?,
+        Destination::Service => {
+            let mut random = [0; 4];
+            ctx.registry.clock().random(&mut random);
+            let address = location::service(ctx, &id, &asked, u32::from_le_bytes(random))?;
+            (address, if asked.https { Some(unverified()?) } else { None })
+        }
+        _ => (location::pod(ctx, &asked)?, if asked.https { Some(unverified()?) } else { None }),
+    };
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = if path.is_empty() { "/".to_string() } else { path };
+    if let Ok(value) = HeaderValue::from_str(request.uri().path()) {
+        request.headers_mut().insert(FORWARDED_URI, value);
+    }
+    let backend = Backend { address, tls, path: format!("{path}{query}") };
+    backend
+        .send(request)
+        .await
+        .map_err(|error| Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {error}")))
+}
+
+type Place = (SocketAddr, Option<Arc<rustls::ClientConfig>>);
+
+fn node(ctx: &Context, asked: &Asked<'_>, kubelet: Arc<rustls::ClientConfig>) -> Result<Place, Status> {
+    let server = location::node_server(ctx, asked.name)?;
+    let port = match asked.port {
+        "" => server.port(),
+        port => port.parse().map_err(|_| Status::bad_request(format!("invalid port {port:?}")))?,
+    };
+    if port == server.port() {
+        return Ok((server, Some(kubelet)));
+    }
+    if !backend::is_allowed(server.ip()) {
+        return Err(Status::bad_request("address not allowed"));
+    }
+    let tls = match asked.https {
+        true => Some(backend::unverified().map_err(|error| Status::internal(error.to_string()))?),
+        false => None,
+    };
+    Ok((SocketAddr::new(server.ip(), port), tls))
+}
+
+/// What comes after `/proxy` in `/api/v1/namespaces/NS/RESOURCE/NAME/proxy…` or `/api/v1/nodes/NAME/proxy…`.
+fn after_proxy(path: &str) -> Option<&str> {
+    let mut rest = path;
+    let mut segment = || -> Option<&str> {
+        let inner = rest.strip_prefix('/')?;
+        let end = inner.find('/').unwrap_or(inner.len());
+        let segment = &inner[..end];
+        rest = &inner[end..];
+        Some(segment)
+    };
+    // api, the version, then pairs of a resource and a name up to the subresource.
+    segment()?;
+    segment()?;
+    if segment()? == "namespaces" {
+        segment()?;
+        segment()?;
+    }
+    segment()?;
+    let found = segment()? == "proxy";
+    found.then_some(rest)
+}
+
+/// Relative links of what is proxied work only below a slash.
+fn redirect(request: &Request<Body>) -> Response<Body> {
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::from_str(&format!("{}/{query}", request.uri().path())) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_proxy;
+
+    #[test]
+    fn the_path_after_proxy() {
+        for (path, expected) in [
+            ("/api/v1/nodes/n/proxy", Some("")),
+            ("/api/v1/nodes/n/proxy/a/b", Some("/a/b")),
+            ("/api/v1/namespaces/x/pods/p:80/proxy/", Some("/")),
+            ("/api/v1/namespaces/x/services/proxy/proxy/a%2Fb", Some("/a%2Fb")),
+            ("/api/v1/namespaces/x/pods/p/log", None),
+        ] {
+            assert_eq!(after_proxy(path), expected, "{path}");
+        }
+    }
+}
