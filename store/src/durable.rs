@@ -160,7 +160,11 @@ impl Store for Durable {
     }
 
     fn watch(&self, after: Revision) -> Result<Watch, StoreError> {
-        self.shared.history.watch(after)
+        self.shared.history.watch(after, "")
+    }
+
+    fn watch_prefix(&self, after: Revision, prefix: &str) -> Result<Watch, StoreError> {
+        self.shared.history.watch(after, prefix)
     }
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {

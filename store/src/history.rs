@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
 
+use crate::interest::{Interest, Interests, is_prefix};
 use crate::limits::{MARK_EVERY_REVISIONS, REBUILT_SNAPSHOTS_MAX, WATCH_BATCHES_MAX};
 use crate::stage::Stage;
 use crate::{Event, EventBatch, EventKind, Revision, Snapshot, StoreError, Watch};
@@ -33,16 +33,9 @@ pub(crate) struct History {
     newest: RwLock<Snapshot>,
     past: RwLock<Past>,
     rebuilt: Mutex<VecDeque<Snapshot>>,
-    signal: watch::Sender<Signal>,
+    interests: Interests,
     closed: OnceLock<StoreError>,
     limits: HistoryLimits,
-}
-
-/// What watchers wait for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Signal {
-    pub(crate) revision: Revision,
-    pub(crate) closed: bool,
 }
 
 /// Events in order, and some whole maps among them.
@@ -70,7 +63,7 @@ impl History {
             newest: RwLock::new(newest),
             past: RwLock::new(past),
             rebuilt: Mutex::default(),
-            signal: watch::Sender::new(Signal { revision, closed: false }),
+            interests: Interests::default(),
             closed: OnceLock::new(),
             limits,
         })
@@ -87,6 +80,7 @@ impl History {
             return;
         }
         let mut past = self.past.write();
+        self.interests.touch(&events, snapshot.revision);
         past.push(snapshot.revision, events);
         if past.marks.back().map_or(past.oldest, Snapshot::revision) + MARK_EVERY_REVISIONS <= snapshot.revision {
             past.marks.push_back(snapshot.clone());
@@ -105,18 +99,14 @@ impl History {
     /// Wakes the watchers. Apart from [`History::publish`] so that commits can be answered before a thousand
     /// watchers are woken.
     pub(crate) fn wake(&self) {
-        let revision = self.newest.read().revision;
-        self.signal.send_if_modified(|signal| {
-            let newer = revision > signal.revision;
-            signal.revision = signal.revision.max(revision);
-            newer
-        });
+        let newest = self.newest.read().revision;
+        self.interests.wake(newest);
     }
 
     /// Tells the watchers that no event will follow, and why.
     pub(crate) fn close(&self, reason: StoreError) {
         self.closed.get_or_init(|| reason);
-        self.signal.send_modify(|signal| signal.closed = true);
+        self.interests.close();
     }
 
     /// Why no event will follow.
@@ -159,24 +149,50 @@ impl History {
         Ok(snapshot)
     }
 
-    pub(crate) fn watch(self: &Arc<Self>, after: Revision) -> Result<Watch, StoreError> {
-        let oldest = self.past.read().oldest;
-        if after < oldest {
-            return Err(StoreError::Compacted { requested: after, oldest });
-        }
-        Ok(Watch::new(self.clone(), self.signal.subscribe(), after))
-    }
-
-    /// Batches with events after `after`, oldest first, and the revision that they reach.
-    pub(crate) fn after(&self, after: Revision) -> Result<(Vec<EventBatch>, Revision), StoreError> {
+    /// A watch of the keys below a prefix, or, if there can be no interest in it, of the nearest one above.
+    pub(crate) fn watch(self: &Arc<Self>, after: Revision, prefix: &str) -> Result<Watch, StoreError> {
+        let prefix = if is_prefix(prefix) { prefix } else { &prefix[..prefix.rfind('/').map_or(0, |at| at + 1)] };
         let past = self.past.read();
         if after < past.oldest {
-            return Err(StoreError::Lagged);
+            return Err(StoreError::Compacted { requested: after, oldest: past.oldest });
         }
-        let from = past.batches.partition_point(|batch| batch.last <= after);
-        let found = past.batches.range(from..).take(WATCH_BATCHES_MAX);
-        let last = found.clone().next_back().map_or(after, |batch| batch.last);
-        Ok((found.map(|batch| batch.events.clone()).collect(), last))
+        let interest = self.interests.of(prefix, self.newest.read().revision);
+        drop(past);
+        Ok(Watch::new(self.clone(), interest, after))
+    }
+
+    /// Batches with events after `after` that are of interest, oldest first, and the revision that they reach.
+    pub(crate) fn after(
+        &self,
+        after: Revision,
+        interest: &Interest,
+    ) -> Result<(Vec<EventBatch>, Revision), StoreError> {
+        let past = self.past.read();
+        let newest = self.newest.read().revision;
+        let found: Vec<&Batch> = match interest.touched_after(after, WATCH_BATCHES_MAX) {
+            // What was forgotten is no loss to a watcher whom it does not concern.
+            Some(touched) => {
+                let find = |last: Revision| past.find(last).ok_or(StoreError::Lagged);
+                touched.into_iter().map(find).collect::<Result<_, _>>()?
+            }
+            None if after < past.oldest => return Err(StoreError::Lagged),
+            None => {
+                let from = past.batches.partition_point(|batch| batch.last <= after);
+                let later = past.batches.range(from..).filter(|batch| interest.is_in(&batch.events));
+                later.take(WATCH_BATCHES_MAX).collect()
+            }
+        };
+        let reached = match found.last() {
+            Some(batch) if found.len() >= WATCH_BATCHES_MAX => batch.last,
+            _ => newest.max(after),
+        };
+        Ok((found.into_iter().map(|batch| batch.events.clone()).collect(), reached))
+    }
+
+    /// The revision up to which a watcher that has read up to `after` has missed nothing.
+    pub(crate) fn reached(&self, after: Revision, interest: &Interest) -> Revision {
+        let _past = self.past.read();
+        if interest.is_quiet_since(after) { self.newest.read().revision.max(after) } else { after }
     }
 
     pub(crate) fn compact(&self, revision: Revision) -> Result<(), StoreError> {
@@ -192,6 +208,11 @@ impl History {
 }
 
 impl Past {
+    fn find(&self, last: Revision) -> Option<&Batch> {
+        let at = self.batches.partition_point(|batch| batch.last < last);
+        self.batches.get(at).filter(|batch| batch.last == last)
+    }
+
     fn push(&mut self, last: Revision, events: Vec<Event>) {
         let bytes = events.iter().map(kept_bytes).sum();
         self.events += events.len();

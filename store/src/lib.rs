@@ -12,6 +12,7 @@ mod entry;
 mod error;
 pub mod files;
 mod history;
+mod interest;
 pub mod limits;
 mod memory;
 mod stage;
@@ -55,6 +56,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Compacted`] if events after that revision are no longer kept.
     fn watch(&self, after: Revision) -> Result<Watch, StoreError>;
+
+    /// Like [`Store::watch`], for a reader that needs the keys below `prefix` alone: it is woken for them only, and
+    /// whatever else happens does not make it lag. Batches are whole, so it still has to filter.
+    ///
+    /// # Errors
+    /// As [`Store::watch`].
+    fn watch_prefix(&self, after: Revision, prefix: &str) -> Result<Watch, StoreError>;
 
     /// Forgets what was before `revision`: the state as of it can still be read, and events after it.
     ///

@@ -28,6 +28,10 @@ pub const REBUILT_SNAPSHOTS_MAX: usize = 8;
 /// How many batches one call of [`Watch::next`](crate::Watch::next) returns at most.
 pub const WATCH_BATCHES_MAX: usize = 256;
 
+/// How many batches are remembered of those that concern the watchers of one prefix, so that they need not look
+/// through all.
+pub const INTEREST_REVISIONS_MAX: usize = 1024;
+
 /// How many bytes of commits may wait for the writer; further ones wait for room.
 pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 

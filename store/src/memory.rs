@@ -66,7 +66,11 @@ impl Store for Memory {
     }
 
     fn watch(&self, after: Revision) -> Result<Watch, StoreError> {
-        self.history.watch(after)
+        self.history.watch(after, "")
+    }
+
+    fn watch_prefix(&self, after: Revision, prefix: &str) -> Result<Watch, StoreError> {
+        self.history.watch(after, prefix)
     }
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {

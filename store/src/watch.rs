@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::history::{History, Signal};
+use crate::history::History;
+use crate::interest::{Interest, Signal};
 use crate::{Entry, Revision, StoreError};
 
 /// What happened to one key.
@@ -58,18 +59,20 @@ pub type EventBatch = Arc<[Event]>;
 /// [`StoreError::Lagged`] and costs the others nothing.
 pub struct Watch {
     history: Arc<History>,
+    interest: Arc<Interest>,
     signal: watch::Receiver<Signal>,
     after: Revision,
 }
 
 impl Watch {
-    pub(crate) fn new(history: Arc<History>, signal: watch::Receiver<Signal>, after: Revision) -> Self {
-        Self { history, signal, after }
+    pub(crate) fn new(history: Arc<History>, interest: Arc<Interest>, after: Revision) -> Self {
+        let signal = interest.subscribe();
+        Self { history, interest, signal, after }
     }
 
-    /// The next batches of events, in order; waits until there is one. May hold events at or before the
-    /// revision the watch began after only in its first batch: skip those with `event.revision <= after`.
-    /// Dropping the future loses nothing.
+    /// The next batches of events, in order; waits until there is one. A batch is whole: it may hold events of keys
+    /// that were not asked for, and the first one may hold events at or before the revision that the watch began
+    /// after. Dropping the future loses nothing.
     ///
     /// # Errors
     /// [`StoreError::Lagged`] when the reader was too slow, [`StoreError::Stopped`] when the store closed and
@@ -78,9 +81,9 @@ impl Watch {
         loop {
             let Signal { revision, closed } = *self.signal.borrow_and_update();
             if revision > self.after {
-                let (batches, last) = self.history.after(self.after)?;
+                let (batches, reached) = self.history.after(self.after, &self.interest)?;
+                self.after = reached;
                 if !batches.is_empty() {
-                    self.after = last;
                     return Ok(batches);
                 }
             }
@@ -91,8 +94,9 @@ impl Watch {
         }
     }
 
-    /// Everything up to this revision has been returned by [`Watch::next`].
+    /// Every event up to this revision has been returned by [`Watch::next`]; what happened to other keys counts
+    /// as returned.
     pub fn revision(&self) -> Revision {
-        self.after
+        self.history.reached(self.after, &self.interest)
     }
 }

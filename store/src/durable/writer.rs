@@ -11,6 +11,9 @@ use super::recovery::Segment;
 use crate::stage::Stage;
 use crate::{Committed, StoreError};
 
+/// One so many-th of a file of the log is kept for deletes.
+const RESERVE_SHARE: u64 = 4;
+
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
@@ -67,10 +70,14 @@ impl Writer {
     /// Returns what can be written now, in a file that has room for it; refuses the rest.
     fn make_room(&mut self, group: Vec<Pending>) -> Result<Vec<Pending>, StoreError> {
         let mut group = group;
-        if self.shared.is_full() {
+        // The last part of a file is kept for deletes until there is another file.
+        if self.shared.is_full() || self.log.room() < self.shared.spare.bytes() / RESERVE_SHARE {
             match self.shared.spare.prepare() {
                 Ok(()) => self.shared.clear_full(),
-                Err(_) => group = self.refuse(group, u64::MAX),
+                Err(error) => {
+                    self.shared.set_full(&error);
+                    group = self.refuse(group, u64::MAX);
+                }
             }
         }
         let bytes = group_bytes(&group);
