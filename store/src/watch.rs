@@ -72,20 +72,19 @@ impl Watch {
 
     /// The next batches of events, in order; waits until there is one. A batch is whole: it may hold events of keys
     /// that were not asked for, and the first one may hold events at or before the revision that the watch began
-    /// after. Dropping the future loses nothing.
+    /// after. Dropping the future loses nothing. Whatever a snapshot taken before showed is returned without waiting.
     ///
     /// # Errors
     /// [`StoreError::Lagged`] when the reader was too slow, [`StoreError::Stopped`] when the store closed and
     /// everything was read.
     pub async fn next(&mut self) -> Result<Vec<EventBatch>, StoreError> {
         loop {
-            let Signal { revision, closed } = *self.signal.borrow_and_update();
-            if revision > self.after {
-                let (batches, reached) = self.history.after(self.after, &self.interest)?;
-                self.after = reached;
-                if !batches.is_empty() {
-                    return Ok(batches);
-                }
+            // The history is asked whatever the signal says: what a snapshot shows is here before watchers are woken.
+            let Signal { closed, .. } = *self.signal.borrow_and_update();
+            let (batches, reached) = self.history.after(self.after, &self.interest)?;
+            self.after = reached;
+            if !batches.is_empty() {
+                return Ok(batches);
             }
             if closed {
                 return Err(self.history.closed());

@@ -314,6 +314,18 @@ fn a_watch_of_a_prefix_is_not_disturbed_by_others() {
 }
 
 #[test]
+fn what_a_snapshot_shows_a_watch_has() {
+    check(|store| async move {
+        let mut watch = store.watch_prefix(1, "/a/").unwrap();
+        for i in 0..200 {
+            let revision = put(&store, "/a/1", &i.to_string()).await;
+            let batches = futures::FutureExt::now_or_never(watch.next()).expect("no need to wait").unwrap();
+            assert!(batches.iter().flat_map(|batch| batch.iter()).any(|event| event.revision == revision));
+        }
+    });
+}
+
+#[test]
 fn watchers_of_prefixes_miss_nothing_under_load() {
     check(|store| async move {
         let watchers: Vec<_> = (0..20)
