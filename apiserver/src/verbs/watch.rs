@@ -53,10 +53,10 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     let (events, initial) = if with_state {
         let snapshot = not_older_than(&ctx.registry, requested).await?;
         let entries = snapshot.list(&prefix, None).filter(|entry| selection.matches(entry)).cloned().collect();
-        (ctx.registry.store().watch(snapshot.revision()), entries)
+        (ctx.registry.store().watch_prefix(snapshot.revision(), &prefix), entries)
     } else {
         let after = if requested == 0 { ctx.registry.snapshot().revision() } else { requested };
-        (ctx.registry.store().watch(after), Vec::new())
+        (ctx.registry.store().watch_prefix(after, &prefix), Vec::new())
     };
     let events = match events {
         Ok(events) => events,
