@@ -99,3 +99,6 @@ fn forbidden(attributes: &Attributes<'_>, object: Option<&Object>, why: &str) ->
     }
     Status::forbidden(&attributes.resource.group, &attributes.resource.plural, name, why)
 }
+
+#[cfg(test)]
+mod tests;

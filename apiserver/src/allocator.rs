@@ -36,3 +36,6 @@ fn invalid(service: &Object, error: FieldError) -> Status {
     let errors: ErrorList = vec![error];
     Status::invalid("", "Service", service.name(), &errors)
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,9 +55,7 @@ fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
         | ("resource.k8s.io", "resourceclaims") => &Initial("{}"),
         ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
         ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
-        ("apps", "daemonsets") => &Initial(
-            r#"{"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0}"#,
-        ),
+        ("apps", "daemonsets") => &workload::DaemonSet,
         ("autoscaling", "horizontalpodautoscalers") => &Initial(r#"{"currentMetrics":null,"desiredReplicas":0}"#),
         ("networking.k8s.io", "ingresses") => &Initial(r#"{"loadBalancer":{}}"#),
         ("policy", "poddisruptionbudgets") => {
@@ -69,3 +67,6 @@ fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
         _ => &Generic,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

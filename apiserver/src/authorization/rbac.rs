@@ -37,9 +37,14 @@ pub struct Index {
     namespaces: HashMap<String, BySubject>,
 }
 
-type BySubject = HashMap<Subject, Vec<Arc<Grant>>>;
+/// Grants by the name of a user, and by that of a group.
+#[derive(Default)]
+struct BySubject {
+    users: HashMap<String, Vec<Arc<Grant>>>,
+    groups: HashMap<String, Vec<Arc<Grant>>>,
+}
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
     User(String),
     Group(String),
@@ -79,7 +84,7 @@ impl Index {
                 (key, Arc::new(Rule::list(role.at(&["rules"]))))
             })
             .collect();
-        let mut index = Self { cluster: HashMap::new(), namespaces: HashMap::new() };
+        let mut index = Self { cluster: BySubject::default(), namespaces: HashMap::new() };
         let rules_of = |binding: &Object| {
             let name = binding.str_at(&["roleRef", "name"]).to_string();
             match binding.str_at(&["roleRef", "kind"]) {
@@ -141,8 +146,8 @@ impl Index {
     fn grants<'a>(&'a self, user: &'a UserInfo, namespace: &str) -> impl Iterator<Item = &'a Arc<Grant>> {
         let scopes = [Some(&self.cluster), self.namespaces.get(namespace)];
         scopes.into_iter().flatten().flat_map(move |scope| {
-            let of_user = scope.get(&Subject::User(user.username.clone()));
-            let of_groups = user.groups.iter().filter_map(|group| scope.get(&Subject::Group(group.clone())));
+            let of_user = scope.users.get(&user.username);
+            let of_groups = user.groups.iter().filter_map(|group| scope.groups.get(group));
             of_user.into_iter().chain(of_groups).flatten()
         })
     }
@@ -206,7 +211,11 @@ fn add(scope: &mut BySubject, binding: &Object, rules: Result<Arc<Vec<Rule>>, St
             continue;
         }
         let source = source_of(binding, &format!("{} {shown:?}", field("kind")));
-        scope.entry(key.clone()).or_default().push(Arc::new(Grant { rules: rules.clone(), source }));
+        let grants = match &key {
+            Subject::User(name) => scope.users.entry(name.clone()).or_default(),
+            Subject::Group(name) => scope.groups.entry(name.clone()).or_default(),
+        };
+        grants.push(Arc::new(Grant { rules: rules.clone(), source }));
         seen.push(key);
     }
 }

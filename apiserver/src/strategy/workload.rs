@@ -62,3 +62,27 @@ impl Strategy for PersistentVolume {
         }
     }
 }
+
+/// A daemon set counts the changes of its template in an annotation, which old controllers read.
+pub(super) struct DaemonSet;
+
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(set: &Object) -> i64 {
+    set.str_at(&["metadata", "annotations", TEMPLATE_GENERATION]).parse().unwrap_or(0)
+}
+
+impl Strategy for DaemonSet {
+    fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
+        let zero = r#"{"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0}"#;
+        Initial(zero).prepare_for_create(ctx, new);
+        let generation = template_generation(new).max(1);
+        new.set(&["metadata", "annotations", TEMPLATE_GENERATION], generation.to_string());
+    }
+
+    fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
+        let changed = new.at(&["spec", "template"]) != old.at(&["spec", "template"]);
+        let generation = template_generation(old) + i64::from(changed);
+        new.set(&["metadata", "annotations", TEMPLATE_GENERATION], generation.to_string());
+    }
+}
