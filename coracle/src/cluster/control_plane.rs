@@ -11,6 +11,7 @@ use apiserver::certificates::{CertificateAndKey, Pki};
 use apiserver::plug::Plugins;
 use apiserver::{ApiServer, clock};
 use client::{Clock, Informers};
+use k8s_openapi::api::storage::v1::StorageClass;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +90,10 @@ impl ControlPlane {
             }),
             ..controllers::Config::default()
         };
+        if settings.local_volumes.is_some() {
+            tasks
+                .spawn(make_default_storage_class(self.client(UserInfo::new("system:apiserver", &["system:masters"]))));
+        }
         let server = self.server.clone();
         let client_for = move |account: &str| {
             let user = UserInfo::service_account("kube-system", account);
@@ -98,6 +103,16 @@ impl ControlPlane {
         tasks.spawn(controllers::start(settings, client_for, informers.clone(), clock, end));
         let scheduler = self.client(UserInfo::new("system:kube-scheduler", &[]));
         tasks.spawn(scheduler::run(scheduler::Config::default(), scheduler, informers, token.clone()));
+    }
+}
+
+/// Makes the storage class of the built-in provisioner, unless there is one of its name.
+async fn make_default_storage_class(client: kube::Client) {
+    let classes: kube::Api<StorageClass> = kube::Api::all(client);
+    match classes.create(&Default::default(), &controllers::volume::default_storage_class()).await {
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+        Err(error) => tracing::error!(%error, "there is no default storage class"),
+        Ok(_) => {}
     }
 }
 

@@ -6,14 +6,14 @@ use tests::real::RealCluster;
 /// Kills the server while a pod runs, starts it again, and finds the same container.
 pub fn adopts_running_pods(cluster: &RealCluster) -> Result<(), Failure> {
     let kubectl = cluster.kubectl().in_new_namespace("restart")?;
-    kubectl.words(&["run", "sleeper", "--image=busybox", "--", "sleep", "3600"], "")?;
+    kubectl.words(&["run", "sleeper", "--image=busybox:1.35", "--", "sleep", "3600"], "")?;
     kubectl.eventually("get pod sleeper", "Running")?;
     let container = "get pod sleeper -o jsonpath={.status.containerStatuses[0].containerID}";
     let before = kubectl.run(container)?;
     cluster.kill()?;
     cluster.up()?;
     kubectl.eventually("exec sleeper -- echo alive", "alive")?;
-    kubectl.words(&["run", "second", "--image=busybox", "--", "sleep", "3600"], "")?;
+    kubectl.words(&["run", "second", "--image=busybox:1.35", "--", "sleep", "3600"], "")?;
     kubectl.eventually("get pod second", "Running")?;
     let after = kubectl.run(container)?;
     let restarts = kubectl.run("get pod sleeper -o jsonpath={.status.containerStatuses[0].restartCount}")?;
