@@ -101,3 +101,24 @@ async fn what_is_taken_or_out_of_range_is_refused() {
     let (code, headless) = server.post(SERVICES, headless).await;
     assert_eq!((code, headless["spec"]["clusterIPs"].clone()), (201, json!(["None"])), "{headless}");
 }
+
+#[tokio::test]
+async fn of_two_that_saw_the_same_state_one_is_turned_away() {
+    let server = Server::new().await;
+    let registry = server.0.registry();
+    let ctx = crate::Context::internal(registry);
+    let snapshot = registry.snapshot();
+    let accompany = |spec: Value| {
+        let service = json!({"metadata": {"name": "s", "namespace": "a"}, "spec": spec});
+        let mut service = api::Object::from_value(service).unwrap();
+        super::accompany(&ctx, Some(&mut service), None, &snapshot).unwrap()
+    };
+    let addressed = json!({"ipFamilies": ["IPv4"], "clusterIPs": ["10.43.0.77"]});
+    let ported = json!({"type": "NodePort", "clusterIP": "None", "ports": [{"port": 80, "nodePort": 30_999}]});
+    for spec in [addressed, ported] {
+        let (first, second) = (accompany(spec.clone()), accompany(spec));
+        registry.store().commit(first).await.unwrap();
+        let refused = registry.store().commit(second).await;
+        assert!(matches!(refused, Err(store::StoreError::ConditionFailed { .. })));
+    }
+}
