@@ -196,3 +196,7 @@ pub fn service_variables<'a>(
 fn variable_name(name: &str) -> String {
     name.replace('-', "_").to_uppercase()
 }
+
+#[cfg(test)]
+#[path = "env_tests.rs"]
+mod tests;

@@ -87,3 +87,50 @@ fn append_new(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(spec: &str, expected: &str) {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"namespace": "n"},
+            "spec": serde_json::from_str::<serde_json::Value>(spec).expect("JSON"),
+        }))
+        .expect("a pod");
+        let host = parse("# c\nnameserver 192.0.2.1\nsearch corp.example.\noptions rotate\n");
+        let config = Config {
+            node_name: String::new(),
+            node_ip: [127, 0, 0, 1].into(),
+            server_port: 0,
+            root_dir: "/".into(),
+            log_dir: "/".into(),
+            socket: "/".into(),
+            resolv_conf: "/".into(),
+            cluster_dns: vec![[10, 0, 0, 10].into()],
+            cluster_domain: "cluster.local".into(),
+            cgroup_root: String::new(),
+            node_labels: Default::default(),
+            max_pods: 0,
+            version: String::new(),
+            clock: client::Clock::system(),
+        };
+        let dns = for_pod(&config, &pod, host);
+        let text = [dns.servers.join(" "), dns.searches.join(" "), dns.options.join(" ")].join(" | ");
+        assert_eq!(text, expected, "{spec}");
+    }
+
+    #[test]
+    fn policies() {
+        let cluster = "10.0.0.10 | n.svc.cluster.local svc.cluster.local cluster.local corp.example | ndots:5";
+        let host = "192.0.2.1 | corp.example | rotate";
+        check(r#"{"containers":[]}"#, cluster);
+        check(r#"{"containers":[],"dnsPolicy":"ClusterFirst","hostNetwork":true}"#, host);
+        check(r#"{"containers":[],"dnsPolicy":"ClusterFirstWithHostNet","hostNetwork":true}"#, cluster);
+        check(r#"{"containers":[],"dnsPolicy":"Default"}"#, host);
+        check(
+            r#"{"containers":[],"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1"],"options":[{"name":"ndots","value":"2"}]}}"#,
+            "1.1.1.1 |  | ndots:2",
+        );
+    }
+}

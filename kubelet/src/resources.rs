@@ -204,3 +204,46 @@ pub fn total(pod: &Pod, name: &str, request: bool) -> Option<i64> {
     }
     Some((sidecars + main).max(init_peak))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(containers: &str, class: &str, expected: (i64, i64, i64, i64), pod: (i64, Option<i64>, Option<i64>)) {
+        let object: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"uid": "u"},
+            "spec": {"containers": serde_json::from_str::<serde_json::Value>(containers).expect("JSON")},
+        }))
+        .expect("a pod");
+        assert_eq!(qos_class(&object).name(), class, "{containers}");
+        let first = &object.spec.as_ref().expect("a specification").containers[0];
+        let linux = linux_resources(&object, first, 1000 << 20);
+        let found = (linux.cpu_shares, linux.cpu_quota, linux.memory_limit_in_bytes, linux.oom_score_adj);
+        assert_eq!(found, expected, "{containers}");
+        let cgroup = pod_cgroup(&object);
+        assert_eq!((cgroup.cpu_shares, cgroup.cpu_quota, cgroup.memory), pod, "{containers}");
+    }
+
+    #[test]
+    fn classes_and_cgroups() {
+        check(r#"[{"name":"a"}]"#, "BestEffort", (2, 0, 0, 1000), (2, None, None));
+        check(
+            r#"[{"name":"a","resources":{"requests":{"cpu":"500m","memory":"250Mi"}}}]"#,
+            "Burstable",
+            (512, 0, 0, 750),
+            (512, None, None),
+        );
+        check(
+            r#"[{"name":"a","resources":{"limits":{"cpu":"2","memory":"1Gi"},"requests":{"cpu":"2","memory":"1Gi"}}}]"#,
+            "Guaranteed",
+            (2048, 200_000, 1 << 30, -997),
+            (2048, Some(200_000), Some(1 << 30)),
+        );
+        check(
+            r#"[{"name":"a","resources":{"limits":{"cpu":"5m"}}},{"name":"b"}]"#,
+            "Burstable",
+            (5, 1_000, 0, 999),
+            (5, None, None),
+        );
+    }
+}

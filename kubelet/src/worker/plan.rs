@@ -274,3 +274,7 @@ pub fn superfluous(observed: &Observed) -> Vec<String> {
     }
     superfluous.into_iter().collect()
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
