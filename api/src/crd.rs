@@ -1,18 +1,23 @@
 //! Custom resources: from a definition to rows of the catalogue, what makes a definition valid and established,
 //! and what makes a custom object valid. All of it is pure; who calls it decides when.
 
+mod cel;
+mod definition;
 mod formats;
 mod lists;
 mod names;
 mod node;
 mod rows;
 mod scale;
+mod schema;
+mod selectable;
 mod values;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use definition::validate;
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
 pub use rows::{RowError, rows};
@@ -81,6 +86,8 @@ impl Version {
             let why = "some validation rules were not checked because the object was invalid; correct the existing \
                        errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));
+        } else if schema.has_rules {
+            errors.extend(cel::validate(schema, whole, old.as_ref(), path));
         }
         errors
     }

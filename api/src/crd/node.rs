@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::cel::Rule;
+
 /// Most bytes that a compiled pattern may take; a pattern that needs more matches nothing.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
@@ -49,6 +51,7 @@ pub struct Node {
     pub(super) list_type: String,
     pub(super) map_keys: Vec<String>,
     pub(super) rules: Vec<Value>,
+    compiled: OnceLock<Vec<Rule>>,
     /// Whether there is a rule here or below.
     pub(super) has_rules: bool,
 }
@@ -84,6 +87,11 @@ impl Node {
     /// The schema of a property.
     pub fn property(&self, name: &str) -> Option<&Self> {
         self.properties.get(name)
+    }
+
+    /// The rules here, compiled when they are first needed.
+    pub(super) fn compiled(&self) -> &[Rule] {
+        self.compiled.get_or_init(|| self.rules.iter().map(Rule::new).collect())
     }
 
     fn of_map(map: &Map<String, Value>) -> Self {
@@ -134,6 +142,7 @@ impl Node {
             list_type: text("x-kubernetes-list-type"),
             map_keys: texts("x-kubernetes-list-map-keys"),
             rules: list("x-kubernetes-validations"),
+            compiled: OnceLock::new(),
             has_rules: false,
         };
         node.has_rules = !node.rules.is_empty() || node.children().any(|child| child.has_rules);

@@ -181,3 +181,99 @@ fn names_and_conditions() {
     assert_eq!(second.conditions[0]["message"], "\"WidgetList\" is already in use");
     assert_eq!(second.conditions[1]["reason"], "NotAccepted");
 }
+
+#[test]
+fn rules_run_on_sound_objects_only() {
+    let big = [
+        "spec.size: Invalid value: 99: spec.size in body should be less than or equal to 10",
+        "spec: Invalid value: big needs b",
+    ];
+    check(json!({"size": 99, "mode": "a"}), None, &big);
+    check(
+        json!({"size": 2, "mode": "a"}),
+        Some(json!({"size": 3, "mode": "a"})),
+        &["spec: Invalid value: may not shrink"],
+    );
+}
+
+fn check_definition(change: impl FnOnce(&mut Object), expect: &[&str]) {
+    let mut definition = widget_definition();
+    definition.set(&["status", "storedVersions"], json!(["v1"]));
+    change(&mut definition);
+    let errors = validate(&definition, None);
+    assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), expect);
+}
+
+fn set_schema(definition: &mut Object, schema: Value) {
+    let versions = json!([{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]);
+    definition.set(&["spec", "versions"], versions);
+}
+
+fn check_definition_schema(schema: Value, expect: &[&str]) {
+    let expect: Vec<String> = expect.iter().map(|e| format!("spec.validation.openAPIV3Schema{e}")).collect();
+    let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+    check_definition(|d| set_schema(d, schema), &expect);
+}
+
+#[test]
+fn definitions_are_validated() {
+    check_definition(|_| {}, &[]);
+    check_definition(
+        |d| d.set(&["metadata", "name"], "wrong"),
+        &["metadata.name: Invalid value: \"wrong\": must be spec.names.plural+\".\"+spec.group"],
+    );
+    check_definition(
+        |d| d.set(&["spec", "versions"], json!([{"name": "v1", "served": true, "storage": true}])),
+        &["spec.versions[0].schema.openAPIV3Schema: Required value"],
+    );
+    check_definition(
+        |d| d.set(&["spec", "scope"], "Galactic"),
+        &["spec.scope: Unsupported value: \"Galactic\": supported values: \"Cluster\", \"Namespaced\""],
+    );
+    check_definition(
+        |d| d.set(&["spec", "names", "listKind"], "Widget"),
+        &["spec.names.listKind: Invalid value: \"Widget\": kind and listKind may not be the same"],
+    );
+}
+
+#[test]
+fn schemas_of_definitions_are_structural() {
+    let of = |field: Value| json!({"type": "object", "properties": {"a": field}});
+    check_definition_schema(
+        json!({"type": "object", "properties": {"spec": {"properties": {"a": {"type": "string"}}}}}),
+        &[".properties[spec].type: Required value: must not be empty for specified object fields"],
+    );
+    check_definition_schema(of(json!({"type": "array"})), &[".properties[a].items: Required value: must be specified"]);
+    check_definition_schema(
+        of(json!({"type": "string", "anyOf": [{"type": "string"}]})),
+        &[".properties[a].anyOf[0].type: Forbidden: must be empty to be structural"],
+    );
+    check_definition_schema(
+        of(json!({"type": "object", "anyOf": [{"properties": {"x": {"minimum": 1}}}]})),
+        &[
+            ".properties[a].properties[x]: Required value: because it is defined in spec.validation.openAPIV3Schema.properties[a].anyOf[0].properties[x]",
+        ],
+    );
+    check_definition_schema(
+        of(json!({"type": "integer", "default": "x"})),
+        &[".properties[a].default: Invalid value: \"string\":  in body must be of type integer: \"string\""],
+    );
+    check_definition_schema(
+        of(json!({"type": "string", "uniqueItems": true})),
+        &[
+            ".properties[a].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+        ],
+    );
+    check_definition_schema(
+        of(
+            json!({"type": "array", "items": {"type": "object", "properties": {"k": {"type": "string"}}}, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}),
+        ),
+        &[
+            ".properties[a].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        ],
+    );
+    check_definition_schema(
+        of(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})),
+        &[],
+    );
+}

@@ -1,0 +1,112 @@
+//! JSON values as CEL sees them through a schema.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use cel::Value;
+use cel::objects::OptionalValue;
+
+use super::super::formats::go_duration;
+use super::super::node::{Additional, Node};
+
+/// Words that are no field names in CEL.
+const RESERVED: [&str; 22] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+    "_",
+];
+
+/// A value by its schema. Fields that the schema does not name are not there.
+pub(super) fn convert(schema: &Node, value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(b) => Value::Bool(*b),
+        serde_json::Value::Number(n) => {
+            let wants_double =
+                schema.types.iter().any(|t| t == "number") && !schema.types.iter().any(|t| t == "string");
+            match n.as_i64() {
+                Some(i) if !wants_double => Value::Int(i),
+                _ => Value::Float(n.as_f64().unwrap_or(0.0)),
+            }
+        }
+        serde_json::Value::String(text) => of_text(schema, text),
+        serde_json::Value::Array(items) => {
+            let any = Node::default();
+            let below = schema.items.as_deref().unwrap_or(&any);
+            Value::List(Arc::new(items.iter().map(|item| convert(below, item)).collect()))
+        }
+        serde_json::Value::Object(map) => {
+            let mut fields: HashMap<String, Value> = HashMap::with_capacity(map.len());
+            for (name, value) in map {
+                match (schema.properties.get(name), &schema.additional) {
+                    (Some(below), _) => fields.insert(escape(name), convert(below, value)),
+                    (None, Additional::Schema(below)) => fields.insert(name.clone(), convert(below, value)),
+                    // Metadata and kind are seen even where the schema leaves them out.
+                    (None, _) => fields.insert(escape(name), convert(&Node::default(), value)),
+                };
+            }
+            Value::from(fields)
+        }
+    }
+}
+
+fn of_text(schema: &Node, text: &str) -> Value {
+    let found = match schema.format.as_str() {
+        "date-time" => chrono_time(text).map(Value::Timestamp),
+        "duration" => go_duration(text).map(|n| Value::Duration(chrono_duration(n))),
+        "byte" => base64::engine::general_purpose::STANDARD.decode(text).ok().map(Value::from),
+        _ => None,
+    };
+    found.unwrap_or_else(|| Value::from(text))
+}
+
+type Timestamp = chrono::DateTime<chrono::FixedOffset>;
+
+fn chrono_time(text: &str) -> Option<Timestamp> {
+    chrono::DateTime::parse_from_rfc3339(text).ok()
+}
+
+fn chrono_duration(nanoseconds: i64) -> chrono::Duration {
+    chrono::Duration::nanoseconds(nanoseconds)
+}
+
+/// `oldSelf`: an optional value if the rule asks for one.
+pub(super) fn old_self(old: Option<Value>, optional: bool) -> Value {
+    match (old, optional) {
+        (Some(old), false) => old,
+        (Some(old), true) => Value::Opaque(Arc::new(OptionalValue::of(old))),
+        (None, _) => Value::Opaque(Arc::new(OptionalValue::none())),
+    }
+}
+
+/// A property's name as CEL can write it (`cel.Escape` in apiserver).
+pub(super) fn escape(name: &str) -> String {
+    if RESERVED.contains(&name) {
+        return format!("__{name}__");
+    }
+    if !name.contains(['.', '-', '/']) && !name.contains("__") {
+        return name.to_string();
+    }
+    let escaped = name.replace("__", "__underscores__");
+    escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+}
