@@ -1,0 +1,99 @@
+//! The commands as a person types them, with a control plane alone.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_coracle");
+/// How long a start may take on a busy machine.
+const START_MAX: Duration = Duration::from_secs(60);
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn coracle(words: &[&str]) -> Output {
+    Command::new(BINARY).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+fn fails(words: &[&str], expect: &str) {
+    let output = coracle(words);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{words:?} succeeded");
+    assert!(said.contains(expect), "{words:?} said {said:?}, not {expect:?}");
+}
+
+fn server(data: &Path, more: &[&str]) -> Running {
+    let mut command = Command::new(BINARY);
+    command.args(["server", "--disable-agent", "--bind", "127.0.0.1", "--data-dir"]).arg(data).args(more);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = Running(child);
+    let start = Instant::now();
+    while !data.join("admin.kubeconfig").exists() {
+        assert!(start.elapsed() < START_MAX, "the server did not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running
+}
+
+#[test]
+fn version_and_completion() {
+    let output = coracle(&["version"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Kubernetes v1.36"));
+    assert!(String::from_utf8_lossy(&coracle(&["completion", "bash"]).stdout).contains("_coracle"));
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    let words = ["server", "--disable-agent", "--bind", "127.0.0.1", "--port", &port, "--data-dir", data];
+    fails(&words, &format!("port {port} is taken"));
+}
+
+#[test]
+fn wrong_flags() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    fails(&["server", "--data-dir", data, "--pod-cidr", "nonsense"], "is not an address range");
+    let missing = ["server", "--disable-agent", "--port", "0", "--data-dir", data, "--token-auth-file", "/nonexistent"];
+    fails(&missing, "--token-auth-file");
+    fails(&["kubeconfig", "--data-dir", "/nonexistent"], "coracle up");
+    fails(&["status", "--data-dir", "/nonexistent"], "no cluster runs");
+    fails(&["image", "import", "x.tar", "--data-dir", "/nonexistent"], "no node was started");
+}
+
+#[test]
+fn a_data_directory_in_use_and_a_life_of_a_server() {
+    let data = tempfile::tempdir().unwrap();
+    let shown = data.path().to_str().unwrap();
+    let mut running = server(data.path(), &["--port", "0"]);
+    fails(&["server", "--disable-agent", "--port", "0", "--data-dir", shown], "is locked by another process");
+    let status = coracle(&["status", "--data-dir", shown]);
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.status.success() && said.contains("v1.36"), "{said}");
+    let kubeconfig = data.path().join("admin.kubeconfig");
+    assert_eq!(std::fs::metadata(&kubeconfig).unwrap().permissions().mode() & 0o777, 0o600);
+    let home = tempfile::tempdir().unwrap();
+    let merged = Command::new(BINARY)
+        .args(["kubeconfig", "--merge", "--data-dir", shown])
+        .env("HOME", home.path())
+        .env_remove("KUBECONFIG")
+        .output()
+        .unwrap();
+    assert!(merged.status.success());
+    let merged = std::fs::read_to_string(home.path().join(".kube/config")).unwrap();
+    assert!(merged.contains("current-context: coracle"), "{merged}");
+    assert!(coracle(&["down", "--data-dir", shown]).status.success());
+    assert!(running.0.wait().unwrap().success(), "the server ended in disorder");
+    assert!(!kubeconfig.exists());
+}
