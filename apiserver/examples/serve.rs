@@ -36,11 +36,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         client_ca_pem: pki.authority_pem().to_string(),
     };
     reconcile(server.registry(), &bootstrap).await?;
+    let stop = CancellationToken::new();
+    let (background, running) = (server.clone(), stop.clone());
+    tokio::spawn(async move { background.run(running).await });
     server.set_ready();
     let addresses = ["127.0.0.1".parse()?];
     let serving = pki.serving(&["localhost".into()], &addresses, now)?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     let tls: Arc<rustls::ServerConfig> = pki.server_config(&serving)?;
-    server.serve(listener, tls, CancellationToken::new()).await;
+    server.serve(listener, tls, stop).await;
     Ok(())
 }

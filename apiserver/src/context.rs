@@ -50,7 +50,8 @@ impl Context {
     /// A request that the server makes of itself, without a user's request behind it.
     pub fn internal(registry: &Registry) -> Self {
         let user = Arc::new(UserInfo::new("system:apiserver", &["system:masters"]));
-        Self::new(user, RequestInfo::default(), WriteOptions::default(), registry.clone())
+        let options = WriteOptions { field_manager: "kube-apiserver".into(), ..Default::default() };
+        Self::new(user, RequestInfo::default(), options, registry.clone())
     }
 
     /// Adds a warning to the answer; the same text only once.

@@ -19,6 +19,7 @@ pub mod codec;
 pub mod config;
 pub mod content;
 pub mod context;
+pub mod definitions;
 pub mod documents;
 pub mod list;
 pub mod managed;

@@ -13,12 +13,13 @@ use axum::body::Body;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::chain::inflight::Inflight;
 use crate::content::Format;
 use crate::request::{Query, RequestInfo};
-use crate::{Config, Registry, answer, chain};
+use crate::{Config, Registry, answer, chain, definitions};
 
 /// How long a request may take that is not long-running (`--request-timeout`).
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,6 +37,12 @@ impl ApiServer {
     /// [`ApiServer::set_ready`] was.
     pub fn new(config: Config) -> Self {
         Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default() }
+    }
+
+    /// Does what goes on beside the requests: serves custom resources as their definitions come and go. Runs until
+    /// `stop` is cancelled.
+    pub async fn run(&self, stop: CancellationToken) {
+        definitions::follow(self.registry.clone(), stop).await;
     }
 
     /// Objects, catalogue, clock.

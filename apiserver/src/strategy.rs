@@ -38,6 +38,7 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("certificates.k8s.io", "certificatesigningrequests", "status") => &certificate::Signature,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles", "") => &rbac::Role,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings", "") => &rbac::Binding,
+        ("apiextensions.k8s.io", "customresourcedefinitions", "") => &crate::definitions::strategy::Definition,
         (group, plural, "") => initial(group, plural),
         _ => &Generic,
     }

@@ -130,6 +130,9 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
             return connect::connect(ctx.clone(), connecter, &resource, parts, body).await;
         }
     }
+    if let Some(warning) = resource.definition.as_ref().and_then(|d| d.deprecation_warning.as_ref()) {
+        ctx.warn(warning.as_str());
+    }
     let representation = negotiate(&parts.headers, &query)?;
     let representation = if info.verb == "watch" || resource_allows(&resource, &ctx, representation.format) {
         representation

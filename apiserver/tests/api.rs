@@ -1,5 +1,7 @@
 //! The server's own tests: requests through the tower service against a store in memory.
 
+#[path = "api/definitions.rs"]
+mod definitions;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/lists.rs"]

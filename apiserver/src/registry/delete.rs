@@ -132,19 +132,24 @@ fn plan(ctx: &Context, target: &Target, object: &Object, options: &DeleteOptions
         return Plan::Pending;
     }
     set_finalizers(target, &mut marked, options);
+    let since: Option<Timestamp> = object.str_at(&["metadata", "deletionTimestamp"]).parse().ok();
+    let same = finalizers(&marked) == finalizers(object);
     let held = !finalizers(&marked).is_empty() || strategy.holds_deletion(ctx, object);
     if held {
+        if graceful.is_none() && same && since.is_some_and(|since| since <= ctx.now) {
+            return Plan::Pending;
+        }
         if graceful.is_none() {
             mark(ctx, &mut marked);
         }
-        if object.at(&["metadata", "deletionTimestamp"]).is_none() {
+        if since.is_none() {
             strategy.prepare_for_deletion(ctx, &mut marked);
         }
         return Plan::Mark(marked);
     }
     match graceful {
         Some(seconds) if seconds > 0 => {
-            if object.at(&["metadata", "deletionTimestamp"]).is_none() {
+            if since.is_none() {
                 strategy.prepare_for_deletion(ctx, &mut marked);
             }
             Plan::Mark(marked)

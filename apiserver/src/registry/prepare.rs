@@ -66,6 +66,9 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     if target.storage.storage_group.is_empty() {
         errors.extend(metadata::validate_core_finalizers(object));
     }
+    if let Some(definition) = &target.resource.definition {
+        errors.extend(definition.validate(object, None));
+    }
     errors.extend(strategy.validate(ctx, object, None));
     if !errors.is_empty() {
         return Err(target.invalid(object.name(), &errors));
@@ -112,6 +115,11 @@ fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> 
     let changes = metadata::validate_update(new, old);
     errors.extend(changes.iter().cloned());
     errors.extend(changes);
+    match (&target.resource.definition, target.subresource.as_str()) {
+        (Some(definition), "status") => errors.extend(definition.validate_status(new, old)),
+        (Some(definition), _) => errors.extend(definition.validate(new, Some(old))),
+        (None, _) => {}
+    }
     errors.extend(target.strategy(ctx).validate(ctx, new, Some(old)));
     errors
 }

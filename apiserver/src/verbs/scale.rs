@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::catalogue::Resource;
+use api::crd::Scale;
 use api::decode::Target;
 use api::schema::Schema;
 use api::{Object, Status};
@@ -16,9 +17,6 @@ use super::patch::{PatchType, Patching, patch_type};
 use crate::content::Transform;
 use crate::registry::{read, update as registry};
 use crate::{answer, body, codec, content, managed, options};
-
-/// Where the replicas of built-in kinds are.
-const REPLICAS: &[&str] = &["spec", "replicas"];
 
 /// Get, update and patch of a scale.
 ///
@@ -104,7 +102,8 @@ fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
         return Err(Status::invalid("autoscaling", "Scale", old.name(), &errors));
     }
     let mut new = old.clone();
-    new.set(&["spec", "replicas"], replicas);
+    let paths = paths(call);
+    new.set(&Scale::names(&paths.spec_replicas_path), replicas);
     let version = scale.resource_version();
     if !version.is_empty() {
         new.set(&["metadata", "resourceVersion"], version);
@@ -118,7 +117,9 @@ fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
 
 /// Records who wrote the scale among those who manage the object.
 fn track(call: &Call, old: &Object, new: &mut Object) -> Result<(), Status> {
-    let scales = |object: &Object| api::apply::scale_to_subresource(entries(object), REPLICAS);
+    let paths = paths(call);
+    let replicas = Scale::names(&paths.spec_replicas_path);
+    let scales = |object: &Object| api::apply::scale_to_subresource(entries(object), &replicas);
     let mut before = scale_of(call, old)?;
     before.set(&["metadata", "managedFields"], scales(old));
     let mut after = scale_of(call, new)?;
@@ -134,13 +135,23 @@ fn track(call: &Call, old: &Object, new: &mut Object) -> Result<(), Status> {
     target.resource = Arc::new(row);
     managed::track_update(&call.ctx, &target, &before, &mut after);
     let api_version = call.resource.api_version();
-    let all = api::apply::scale_to_parent(entries(old), entries(&after), REPLICAS, &api_version);
+    let all = api::apply::scale_to_parent(entries(old), entries(&after), &replicas, &api_version);
     if all.is_empty() {
         new.metadata_mut().remove("managedFields");
     } else {
         new.set(&["metadata", "managedFields"], all);
     }
     Ok(())
+}
+
+/// Where the fields of the scale are: in the same place for all built-in kinds.
+fn paths(call: &Call) -> Scale {
+    let defined = call.resource.definition.as_ref().and_then(|definition| definition.scale.clone());
+    defined.unwrap_or_else(|| Scale {
+        spec_replicas_path: ".spec.replicas".into(),
+        status_replicas_path: ".status.replicas".into(),
+        label_selector_path: String::new(),
+    })
 }
 
 fn entries(object: &Object) -> &[Value] {
@@ -157,13 +168,18 @@ fn scale_of(call: &Call, object: &Object) -> Result<Object, Status> {
     }
     let number = |path: &[&str]| object.at(path).and_then(Value::as_i64).unwrap_or(0);
     let mut spec = Map::new();
-    let wanted = number(&["spec", "replicas"]);
+    let paths = paths(call);
+    let wanted = number(&Scale::names(&paths.spec_replicas_path));
     if wanted != 0 {
         spec.insert("replicas".into(), wanted.into());
     }
     let mut status = Map::new();
-    status.insert("replicas".into(), number(&["status", "replicas"]).into());
-    let selector = selector_text(object, &call.resource.plural)?;
+    status.insert("replicas".into(), number(&Scale::names(&paths.status_replicas_path)).into());
+    let selector = match paths.label_selector_path.as_str() {
+        "" if call.resource.custom => String::new(),
+        "" => selector_text(object, &call.resource.plural)?,
+        path => object.str_at(&Scale::names(path)).to_string(),
+    };
     if !selector.is_empty() {
         status.insert("selector".into(), selector.into());
     }

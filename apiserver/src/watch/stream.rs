@@ -115,6 +115,7 @@ impl Watching {
                 () = self.stopping.cancelled() => return Ok(None),
                 () = self.bookmark_due.as_mut(), if self.bookmarks => {
                     self.bookmark_due.as_mut().reset(Instant::now() + BOOKMARK_INTERVAL);
+                    self.after = self.after.max(events.revision());
                     return self.framer.bookmark(self.after, false).map(Some);
                 }
             }
@@ -123,7 +124,9 @@ impl Watching {
 
     /// A client that takes bookmarks gets one before the end, so that it can go on from there.
     fn last_bookmark(&mut self) -> Result<Option<Bytes>, Status> {
-        self.events = None;
+        if let Some(events) = self.events.take() {
+            self.after = self.after.max(events.revision());
+        }
         if self.bookmarks { self.framer.bookmark(self.after, false).map(Some) } else { Ok(None) }
     }
 

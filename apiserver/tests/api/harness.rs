@@ -32,7 +32,9 @@ impl Answer {
 
 impl Server {
     pub fn new() -> Self {
-        Self(ApiServer::new(Config::new(store::Memory::new())))
+        let mut config = Config::new(store::Memory::new());
+        config.plugins.strategy_of = apiserver::strategy::of;
+        Self(ApiServer::new(config))
     }
 
     /// Sends a request as an administrator; `content` is the body's media type, empty for JSON.

@@ -1,0 +1,256 @@
+//! Custom resource definitions: followed through the store, they become rows of the catalogue, and their status
+//! tells whether they did.
+
+pub mod status;
+pub mod strategy;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use api::catalogue::{Catalogue, Resource};
+use api::crd::Conditions;
+use api::{Object, Status};
+use serde_json::{Value, json};
+use store::{Event, Revision, Snapshot, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::options::DeleteOptions;
+use crate::registry::delete::delete;
+use crate::registry::read;
+use crate::registry::target::Target;
+use crate::registry::update::update;
+use crate::{Context, Registry, clock, managed};
+
+/// The group of definitions.
+pub const GROUP: &str = "apiextensions.k8s.io";
+/// The resource of definitions.
+pub const PLURAL: &str = "customresourcedefinitions";
+/// What the keys of definitions begin with.
+const KEYS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+/// Keeps a definition until its objects are gone.
+pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Follows definitions until `stop` is cancelled.
+pub async fn follow(registry: Registry, stop: CancellationToken) {
+    let builtin = registry.catalogue();
+    let mut follower = Follower { registry, builtin, known: HashMap::new() };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            ended = follower.run() => {
+                // The history went on without us: begin anew with the state.
+                if !matches!(ended, Err(StoreError::Lagged | StoreError::Compacted { .. })) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+struct Follower {
+    registry: Registry,
+    builtin: Arc<Catalogue>,
+    /// What is known of each definition, by its name.
+    known: HashMap<String, Known>,
+}
+
+/// A definition and what was made of it.
+struct Known {
+    revision: Revision,
+    object: Arc<Object>,
+    generation: i64,
+    /// What its status should say; none before it was looked at.
+    status: Option<Conditions>,
+    rows: Vec<Arc<Resource>>,
+}
+
+impl Known {
+    fn is_terminating(&self) -> bool {
+        self.object.at(&["metadata", "deletionTimestamp"]).is_some()
+    }
+}
+
+impl Follower {
+    async fn run(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.registry.snapshot();
+        let mut after = snapshot.revision();
+        self.synchronise(&snapshot).await;
+        loop {
+            // Only while definitions are going do other keys count.
+            let going = self.is_something_going();
+            let store = self.registry.store();
+            let mut events = if going { store.watch(after)? } else { store.watch_prefix(after, KEYS)? };
+            while self.is_something_going() == going {
+                let batches = events.next().await?;
+                after = after.max(events.revision());
+                if batches.iter().flat_map(|batch| batch.iter()).any(|event| self.concerns(event)) {
+                    let snapshot = self.registry.snapshot();
+                    self.synchronise(&snapshot).await;
+                }
+            }
+        }
+    }
+
+    fn is_something_going(&self) -> bool {
+        self.known.values().any(Known::is_terminating)
+    }
+
+    /// Whether an event may change something: definitions, and the objects of those that are going.
+    fn concerns(&self, event: &Event) -> bool {
+        let key = event.key();
+        if key.starts_with(KEYS) {
+            return true;
+        }
+        let going = self.known.values().filter(|known| known.is_terminating());
+        going.filter_map(|known| known.rows.first()).any(|row| key.starts_with(&row.prefix("")))
+    }
+
+    /// Brings catalogue and statuses to what the definitions say; only what changed is looked at closely.
+    async fn synchronise(&mut self, snapshot: &Snapshot) {
+        let mut names: Vec<String> = Vec::new();
+        let mut changed: Vec<String> = Vec::new();
+        for entry in snapshot.list(KEYS, None) {
+            let name = entry.key().rsplit('/').next().unwrap_or("").to_string();
+            names.push(name.clone());
+            if self.known.get(&name).is_some_and(|known| known.revision == entry.mod_revision()) {
+                continue;
+            }
+            let Some(object) = read(entry) else { continue };
+            self.learn(&name, entry.mod_revision(), object);
+            changed.push(name);
+        }
+        let known_before = self.known.len();
+        self.known.retain(|name, _| names.binary_search(name).is_ok());
+        let gone = self.known.len() != known_before;
+        // Names that another definition had may be free now.
+        let waiting = self.known.iter().filter(|(_, known)| known.rows.is_empty() || known.is_terminating());
+        changed.extend(waiting.map(|(name, _)| name.clone()));
+        changed.sort();
+        changed.dedup();
+        let mut rows_changed = gone;
+        for name in &changed {
+            rows_changed |= self.take(name);
+        }
+        if rows_changed {
+            let rows = self.known.values().flat_map(|known| known.rows.iter().cloned());
+            self.registry.set_catalogue(self.builtin.with(rows));
+        }
+        for name in changed {
+            if let Err(error) = self.settle(&name).await
+                && error.code != 409
+            {
+                tracing::warn!(definition = name, %error, "a custom resource definition could not be brought up to date");
+            }
+        }
+    }
+
+    fn learn(&mut self, name: &str, revision: Revision, object: Object) {
+        let object = Arc::new(object);
+        match self.known.get_mut(name) {
+            Some(known) if known.object.uid() == object.uid() => {
+                known.revision = revision;
+                known.object = object;
+            }
+            _ => {
+                let known = Known { revision, object, generation: -1, status: None, rows: Vec::new() };
+                self.known.insert(name.to_string(), known);
+            }
+        }
+    }
+
+    /// Makes the rows of a definition, if it changed. Whether they changed.
+    fn take(&mut self, name: &str) -> bool {
+        let Some(known) = self.known.get(name) else { return false };
+        let object = known.object.clone();
+        let generation = object.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+        let now = clock::time(self.registry.clock().now());
+        let others = self.known.values().map(|known| &*known.object);
+        let status = api::crd::conditions(&object, others, &now);
+        let same_names = known.status.as_ref().is_some_and(|s| s.accepted_names == status.accepted_names);
+        let mut accepted = (*object).clone();
+        accepted.set(&["status", "acceptedNames"], status.accepted_names.clone());
+        accepted.set(&["status", "conditions"], status.conditions.clone());
+        let established = api::crd::is_established(&accepted);
+        let same = known.generation == generation && same_names && known.rows.is_empty() != established;
+        let rows = match established {
+            _ if same => None,
+            false => Some(Vec::new()),
+            true => Some(api::crd::rows(&accepted).unwrap_or_else(|error| {
+                tracing::warn!(definition = name, %error, "a custom resource definition cannot be served");
+                Vec::new()
+            })),
+        };
+        let known = self.known.get_mut(name).expect("it was just there");
+        known.generation = generation;
+        known.status = Some(status);
+        let changed = rows.is_some();
+        if let Some(rows) = rows {
+            known.rows = rows.into_iter().map(Arc::new).collect();
+        }
+        changed
+    }
+
+    /// Writes the status of a definition, or cleans up behind one that is going.
+    async fn settle(&self, name: &str) -> Result<(), Status> {
+        let catalogue = self.registry.catalogue();
+        let (Some(row), Some(known)) = (catalogue.get(GROUP, "v1", PLURAL), self.known.get(name)) else {
+            return Ok(());
+        };
+        let mut definition = (*known.object).clone();
+        if known.is_terminating() {
+            return self.clean_up(&definition, known, row).await;
+        }
+        let before = definition.clone();
+        status::update(&mut definition, known.status.as_ref());
+        if definition == before {
+            return Ok(());
+        }
+        let ctx = Context::internal(&self.registry);
+        let target = target(row, "status", &definition);
+        managed::track_update(&ctx, &target, &before, &mut definition);
+        self.registry.put(row, definition).await.map(|_| ())
+    }
+
+    /// Deletes the objects of a definition that is going, and lets it go when there are none.
+    async fn clean_up(&self, definition: &Object, known: &Known, row: &Arc<Resource>) -> Result<(), Status> {
+        let finalizers = api::validation::metadata::finalizers(definition);
+        if !finalizers.contains(&CLEANUP_FINALIZER) {
+            return Ok(());
+        }
+        let ctx = Context::internal(&self.registry);
+        let mut left = false;
+        if let Some(custom) = known.rows.first() {
+            let newest = self.registry.snapshot();
+            for object in newest.list(&custom.prefix(""), None).filter_map(read) {
+                match delete(&ctx, &target(custom, "", &object), &DeleteOptions::default()).await {
+                    Ok(deleted) => left |= !deleted.gone,
+                    Err(status) if status.code == 404 => {}
+                    Err(status) => return Err(status),
+                }
+            }
+        }
+        if left {
+            return Ok(());
+        }
+        let rest: Vec<String> =
+            finalizers.into_iter().filter(|f| *f != CLEANUP_FINALIZER).map(str::to_string).collect();
+        let target = target(row, "", definition);
+        let mut change = |old: Option<&Object>| {
+            let mut new = old.cloned().ok_or_else(|| target.not_found())?;
+            new.set(&["metadata", "finalizers"], rest.clone());
+            Ok(new)
+        };
+        update(&ctx, &target, false, &mut change).await.map(|_| ())
+    }
+}
+
+fn target(row: &Arc<Resource>, subresource: &str, object: &Object) -> Target {
+    Target {
+        resource: row.clone(),
+        storage: row.clone(),
+        subresource: subresource.into(),
+        namespace: object.namespace().into(),
+        name: object.name().into(),
+        options: json!({}),
+    }
+}

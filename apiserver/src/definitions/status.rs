@@ -1,0 +1,50 @@
+//! What the status of a definition says.
+
+use api::Object;
+use api::crd::Conditions;
+use serde_json::{Map, Value, json};
+
+use crate::{Context, clock};
+
+/// Brings the status up to date: names and conditions, and the storage version among those that are stored.
+pub fn update(definition: &mut Object, conditions: Option<&Conditions>) {
+    let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten();
+    let storage = versions.filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true));
+    let storage: Vec<Value> = storage.filter_map(|version| version.get("name").cloned()).collect();
+    let mut stored: Vec<Value> =
+        definition.at(&["status", "storedVersions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    for version in storage {
+        if !stored.contains(&version) {
+            stored.push(version);
+            definition.set(&["status", "storedVersions"], stored.clone());
+        }
+    }
+    if let Some(conditions) = conditions.filter(|conditions| conditions.changed) {
+        definition.set(&["status", "acceptedNames"], conditions.accepted_names.clone());
+        definition.set(&["status", "conditions"], conditions.conditions.clone());
+    }
+}
+
+/// Sets a condition; its time changes only with its status.
+pub fn condition(ctx: &Context, definition: &mut Object, kind: &str, state: &str, reason: &str, message: &str) {
+    let mut conditions: Vec<Value> =
+        definition.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut next = Map::new();
+    for (name, value) in [("type", kind), ("status", state), ("reason", reason), ("message", message)] {
+        next.insert(name.into(), value.into());
+    }
+    let now = clock::time(ctx.now);
+    match conditions.iter_mut().find(|c| c.get("type").and_then(Value::as_str) == Some(kind)) {
+        Some(found) => {
+            let same = found.get("status").and_then(Value::as_str) == Some(state);
+            let time = if same { found.get("lastTransitionTime").cloned() } else { None };
+            next.insert("lastTransitionTime".into(), time.unwrap_or_else(|| json!(now)));
+            *found = Value::Object(next);
+        }
+        None => {
+            next.insert("lastTransitionTime".into(), json!(now));
+            conditions.push(Value::Object(next));
+        }
+    }
+    definition.set(&["status", "conditions"], conditions);
+}
