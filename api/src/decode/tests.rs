@@ -114,6 +114,14 @@ fn good_bodies_become_what_go_prints() {
         Ok(json!({
         "apiVersion": "apps/v1", "kind": "DeleteOptions", "propagationPolicy": "Orphan"})),
     );
+    let definition = Target::builtin("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+    let body = r#"{"spec":{"versions":[{"name":"v1","schema":{"openAPIV3Schema":{"default":null,"enum":["a",null],
+        "additionalProperties":true,"items":{"type":"string"}}}}]}}"#;
+    let (value, _) = run(&definition, body, Format::Json, FieldValidation::Strict).unwrap();
+    assert_eq!(
+        value["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
+        json!({"enum": ["a", null], "additionalProperties": true, "items": {"type": "string"}})
+    );
     let role = Target::builtin("rbac.authorization.k8s.io", "v1", "Role").unwrap();
     let (value, _) = run(&role, r#"{"metadata":{"name":"r"}}"#, Format::Json, FieldValidation::Strict).unwrap();
     assert_eq!(value["rules"], Value::Null);

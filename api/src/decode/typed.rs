@@ -118,6 +118,10 @@ impl<'a> Coder<'a, '_> {
 
     fn field(&mut self, field: Field<'a>, tree: Tree, map: &mut Map<String, Value>) {
         let is_null = tree == Tree::Null;
+        if is_null && field.pointer() && field.ty().kind() == Kind::Any && (!self.lenient || self.in_builtin()) {
+            map.remove(field.name());
+            return;
+        }
         self.fields.push(field.name());
         let value = self.value(field.ty(), field.named_scalar(), tree);
         if !self.fatal {

@@ -32,21 +32,23 @@ fn fields(
     let mut reader = Reader::new(bytes);
     while let Some((number, wire)) = reader.field()? {
         let Ok(number) = u8::try_from(number) else { continue };
-        let mut here = path.to_vec();
-        here.push(number);
-        if let Some(field) = ty.fields().find(|field| field.proto() == here) {
+        let is_here = |field: &Field<'_>| field.proto().split_last() == Some((&number, path));
+        if let Some(field) = ty.fields().find(is_here) {
             add(field, wire, depth, map)?;
-        } else if ty.embedded_messages().iter().any(|embedded| leads_to(embedded, &here)) {
-            fields(ty, &here, wire.bytes("embedded")?, depth + 1, map)?;
+        } else if let Some(below) = embedded_path(ty, path, number) {
+            fields(ty, below, wire.bytes("embedded")?, depth + 1, map)?;
         }
     }
     Ok(())
 }
 
-/// Whether a path, ended by zeros, is this one.
-fn leads_to(embedded: &[u8; 3], path: &[u8]) -> bool {
-    let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
-    embedded[..end] == *path
+/// The path of the embedded message with this number below a path.
+fn embedded_path<'a>(ty: Type<'a>, path: &[u8], number: u8) -> Option<&'a [u8]> {
+    let paths = ty.embedded_messages().iter().map(|embedded| {
+        let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
+        &embedded[..end]
+    });
+    paths.into_iter().find(|embedded| embedded.split_last() == Some((&number, path)))
 }
 
 fn add(field: Field<'_>, wire: Wire<'_>, depth: usize, map: &mut Map<String, Value>) -> Result<(), ProtobufError> {
