@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::directory::Directory;
 use super::frame::{u32_at, u64_at};
-use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX};
+use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::{Entry, Revision, Snapshot, StoreError};
 
 /// Begins with a zero byte, as no key of an entry does.
@@ -62,7 +62,7 @@ impl Checkpoint {
             let (key, chunk) = split_key(&key)?;
             if chunk == 0 {
                 snapshot.extend_whole(partial.take());
-                partial = Partial::begin(key, &value);
+                partial = Partial::begin(key, value);
             } else if let Some(partial) = partial.as_mut().filter(|partial| partial.key.as_bytes() == key) {
                 partial.add(chunk, &value);
             }
@@ -145,37 +145,49 @@ impl Checkpoint {
 /// A value whose chunks are being read.
 struct Partial {
     key: String,
+    header: ValueHeader,
+    /// The first chunk as sled has it. A value that has no other is not copied: what sled read is kept.
+    first: sled::IVec,
+    /// The whole value, once there is a second chunk.
+    value: Vec<u8>,
+    chunks: u32,
+}
+
+struct ValueHeader {
     bytes: usize,
     created: Revision,
     modified: Revision,
     checksum: u32,
-    chunks: u32,
-    value: Vec<u8>,
 }
 
 impl Partial {
-    fn begin(key: &[u8], first: &[u8]) -> Option<Self> {
-        let (header, data) = first.split_at_checked(VALUE_HEADER_BYTES)?;
-        let bytes = u32_at(header, 0) as usize;
-        let mut value = Vec::with_capacity(bytes.min(crate::limits::VALUE_BYTES_MAX));
-        value.extend(data);
-        let key = String::from_utf8(key.to_vec()).ok()?;
-        let (created, modified) = (u64_at(header, 4), u64_at(header, 12));
-        Some(Self { key, bytes, created, modified, checksum: u32_at(header, 20), chunks: 1, value })
+    fn begin(key: &[u8], first: sled::IVec) -> Option<Self> {
+        let header = first.get(..VALUE_HEADER_BYTES)?;
+        let (bytes, checksum) = (u32_at(header, 0) as usize, u32_at(header, 20));
+        let header = ValueHeader { bytes, created: u64_at(header, 4), modified: u64_at(header, 12), checksum };
+        Some(Self { key: String::from_utf8(key.to_vec()).ok()?, header, first, value: Vec::new(), chunks: 1 })
     }
 
     fn add(&mut self, chunk: u32, data: &[u8]) {
+        if self.chunks == 1 {
+            self.value.reserve_exact(self.header.bytes.min(VALUE_BYTES_MAX));
+            self.value.extend(&self.first[VALUE_HEADER_BYTES..]);
+        }
         // A chunk out of turn is left over from another value of the key; the checksum will tell if one is missing.
-        if chunk == self.chunks && self.value.len() < self.bytes {
+        if chunk == self.chunks && self.value.len() < self.header.bytes {
             self.value.extend(data);
             self.chunks += 1;
         }
     }
 
     fn whole(self) -> Option<Entry> {
-        let checksum = entry_checksum(&self.key, self.created, self.modified, &self.value);
-        let whole = self.value.len() == self.bytes && checksum == self.checksum;
-        whole.then(|| Entry::new(self.key.into(), Bytes::from(self.value), self.created, self.modified))
+        let ValueHeader { bytes, created, modified, checksum } = self.header;
+        let value = match self.chunks {
+            1 => Bytes::from_owner(self.first).slice(VALUE_HEADER_BYTES..),
+            _ => Bytes::from(self.value),
+        };
+        let whole = value.len() == bytes && checksum == entry_checksum(&self.key, created, modified, &value);
+        whole.then(|| Entry::new(self.key.into(), value, created, modified))
     }
 }
 
