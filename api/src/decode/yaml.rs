@@ -7,6 +7,9 @@ use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
 use super::tree::{NESTING_MAX, Tree};
 
+/// What aliases stand for may have no more events (scalars, starts and ends) than this in a whole document.
+const ALIAS_EVENTS_MAX: usize = 50_000;
+
 /// Parses a document; keys given twice in one map are told in `strict`.
 pub(super) fn parse(bytes: &[u8], strict: &mut Vec<String>) -> Result<Tree, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
@@ -22,6 +25,10 @@ pub(super) fn parse(bytes: &[u8], strict: &mut Vec<String>) -> Result<Tree, Stri
     let mut options = serde_saphyr::Options::default();
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     options.non_finite_float_policy = NonFiniteFloatPolicy::AsString;
+    options.alias_limits.max_total_replayed_events = ALIAS_EVENTS_MAX;
+    if let Some(budget) = &mut options.budget {
+        budget.max_depth = NESTING_MAX;
+    }
     let mut duplicates = Vec::new();
     let tree = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         Seed { duplicates: &mut duplicates, depth: 0 }.deserialize(deserializer)
