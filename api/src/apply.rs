@@ -40,6 +40,9 @@ pub const UPDATE_MANAGERS_MAX: usize = 10;
 /// An object in another version of its resource, with that version's schema.
 pub type Converted = (Value, Schema);
 
+/// Converts an object to another version (`group/version`); `None` if that version is no more.
+pub type Convert<'a> = dyn Fn(&Value, &str) -> Option<Converted> + 'a;
+
 /// What an operation on fields needs to know beside the objects.
 pub struct Request<'a> {
     /// The type of the object.
@@ -58,7 +61,7 @@ pub struct Request<'a> {
     pub now: Timestamp,
     /// Converts an object to another version (`group/version`): `None` if that version is no more. Without it,
     /// fields of all versions are taken to be the same.
-    pub convert: Option<&'a dyn Fn(&Value, &str) -> Option<Converted>>,
+    pub convert: Option<&'a Convert<'a>>,
 }
 
 /// Why an apply fails.

@@ -62,10 +62,9 @@ impl Version {
         let mut errors = ErrorList::new();
         if let (Some(schema), Some(value)) =
             (self.schema.as_ref().and_then(|s| s.property("status")), object.0.get("status"))
+            && old.0.get("status") != Some(value)
         {
-            if old.0.get("status") != Some(value) {
-                errors.extend(values::validate(schema, value, &Path::new("status")));
-            }
+            errors.extend(values::validate(schema, value, &Path::new("status")));
         }
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate_status(object));

@@ -48,9 +48,11 @@ impl Live {
         f(&request, self.object.as_ref())
     }
 
-    fn apply(&mut self, manager: &str, patch: Value, force: bool) -> Result<(), Status> {
+    fn apply(&mut self, manager: &str, patch: Value, force: bool) -> Result<(), Box<Status>> {
         let patch = self.whole(patch);
-        let mut applied = self.with(manager, |request, live| apply(request, live, patch, force))?;
+        let mut applied = self
+            .with(manager, |request, live| apply(request, live, patch, force))
+            .map_err(|e| Box::new(Status::from(e)))?;
         if applied.uid().is_empty() {
             applied.set(&["metadata", "uid"], "u");
         }

@@ -1,6 +1,6 @@
 //! Lists that must be sets or maps, and what an update leaves as it was.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::node::{Additional, Node};
 use crate::Object;
@@ -90,6 +90,7 @@ pub(super) fn unchanged(path: &Path, object: &Object, old: &Object) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn sets_and_maps() {

@@ -169,17 +169,17 @@ impl Walk<'_> {
         if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0 && (n / f).fract() != 0.0) {
             self.invalid(path, value.clone(), &format!("should be a multiple of {}", number(factor)));
         }
-        if let Some((max, exclusive)) = schema.maximum {
-            if n > max || (exclusive && n == max) {
-                let or_equal = if exclusive { "" } else { " or equal to" };
-                self.invalid(path, value.clone(), &format!("should be less than{or_equal} {}", number(max)));
-            }
+        if let Some((max, exclusive)) = schema.maximum
+            && (n > max || (exclusive && n == max))
+        {
+            let or_equal = if exclusive { "" } else { " or equal to" };
+            self.invalid(path, value.clone(), &format!("should be less than{or_equal} {}", number(max)));
         }
-        if let Some((min, exclusive)) = schema.minimum {
-            if n < min || (exclusive && n == min) {
-                let or_equal = if exclusive { "" } else { " or equal to" };
-                self.invalid(path, value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
-            }
+        if let Some((min, exclusive)) = schema.minimum
+            && (n < min || (exclusive && n == min))
+        {
+            let or_equal = if exclusive { "" } else { " or equal to" };
+            self.invalid(path, value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
         }
         let range = match schema.format.as_str() {
             "int32" => f64::from(i32::MIN)..=f64::from(i32::MAX),

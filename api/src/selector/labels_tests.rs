@@ -57,14 +57,14 @@ fn errors() {
     check_error(
         "-a",
         "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of alphanumeric characters, \
-         '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName', or 'my.name', or \
+         '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
          '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
     );
     check_error(
         "a=-",
         "unable to parse requirement: values[0][a]: Invalid value: \"-\": a valid label must be an empty string or \
          consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
-         (e.g. 'MyValue', or 'my_value', or '12345', regex used for validation is \
+         (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
          '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
     );
 }

@@ -64,16 +64,13 @@ impl Path {
 
     /// The names, if the path consists of fields alone.
     pub fn fields(&self) -> Option<Vec<&str>> {
-        let name = |step: &'_ Step| match step {
-            Step::Field(_) => true,
-            _ => false,
-        };
-        self.steps.iter().all(name).then(|| {
-            self.steps
-                .iter()
-                .filter_map(|step| if let Step::Field(name) = step { Some(name.as_str()) } else { None })
-                .collect()
-        })
+        let mut names: Vec<&str> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            if let Step::Field(name) = step {
+                names.push(name);
+            }
+        }
+        (names.len() == self.steps.len()).then_some(names)
     }
 }
 

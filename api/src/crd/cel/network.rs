@@ -14,8 +14,6 @@ use super::super::formats;
 use super::library::{compare as compare_any, declare, error, inner, opaque, text};
 use crate::names;
 
-type Outcome = Result<Value, ExecutionError>;
-
 macro_rules! opaque_types {
     ($($name:ident($inner:ty) = $cel:literal;)*) => {$(
         #[derive(Debug, Clone, PartialEq, Eq)]
