@@ -315,6 +315,29 @@ fn a_failed_sync_stops_the_store_and_is_not_tried_again() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_synced_stops_the_store_and_costs_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, Faults::default());
+    let store = Durable::open(DurableConfig { files: Arc::new(files.clone()), ..load::small(&data) }).unwrap();
+    let progress = Arc::new(Progress::default());
+    let runtime = runtime();
+    files.faults().checkpoint_sync_fails.store(true, Ordering::SeqCst);
+    // The writers end when the store stops.
+    let run = load::run(store.clone(), progress.clone(), Arc::new(AtomicBool::new(false)));
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), run).await }).unwrap();
+    assert!(matches!(runtime.block_on(store.close()), Err(StoreError::Stopped(_))));
+    load::verify(&*store, &progress.acknowledged(), &progress.submitted()).unwrap();
+    drop(store);
+    let left = directory.path().join("left");
+    files.cut_power(&left, None);
+    for directory in [&data, &left] {
+        let again = Durable::open(load::small(directory)).unwrap();
+        load::verify(&*again, &progress.acknowledged(), &progress.submitted()).unwrap();
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_writes_and_serves_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");

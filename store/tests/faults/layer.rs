@@ -23,6 +23,8 @@ pub struct Faults {
     pub write_full: AtomicBool,
     /// Syncs fail.
     pub sync_fails: AtomicBool,
+    /// Syncs below the checkpoint fail.
+    pub checkpoint_sync_fails: AtomicBool,
     /// Nothing below the checkpoint is synced: what relying on sled's own `flush` would be.
     pub checkpoint_unsynced: bool,
     /// How often something was synced.
@@ -112,13 +114,14 @@ fn mix(mut synced: Vec<u8>, unsynced: &[u8], survives: &mut dyn FnMut() -> bool)
 }
 
 impl Inner {
-    fn skips(&self, path: &Path) -> bool {
-        self.faults.checkpoint_unsynced && path.starts_with(self.root.join("checkpoint"))
+    fn is_checkpoint(&self, path: &Path) -> bool {
+        path.starts_with(self.root.join("checkpoint"))
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self, is_checkpoint: bool) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.faults.sync_fails.load(Ordering::SeqCst) {
+        let fails = self.faults.sync_fails.load(Ordering::SeqCst);
+        if fails || (is_checkpoint && self.faults.checkpoint_sync_fails.load(Ordering::SeqCst)) {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         Ok(())
@@ -151,7 +154,13 @@ impl Files for FaultyFiles {
             durable.numbers.remove(path);
         }
         let number = durable.number(path, real.metadata()?.ino());
-        Ok(Arc::new(FaultyFile { inner: self.0.clone(), file, real, number, skip: self.0.skips(path) }))
+        Ok(Arc::new(FaultyFile {
+            inner: self.0.clone(),
+            file,
+            real,
+            number,
+            is_checkpoint: self.0.is_checkpoint(path),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -174,10 +183,11 @@ impl Files for FaultyFiles {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        if self.0.skips(path) {
+        let is_checkpoint = self.0.is_checkpoint(path);
+        if is_checkpoint && self.0.faults.checkpoint_unsynced {
             return Ok(());
         }
-        self.0.sync()?;
+        self.0.sync(is_checkpoint)?;
         let mut names = HashMap::new();
         let mut durable = self.0.durable.lock();
         for entry in fs::read_dir(path)? {
@@ -198,7 +208,7 @@ struct FaultyFile {
     file: Arc<dyn DataFile>,
     real: fs::File,
     number: u64,
-    skip: bool,
+    is_checkpoint: bool,
 }
 
 impl DataFile for FaultyFile {
@@ -219,10 +229,10 @@ impl DataFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.skip {
+        if self.is_checkpoint && self.inner.faults.checkpoint_unsynced {
             return Ok(());
         }
-        self.inner.sync()?;
+        self.inner.sync(self.is_checkpoint)?;
         let mut content = vec![0; self.real.metadata()?.len() as usize];
         std::os::unix::fs::FileExt::read_exact_at(&self.real, &mut content, 0)?;
         self.inner.durable.lock().content.insert(self.number, content);
