@@ -36,6 +36,16 @@ pub struct Present {
     pub username: String,
 }
 
+impl Present {
+    fn new(reference: String, image: Option<&k8s_cri::v1::Image>) -> Self {
+        let username = image.map(|image| image.username.clone()).unwrap_or_default();
+        let numeric = image.and_then(|image| image.uid.as_ref()).map(|uid| uid.value);
+        // An image that names no user runs as root.
+        let user = numeric.or_else(|| username.is_empty().then_some(0));
+        Self { reference, user, username }
+    }
+}
+
 /// An image that is not there.
 #[derive(Debug, Clone)]
 pub struct Absent {
@@ -116,11 +126,7 @@ impl Images {
 
     async fn look(&self, wanted: &Wanted<'_>, image: &str) -> Result<Option<Present>, Absent> {
         match self.cri.image_status(image).await {
-            Ok(found) => Ok(found.map(|found| Present {
-                reference: found.id.clone(),
-                user: found.uid.as_ref().map(|uid| uid.value),
-                username: found.username,
-            })),
+            Ok(found) => Ok(found.map(|found| Present::new(found.id.clone(), Some(&found)))),
             Err(error) => {
                 let message = format!("Failed to inspect image {image:?}: {error}");
                 self.event(wanted, EventType::Warning, "InspectFailed", message.clone());
@@ -156,11 +162,7 @@ impl Images {
                     "Successfully pulled image {image:?} in {took}ms ({took}ms including waiting). Image size: {size} bytes."
                 );
                 self.event(wanted, EventType::Normal, "Pulled", message);
-                Ok(Present {
-                    reference,
-                    user: found.as_ref().and_then(|found| found.uid.as_ref()).map(|uid| uid.value),
-                    username: found.map(|found| found.username).unwrap_or_default(),
-                })
+                Ok(Present::new(reference, found.as_ref()))
             }
             Err(error) => {
                 let text = error.message();

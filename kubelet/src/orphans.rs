@@ -70,6 +70,14 @@ fn remove_directories(config: &Config, known: &HashSet<String>) {
 /// # Errors
 /// When the runtime does not answer.
 pub async fn remove_everything(config: &Config) -> Result<(), crate::cri::Error> {
+    // What lies in the file system is taken away also where the runtime is gone.
+    let ended = end_everything(config).await;
+    remove_directories(config, &HashSet::new());
+    cgroup::remove_root(&config.cgroup_root);
+    ended
+}
+
+async fn end_everything(config: &Config) -> Result<(), crate::cri::Error> {
     let cri = Cri::connect(&config.socket).await?;
     let sandboxes = cri.sandboxes(None).await?;
     let ends = sandboxes.iter().map(|sandbox| async {
@@ -80,7 +88,5 @@ pub async fn remove_everything(config: &Config) -> Result<(), crate::cri::Error>
         }
     });
     join_all(ends).await;
-    remove_directories(config, &HashSet::new());
-    cgroup::remove_root(&config.cgroup_root);
     Ok(())
 }

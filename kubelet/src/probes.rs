@@ -7,7 +7,7 @@ mod task;
 
 use std::{collections::HashMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus, Probe};
+use k8s_openapi::api::core::v1::{Pod, Probe};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -80,7 +80,7 @@ impl Probes {
     }
 
     /// Starts probes of containers that run and ends those of containers that do not.
-    pub fn sync(&mut self, pod: &Arc<Pod>, observed: &Observed, _published: Option<&PodStatus>) {
+    pub fn sync(&mut self, pod: &Arc<Pod>, observed: &Observed) {
         let running = |id: &str| observed.instances.iter().any(|i| i.id == id && i.life == Life::Running);
         self.probed.retain(|id, _| running(id));
         let containers = pod::containers(pod);

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 /// How long the first answer of a watch may take before the pod is told so and tries again.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Watched objects by namespace and name.
+type Entries<K> = Arc<Mutex<HashMap<(String, String), Entry<K>>>>;
 type Wake = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Watched objects of both kinds.
@@ -72,7 +74,7 @@ struct Watched<K> {
     clock: Clock,
     cancel: CancellationToken,
     wake: Wake,
-    entries: Arc<Mutex<HashMap<(String, String), Entry<K>>>>,
+    entries: Entries<K>,
 }
 
 impl<K> Clone for Watched<K> {

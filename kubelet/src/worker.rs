@@ -258,7 +258,7 @@ impl Worker {
     async fn sync(&mut self) -> Result<Option<Timestamp>, String> {
         for _ in 0..STEPS_MAX {
             let observed = self.observe().await.map_err(|error| error.to_string())?;
-            self.probes.sync(&self.pod, &observed, self.published.as_ref());
+            self.probes.sync(&self.pod, &observed);
             let deadline = self.check_deadline();
             let plan = self.plan(&observed);
             let over = plan.ended || self.verdict.is_some();
@@ -371,7 +371,7 @@ impl Worker {
             self.note_start(name, result);
             if !starting.is_empty() {
                 let observed = self.observe().await.map_err(|error| error.to_string())?;
-                self.probes.sync(&self.pod, &observed, self.published.as_ref());
+                self.probes.sync(&self.pod, &observed);
                 self.publish(&observed, false);
             }
         }

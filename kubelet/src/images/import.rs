@@ -54,7 +54,7 @@ pub async fn import(socket: &Path, archive: impl Read + Send + 'static) -> Resul
 }
 
 pub(crate) async fn import_into(cri: &Cri, archive: impl Read + Send + 'static) -> Result<Vec<String>, Error> {
-    let store = containerd::Store::open(cri.channel()).await?;
+    let store = containerd::Store::open(cri).await?;
     let result = import_leased(&store, archive).await;
     store.close().await;
     let names = result?;

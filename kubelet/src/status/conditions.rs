@@ -99,7 +99,7 @@ fn initialized(inputs: &Inputs<'_>, status: &PodStatus) -> Finding {
             let own = find(status.init_container_statuses.as_ref(), &container.name);
             match role {
                 Role::Init => !own.is_some_and(|own| own.ready),
-                Role::Sidecar => !own.is_some_and(|own| own.started == Some(true)),
+                Role::Sidecar => own.is_none_or(|own| own.started != Some(true)),
                 Role::Main | Role::Ephemeral => false,
             }
         })

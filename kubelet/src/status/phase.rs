@@ -63,24 +63,17 @@ pub fn of(pod: &Pod, statuses: &[&ContainerStatus], ended: bool) -> &'static str
             Role::Ephemeral => {}
         }
     }
-    let mains = containers.iter().any(|(role, _)| *role == Role::Main);
-    decide(&count, ended, mains)
+    decide(&count, ended)
 }
 
-fn decide(count: &Count, ended: bool, mains: bool) -> &'static str {
-    let main_running = count.running > 0 && mains;
+fn decide(count: &Count, ended: bool) -> &'static str {
     if count.init_failed_for_good > 0 {
         return "Failed";
     }
     if ended {
         // Nothing will run again: what ended well succeeded, anything else is a failure.
-        let all_succeeded = count.stopped > 0 && count.succeeded == count.stopped;
-        let complete = count.waiting == 0 && count.unknown == 0 && count.init_pending == 0;
-        return match (all_succeeded && complete, count.stopped > 0 || main_running) {
-            (true, _) => "Succeeded",
-            (false, true) => "Failed",
-            (false, false) => "Failed",
-        };
+        let complete = count.waiting == 0 && count.unknown == 0 && count.init_pending == 0 && count.running == 0;
+        return if complete && count.stopped > 0 && count.succeeded == count.stopped { "Succeeded" } else { "Failed" };
     }
     if count.init_pending > 0 && count.stopped == 0 {
         return "Pending";

@@ -153,11 +153,14 @@ fn read(mut archive: impl Read, pieces: &mpsc::Sender<Piece>) -> std::io::Result
 
 fn read_tar<R: Read>(mut reader: Reader<R>, pieces: &mpsc::Sender<Piece>) -> std::io::Result<()> {
     while let Some(entry) = reader.next_entry()? {
-        let is_file = entry.link.is_none();
+        let is_link = entry.link.is_some();
         if pieces.blocking_send(Piece::File(entry)).is_err() {
             return Ok(());
         }
-        while is_file {
+        if is_link {
+            continue;
+        }
+        loop {
             let mut bytes = Vec::with_capacity(PIECE_BYTES);
             reader.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes)?;
             if bytes.is_empty() {

@@ -28,10 +28,10 @@ use super::{
     Error,
     manifest::{Descriptor, Image},
 };
-use crate::runtime_events::NAMESPACE;
+use crate::{cri::Cri, runtime_events::NAMESPACE};
 
-/// The snapshotter that CRI uses by default.
-const SNAPSHOTTER: &str = "overlayfs";
+/// The snapshotter that CRI uses where it does not tell.
+const SNAPSHOTTER_DEFAULT: &str = "overlayfs";
 /// Requests that wait on their way to the content store.
 const REQUESTS_MAX: usize = 4;
 
@@ -39,14 +39,25 @@ const REQUESTS_MAX: usize = 4;
 pub struct Store {
     channel: Channel,
     lease: String,
+    snapshotter: String,
+}
+
+/// The snapshotter that CRI uses: the directory of the image file system carries its name.
+async fn snapshotter(cri: &Cri) -> String {
+    let usage = cri.image_fs().await.unwrap_or_default();
+    let directory = usage.into_iter().find_map(|usage| usage.fs_id).map(|fs| fs.mountpoint).unwrap_or_default();
+    let name = directory.rsplit('/').next().and_then(|last| last.strip_prefix("io.containerd.snapshotter.v1."));
+    name.unwrap_or(SNAPSHOTTER_DEFAULT).to_owned()
 }
 
 impl Store {
     /// Makes the namespace of CRI, if nobody has yet, and the lease.
-    pub async fn open(channel: Channel) -> Result<Self, Error> {
+    pub async fn open(cri: &Cri) -> Result<Self, Error> {
+        let channel = cri.channel();
         let namespace = Namespace { name: NAMESPACE.to_owned(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
-        let store = Self { channel, lease: format!("import-{}", uuid::Uuid::new_v4()) };
+        let lease = format!("import-{}", uuid::Uuid::new_v4());
+        let store = Self { channel, lease, snapshotter: snapshotter(cri).await };
         // containerd tells of the new namespace inside the namespace of the call.
         let mut request = store.leased(request);
         request.metadata_mut().remove("containerd-lease");
@@ -99,19 +110,19 @@ impl Store {
             labels.insert(format!("containerd.io/gc.ref.content.l.{index}"), layer.digest.clone());
         }
         self.label(&image.manifest.digest, labels).await?;
-        let snapshot = format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}");
+        let snapshot = format!("containerd.io/gc.ref.snapshot.{}", self.snapshotter);
         self.label(&image.config.digest, HashMap::from([(snapshot, parent)])).await
     }
 
     async fn unpack_layer(&self, layer: &Descriptor, diff_id: &str, parent: &str, chain: &str) -> Result<(), Error> {
         let mut snapshots = SnapshotsClient::new(self.channel.clone());
-        let stat = StatSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: chain.to_owned() };
+        let stat = StatSnapshotRequest { snapshotter: self.snapshotter.clone(), key: chain.to_owned() };
         if snapshots.stat(self.leased(stat)).await.is_ok() {
             return Ok(());
         }
         let key = format!("{} {chain}", self.lease);
         let prepare = PrepareSnapshotRequest {
-            snapshotter: SNAPSHOTTER.to_owned(),
+            snapshotter: self.snapshotter.clone(),
             key: key.clone(),
             parent: parent.to_owned(),
             labels: HashMap::new(),
@@ -120,7 +131,7 @@ impl Store {
         let apply = ApplyRequest { diff: Some(record(layer)), mounts, ..Default::default() };
         let applied = DiffClient::new(self.channel.clone()).apply(self.leased(apply)).await?.into_inner().applied;
         if applied.as_ref().is_none_or(|applied| applied.digest != diff_id) {
-            let remove = RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key };
+            let remove = RemoveSnapshotRequest { snapshotter: self.snapshotter.clone(), key };
             snapshots.remove(self.leased(remove)).await?;
             return Err(Error::Malformed(format!(
                 "the layer {} unpacks to something else than {diff_id}",
@@ -128,7 +139,7 @@ impl Store {
             )));
         }
         let commit = CommitSnapshotRequest {
-            snapshotter: SNAPSHOTTER.to_owned(),
+            snapshotter: self.snapshotter.clone(),
             name: chain.to_owned(),
             key,
             labels: HashMap::new(),
