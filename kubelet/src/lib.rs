@@ -31,6 +31,7 @@ pub mod run;
 pub mod runtime_events;
 pub mod sandbox;
 pub mod status;
+pub mod streaming;
 pub mod volumes;
 pub mod worker;
 
