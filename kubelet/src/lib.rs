@@ -30,6 +30,7 @@ pub mod restart;
 pub mod run;
 pub mod runtime_events;
 pub mod sandbox;
+pub mod server;
 pub mod status;
 pub mod streaming;
 pub mod volumes;

@@ -1,0 +1,202 @@
+//! The node server: logs, exec, attach, port-forward, pods and figures of this node, over HTTPS.
+//!
+//! The API server is its usual client. Whoever shows a certificate of the cluster's CA, or a token that the API server
+//! recognises, is known; members of `system:masters` may do all, others what a SubjectAccessReview allows.
+
+mod identity;
+pub mod logs;
+mod query;
+mod routes;
+mod stats;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use client::Clock;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::{Cri, Directory};
+use identity::Peer;
+
+/// The port of a stock node.
+pub const PORT: u16 = 10250;
+/// How long a client may take for the TLS handshake and for a request's headers.
+const HANDSHAKE_SECONDS_MAX: u64 = 10;
+/// Pause after a failed accept, which is mostly a lack of file descriptors.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Why the node server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The port is taken, or not ours to take.
+    #[error("the node server cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A certificate or key is not valid PEM.
+    #[error("the node server's {what}: {source}")]
+    Pem {
+        /// Which.
+        what: &'static str,
+        /// What is wrong with it.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The certificates do not fit.
+    #[error("the node server's TLS: {0}")]
+    Tls(String),
+}
+
+/// Configuration of the node server.
+pub struct Config {
+    /// Where to listen; with port 0 the kernel picks one.
+    pub listen: SocketAddr,
+    /// The node's name, which access reviews are about.
+    pub node_name: String,
+    /// The serving certificate with its chain, as PEM.
+    pub certificate_pem: String,
+    /// Its key, as PEM.
+    pub key_pem: String,
+    /// The CA of client certificates, as PEM.
+    pub client_ca_pem: String,
+}
+
+/// What the handlers work with.
+pub(crate) struct Node {
+    name: String,
+    directory: Directory,
+    cri: Cri,
+    client: kube::Client,
+    clock: Clock,
+}
+
+/// The running node server. It ends when its token is cancelled.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens, and serves what `directory` and `cri` know; `client` answers who may ask.
+    ///
+    /// # Errors
+    /// If the address cannot be bound or the certificates not be used.
+    pub async fn start(
+        config: Config,
+        directory: Directory,
+        cri: Cri,
+        client: kube::Client,
+        clock: Clock,
+        token: CancellationToken,
+    ) -> Result<Self, Error> {
+        let acceptor = acceptor(&config)?;
+        let failed = |source| Error::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let node = Arc::new(Node { name: config.node_name, directory, cri, client, clock });
+        let router = routes::router(node);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = accept(listener, acceptor, router, token.clone()) => {}
+                () = token.cancelled() => {}
+            }
+        });
+        Ok(Self { address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Client certificates are asked for and checked, but a client may have none and bring a token.
+fn acceptor(config: &Config) -> Result<TlsAcceptor, Error> {
+    let pem = |what| move |source| Error::Pem { what, source };
+    let tls = |error: &dyn std::fmt::Display| Error::Tls(error.to_string());
+    let certificates = |what, text: &str| -> Result<Vec<CertificateDer<'static>>, Error> {
+        CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(pem(what))
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("client CA", &config.client_ca_pem)? {
+        roots.add(certificate).map_err(|error| tls(&error))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| tls(&error))?;
+    let chain = certificates("certificate", &config.certificate_pem)?;
+    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes()).map_err(pem("key"))?;
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls(&error))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|error| tls(&error))?;
+    // Connections are upgraded here, which HTTP/2 does in another way that no client uses.
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, router: Router, token: CancellationToken) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = connection(stream, acceptor.clone(), router.clone());
+                let token = token.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = connection => {}
+                        () = token.cancelled() => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the node server cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
+    let limit = Duration::from_secs(HANDSHAKE_SECONDS_MAX);
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(limit, acceptor.accept(stream)).await else { return };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let peer = Peer(certificate.and_then(identity::of_certificate));
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (router, peer) = (router.clone(), peer.clone());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        router.oneshot(request)
+    });
+    let serve = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limit)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = serve.await {
+        tracing::debug!(%error, "a connection to the node server failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! The server with a real container: its image is made of the machine's own busybox, so the test skips where there is none.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use futures::{SinkExt as _, StreamExt as _};
+use http_body_util::BodyExt as _;
+use k8s_cri::v1;
+use rustls::ClientConfig;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use super::*;
+use crate::containerd::{self, Containerd};
+use crate::directory::{ContainerRecord, PodRecord};
+use crate::network;
+
+struct Certificates {
+    ca: String,
+    server: (String, String),
+    admin: (String, String),
+    nobody: (String, String),
+}
+
+fn openssl(directory: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split('|')).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Certificates as the cluster's CA issues them.
+fn certificates(directory: &Path) -> Certificates {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    let new = "req|-x509|-newkey|ec|-pkeyopt|ec_paramgen_curve:P-256|-nodes|-days|2";
+    openssl(directory, &format!("{new}|-keyout|ca.key|-out|ca.crt|-subj|/CN=ca"));
+    let issue = |name: &str, subject: &str, extension: &str| {
+        let signed = format!("-CA|ca.crt|-CAkey|ca.key|-keyout|{name}.key|-out|{name}.crt|-subj|{subject}");
+        openssl(directory, &format!("{new}|{signed}|-addext|{extension}|-addext|basicConstraints=critical,CA:FALSE"));
+        (read(&format!("{name}.crt")), read(&format!("{name}.key")))
+    };
+    Certificates {
+        server: issue("server", "/CN=node", "subjectAltName=IP:127.0.0.1"),
+        admin: issue("admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth"),
+        nobody: issue("nobody", "/CN=nobody", "extendedKeyUsage=clientAuth"),
+        ca: read("ca.crt"),
+    }
+}
+
+async fn tls(address: SocketAddr, ca: &str, client: Option<&(String, String)>) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    let config = match client {
+        Some((certificate, key)) => {
+            let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = "127.0.0.1".try_into().unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// The busybox of the machine as an image archive in Docker's format.
+fn image(directory: &Path) -> Option<PathBuf> {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists())?;
+    let is_static = Command::new("ldd").arg(busybox).output().is_ok_and(|output| !output.status.success());
+    if !is_static {
+        return None;
+    }
+    let root = directory.join("image");
+    std::fs::create_dir_all(root.join("layer/bin")).unwrap();
+    std::fs::copy(busybox, root.join("layer/bin/busybox")).unwrap();
+    for name in ["sh", "cat", "sleep", "echo", "nc", "stty"] {
+        std::os::unix::fs::symlink("busybox", root.join("layer/bin").join(name)).unwrap();
+    }
+    let run = |arguments: &str| {
+        assert!(Command::new("tar").args(arguments.split(' ')).current_dir(&root).status().unwrap().success());
+    };
+    run("-cf layer.tar -C layer .");
+    let bytes = std::fs::read(root.join("layer.tar")).unwrap();
+    let digest: String =
+        <sha2::Sha256 as sha2::Digest>::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let config = serde_json::json!({
+        "architecture": crate::machine::architecture(), "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}
+    });
+    std::fs::write(root.join("config.json"), config.to_string()).unwrap();
+    let names = serde_json::json!([
+        {"Config": "config.json", "RepoTags": ["registry.k8s.io/pause:3.10"], "Layers": ["layer.tar"]}
+    ]);
+    std::fs::write(root.join("manifest.json"), names.to_string()).unwrap();
+    run("-cf image.tar manifest.json config.json layer.tar");
+    Some(root.join("image.tar"))
+}
+
+/// A node with one running container, without an API server.
+struct Fixture {
+    directory: tempfile::TempDir,
+    containerd: containerd::Config,
+    network: network::Config,
+    certificates: Certificates,
+    server: Server,
+    token: CancellationToken,
+}
+
+impl Fixture {
+    async fn new(number: u8) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let able = rustix::process::geteuid().is_root() && network::plugin_dir().is_ok();
+        let tools = ["containerd", "openssl"]
+            .iter()
+            .all(|name| Command::new(name).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
+        let image = if able && tools { image(directory.path()) } else { None };
+        let Some(image) = image else {
+            println!("skipped: needs root, containerd, the CNI plugins, openssl and a static busybox");
+            return None;
+        };
+        let network = network::Config {
+            id: format!("s{number}{}", std::process::id()),
+            pod_cidr: format!("10.213.{number}.0/24").parse().unwrap(),
+            service_cidr: format!("10.214.{number}.0/24").parse().unwrap(),
+            directory: directory.path().join("network"),
+        };
+        network::setup(&network).await.unwrap();
+        let containerd = containerd::Config {
+            root: directory.path().join("root"),
+            state: directory.path().join("state"),
+            cni_conf_dir: network.cni_conf_dir(),
+            cni_bin_dir: network::plugin_dir().unwrap(),
+            registry_config_dir: None,
+        };
+        let runtime = Containerd::start(containerd.clone()).await.unwrap();
+        let cri = Cri::connect(runtime.address()).await.unwrap();
+        let import = Command::new("ctr")
+            .args(["--address", &runtime.address().to_string_lossy(), "-n", "k8s.io", "images", "import"])
+            .arg(&image)
+            .output()
+            .unwrap();
+        assert!(import.status.success(), "{}", String::from_utf8_lossy(&import.stderr));
+        let pods = Directory::default();
+        pods.put("u1", run_pod(&cri, directory.path()).await);
+        let certificates = certificates(directory.path());
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            node_name: "node".into(),
+            certificate_pem: certificates.server.0.clone(),
+            key_pem: certificates.server.1.clone(),
+            client_ca_pem: certificates.ca.clone(),
+        };
+        let token = CancellationToken::new();
+        // Reviews go to nobody, and are refused.
+        let service = tower::service_fn(|_: Request<kube::client::Body>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::builder().status(503).body(Body::empty()).unwrap())
+        });
+        let client = kube::Client::new(service, "default");
+        let server = Server::start(config, pods, cri, client, Clock::system(), token.clone()).await.unwrap();
+        std::mem::forget(runtime);
+        Some(Self { directory, containerd, network, certificates, server, token })
+    }
+
+    async fn end(self) {
+        self.token.cancel();
+        containerd::teardown(&self.containerd).await.unwrap();
+        network::teardown(&self.network).await.unwrap();
+        drop(self.directory);
+    }
+
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        tls(self.server.address(), &self.certificates.ca, Some(&self.certificates.admin)).await
+    }
+
+    async fn get(&self, path: &str, client: Option<&(String, String)>) -> (u16, String) {
+        let stream = tls(self.server.address(), &self.certificates.ca, client).await;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder().uri(path).header("host", "node").body(Body::empty()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn websocket(&self, path: &str, protocol: &str) -> tokio_tungstenite::WebSocketStream<TlsStream<TcpStream>> {
+        let mut request = format!("wss://node{path}").into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+        tokio_tungstenite::client_async(request, self.connect().await).await.unwrap().0
+    }
+
+    /// Runs a command and returns what came on each channel.
+    async fn exec(&self, query: &str, protocol: &str, send: Vec<Message>) -> HashMap<u8, String> {
+        let mut socket = self.websocket(&format!("/exec/d/p/c?{query}"), protocol).await;
+        for message in send {
+            socket.send(message).await.unwrap();
+        }
+        let mut channels: HashMap<u8, String> = HashMap::new();
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Binary(bytes) = message {
+                channels.entry(bytes[0]).or_default().push_str(&String::from_utf8_lossy(&bytes[1..]));
+            }
+        }
+        channels
+    }
+}
+
+async fn run_pod(cri: &Cri, directory: &Path) -> PodRecord {
+    let logs = directory.join("logs");
+    std::fs::create_dir_all(&logs).unwrap();
+    let metadata = v1::PodSandboxMetadata { name: "p".into(), uid: "u1".into(), namespace: "d".into(), attempt: 0 };
+    let sandbox = v1::PodSandboxConfig {
+        metadata: Some(metadata),
+        log_directory: logs.to_string_lossy().into_owned(),
+        linux: Some(v1::LinuxPodSandboxConfig::default()),
+        ..v1::PodSandboxConfig::default()
+    };
+    // The pause image is busybox here; its shell ends at once, so the sandbox runs `sh` waiting on nothing.
+    let sandbox_id = cri.run_sandbox(sandbox.clone(), "").await.unwrap();
+    let script = "echo started; echo oops >&2; while true; do echo hello | nc -l -p 8080; done";
+    let config = v1::ContainerConfig {
+        metadata: Some(v1::ContainerMetadata { name: "c".into(), attempt: 0 }),
+        image: Some(v1::ImageSpec { image: "registry.k8s.io/pause:3.10".into(), ..Default::default() }),
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        log_path: "c.log".into(),
+        linux: Some(v1::LinuxContainerConfig::default()),
+        ..v1::ContainerConfig::default()
+    };
+    let id = cri.create_container(&sandbox_id, config, sandbox).await.unwrap();
+    cri.start_container(&id).await.unwrap();
+    let pod = serde_json::json!({
+        "metadata": {"name": "p", "namespace": "d", "uid": "u1"}, "spec": {"containers": [{"name": "c"}, {"name": "w"}]}
+    });
+    let log_path = logs.join("c.log");
+    PodRecord {
+        pod: Arc::new(serde_json::from_value(pod).unwrap()),
+        sandbox_id: Some(sandbox_id),
+        sandbox_ready: true,
+        ips: Vec::new(),
+        containers: vec![ContainerRecord { name: "c".into(), id, restart_count: 0, running: true, log_path }],
+    }
+}
+
+#[tokio::test]
+async fn serves_a_container() {
+    let Some(node) = Fixture::new(1).await else { return };
+    let result = tokio::time::timeout(Duration::from_secs(30), check_all(&node)).await;
+    node.end().await;
+    result.expect("each step ends");
+}
+
+async fn check_all(node: &Fixture) {
+    let admin = Some(&node.certificates.admin);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    assert_eq!(node.get("/healthz", admin).await, (200, "ok".into()));
+    assert_eq!(node.get("/healthz", None).await.0, 401);
+    assert_eq!(node.get("/healthz", Some(&node.certificates.nobody)).await.0, 403);
+    assert_eq!(node.get("/containerLogs/d/p/c", admin).await, (200, "started\noops\n".into()));
+    assert_eq!(node.get("/containerLogs/d/p/c?tailLines=1", admin).await.1, "oops\n");
+    assert_eq!(node.get("/containerLogs/d/none/c", admin).await.0, 404);
+    let (status, text) = node.get("/containerLogs/d/p/w", admin).await;
+    assert_eq!((status, text.trim()), (400, "container \"w\" in pod \"p\" is waiting to start: ContainerCreating"));
+    let (status, text) = node.get("/containerLogs/d/p/c?previous=true", admin).await;
+    assert_eq!((status, text.trim()), (400, "previous terminated container \"c\" in pod \"p\" not found"));
+    assert!(node.get("/pods", admin).await.1.contains("\"uid\":\"u1\""));
+    assert!(node.get("/stats/summary", admin).await.1.contains("\"workingSetBytes\""));
+    assert!(node.get("/metrics/resource", admin).await.1.contains("node_cpu_usage_seconds_total"));
+
+    check_exec(node).await;
+}
+
+async fn check_exec(node: &Fixture) {
+    let success = r#"{"metadata":{},"status":"Success"}"#;
+    for protocol in ["v5.channel.k8s.io", "v4.channel.k8s.io"] {
+        let found = node.exec("command=echo&command=hi&output=1&error=1", protocol, vec![]).await;
+        assert_eq!(found.get(&1).map(String::as_str), Some("hi\n"), "{protocol}");
+        assert_eq!(found.get(&3).map(|text| text.trim()), Some(success), "{protocol}");
+    }
+    let found = node
+        .exec("command=sh&command=-c&command=echo+e+%3E%262;exit+7&output=1&error=1", "v5.channel.k8s.io", vec![])
+        .await;
+    assert_eq!(found.get(&2).map(String::as_str), Some("e\n"));
+    let status: serde_json::Value = serde_json::from_str(&found[&3]).unwrap();
+    assert_eq!(status["reason"], "NonZeroExitCode");
+    assert_eq!(status["details"]["causes"][0]["message"], "7");
+    // `cat` ends only when its input does.
+    let input = vec![Message::binary(b"\0some input".to_vec()), Message::binary(vec![255, 0])];
+    let found = node.exec("command=cat&input=1&output=1", "v5.channel.k8s.io", input).await;
+    assert_eq!(found.get(&1).map(String::as_str), Some("some input"));
+    let resize = vec![Message::binary(b"\x04{\"Width\":101,\"Height\":31}".to_vec())];
+    let found = node
+        .exec("command=sh&command=-c&command=sleep+0.3;stty+size&output=1&input=1&tty=1", "v4.channel.k8s.io", resize)
+        .await;
+    assert_eq!(found.get(&1).map(|text| text.trim()), Some("31 101"));
+    let old = node.exec("command=echo&command=hi&output=1&error=1", "channel.k8s.io", vec![]).await;
+    assert_eq!((old.get(&1).map(String::as_str), old.get(&3)), (Some("hi\n"), None));
+}
