@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use api::UserInfo;
 use client::Informers;
-use kubelet::Directory;
 use kubelet::containerd::Containerd;
 use kubelet::dns::{self, Dns};
 use kubelet::proxy::{self, Frame, Proxy};
+use kubelet::server::{self, Server};
+use kubelet::{Cri, Directory};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +25,7 @@ pub struct Node {
     _containerd: Containerd,
     _dns: Dns,
     _proxy: Proxy,
+    _server: Server,
 }
 
 impl Node {
@@ -76,15 +78,44 @@ impl Node {
         };
         let frame = Frame { network, dns: answering };
         let proxy = Proxy::start(proxy::Config { frame, node_name: config.node_name.clone() }, &wide, token.clone());
-        let agent = agent(config, plane, &layout, runtime.address());
-        let (directory, end) = (Directory::default(), token.clone());
+        let directory = Directory::default();
+        let server = serve(config, plane, runtime.address(), directory.clone(), token.clone()).await?;
+        let agent = kubelet::Config {
+            server_port: server.address().port(),
+            ..agent(config, plane, &layout, runtime.address())
+        };
+        let end = token.clone();
         tasks.spawn(async move {
             if let Err(error) = kubelet::run(agent, client, directory, end).await {
                 failed.send_replace(Some(format!("node: {error}")));
             }
         });
-        Ok(Self { _containerd: runtime, _dns: dns, _proxy: proxy })
+        Ok(Self { _containerd: runtime, _dns: dns, _proxy: proxy, _server: server })
     }
+}
+
+/// The node server, with a certificate of the cluster's authority for the node's address.
+async fn serve(
+    config: &ClusterConfig,
+    plane: &ControlPlane,
+    socket: &std::path::Path,
+    directory: Directory,
+    token: CancellationToken,
+) -> Result<Server, Error> {
+    let made = |error| Error::part("certificates", error);
+    let serving = plane.pki.node_serving(&config.node_name, &[plane.advertised], plane.clock.now()).map_err(made)?;
+    let settings = server::Config {
+        listen: SocketAddr::new(plane.advertised, config.node_port),
+        node_name: config.node_name.clone(),
+        certificate_pem: serving.certificate_pem,
+        key_pem: serving.key_pem,
+        client_ca_pem: plane.pki.authority_pem().to_owned(),
+    };
+    let cri = Cri::connect(socket).await.map_err(|error| Error::part("container runtime", error))?;
+    let client = plane.client(UserInfo::new(format!("system:node:{}", config.node_name), &["system:nodes"]));
+    Server::start(settings, directory, cri, client, plane.clock.clone(), token)
+        .await
+        .map_err(|error| Error::part("node server", error))
 }
 
 fn agent(config: &ClusterConfig, plane: &ControlPlane, layout: &Layout, socket: &std::path::Path) -> kubelet::Config {
