@@ -28,10 +28,20 @@ impl Directory {
     /// Creates the directory if need be, takes its lock and checks its format. The lock goes with the file.
     pub(crate) fn open(files: Arc<dyn Files>, path: &Path) -> Result<(Self, File), StoreError> {
         let directory = Self { files, path: path.to_path_buf() };
-        directory.files.create_directory(path).map_err(|error| directory.failed("create", path, &error))?;
+        directory.create().map_err(|error| directory.failed("create", path, &error))?;
         let lock = directory.lock()?;
         directory.check_format()?;
         Ok((directory, lock))
+    }
+
+    fn create(&self) -> io::Result<()> {
+        if self.files.names(&self.path).is_ok() {
+            return Ok(());
+        }
+        self.files.create_directory(&self.path)?;
+        // Its name has to last as well. (Of several directories made at once, the others are the system's to keep.)
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.files.sync_directory(parent.unwrap_or(Path::new(".")))
     }
 
     fn lock(&self) -> Result<File, StoreError> {
