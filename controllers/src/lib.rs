@@ -5,8 +5,10 @@
 mod clusterrole_aggregation;
 mod context;
 mod cronjob;
+mod daemonset;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod error;
@@ -16,6 +18,7 @@ mod hash;
 mod history;
 mod job;
 mod namespace;
+mod node_fit;
 mod node_lifecycle;
 mod owner;
 mod percent;

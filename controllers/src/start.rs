@@ -54,6 +54,8 @@ controllers! {
     "pod-garbage-collector-controller" "pod-garbage-collector" crate::pod_gc::run;
     "ttl-after-finished-controller" "ttl-after-finished-controller" crate::ttl_after_finished::run;
     "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" crate::clusterrole_aggregation::run;
+    "daemonset-controller" "daemon-set-controller" crate::daemonset::run;
+    "disruption-controller" "disruption-controller" crate::disruption::run;
     "persistentvolume-binder-controller" "persistent-volume-binder" crate::volume::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection-controller" crate::volume::run_claim_protection;
     "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;
