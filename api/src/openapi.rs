@@ -12,15 +12,25 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 #[cfg(test)]
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::{Catalogue, Resource};
 use prose::Prose;
 use schemas::{Components, Dialect};
+
+/// A part of a document, already written: a tree of the whole would take many times its room.
+type Written = Box<RawValue>;
+
+fn written(value: &impl Serialize) -> Written {
+    to_raw_value(value).expect("JSON values encode")
+}
 
 /// `/openapi/v3`: where the document of each group and version is, with a hash that changes when it does.
 pub fn v3_index(catalogue: &Catalogue) -> Value {
@@ -42,59 +52,69 @@ pub fn v3_hash(catalogue: &Catalogue, group: &str, version: &str) -> Option<Stri
     (!rows.is_empty()).then(|| hash(rows))
 }
 
-/// `/openapi/v3/apis/GROUP/VERSION` and `/openapi/v3/api/v1`; none if the version is not served.
-pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<Value> {
+/// The bytes of `/openapi/v3/apis/GROUP/VERSION` and `/openapi/v3/api/v1`; none if the version is not served.
+pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<Vec<u8>> {
     let rows = catalogue.of_version(group, version);
     if rows.is_empty() {
         return None;
     }
     let prose = Prose::of(Some((group, version)));
     let mut components = Components::new(Dialect::V3, &prose);
-    let paths = paths(rows, &mut components);
-    Some(json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": crate::VERSION},
-        "paths": paths,
-        "components": {
-            "schemas": components.finish(),
-            "securitySchemes": {"BearerToken": security()},
-        },
-    }))
+    let mut paths = BTreeMap::new();
+    add_paths(rows, &mut components, &mut paths);
+    let components = BTreeMap::from([
+        ("schemas", written(&components.finish())),
+        ("securitySchemes", written(&json!({"BearerToken": security()}))),
+    ]);
+    Some(encode(&BTreeMap::from([
+        ("openapi", written(&"3.0.0")),
+        ("info", written(&info())),
+        ("paths", written(&paths)),
+        ("components", written(&components)),
+    ])))
 }
 
-/// `/openapi/v2`: everything in one document.
-pub fn v2_document(catalogue: &Catalogue) -> Value {
+/// The bytes of `/openapi/v2`: everything in one document.
+pub fn v2_document(catalogue: &Catalogue) -> Vec<u8> {
     let prose = Prose::of(None);
     let mut components = Components::new(Dialect::V2, &prose);
-    let mut all = Map::new();
+    let mut paths = BTreeMap::new();
     for group in catalogue.groups() {
         for version in catalogue.versions(group) {
-            all.append(&mut paths(catalogue.of_version(group, version), &mut components));
+            add_paths(catalogue.of_version(group, version), &mut components, &mut paths);
         }
     }
-    json!({
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": crate::VERSION},
-        "paths": all,
-        "definitions": components.finish(),
-        "securityDefinitions": {"BearerToken": security()},
-        "security": [{"BearerToken": []}],
-    })
+    encode(&BTreeMap::from([
+        ("swagger", written(&"2.0")),
+        ("info", written(&info())),
+        ("paths", written(&paths)),
+        ("definitions", written(&components.finish())),
+        ("securityDefinitions", written(&json!({"BearerToken": security()}))),
+        ("security", written(&json!([{"BearerToken": []}]))),
+    ]))
+}
+
+fn encode(document: &BTreeMap<&str, Written>) -> Vec<u8> {
+    serde_json::to_vec(document).expect("JSON values encode")
+}
+
+fn info() -> Value {
+    json!({"title": "Kubernetes", "version": crate::VERSION})
 }
 
 fn security() -> Value {
     json!({"description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header"})
 }
 
-fn paths(rows: &[std::sync::Arc<Resource>], components: &mut Components<'_>) -> Map<String, Value> {
-    let mut paths = Map::new();
+fn add_paths(rows: &[std::sync::Arc<Resource>], components: &mut Components<'_>, all: &mut BTreeMap<String, Written>) {
     for row in rows {
         components.add_resource(row);
+        let mut paths = Map::new();
         for operation in operations::of(row) {
             render::operation(&operation, components, &mut paths);
         }
+        all.extend(paths.into_iter().map(|(path, item)| (path, written(&item))));
     }
-    paths
 }
 
 fn hash(rows: &[std::sync::Arc<Resource>]) -> String {

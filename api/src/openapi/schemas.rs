@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::prose::Prose;
+use super::{Written, written};
 use crate::catalogue::Resource;
 use crate::schema::{Field, Kind, Rules, Schema, Topology, Type};
 
@@ -20,7 +21,7 @@ pub(super) struct Components<'p> {
     dialect: Dialect,
     prose: &'p Prose,
     /// None while a definition is being written.
-    done: BTreeMap<String, Option<Value>>,
+    done: BTreeMap<String, Option<Written>>,
     /// The names of the definitions of custom resources' kinds.
     custom: BTreeMap<(String, String, String), String>,
 }
@@ -36,7 +37,7 @@ impl<'p> Components<'p> {
         self.dialect
     }
 
-    pub(super) fn finish(self) -> Map<String, Value> {
+    pub(super) fn finish(self) -> BTreeMap<String, Written> {
         self.done.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
@@ -62,7 +63,7 @@ impl<'p> Components<'p> {
         let mut definition = self.of_type(row.schema.root());
         definition.insert("x-kubernetes-group-version-kind".to_string(), tagged(&row.group, &row.version, &row.kind));
         let reference = json!({"$ref": self.link(&name)});
-        self.done.insert(name, Some(Value::Object(definition)));
+        self.done.insert(name, Some(written(&definition)));
         let items = json!({
             "description": format!("{} is a list of {}", row.list_kind, row.kind),
             "type": "object",
@@ -75,7 +76,7 @@ impl<'p> Components<'p> {
             },
             "x-kubernetes-group-version-kind": tagged(&row.group, &row.version, &row.list_kind),
         });
-        self.done.insert(list, Some(items));
+        self.done.insert(list, Some(written(&items)));
     }
 
     /// A reference to the definition of a kind; a plain object if there is none.
@@ -106,7 +107,7 @@ impl<'p> Components<'p> {
         if !self.done.contains_key(name) {
             self.done.insert(name.to_string(), None);
             let definition = self.definition(name);
-            self.done.insert(name.to_string(), Some(Value::Object(definition)));
+            self.done.insert(name.to_string(), Some(written(&definition)));
         }
         json!({"$ref": self.link(name)})
     }

@@ -11,7 +11,6 @@ use http::header::{ACCEPT, CACHE_CONTROL};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use parking_lot::Mutex;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::discovery::respond_tagged;
@@ -37,7 +36,7 @@ impl Documents {
         &self,
         catalogue: &Arc<Catalogue>,
         path: &str,
-        make: impl FnOnce() -> Option<Value>,
+        make: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Option<(Bytes, String)> {
         {
             let mut kept = self.0.lock();
@@ -48,7 +47,7 @@ impl Documents {
                 return Some(found.clone());
             }
         }
-        let bytes = Bytes::from(serde_json::to_vec(&make()?).expect("JSON values encode"));
+        let bytes = Bytes::from(make()?);
         let tag: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
         let mut kept = self.0.lock();
         if kept.documents.len() < DOCUMENTS_MAX && kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
@@ -72,7 +71,9 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
     let path = segments.join("/");
     let found = match segments {
         ["openapi", "v2"] => documents.get_or_make(&catalogue, &path, || Some(openapi::v2_document(&catalogue))),
-        ["openapi", "v3"] => documents.get_or_make(&catalogue, &path, || Some(openapi::v3_index(&catalogue))),
+        ["openapi", "v3"] => {
+            documents.get_or_make(&catalogue, &path, || Some(openapi::v3_index(&catalogue).to_string().into_bytes()))
+        }
         ["openapi", "v3", "api", version] => {
             documents.get_or_make(&catalogue, &path, || openapi::v3_document(&catalogue, "", version))
         }
