@@ -62,6 +62,8 @@ impl ControlPlane {
         if config.agent {
             bootstrap::ensure_dns_service(server.registry()).await.map_err(refused)?;
         }
+        let (beside, end) = (server.clone(), token.clone());
+        tasks.spawn(async move { beside.run(end).await });
         server.set_ready();
         let (serving, stop) = (server.clone(), token.clone());
         tasks.spawn(async move { serving.serve(listener, tls, stop).await });
