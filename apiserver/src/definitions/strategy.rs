@@ -1,6 +1,7 @@
 //! What definitions do about themselves when they are written.
 
 use api::Object;
+use api::field::ErrorList;
 use serde_json::{Value, json};
 
 use super::{CLEANUP_FINALIZER, status};
@@ -21,6 +22,10 @@ impl Strategy for Definition {
             "acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": storage,
         });
         new.set(&["status"], status);
+    }
+
+    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
+        api::crd::validate(new, old)
     }
 
     /// The first delete only marks: the definition stays until its objects are gone.
