@@ -1,6 +1,6 @@
 //! The admission plugins that a cluster has from the start, in the reference's order.
 //!
-//! Missing still: LimitRanger, ResourceQuota, PodSecurity, PodTopologyLabels, ClusterTrustBundleAttest, and everything that calls
+//! Missing still: LimitRanger, ResourceQuota, PodSecurity, ClusterTrustBundleAttest, and everything that calls
 //! webhooks or evaluates policies.
 
 mod certificates;
@@ -45,6 +45,7 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
             validate: Some(certificates::subject_restriction),
         }),
         Arc::new(Plain { name: "DefaultIngressClass", admit: Some(ingress::default_class), validate: None }),
+        Arc::new(Plain { name: "PodTopologyLabels", admit: Some(pod::topology_labels), validate: None }),
         Arc::new(EscalationCheck::new(rbac.clone())),
     ]
 }

@@ -29,7 +29,7 @@ pub(super) fn lifecycle(attributes: &Attributes<'_>, object: Option<&mut Object>
     if attributes.operation != Operation::Create || memmem::find(entry.value(), b"Terminating").is_none() {
         return Ok(());
     }
-    if !read(entry).is_some_and(|namespace| namespace.str_at(&["status", "phase"]) == "Terminating") {
+    if read(entry).is_none_or(|namespace| namespace.str_at(&["status", "phase"]) != "Terminating") {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");

@@ -156,3 +156,25 @@ pub(super) fn runtime_class(attributes: &Attributes<'_>, object: Option<&mut Obj
     }
     Ok(())
 }
+
+/// `PodTopologyLabels`: a pod carries zone and region of its node, which it gets with its binding.
+pub(super) fn topology_labels(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
+    let Some(object) = object.filter(|_| attributes.operation == Operation::Create) else { return Ok(()) };
+    let node = if is(attributes, "", "pods", "binding") || is(attributes, "", "bindings", "") {
+        object.str_at(&["target", "name"])
+    } else if is(attributes, "", "pods", "") {
+        object.str_at(&["spec", "nodeName"])
+    } else {
+        ""
+    };
+    if node.is_empty() {
+        return Ok(());
+    }
+    let Some(node) = attributes.ctx.registry.get("", "nodes", "", node) else { return Ok(()) };
+    for label in ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"] {
+        if let Some(value) = node.at(&["metadata", "labels", label]) {
+            object.set(&["metadata", "labels", label], value.clone());
+        }
+    }
+    Ok(())
+}

@@ -102,3 +102,15 @@ async fn nobody_grants_what_they_do_not_have() {
         r#"user "jane" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held"#;
     assert_eq!((code, refused["message"].as_str().unwrap().contains(expected)), (403, true), "{refused}");
 }
+
+#[tokio::test]
+async fn a_pod_learns_the_zone_of_its_node() {
+    let server = Server::new().await;
+    let zone = "topology.kubernetes.io/zone";
+    server.post("/api/v1/nodes", json!({"metadata": {"name": "n", "labels": {zone: "z"}}})).await;
+    server.post(PODS, pod("p")).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    assert_eq!(server.post(&format!("{PODS}/p/binding"), binding).await.0, 201);
+    let (_, found) = server.send("GET", &format!("{PODS}/p"), Value::Null).await;
+    assert_eq!(found["metadata"]["labels"], json!({"app": "x", zone: "z"}));
+}

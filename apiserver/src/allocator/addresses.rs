@@ -136,10 +136,10 @@ fn pick(ctx: &Context, ranges: &[IpNet], taken: &[IpAddr], snapshot: &Snapshot) 
         // A small range reserves nothing.
         let first = if count / 16 < RESERVED_MIN { 1 } else { reserved };
         let span = count.checked_sub(first + 1).filter(|span| *span > 0)?;
-        let random = (0..RANDOM_TRIES_MAX).filter_map(|_| {
+        let random = (0..RANDOM_TRIES_MAX).map(|_| {
             let mut bytes = [0; 8];
             ctx.registry.clock().random(&mut bytes);
-            Some(nth(range, first + u128::from(u64::from_le_bytes(bytes)) % span))
+            nth(range, first + u128::from(u64::from_le_bytes(bytes)) % span)
         });
         let searched = (first..count.min(first + u128::from(u32::MAX))).chain(1..first).map(|index| nth(range, index));
         random.chain(searched).filter(|address| is_assignable(range, *address)).find(is_free)
