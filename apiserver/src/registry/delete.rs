@@ -90,7 +90,7 @@ fn transaction(
     Ok(match plan {
         Plan::Mark(marked) => {
             let value = marked.encode();
-            Transaction::update(key, revision, value)
+            Transaction::update(key, revision, value).freeing()
         }
         Plan::Remove(_) | Plan::Pending => {
             let freed = target.strategy(ctx).accompany(ctx, None, Some(object), snapshot)?;

@@ -55,7 +55,9 @@ pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut 
             let freed = strategy.accompany(ctx, None, Some(&new), &snapshot)?;
             Transaction::delete(key.as_str(), entry.mod_revision()).and(freed)
         } else {
-            Transaction::update(key.as_str(), entry.mod_revision(), value).and(more)
+            let update = Transaction::update(key.as_str(), entry.mod_revision(), value).and(more);
+            // What is being deleted may take its last steps on a full disk.
+            if old.at(&["metadata", "deletionTimestamp"]).is_some() { update.freeing() } else { update }
         };
         match ctx.registry.store().commit(transaction).await {
             Ok(committed) => return Ok(Updated { object: with_revision(new, committed.revision), created: false }),
