@@ -207,9 +207,15 @@ impl<'a> Type<'a> {
         self.graph.defaults(self.node).iter().map(move |(i, json)| (field(*i), *json))
     }
 
-    /// The numbers of messages that protobuf has and JSON does not (Go's embedded structs), as paths.
-    pub(crate) fn embedded_messages(self) -> &'a [[u8; 3]] {
-        self.graph.embedded(self.node)
+    /// The fields that protobuf has, in order of number, each with the way to it: one number, or several through
+    /// messages that JSON does not have (Go's embedded structs), then zeros.
+    pub(crate) fn by_number(self) -> &'a [([u8; 3], u32)] {
+        self.graph.by_number(self.node)
+    }
+
+    /// A field by its place as [`Type::by_number`] tells it.
+    pub(crate) fn field_at(self, place: u32) -> Field<'a> {
+        Field { graph: self.graph, data: &self.graph.fields[place as usize] }
     }
 
     /// The group, version and kind if this is the built-in definition of one.

@@ -12,16 +12,17 @@ use crate::time;
 /// Reads a struct.
 pub(super) fn message(ty: Type<'_>, bytes: &[u8], depth: usize) -> Result<Map<String, Value>, ProtobufError> {
     let mut map = Map::new();
-    fields(ty, &[], bytes, depth, &mut map)?;
+    fields(ty, [0; 3], 0, bytes, depth, &mut map)?;
     map.retain(|name, value| ty.field(name).is_none_or(|field| !is_omitted(field, value)));
     fields_shape(ty, &mut map);
     Ok(map)
 }
 
-/// Reads the fields below a path of embedded messages.
+/// Reads the fields below a path of so many embedded messages.
 fn fields(
     ty: Type<'_>,
-    path: &[u8],
+    path: [u8; 3],
+    length: usize,
     bytes: &[u8],
     depth: usize,
     map: &mut Map<String, Value>,
@@ -29,26 +30,21 @@ fn fields(
     if depth > NESTING_MAX {
         return Err(ProtobufError::TooDeep);
     }
+    let all = ty.by_number();
     let mut reader = Reader::new(bytes);
     while let Some((number, wire)) = reader.field()? {
-        let Ok(number) = u8::try_from(number) else { continue };
-        let is_here = |field: &Field<'_>| field.proto().split_last() == Some((&number, path));
-        if let Some(field) = ty.fields().find(is_here) {
-            add(field, wire, depth, map)?;
-        } else if let Some(below) = embedded_path(ty, path, number) {
-            fields(ty, below, wire.bytes("embedded")?, depth + 1, map)?;
+        let mut here = path;
+        here[length] = u8::try_from(number).unwrap_or(u8::MAX);
+        match all.binary_search_by_key(&here, |(path, _)| *path) {
+            Ok(place) => add(ty.field_at(all[place].1), wire, depth, map)?,
+            // An embedded message is no field, but the ones in it follow where it would be.
+            Err(next) if all.get(next).is_some_and(|(path, _)| path[..=length] == here[..=length]) => {
+                fields(ty, here, length + 1, wire.bytes("embedded")?, depth + 1, map)?;
+            }
+            Err(_) => {}
         }
     }
     Ok(())
-}
-
-/// The path of the embedded message with this number below a path.
-fn embedded_path<'a>(ty: Type<'a>, path: &[u8], number: u8) -> Option<&'a [u8]> {
-    let paths = ty.embedded_messages().iter().map(|embedded| {
-        let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
-        &embedded[..end]
-    });
-    paths.into_iter().find(|embedded| embedded.split_last() == Some((&number, path)))
 }
 
 fn add(field: Field<'_>, wire: Wire<'_>, depth: usize, map: &mut Map<String, Value>) -> Result<(), ProtobufError> {

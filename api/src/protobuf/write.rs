@@ -9,38 +9,23 @@ use crate::time;
 
 /// Writes a struct.
 pub(super) fn message(ty: Type<'_>, map: &Map<String, Value>) -> Vec<u8> {
-    fields(ty, &[], map)
+    fields(ty, ty.by_number(), 0, map)
 }
 
-/// Writes the fields below a path of embedded messages.
-fn fields(ty: Type<'_>, path: &[u8], map: &Map<String, Value>) -> Vec<u8> {
-    enum Part<'a> {
-        Field(Field<'a>),
-        Embedded(Vec<u8>),
-    }
-    let mut parts: Vec<(u8, Part<'_>)> = Vec::new();
-    for field in ty.fields() {
-        if let Some((number, way)) = field.proto().split_last()
-            && way == path
-        {
-            parts.push((*number, Part::Field(field)));
-        }
-    }
-    for embedded in ty.embedded_messages() {
-        let end = embedded.iter().position(|n| *n == 0).unwrap_or(3);
-        if let Some((number, way)) = embedded[..end].split_last()
-            && way == path
-        {
-            parts.push((*number, Part::Embedded(embedded[..end].to_vec())));
-        }
-    }
-    parts.sort_by_key(|(number, _)| *number);
+/// Writes some of a struct's fields, which share a path of so many embedded messages.
+fn fields(ty: Type<'_>, mut rest: &[([u8; 3], u32)], length: usize, map: &Map<String, Value>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
-    for (number, part) in parts {
-        match part {
-            Part::Field(field) => put_field(&mut out, number, field, map.get(field.name())),
-            Part::Embedded(path) => put_message(&mut out, number, &fields(ty, &path, map)),
+    while let Some((path, place)) = rest.first() {
+        let number = path[length];
+        let is_field = path.get(length + 1).is_none_or(|next| *next == 0);
+        let count = if is_field { 1 } else { rest.partition_point(|(other, _)| other[length] <= number) };
+        if is_field {
+            let field = ty.field_at(*place);
+            put_field(&mut out, number, field, map.get(field.name()));
+        } else {
+            put_message(&mut out, number, &fields(ty, &rest[..count], length + 1, map));
         }
+        rest = &rest[count..];
     }
     out
 }

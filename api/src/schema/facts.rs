@@ -1,7 +1,6 @@
 //! The built-in definitions, read once from `data/schema.txt`.
 //!
-//! A line that starts with `=` opens a definition: its name, `a` if it is atomic, and the numbers of the messages
-//! that protobuf embeds in it. A line with `!` gives its group, version and kind. Any other line is a field: name,
+//! A line that starts with `=` opens a definition: its name, and `a` if it is atomic. A line with `!` gives its group, version and kind. Any other line is a field: name,
 //! type, protobuf numbers, flags, named scalar, list map keys, merge key and default, separated by tabs. Types are
 //! letters (`s` string, `i` and `l` integers, `b` boolean, `d` double, `y` bytes, and the special ones), `@N` for the
 //! definition in place N, `[` and `{` before the type of a list's items and a map's values.
@@ -45,7 +44,7 @@ fn parse(text: &'static str) -> Graph {
             _ => reader.field(line),
         }
     }
-    reader.always_printed();
+    reader.orders();
     reader.defaults();
     reader.graph.nodes.shrink_to_fit();
     reader.graph
@@ -68,12 +67,11 @@ impl Reader {
         if parts.next() == Some("a") {
             node.topology = Topology::Atomic;
         }
-        let embedded = parts.next().unwrap_or("").split(' ').filter(|p| !p.is_empty()).map(numbers).collect();
         self.graph.definitions.push(Definition {
             name,
             node: NodeId(place as u32),
-            embedded,
             always: Vec::new(),
+            by_number: Vec::new(),
             defaults: Vec::new(),
             kind: None,
         });
@@ -170,11 +168,14 @@ impl Reader {
 }
 
 impl Reader {
-    /// Notes of each definition which fields Go prints even if they were never set: those without `omitempty`, and
+    /// Notes of each definition its fields in order of number, and which fields Go prints even if they were never set: those without `omitempty`, and
     /// structs by value without `omitzero`.
-    fn always_printed(&mut self) {
+    fn orders(&mut self) {
         for definition in &mut self.graph.definitions {
             let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
+            definition.by_number = fields.clone().map(|i| (self.graph.fields[i as usize].proto, i)).collect();
+            definition.by_number.retain(|(path, _)| path[0] != 0);
+            definition.by_number.sort_unstable();
             definition.always = fields
                 .filter(|i| {
                     let field = &self.graph.fields[*i as usize];

@@ -180,9 +180,10 @@ pub(crate) struct FieldData {
 pub(crate) struct Definition {
     pub(crate) name: &'static str,
     pub(crate) node: NodeId,
-    pub(crate) embedded: Vec<[u8; 3]>,
     /// The fields that are printed even if they were never set, as places in the graph's.
     pub(crate) always: Vec<u32>,
+    /// The fields that protobuf has, in order of number: the way through embedded messages, and the place.
+    pub(crate) by_number: Vec<([u8; 3], u32)>,
     /// Fields with a default that needs no condition: the place and the JSON.
     pub(crate) defaults: Vec<(u32, &'static str)>,
     pub(crate) kind: Option<(&'static str, &'static str, &'static str)>,
@@ -222,12 +223,12 @@ impl Graph {
         self.definition_of(id).map(|d| d.name)
     }
 
-    pub(crate) fn embedded(&self, id: NodeId) -> &[[u8; 3]] {
-        self.definition_of(id).map_or(&[], |d| &d.embedded)
-    }
-
     pub(crate) fn always(&self, id: NodeId) -> &[u32] {
         self.definition_of(id).map_or(&[], |d| &d.always)
+    }
+
+    pub(crate) fn by_number(&self, id: NodeId) -> &[([u8; 3], u32)] {
+        self.definition_of(id).map_or(&[], |d| &d.by_number)
     }
 
     pub(crate) fn defaults(&self, id: NodeId) -> &[(u32, &'static str)] {
