@@ -157,7 +157,8 @@ impl Resource {
     pub fn is_selectable(&self, label: &str) -> bool {
         match label {
             "metadata.name" => true,
-            "metadata.namespace" => self.namespaced || self.plural == "namespaces",
+            // The cluster-scoped kinds that name fields of their own do not have it, and no custom one does.
+            "metadata.namespace" => self.namespaced || (!self.custom && self.selectable.is_empty()),
             _ => self.selectable.iter().any(|f| f.label == label),
         }
     }

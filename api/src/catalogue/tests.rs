@@ -69,6 +69,9 @@ fn selectable_fields_have_values() {
     assert_eq!(value("status.phase").as_deref(), Some(""));
     assert_eq!(value("spec.bogus"), None);
     assert!(!pods.is_selectable("spec.bogus") && pods.is_selectable("metadata.namespace"));
+    let has_namespace =
+        |group: &str, plural: &str| catalogue.get(group, "v1", plural).unwrap().is_selectable("metadata.namespace");
+    assert!(!has_namespace("", "nodes") && !has_namespace("", "namespaces") && has_namespace("", "persistentvolumes"));
     let events = catalogue.get("events.k8s.io", "v1", "events").unwrap();
     let event = Object::from_value(json!({"involvedObject": {"kind": "Pod"}, "reportingComponent": "k"})).unwrap();
     assert_eq!(events.field_value("regarding.kind", &event).as_deref(), Some("Pod"));

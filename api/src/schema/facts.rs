@@ -1,9 +1,10 @@
 //! The built-in definitions, read once from `data/schema.txt`.
 //!
-//! A line that starts with `=` opens a definition: its name, and `a` if it is atomic. A line with `!` gives its group, version and kind. Any other line is a field: name,
-//! type, protobuf numbers, flags, named scalar, list map keys, merge key and default, separated by tabs. Types are
-//! letters (`s` string, `i` and `l` integers, `b` boolean, `d` double, `y` bytes, and the special ones), `@N` for the
-//! definition in place N, `[` and `{` before the type of a list's items and a map's values.
+//! A line that starts with `=` opens a definition: its name, and `a` if it is atomic. A line with `!` gives its group,
+//! version and kind. Any other line is a field: name, type, protobuf numbers, flags, named scalar, list map keys,
+//! merge key and default, separated by tabs. Types are letters (`s` string, `i` and `l` integers, `b` boolean,
+//! `d` double, `y` bytes, and the special ones), `@N` for the definition in place N, `[` and `{` before the type of a
+//! list's items and a map's values.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
