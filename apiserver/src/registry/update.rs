@@ -114,6 +114,11 @@ fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), 
     if version != old.resource_version() { Err(target.stale()) } else { Ok(()) }
 }
 
+/// Whether the kind itself keeps the object; a write of its status must not end it either.
+fn holds(ctx: &Context, target: &Target, new: &Object) -> bool {
+    (ctx.registry.plugins().strategy_of)(&target.storage, "").holds_deletion(ctx, new)
+}
+
 /// Whether the last finalizer of an object that is being deleted is gone (`deletionFinalizersForGarbageCollection`
 /// set them; `ShouldDeleteDuringUpdate` asks).
 fn is_finished(ctx: &Context, target: &Target, new: &Object, old: &Object) -> bool {
@@ -125,5 +130,5 @@ fn is_finished(ctx: &Context, target: &Target, new: &Object, old: &Object) -> bo
         && api::validation::metadata::finalizers(new).is_empty()
         && no_grace(old)
         && no_grace(new)
-        && !target.strategy(ctx).holds_deletion(ctx, new)
+        && !holds(ctx, target, new)
 }
