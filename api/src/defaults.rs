@@ -26,14 +26,13 @@ pub fn apply(schema: &Schema, object: &mut Object) {
 fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>) {
     let Some(name) = ty.name() else { return of_custom(ty, map) };
     fields_shape(ty, map);
-    for (field, json) in ty.unconditional_defaults() {
+    for (field, default) in ty.unconditional_defaults() {
         let unset = match map.get(field.name()) {
             None | Some(Value::Null) => true,
             Some(value) => !field.pointer() && is_zero(field.ty(), value),
         };
         if unset {
-            let value = serde_json::from_str(json).expect("defaults are JSON");
-            map.insert(field.name().to_string(), value);
+            map.insert(field.name().to_string(), default.clone());
         }
     }
     rules::apply(name, map);

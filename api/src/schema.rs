@@ -201,10 +201,10 @@ impl<'a> Type<'a> {
             .map(move |i| Field { graph: self.graph, data: &self.graph.fields[*i as usize] })
     }
 
-    /// The fields of a built-in struct that have a default under no condition, with its JSON.
-    pub(crate) fn unconditional_defaults(self) -> impl Iterator<Item = (Field<'a>, &'static str)> {
+    /// The fields of a built-in struct that have a default under no condition, with its value.
+    pub(crate) fn unconditional_defaults(self) -> impl Iterator<Item = (Field<'a>, &'a Value)> {
         let field = move |i: u32| Field { graph: self.graph, data: &self.graph.fields[i as usize] };
-        self.graph.defaults(self.node).iter().map(move |(i, json)| (field(*i), *json))
+        self.graph.defaults(self.node).iter().map(move |(i, value)| (field(*i), value))
     }
 
     /// The fields that protobuf has, in order of number, each with the way to it: one number, or several through

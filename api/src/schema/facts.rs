@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use serde_json::Value;
+
 use super::graph::{Definition, FieldData, Flags, Graph, Kind, Node, NodeId, Topology};
 
 static TEXT: &str = include_str!("../../data/schema.txt");
@@ -195,11 +197,11 @@ impl Reader {
     fn defaults(&mut self) {
         for definition in &mut self.graph.definitions {
             let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
-            let stated = fields.filter_map(|i| self.graph.fields[i as usize].default.map(|json| (i, json)));
+            let stated = fields.filter_map(|i| self.graph.fields[i as usize].default.map(|text| (i, json(text))));
             definition.defaults = stated.collect();
         }
         for line in DEFAULTS.lines() {
-            let (path, json) = line.split_once('=').expect("a path and a value");
+            let (path, value) = line.split_once('=').expect("a path and a value");
             let (name, field) = path.rsplit_once('.').expect("a definition and a field");
             let place = DEFINITION_PREFIXES.iter().find_map(|prefix| {
                 let name = format!("{prefix}{name}");
@@ -208,9 +210,13 @@ impl Reader {
             let definition = &mut self.graph.definitions[place.expect("a definition of the facts") as usize];
             let range = self.graph.nodes[definition.node.0 as usize].fields.clone();
             let field = range.clone().find(|i| self.graph.fields[*i as usize].name == field);
-            definition.defaults.push((field.expect("a field of the definition"), json));
+            definition.defaults.push((field.expect("a field of the definition"), json(value)));
         }
     }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("defaults are JSON")
 }
 
 /// What the names in `data/defaults.txt` leave out.

@@ -184,8 +184,8 @@ pub(crate) struct Definition {
     pub(crate) always: Vec<u32>,
     /// The fields that protobuf has, in order of number: the way through embedded messages, and the place.
     pub(crate) by_number: Vec<([u8; 3], u32)>,
-    /// Fields with a default that needs no condition: the place and the JSON.
-    pub(crate) defaults: Vec<(u32, &'static str)>,
+    /// Fields with a default that needs no condition: the place and the value.
+    pub(crate) defaults: Vec<(u32, Value)>,
     pub(crate) kind: Option<(&'static str, &'static str, &'static str)>,
 }
 
@@ -231,7 +231,7 @@ impl Graph {
         self.definition_of(id).map_or(&[], |d| &d.by_number)
     }
 
-    pub(crate) fn defaults(&self, id: NodeId) -> &[(u32, &'static str)] {
+    pub(crate) fn defaults(&self, id: NodeId) -> &[(u32, Value)] {
         self.definition_of(id).map_or(&[], |d| &d.defaults)
     }
 
