@@ -221,7 +221,8 @@ pub(crate) fn read_frame(file: &[u8], at: usize, sequence: u64) -> Found<'_> {
         return Found::End;
     }
     let Some(header) = rest.get(..FRAME_HEADER_BYTES) else { return Found::Torn };
-    if u32_at(header, 24) != header_checksum(header, sequence) || u32_at(header, 0) != FRAME_MAGIC {
+    let marks = u32_at(header, 0) == FRAME_MAGIC && header[28..] == END_MARK;
+    if !marks || u32_at(header, 24) != header_checksum(header, sequence) {
         if header[FRAME_HEADER_BYTES - 1] == 0 {
             return Found::Torn;
         }
@@ -259,7 +260,8 @@ pub(crate) fn later_frame(file: &[u8], at: usize, sequence: u64, first: Revision
 
 /// Whether part of a payload that begins at `offset` of its file was never written.
 fn is_torn(payload: &[u8], offset: usize) -> bool {
-    let head = (SECTOR_BYTES - offset % SECTOR_BYTES).min(payload.len());
+    // What shares a sector with the header was written with it.
+    let head = (offset.next_multiple_of(SECTOR_BYTES) - offset).min(payload.len());
     payload.last() == Some(&0) || payload[head..].chunks(SECTOR_BYTES).any(is_blank)
 }
 
@@ -272,7 +274,7 @@ pub(crate) fn is_blank(bytes: &[u8]) -> bool {
 impl Frame<'_> {
     /// The newest revision in it.
     pub(crate) fn last(&self) -> Revision {
-        self.first + u64::from(self.count).saturating_sub(1)
+        self.first.saturating_add(u64::from(self.count).saturating_sub(1))
     }
 
     /// Applies its commits to the state before it, and names the keys they wrote.
@@ -361,3 +363,6 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
+
+#[cfg(test)]
+mod tests;

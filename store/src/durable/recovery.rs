@@ -101,7 +101,7 @@ fn read_headers(directory: &Directory) -> Result<Vec<FileHeader>, StoreError> {
         if header.sequence != sequence {
             return Err(corrupt(&path, format!("its header says it is file {}", header.sequence)));
         }
-        if headers.last().is_some_and(|before| before.sequence + 1 != sequence) {
+        if headers.last().is_some_and(|before| before.sequence.checked_add(1) != Some(sequence)) {
             // Superfluous files may have come back in part after a power failure. If one is missing that is not
             // superfluous, no base will reach the ones after it.
             headers.clear();
@@ -240,7 +240,7 @@ fn replay_file(
     replayed.torn = loop {
         match frame::read_frame(&file, at, header.sequence) {
             Found::Frame(found) => {
-                if found.first != logged.revision + 1 || (found.first <= base && found.last() > base) {
+                if found.first != logged.revision.saturating_add(1) || (found.first <= base && found.last() > base) {
                     let detail = format!("the frame at offset {at} begins at revision {}", found.first);
                     return Err(corrupt(path, format!("{detail}, after {}", logged.revision)));
                 }
@@ -255,7 +255,7 @@ fn replay_file(
             }
             Found::End => break last && (file.len() as u64) < header.allocated,
             Found::Torn => {
-                let later = frame::later_frame(&file, at, header.sequence, logged.revision + 1);
+                let later = frame::later_frame(&file, at, header.sequence, logged.revision.saturating_add(1));
                 if let (Some(later), false) = (later, header.unsynced) {
                     let detail = format!("the frame at offset {at} is damaged, and a whole one follows at {later}");
                     return Err(corrupt(path, detail));
