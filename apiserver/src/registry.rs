@@ -121,7 +121,7 @@ impl Registry {
     }
 
     /// All objects of a resource in a snapshot, in their storage version; an empty namespace means all.
-    pub fn list_in<'a>(&self, snapshot: &'a Snapshot, group: &str, resource: &str, namespace: &str) -> Vec<Object> {
+    pub fn list_in(&self, snapshot: &Snapshot, group: &str, resource: &str, namespace: &str) -> Vec<Object> {
         snapshot.list(&prefix(group, resource, namespace), None).filter_map(read).collect()
     }
 

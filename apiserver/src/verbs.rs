@@ -19,7 +19,7 @@ use http::Response;
 use http::request::Parts;
 use serde_json::Value;
 
-use crate::content::{Format, Representation, Transform, negotiate};
+use crate::content::{Format, Representation, Transform, negotiate_among};
 use crate::registry::target::Target;
 use crate::request::Query;
 use crate::{Context, answer, codec, transform};
@@ -133,20 +133,16 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
     if let Some(warning) = resource.definition.as_ref().and_then(|d| d.deprecation_warning.as_ref()) {
         ctx.warn(warning.as_str());
     }
-    let representation = negotiate(&parts.headers, &query)?;
-    let representation = if info.verb == "watch" || resource_allows(&resource, &ctx, representation.format) {
-        representation
-    } else {
-        Representation { format: Format::Json, ..representation }
-    };
+    let representation =
+        negotiate_among(&parts.headers, &query, |format, transform| can_be_written(&resource, format, transform))?;
     let verb = info.verb.clone();
     let call = Call { ctx, parts, query, resource, representation };
     route(call, &verb, body).await
 }
 
-/// Custom resources have no protobuf form.
-fn resource_allows(resource: &Resource, _ctx: &Context, format: Format) -> bool {
-    !(resource.custom && format == Format::Protobuf)
+/// Custom resources have no protobuf form, and neither have tables and other views.
+fn can_be_written(resource: &Resource, format: Format, transform: Transform) -> bool {
+    format != Format::Protobuf || (!resource.custom && transform == Transform::None)
 }
 
 async fn route(call: Call, verb: &str, body: Body) -> Result<Response<Body>, Status> {
@@ -154,8 +150,7 @@ async fn route(call: Call, verb: &str, body: Body) -> Result<Response<Body>, Sta
         Some(subresource) => &subresource.verbs,
         None => &call.resource.verbs,
     };
-    // A list pinned to one name is still a list, and a watch of one object still a watch.
-    if !allowed.iter().any(|v| v == verb) && !(verb == "watch" && allowed.iter().any(|v| v == "watch")) {
+    if !allowed.iter().any(|v| v == verb) {
         return Err(method_not_allowed());
     }
     match (verb, call.ctx.info.subresource.as_str()) {

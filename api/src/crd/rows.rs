@@ -107,17 +107,22 @@ fn subresources(version: &Value, kind: &str) -> Vec<Subresource> {
     let has = |name: &str| version.get("subresources").and_then(|s| s.get(name)).is_some_and(|s| !s.is_null());
     let verbs = owned(&SUBRESOURCE_VERBS);
     let mut all = Vec::new();
+    if has("status") {
+        all.push(Subresource {
+            name: "status".into(),
+            kind: kind.to_string(),
+            verbs: verbs.clone(),
+            ..Default::default()
+        });
+    }
     if has("scale") {
         all.push(Subresource {
             name: "scale".into(),
             group: "autoscaling".into(),
             version: "v1".into(),
             kind: "Scale".into(),
-            verbs: verbs.clone(),
+            verbs,
         });
-    }
-    if has("status") {
-        all.push(Subresource { name: "status".into(), kind: kind.to_string(), verbs, ..Default::default() });
     }
     all
 }

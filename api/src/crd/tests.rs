@@ -61,7 +61,7 @@ fn a_definition_makes_a_row() {
     let row = &rows[0];
     assert_eq!((row.plural.as_str(), row.kind.as_str(), row.namespaced, row.custom), ("widgets", "Widget", true, true));
     assert_eq!(row.storage_version_hash, "Fpt1ux8uf9o=");
-    assert_eq!(row.subresources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["scale", "status"]);
+    assert_eq!(row.subresources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["status", "scale"]);
     assert_eq!(row.selectable[0].label, "spec.mode");
 }
 

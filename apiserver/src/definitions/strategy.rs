@@ -46,7 +46,7 @@ impl Strategy for Definition {
         {
             list.push(CLEANUP_FINALIZER.into());
         }
-        let message = "CustomResource deletion is pending";
+        let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
         status::condition(ctx, object, "Terminating", "True", "InstanceDeletionPending", message);
     }
 }

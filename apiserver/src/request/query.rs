@@ -58,7 +58,8 @@ impl Query {
 
 /// Decodes percent escapes (and `+` in queries); what is no escape stays as it is.
 pub fn decode(text: &str, plus_is_space: bool) -> Cow<'_, str> {
-    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+    let encoded = text.contains('%') || (plus_is_space && text.contains('+'));
+    if !encoded {
         return Cow::Borrowed(text);
     }
     let bytes = text.as_bytes();

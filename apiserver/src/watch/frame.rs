@@ -60,7 +60,10 @@ struct FrameKey {
 }
 
 /// The newest frames, by event and form. Of fixed size; a frame that is not there is made anew.
-pub struct FrameCache(Box<[Mutex<Option<(FrameKey, Bytes)>>]>);
+pub struct FrameCache(Box<[Mutex<Slot>]>);
+
+/// A place for one frame.
+type Slot = Option<(FrameKey, Bytes)>;
 
 impl Default for FrameCache {
     fn default() -> Self {
