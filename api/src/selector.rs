@@ -3,6 +3,7 @@
 mod extract;
 mod fields;
 mod labels;
+mod parser;
 mod selectable;
 
 pub use extract::{Attributes, extract};
