@@ -6,6 +6,7 @@ mod hooks;
 pub mod plan;
 mod publish;
 mod start;
+mod step;
 mod termination_message;
 mod writer;
 
@@ -16,7 +17,6 @@ use std::{
 };
 
 use client::EventType;
-use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
@@ -331,107 +331,6 @@ impl Worker {
             Err(error) => {
                 self.agent.pod_event(&pod, EventType::Warning, "FailedMount", error.clone());
                 Err(error)
-            }
-        }
-    }
-
-    async fn carry_out(&mut self, plan: Plan, observed: Observed) -> Result<(), String> {
-        if !plan.kill.is_empty() {
-            let grace = pod::grace_period_seconds(&self.pod);
-            let kills = plan.kill.into_iter().map(|kill| {
-                let (agent, pod) = (self.agent.clone(), self.pod.clone());
-                async move { end::kill(&agent, &pod, &kill, kill.grace_seconds.unwrap_or(grace), true).await }
-            });
-            join_all(kills).await;
-            return Ok(());
-        }
-        if let Some(attempt) = plan.sandbox {
-            return self.make_sandbox(attempt, &observed).await;
-        }
-        self.set_up_volumes(&observed).await?;
-        let Some(sandbox) = observed.ready_sandbox() else { return Ok(()) };
-        let context = Arc::new(start::Context {
-            agent: self.agent.clone(),
-            pod: self.pod.clone(),
-            sandbox_id: sandbox.id.clone(),
-            attempt: sandbox.metadata.as_ref().map_or(0, |metadata| metadata.attempt),
-            pod_ips: observed.ips(),
-            mounted: self.volumes.mounted(),
-            observed,
-        });
-        let mut starting: FuturesUnordered<_> = plan
-            .start
-            .into_iter()
-            .map(|start| {
-                let context = context.clone();
-                async move { (start.container.name.clone(), context.start(start).await) }
-            })
-            .collect();
-        while let Some((name, result)) = starting.next().await {
-            self.note_start(name, result);
-            if !starting.is_empty() {
-                let observed = self.observe().await.map_err(|error| error.to_string())?;
-                self.probes.sync(&self.pod, &observed);
-                self.publish(&observed, false);
-            }
-        }
-        Ok(())
-    }
-
-    fn note_start(&mut self, name: String, result: Result<(), start::Failed>) {
-        match result {
-            Ok(()) => {
-                self.waiting.remove(&name);
-                self.held.remove(&name);
-            }
-            Err(failed) => {
-                let until = self.agent.config.clock.now().checked_add(failed.retry).unwrap_or(Timestamp::MAX);
-                self.held.insert(name.clone(), until);
-                self.waiting.insert(name, failed.waiting);
-            }
-        }
-    }
-
-    /// Makes a sandbox in place of what is left of older ones, and the volumes beside it.
-    async fn make_sandbox(&mut self, attempt: u32, observed: &Observed) -> Result<(), String> {
-        if !observed.sandboxes.is_empty() {
-            if observed.anything_runs() || observed.ready_sandbox().is_some() {
-                let message = "Pod sandbox changed, it will be killed and re-created.";
-                self.agent.pod_event(&self.pod, EventType::Normal, "SandboxChanged", message);
-            }
-            self.stop(observed, None).await;
-        }
-        start::make_directories(&self.agent.config, &self.pod).await?;
-        let (agent, pod) = (self.agent.clone(), self.pod.clone());
-        let sandbox = async {
-            let config = start::sandbox_config(&agent, &pod, attempt).await;
-            let handler = start::runtime_handler(&agent, &pod).await?;
-            agent.cri.run_sandbox(config, &handler).await.map_err(|error| error.to_string())
-        };
-        let (sandbox, volumes) = tokio::join!(sandbox, self.volumes.set_up(&pod, Vec::new()));
-        if let Err(error) = &volumes {
-            self.agent.pod_event(&self.pod, EventType::Warning, "FailedMount", error.clone());
-        }
-        match sandbox {
-            Ok(_) => volumes.map(drop),
-            Err(error) => {
-                let message = format!("Failed to create pod sandbox: {error}");
-                self.agent.pod_event(&self.pod, EventType::Warning, "FailedCreatePodSandBox", message.clone());
-                Err(message)
-            }
-        }
-    }
-
-    async fn remove_superfluous(&self, observed: &Observed) {
-        for id in plan::superfluous(observed) {
-            if let Err(error) = self.agent.cri.remove_container(&id).await {
-                tracing::debug!(id, %error, "an old container was not removed");
-            }
-        }
-        for sandbox in observed.sandboxes.iter().skip(1) {
-            let used = observed.instances.iter().any(|i| !observed.current.contains(&i.id));
-            if !used && let Err(error) = self.agent.cri.remove_sandbox(&sandbox.id).await {
-                tracing::debug!(id = sandbox.id, %error, "an old sandbox was not removed");
             }
         }
     }
