@@ -9,7 +9,7 @@ use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
 
-use super::Strategy;
+use super::{Strategy, template};
 use crate::Context;
 
 /// Pods.
@@ -58,7 +58,9 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        old.map(|old| update::errors(new, old)).unwrap_or_default()
+        let mut errors = template::pod_errors(new.at(&["spec"]), &Path::new("spec"));
+        errors.extend(old.map(|old| update::errors(new, old)).unwrap_or_default());
+        errors
     }
 
     fn grace_period(&self, _: &Context, object: &Object, requested: Option<i64>) -> Option<i64> {

@@ -150,3 +150,24 @@ async fn ephemeral_containers_come_by_their_own_way_only() {
     let (code, refused) = server.send("PATCH", &format!("{PODS}/p/resize"), resized).await;
     assert_eq!((code, refused["message"].as_str().unwrap().contains("QOS")), (422, true));
 }
+
+#[tokio::test]
+async fn what_would_never_run_or_never_stop_is_refused() {
+    let server = Server::new().await;
+    let check = async |kind: &str, path: &str, spec: Value, expected: &str| {
+        let api_version = if kind == "Pod" { "v1" } else { "apps/v1" };
+        let body = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "bad"}, "spec": spec});
+        let (code, answer) = server.send("POST", path, body).await;
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!((code, message.contains(expected)), (422, true), "{answer}");
+    };
+    check("Pod", PODS, json!({"containers": []}), "spec.containers: Required value").await;
+    check("Pod", PODS, json!({"containers": [{"name": "c"}]}), "spec.containers[0].image: Required value").await;
+    let twice = json!({"containers": [{"name": "c", "image": "i"}, {"name": "c", "image": "i"}]});
+    check("Pod", PODS, twice, "spec.containers[1].name: Duplicate value: \"c\"").await;
+    let sets = "/apis/apps/v1/namespaces/a/deployments";
+    let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let other = json!({"selector": {"matchLabels": {"app": "y"}}, "template": template});
+    check("Deployment", sets, other, "`selector` does not match template `labels`").await;
+    check("Deployment", sets, json!({"template": template}), "spec.selector: Required value").await;
+}
