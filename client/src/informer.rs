@@ -280,3 +280,77 @@ fn refuses_streaming(error: &watcher::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+
+    fn map(name: &str, uid: &str, version: u32) -> ConfigMap {
+        let metadata = ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some("ns".into()),
+            uid: Some(uid.into()),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    fn log(informer: &Informer<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let to = said.clone();
+        informer.on_change(move |change| {
+            let object = change.object();
+            let sign = match change {
+                Change::Added(_) => "+",
+                Change::Updated { .. } => "~",
+                Change::Deleted(_) => "-",
+            };
+            let (name, version) = (object.metadata.name.as_deref(), object.metadata.resource_version.as_deref());
+            to.lock().push(format!("{sign}{}@{}", name.unwrap_or_default(), version.unwrap_or_default()));
+        });
+        said
+    }
+
+    fn list(informer: &Informer<ConfigMap>, objects: &[ConfigMap]) {
+        let mut relist = None;
+        informer.feed(&mut relist, Event::Init);
+        objects.iter().for_each(|o| informer.feed(&mut relist, Event::InitApply(o.clone())));
+        informer.feed(&mut relist, Event::InitDone);
+    }
+
+    #[test]
+    fn a_relist_infers_what_was_missed() {
+        let informer = Informer::detached(drop_managed_fields);
+        let said = log(&informer);
+        list(&informer, &[map("a", "1", 1), map("b", "2", 2), map("c", "3", 3)]);
+        assert!(informer.has_synced());
+        said.lock().clear();
+        list(&informer, &[map("b", "2", 2), map("c", "9", 7), map("d", "4", 8)]);
+        assert_eq!(*said.lock(), ["-a@1", "-c@3", "+c@7", "+d@8"], "b is the same, c is another of that name");
+    }
+
+    #[test]
+    fn a_late_handler_hears_of_everything_once() {
+        let informer = Informer::detached(drop_managed_fields);
+        list(&informer, &[map("a", "1", 1)]);
+        let said = log(&informer);
+        informer.feed(&mut None, Event::Apply(map("a", "1", 2)));
+        informer.feed(&mut None, Event::Delete(map("a", "1", 3)));
+        assert_eq!(*said.lock(), ["+a@1", "~a@2", "-a@3"]);
+    }
+
+    #[test]
+    fn an_index_follows_the_objects() {
+        let informer = Informer::detached(drop_managed_fields);
+        list(&informer, &[map("a", "1", 1)]);
+        informer.add_index("uid", |m: &ConfigMap| m.metadata.uid.clone().into_iter().collect());
+        informer.feed(&mut None, Event::Apply(map("b", "2", 2)));
+        assert_eq!(informer.indexed("uid", "1").len() + informer.indexed("uid", "2").len(), 2);
+        informer.feed(&mut None, Event::Delete(map("a", "1", 3)));
+        assert!(informer.indexed("uid", "1").is_empty());
+    }
+}

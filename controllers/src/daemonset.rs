@@ -150,7 +150,7 @@ impl DaemonSets {
         if self.expectations.satisfied(&key) {
             let mut work = plan::manage(&set, &nodes, &by_node, &hash, now);
             look_again = self.hold_back(&key, &mut work.failed);
-            work.delete.extend(work.failed.drain(..));
+            work.delete.append(&mut work.failed);
             if work.is_empty() {
                 work = plan::update(&set, &nodes, &by_node, &hash, now);
             }

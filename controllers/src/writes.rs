@@ -18,10 +18,13 @@ pub(crate) fn revision<K: Resource>(object: &K) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
-/// The writes each key waits for, by the name of the object.
+/// The revision that was written and when, by the name of the object.
+type Pending = HashMap<String, (u64, Duration)>;
+
+/// The writes each key waits for.
 pub(crate) struct Writes {
     clock: Clock,
-    by_key: Mutex<HashMap<ObjectKey, HashMap<String, (u64, Duration)>>>,
+    by_key: Mutex<HashMap<ObjectKey, Pending>>,
 }
 
 impl Writes {

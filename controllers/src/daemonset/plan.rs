@@ -137,7 +137,8 @@ pub(super) fn update(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
     let (surge, max_unavailable) = limits(set, desired(set, nodes));
     let available = |p: &Pod| is_available(p, min_ready(set), now);
     let (mut unavailable, mut surging) = (0, 0);
-    let (mut stale, mut candidates): (Vec<(String, Arc<Pod>)>, Vec<(String, Arc<Pod>)>) = (Vec::new(), Vec::new());
+    let mut stale: Vec<(String, Arc<Pod>)> = Vec::new();
+    let mut candidates: Vec<(String, Arc<Pod>)> = Vec::new();
     for (node, pods) in by_node {
         let alive = || pods.iter().filter(|p| !is_terminating(p));
         let new = alive().find(|p| is_new(p, hash));

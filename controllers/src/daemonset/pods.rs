@@ -23,6 +23,10 @@ const BORNE: &[(&str, &str)] = &[
 /// What those bear besides that use the node's own network.
 const BORNE_ON_HOST: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
 
+/// The old number of a template's version, on the set and on its pods.
+const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
+const GENERATION_LABEL: &str = "pod-template-generation";
+
 fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
     let mut all = spec.tolerations.clone().unwrap_or_default();
     let host = spec.host_network.unwrap_or(false).then_some(BORNE_ON_HOST);
@@ -58,9 +62,8 @@ pub(super) fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Result<Pod> {
     let mut pod = pod_from_template(&spec(set)?.template, set);
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(HASH_LABEL.into(), hash.into());
-    let generation = spec(set)?.template.metadata.as_ref().and_then(|m| m.labels.as_ref()?.get(GENERATION).cloned());
-    if let Some(generation) = generation {
-        labels.insert(GENERATION.into(), generation);
+    if let Some(generation) = set.annotations().get(GENERATION_ANNOTATION) {
+        labels.insert(GENERATION_LABEL.into(), generation.clone());
     }
     let spec = pod.spec.get_or_insert_default();
     spec.tolerations = Some(tolerations(spec));
@@ -74,6 +77,3 @@ pub(super) fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Result<Pod> {
     debug_assert_eq!(pod.namespace(), set.namespace());
     Ok(pod)
 }
-
-/// The old label of a template's version.
-const GENERATION: &str = "pod-template-generation";

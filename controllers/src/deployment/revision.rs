@@ -40,16 +40,17 @@ pub(super) fn annotate(d: &Deployment, set: &mut ReplicaSet, revision: i64) -> b
             annotations.insert(key.clone(), value.clone());
         }
     }
-    if current < revision {
-        if let Some(old) = annotations.insert(REVISION.into(), revision.to_string()) {
-            let history = annotations.get(HISTORY).map(String::as_str).unwrap_or_default();
-            let mut entries: Vec<&str> = history.split(',').filter(|e| !e.is_empty()).chain([old.as_str()]).collect();
-            while entries.iter().map(|e| e.len() + 1).sum::<usize>() > HISTORY_BYTES_MAX {
-                entries.remove(0);
-            }
-            let history = entries.join(",");
-            annotations.insert(HISTORY.into(), history);
+    // What was current before and becomes so again keeps the history of its earlier revisions.
+    if current < revision
+        && let Some(old) = annotations.insert(REVISION.into(), revision.to_string())
+    {
+        let history = annotations.get(HISTORY).map(String::as_str).unwrap_or_default();
+        let mut entries: Vec<&str> = history.split(',').filter(|e| !e.is_empty()).chain([old.as_str()]).collect();
+        while entries.iter().map(|e| e.len() + 1).sum::<usize>() > HISTORY_BYTES_MAX {
+            entries.remove(0);
         }
+        let history = entries.join(",");
+        annotations.insert(HISTORY.into(), history);
     }
     *annotations != before
 }
