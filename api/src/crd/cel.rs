@@ -5,7 +5,7 @@
 //! steps, the cost of a rule is bounded before it runs, from how deeply its loops nest and how long the lists, maps
 //! and texts of the value are.
 
-mod cost;
+pub(super) mod cost;
 mod data;
 mod library;
 mod network;
@@ -21,6 +21,8 @@ use crate::field::{ErrorList, ErrorType, FieldError, Path};
 
 /// Longest message that a message expression may give, in bytes.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
+/// The stack on which an expression of the largest size is parsed and run, in bytes; only what is used is ever there.
+const STACK_BYTES: usize = 64 << 20;
 /// The most that one rule may cost (`PerCallLimit`).
 const RULE_COST_MAX: u64 = 1_000_000;
 /// The most that all rules may cost for one object (`RuntimeCELCostBudget`).
@@ -46,7 +48,20 @@ fn env() -> &'static Arc<Env> {
 }
 
 fn compile(source: &str) -> Result<Program, String> {
-    env().compile(source).map_err(|errors| errors.to_string())
+    if let Some(why) = cost::too_large(source) {
+        return Err(why);
+    }
+    // The parser recurses through a dozen calls a bracket: more than the stack of a worker holds.
+    let parse = || env().compile(source).map_err(|errors| errors.to_string());
+    on_large_stack(parse).unwrap_or_else(|| Err("the expression cannot be parsed".into()))
+}
+
+/// Runs something that recurses deeply; nothing if it panics or no thread can be had.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        thread.ok().and_then(|thread| thread.join().ok())
+    })
 }
 
 /// What is wrong with a rule of a definition.
@@ -104,9 +119,15 @@ impl Rule {
 
 /// Everything that the rules of a schema say against a value. What did not change is not held against it.
 pub(super) fn validate(schema: &Node, value: &Value, old: Option<&Value>, path: &Path) -> ErrorList {
-    let mut run = Run { errors: ErrorList::new(), budget: OBJECT_COST_MAX, stopped: false };
-    run.visit(schema, value, old, path);
-    run.errors
+    let run = || {
+        let mut run = Run { errors: ErrorList::new(), budget: OBJECT_COST_MAX, stopped: false };
+        run.visit(schema, value, old, path);
+        run.errors
+    };
+    if !schema.has_large_rules {
+        return run();
+    }
+    on_large_stack(run).unwrap_or_else(|| vec![FieldError::internal(path, "the validation rules could not be run")])
 }
 
 struct Run {

@@ -54,6 +54,8 @@ pub struct Node {
     compiled: OnceLock<Vec<Rule>>,
     /// Whether there is a rule here or below.
     pub(super) has_rules: bool,
+    /// Whether one of them may need more stack than a worker has.
+    pub(super) has_large_rules: bool,
 }
 
 /// A regular expression, compiled when it is first needed.
@@ -144,7 +146,13 @@ impl Node {
             rules: list("x-kubernetes-validations"),
             compiled: OnceLock::new(),
             has_rules: false,
+            has_large_rules: false,
         };
+        let large = |rule: &Value| {
+            let source = |name: &str| rule.get(name).and_then(Value::as_str).is_some_and(super::cel::cost::is_large);
+            source("rule") || source("messageExpression")
+        };
+        node.has_large_rules = node.rules.iter().any(large) || node.children().any(|child| child.has_large_rules);
         node.has_rules = !node.rules.is_empty() || node.children().any(|child| child.has_rules);
         node
     }

@@ -1,8 +1,64 @@
-//! How much a rule may cost at most.
+//! How much a rule may cost at most, and how large an expression may be.
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr};
 use serde_json::Value;
+
+/// Longest expression, in bytes.
+const SOURCE_BYTES_MAX: usize = 16 * 1024;
+/// Deepest nesting of brackets. Parsing and evaluating recurse, and the stack of a worker is small.
+const NESTING_MAX: usize = 24;
+/// Most operators and selections, each of which may be one more level of recursion.
+const OPERATORS_MAX: usize = 150;
+
+/// The most signs and brackets of an expression that the stack of a worker holds for sure.
+const SMALL_MAX: usize = 80;
+
+/// Why an expression is too large to be parsed.
+pub(super) fn too_large(source: &str) -> Option<String> {
+    if source.len() > SOURCE_BYTES_MAX {
+        return Some(format!("expression is longer than {SOURCE_BYTES_MAX} bytes"));
+    }
+    let (operators, deepest) = count(source);
+    if deepest > NESTING_MAX {
+        return Some(format!("expression nests deeper than {NESTING_MAX} brackets"));
+    }
+    // `&&`, `||`, `==` and the like are two signs each.
+    (operators > 2 * OPERATORS_MAX).then(|| format!("expression has more than {OPERATORS_MAX} operators"))
+}
+
+/// Whether evaluating an expression may need more stack than a worker has.
+pub(in crate::crd) fn is_large(source: &str) -> bool {
+    let (operators, deepest) = count(source);
+    operators + 8 * deepest > SMALL_MAX
+}
+
+/// How many signs of operators an expression has, and how deep its brackets nest.
+fn count(source: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut operators) = (0usize, 0, 0);
+    let mut quote: Option<u8> = None;
+    let mut bytes = source.bytes();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(_), b'\\') => {
+                bytes.next();
+            }
+            (Some(q), byte) if q == byte => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'(' | b'[' | b'{') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            (None, b'!' | b'-' | b'+' | b'*' | b'/' | b'%' | b'.' | b'?' | b'&' | b'|' | b'<' | b'>' | b'=') => {
+                operators += 1;
+            }
+            _ => {}
+        }
+    }
+    (operators, deepest)
+}
 
 /// How deeply the loops of an expression nest.
 pub(super) fn loops(expr: &IdedExpr) -> u32 {

@@ -133,3 +133,30 @@ fn definitions() {
 fn check_rule(rule: Value, uncorrelated: Option<&Path>) -> ErrorList {
     super::check(&rule, &Path::new("x"), uncorrelated)
 }
+
+#[test]
+fn hostile_expressions_are_refused_or_run() {
+    let chain = |unit: &str, n: usize| unit.repeat(n);
+    for source in [
+        format!("{}1{} == 1", chain("(", 24), chain(")", 24)),
+        format!("{}true", chain("!", 297)),
+        format!("1{} > 0", chain("+1", 297)),
+        format!("self{}", chain(".a", 299)),
+        format!("true{}", chain(" && true", 149)),
+        format!("true{}", chain(" ? true : true", 299)),
+        format!("{}1{} == 1", chain("size([", 12), chain("])", 12)),
+        format!("{}true{}", chain("[1].all(x, ", 22), chain(")", 22)),
+        format!("{}1{} == 1", chain("(", 5000), chain(")", 5000)),
+        format!("{}true", chain("!", 20_000)),
+        format!("1{} > 0", chain("+1", 20_000)),
+        format!("self{}", chain(".a", 20_000)),
+        format!("{}self.a{}", chain("[", 5000), chain("]", 5000)),
+        format!("true{}", chain(" && true", 20_000)),
+        format!("true{}", chain(" ? true : true", 5_000)),
+        chain("-", 20_000),
+    ] {
+        let node = Node::new(&schema(json!({"rule": source})));
+        let _ = validate(&node, &json!({"a": 1}), None, &Path::new("spec"));
+        let _ = check_rule(json!({"rule": source}), None);
+    }
+}
