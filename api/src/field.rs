@@ -151,10 +151,9 @@ impl FieldError {
         Self { error_type: ErrorType::Forbidden, path: path.clone(), value: None, detail: detail.into() }
     }
 
-    /// The value is none of those supported; they are listed sorted.
+    /// The value is none of those supported; they are listed in the order given.
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let mut quoted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
-        quoted.sort();
+        let quoted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
         let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         Self::with_value(ErrorType::NotSupported, path, value, detail)
     }

@@ -20,6 +20,7 @@ pub mod protobuf;
 pub mod quantity;
 #[cfg(test)]
 mod reference;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod status;

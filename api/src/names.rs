@@ -142,6 +142,79 @@ pub fn dns1035_label(value: &str) -> Vec<String> {
     errors
 }
 
+/// What is wrong with a subdomain that may begin with a wildcard label.
+pub fn wildcard_subdomain(value: &str) -> Vec<String> {
+    let rest = value.strip_prefix("*.");
+    if rest.is_some_and(|rest| dns1123_subdomain(rest).is_empty()) {
+        return Vec::new();
+    }
+    let message = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
+                   consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character";
+    let format = r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+    vec![regex_error(message, format, &["*.example.com"])]
+}
+
+/// What is wrong with the name of a port (`IsValidPortName`).
+pub fn port_name(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > 15 {
+        errors.push(max_length_error(15));
+    }
+    if !value.bytes().all(|b| lower(b) || b == b'-') || value.is_empty() {
+        errors.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+    }
+    if !value.bytes().any(|b| b.is_ascii_lowercase()) {
+        errors.push("must contain at least one letter (a-z)".into());
+    }
+    if value.contains("--") {
+        errors.push("must not contain consecutive hyphens".into());
+    }
+    if value.starts_with('-') || value.ends_with('-') {
+        errors.push("must not begin or end with a hyphen".into());
+    }
+    errors
+}
+
+/// What is wrong with a key of a config map or a secret (`IsConfigMapKey`).
+pub fn config_map_key(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > SUBDOMAIN_LENGTH_MAX {
+        errors.push(max_length_error(SUBDOMAIN_LENGTH_MAX));
+    }
+    if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        let message = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
+        errors.push(regex_error(message, "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"]));
+    }
+    match value {
+        "." | ".." => errors.push(format!("must not be '{value}'")),
+        _ if value.starts_with("..") => errors.push("must not start with '..'".into()),
+        _ => {}
+    }
+    errors
+}
+
+/// What is wrong with the name of an environment variable (`IsRelaxedEnvVarName`).
+pub fn env_var_name(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.is_empty() {
+        errors.push("environment variable name must be non-empty".into());
+    }
+    if !value.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
+        errors.push(
+            "a valid environment variable name must consist only of printable ASCII characters other than '='".into(),
+        );
+    }
+    errors
+}
+
+/// What is wrong with a segment of a path (`IsValidPathSegmentName`).
+pub fn path_segment(value: &str) -> Vec<String> {
+    if matches!(value, "." | "..") {
+        return vec![format!("may not be '{value}'")];
+    }
+    ['/', '%'].iter().filter(|c| value.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,6 +69,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     if let Some(definition) = &target.resource.definition {
         errors.extend(definition.validate(object, None));
     }
+    errors.extend(kind_errors(target, object, None));
     errors.extend(strategy.validate(ctx, object, None));
     if !errors.is_empty() {
         return Err(target.invalid(object.name(), &errors));
@@ -120,8 +121,18 @@ fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> 
         (Some(definition), _) => errors.extend(definition.validate(new, Some(old))),
         (None, _) => {}
     }
+    errors.extend(kind_errors(target, new, Some(old)));
     errors.extend(target.strategy(ctx).validate(ctx, new, Some(old)));
     errors
+}
+
+/// The rules of a built-in kind.
+fn kind_errors(target: &Target, new: &Object, old: Option<&Object>) -> ErrorList {
+    if target.resource.custom {
+        return ErrorList::new();
+    }
+    let storage = &target.storage;
+    api::validation::object(&storage.group, &storage.plural, &target.subresource, new, old)
 }
 
 fn rule(target: &Target) -> NameRule {

@@ -36,13 +36,18 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 }
 
 impl Strategy for Pod {
-    fn prepare_for_create(&self, _: &Context, new: &mut Object) {
+    fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
+        // A negative grace period means the shortest one.
+        if new.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64).is_some_and(|number| number < 0) {
+            new.set(&["spec", "terminationGracePeriodSeconds"], 1);
+        }
+        let now = crate::clock::time(ctx.registry.clock().now());
         let mut status = json!({"phase": "Pending", "qosClass": quality::class(new)});
         if !array(new, &["spec", "schedulingGates"]).is_empty() {
             status["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
-                "lastProbeTime": null, "lastTransitionTime": null,
+                "lastProbeTime": null, "lastTransitionTime": now,
             }]);
         }
         new.set(&["status"], status);

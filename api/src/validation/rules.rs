@@ -1,0 +1,192 @@
+//! Rules that many kinds share, each with the words of its original in apimachinery or `pkg/apis/core/validation`.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::at::At;
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+use crate::quantity::Quantity;
+use crate::selector::LabelSelector;
+
+/// `isNegativeErrorMsg`
+pub const NEGATIVE: &str = "must be greater than or equal to 0";
+/// `isNotPositiveErrorMsg`
+pub const NOT_POSITIVE: &str = "must be greater than zero";
+/// `fieldImmutableErrorMsg`
+pub const IMMUTABLE: &str = "field is immutable";
+
+/// A number that must not be negative (`ValidateNonnegativeField`).
+pub fn nonnegative(at: &At<'_>, errors: &mut ErrorList) {
+    if let Some(number) = at.number().filter(|number| *number < 0) {
+        errors.push(FieldError::invalid(&at.path, number, NEGATIVE));
+    }
+}
+
+/// A field that must be there.
+pub fn required(at: &At<'_>, errors: &mut ErrorList) -> bool {
+    if at.is_empty() {
+        errors.push(FieldError::required(&at.path, ""));
+    }
+    !at.is_empty()
+}
+
+/// A text that must be one of several, if it is there.
+pub fn one_of(at: &At<'_>, supported: &[&str], errors: &mut ErrorList) {
+    if at.is_set() && !supported.contains(&at.text()) {
+        errors.push(FieldError::not_supported(&at.path, at.text(), supported));
+    }
+}
+
+/// A text that must be there and one of several; `missing` is said when it is not there.
+pub fn required_one_of(at: &At<'_>, supported: &[&str], missing: &str, errors: &mut ErrorList) {
+    if at.is_empty() {
+        errors.push(FieldError::required(&at.path, missing));
+    } else {
+        one_of(at, supported, errors);
+    }
+}
+
+/// Each of the messages is an invalid value.
+pub fn invalid_each(at: &At<'_>, messages: Vec<String>, errors: &mut ErrorList) {
+    for message in messages {
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), message));
+    }
+}
+
+/// A port number.
+pub fn port(at: &At<'_>, errors: &mut ErrorList) {
+    let number = at.number().unwrap_or(0);
+    if !(1..=65535).contains(&number) {
+        errors.push(FieldError::invalid(&at.path, number, "must be between 1 and 65535, inclusive"));
+    }
+}
+
+/// A port number or the name of one (`ValidatePortNumOrName`).
+pub fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
+    match at.value {
+        Value::String(_) => invalid_each(at, names::port_name(at.text()), errors),
+        _ => port(at, errors),
+    }
+}
+
+/// A field that may not change (`ValidateImmutableField`).
+pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    if new.value != old.value {
+        errors.push(FieldError::invalid(&new.path, new.value.clone(), IMMUTABLE));
+    }
+}
+
+/// A label selector (`ValidateLabelSelector`).
+pub fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
+    labels(&at.get("matchLabels"), errors);
+    for expression in at.get("matchExpressions").items() {
+        let (operator, values) = (expression.get("operator"), expression.get("values"));
+        match operator.text() {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(&values.path, detail));
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(FieldError::forbidden(&values.path, detail));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(&operator.path, other, "not a valid selector operator")),
+        }
+        let key = expression.get("key");
+        invalid_each(&key, names::label_key(key.text()), errors);
+        for value in values.items() {
+            invalid_each(&value, names::label_value(value.text()), errors);
+        }
+    }
+}
+
+/// Labels (`ValidateLabels`): the path is that of the map, the value the key or the value that is wrong.
+pub fn labels(at: &At<'_>, errors: &mut ErrorList) {
+    for (key, value) in at.entries() {
+        for message in names::label_key(key) {
+            errors.push(FieldError::invalid(&at.path, key, message));
+        }
+        for message in names::label_value(value.text()) {
+            errors.push(FieldError::invalid(&at.path, value.text(), message));
+        }
+    }
+}
+
+/// The selector, parsed; one that is wrong selects nothing.
+pub fn parsed_selector(at: &At<'_>) -> LabelSelector {
+    LabelSelector::from_object(Some(at.value)).unwrap_or_else(|_| LabelSelector::nothing())
+}
+
+/// A quantity; one that does not parse was refused when the body was read.
+pub fn quantity(at: &At<'_>) -> Option<Quantity> {
+    if at.is_absent() { None } else { Quantity::from_json(at.value).ok() }
+}
+
+/// A quantity that must not be negative (`ValidateNonnegativeQuantity`).
+pub fn nonnegative_quantity(at: &At<'_>, errors: &mut ErrorList) {
+    if quantity(at).is_some_and(|quantity| quantity.sign() < 0) {
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), NEGATIVE));
+    }
+}
+
+/// A quantity that must be more than nothing (`ValidatePositiveQuantityValue`).
+pub fn positive_quantity(at: &At<'_>, errors: &mut ErrorList) {
+    if quantity(at).is_some_and(|quantity| quantity.sign() <= 0) {
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), NOT_POSITIVE));
+    }
+}
+
+/// An address.
+pub fn ip(at: &At<'_>, errors: &mut ErrorList) -> Option<IpAddr> {
+    let parsed = at.text().parse().ok();
+    if parsed.is_none() {
+        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        errors.push(FieldError::invalid(&at.path, at.text(), detail));
+    }
+    parsed
+}
+
+/// An address range.
+pub fn cidr(at: &At<'_>, errors: &mut ErrorList) -> Option<ipnet::IpNet> {
+    let parsed = at.text().parse().ok();
+    if parsed.is_none() {
+        let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        errors.push(FieldError::invalid(&at.path, at.text(), detail));
+    }
+    parsed
+}
+
+/// A number or a percentage that must not be negative (`ValidatePositiveIntOrPercent`).
+pub fn int_or_percent(at: &At<'_>, errors: &mut ErrorList) {
+    match at.value {
+        Value::String(text) => {
+            let digits = text.strip_suffix('%');
+            if !digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())) {
+                let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  \
+                              or '93%', regex used for validation is '[0-9]+%')";
+                errors.push(FieldError::invalid(&at.path, text.as_str(), detail));
+            }
+        }
+        Value::Null => {}
+        _ => nonnegative(at, errors),
+    }
+}
+
+/// A percentage may be 100 at most (`IsNotMoreThan100Percent`).
+pub fn at_most_100_percent(at: &At<'_>, errors: &mut ErrorList) {
+    let percent = at.value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|digits| digits.parse().ok());
+    if percent.is_some_and(|percent: u64| percent > 100) {
+        errors.push(FieldError::invalid(&at.path, at.text(), "must not be greater than 100%"));
+    }
+}
+
+/// The plain number behind a number or a percentage, where zero is all that matters.
+pub fn is_zero(at: &At<'_>) -> bool {
+    match at.value {
+        Value::String(text) => text.trim_end_matches('%').parse() == Ok(0u64),
+        _ => at.number().unwrap_or(0) == 0,
+    }
+}
