@@ -17,6 +17,9 @@ const TYPE_SYN_REPLY: u16 = 2;
 const TYPE_RST_STREAM: u16 = 3;
 const TYPE_PING: u16 = 6;
 const TYPE_GOAWAY: u16 = 7;
+/// The empty block that ends a flush. Go's decompressor hands a block over when it has seen what follows it; without this
+/// it runs into the end of the frame and refuses every later header block.
+const SYNC_FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 /// A frame's length has 24 bits; frames of these streams are much shorter.
 const FRAME_BYTES_MAX: usize = 8 << 20;
 
@@ -80,6 +83,7 @@ impl Opener {
         body.put_u16_le(stored);
         body.put_u16_le(!stored);
         body.put_slice(&block);
+        body.put_slice(&SYNC_FLUSH);
         control(TYPE_SYN_STREAM, 0, &body)
     }
 }
