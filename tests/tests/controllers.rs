@@ -404,6 +404,13 @@ async fn a_tainted_node_loses_its_pods() {
     eventually("a pod", async || rolled_out(&plane, 1, "1").await).await;
     let before = plane.pods("app=web").await[0].uid();
     let nodes: Api<Node> = Api::all(plane.client.clone());
+    let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+    nodes.patch("n1", &PatchParams::default(), &cordon).await.expect("it is cordoned");
+    eventually("the taint of a cordoned node", async || {
+        let taints = nodes.get("n1").await.expect("the node").spec.and_then(|s| s.taints).unwrap_or_default();
+        taints.iter().any(|t| t.key == "node.kubernetes.io/unschedulable")
+    })
+    .await;
     let taint = Patch::Merge(json!({"spec": {"taints": [{"key": "x", "effect": "NoExecute"}]}}));
     nodes.patch("n1", &PatchParams::default(), &taint).await.expect("a taint");
     eventually("another pod in its place", async || {
