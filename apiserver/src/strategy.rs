@@ -8,7 +8,6 @@ mod namespace;
 pub mod pod;
 mod rbac;
 pub(crate) mod service;
-mod template;
 mod workload;
 
 use api::catalogue::Resource;
@@ -48,16 +47,15 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
 /// The status that objects of some kinds begin with, as the reference writes its zero values.
 fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
     match (group, plural) {
-        ("batch", "cronjobs")
+        ("apps", "deployments")
+        | ("batch", "cronjobs")
         | ("", "resourcequotas")
         | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
         | ("apiregistration.k8s.io", "apiservices")
         | ("networking.k8s.io", "servicecidrs")
         | ("resource.k8s.io", "resourceclaims") => &Initial("{}"),
-        ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
-        ("apps", "deployments") => &workload::Workload("{}"),
-        ("apps", "replicasets") => &workload::Workload(r#"{"replicas":0}"#),
-        ("apps", "statefulsets") => &workload::Workload(r#"{"availableReplicas":0,"replicas":0}"#),
+        ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
+        ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
         ("apps", "daemonsets") => &workload::DaemonSet,
         ("autoscaling", "horizontalpodautoscalers") => &Initial(r#"{"currentMetrics":null,"desiredReplicas":0}"#),
         ("networking.k8s.io", "ingresses") => &Initial(r#"{"loadBalancer":{}}"#),

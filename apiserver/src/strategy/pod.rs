@@ -9,7 +9,7 @@ use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
 
-use super::{Strategy, template};
+use super::Strategy;
 use crate::Context;
 
 /// Pods.
@@ -63,9 +63,7 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        let mut errors = template::pod_errors(new.at(&["spec"]), &Path::new("spec"));
-        errors.extend(old.map(|old| update::errors(new, old)).unwrap_or_default());
-        errors
+        old.map(|old| update::errors(new, old)).unwrap_or_default()
     }
 
     fn grace_period(&self, _: &Context, object: &Object, requested: Option<i64>) -> Option<i64> {

@@ -5,7 +5,7 @@ use api::{Object, Status};
 use serde_json::{Value, json};
 use store::{Snapshot, Transaction};
 
-use super::{Strategy, template};
+use super::Strategy;
 use crate::{Context, allocator};
 
 /// Services.
@@ -26,9 +26,7 @@ impl Strategy for Service {
     }
 
     fn validate(&self, ctx: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        let mut errors = template::port_errors(new);
-        errors.extend(allocator::families::errors(ctx, new, old));
-        errors
+        allocator::families::errors(ctx, new, old)
     }
 
     fn accompany(

@@ -1,10 +1,10 @@
 //! Kinds of which only the first status, or a little of it, is particular.
 
-use api::field::ErrorList;
-use api::{Object, time};
+use api::Object;
+use api::time;
 use serde_json::{Value, json};
 
-use super::{Strategy, template};
+use super::Strategy;
 use crate::Context;
 
 /// A kind whose objects begin with a fixed status, given as JSON.
@@ -14,19 +14,6 @@ impl Strategy for Initial {
     fn prepare_for_create(&self, _: &Context, new: &mut Object) {
         let status: Value = serde_json::from_str(self.0).expect("written as JSON");
         new.set(&["status"], status);
-    }
-}
-
-/// What makes pods from a template; its objects begin with a fixed status, given as JSON.
-pub(super) struct Workload(pub &'static str);
-
-impl Strategy for Workload {
-    fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
-        Initial(self.0).prepare_for_create(ctx, new);
-    }
-
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        template::workload_errors(new, old)
     }
 }
 
@@ -97,9 +84,5 @@ impl Strategy for DaemonSet {
         let changed = new.at(&["spec", "template"]) != old.at(&["spec", "template"]);
         let generation = template_generation(old) + i64::from(changed);
         new.set(&["metadata", "annotations", TEMPLATE_GENERATION], generation.to_string());
-    }
-
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        template::workload_errors(new, old)
     }
 }
