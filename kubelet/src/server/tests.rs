@@ -113,9 +113,10 @@ impl Fixture {
     async fn new(number: u8) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let able = rustix::process::geteuid().is_root() && network::plugin_dir().is_ok();
-        let tools = ["containerd", "openssl"]
-            .iter()
-            .all(|name| Command::new(name).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
+        let tools = [("containerd", "--version"), ("openssl", "version")].iter().all(|(name, argument)| {
+            let output = Command::new(name).arg(argument).stdin(Stdio::null()).output();
+            output.is_ok_and(|output| output.status.success())
+        });
         let image = if able && tools { image(directory.path()) } else { None };
         let Some(image) = image else {
             println!("skipped: needs root, containerd, the CNI plugins, openssl and a static busybox");
@@ -137,12 +138,8 @@ impl Fixture {
         };
         let runtime = Containerd::start(containerd.clone()).await.unwrap();
         let cri = Cri::connect(runtime.address()).await.unwrap();
-        let import = Command::new("ctr")
-            .args(["--address", &runtime.address().to_string_lossy(), "-n", "k8s.io", "images", "import"])
-            .arg(&image)
-            .output()
-            .unwrap();
-        assert!(import.status.success(), "{}", String::from_utf8_lossy(&import.stderr));
+        let archive = std::fs::File::open(&image).unwrap();
+        crate::import_image(runtime.address(), archive).await.unwrap();
         let pods = Directory::default();
         pods.put("u1", run_pod(&cri, directory.path()).await);
         let certificates = certificates(directory.path());
