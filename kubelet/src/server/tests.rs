@@ -87,7 +87,7 @@ fn image(directory: &Path) -> Option<PathBuf> {
     let digest: String =
         <sha2::Sha256 as sha2::Digest>::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = serde_json::json!({
-        "architecture": crate::machine::architecture(), "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "architecture": crate::machine::architecture(), "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sleep", "1000"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}
     });
     std::fs::write(root.join("config.json"), config.to_string()).unwrap();
@@ -215,9 +215,9 @@ async fn run_pod(cri: &Cri, directory: &Path) -> PodRecord {
         linux: Some(v1::LinuxPodSandboxConfig::default()),
         ..v1::PodSandboxConfig::default()
     };
-    // The pause image is busybox here; its shell ends at once, so the sandbox runs `sh` waiting on nothing.
+    // The image stands for pause as well; what it runs by itself only waits.
     let sandbox_id = cri.run_sandbox(sandbox.clone(), "").await.unwrap();
-    let script = "echo started; echo oops >&2; while true; do echo hello | nc -l -p 8080; done";
+    let script = "echo started; sleep 0.1; echo oops >&2; while true; do echo hello | nc -l -p 8080; done";
     let config = v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: "c".into(), attempt: 0 }),
         image: Some(v1::ImageSpec { image: "registry.k8s.io/pause:3.10".into(), ..Default::default() }),
@@ -251,7 +251,7 @@ async fn serves_a_container() {
 
 async fn check_all(node: &Fixture) {
     let admin = Some(&node.certificates.admin);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
 
     assert_eq!(node.get("/healthz", admin).await, (200, "ok".into()));
     assert_eq!(node.get("/healthz", None).await.0, 401);
