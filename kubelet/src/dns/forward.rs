@@ -79,11 +79,12 @@ impl Forwarder {
     }
 
     fn servers(&self) -> Vec<SocketAddr> {
-        let path = match &self.upstream {
-            Upstream::ResolvConf(path) => path,
-            #[cfg(test)]
-            Upstream::Fixed(servers) => return servers.clone(),
-        };
+        #[cfg(test)]
+        if let Upstream::Fixed(servers) = &self.upstream {
+            return servers.clone();
+        }
+        #[cfg_attr(not(test), expect(irrefutable_let_patterns, reason = "tests have another kind of upstream"))]
+        let Upstream::ResolvConf(path) = &self.upstream else { return Vec::new() };
         let changed = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let mut known = self.known.lock();
         if known.0.is_none() || known.0 != changed {

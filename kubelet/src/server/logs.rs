@@ -159,7 +159,7 @@ pub fn read<F: Future<Output = bool> + Send + 'static>(
     let mut reader = Reader { file, rest: Vec::new(), writer: Writer::new(&options), blocks };
     tokio::spawn(async move {
         let result = async {
-            reader.to_end().await?;
+            reader.read_to_end().await?;
             match watch {
                 Some(watch) => follow::follow(&mut reader, watch, running).await,
                 None => Ok(()),
@@ -199,7 +199,7 @@ struct Reader {
 
 impl Reader {
     /// Reads and sends up to the present end of the file.
-    async fn to_end(&mut self) -> Result<(), Stop> {
+    async fn read_to_end(&mut self) -> Result<(), Stop> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let length = self.file.read(&mut buffer)?;

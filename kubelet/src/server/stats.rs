@@ -115,8 +115,8 @@ async fn pods(node: &Node) -> Result<Pods, Error> {
 }
 
 fn usage(stats: &ContainerStats) -> Usage {
-    let cpu = stats.cpu.clone().unwrap_or_default();
-    let memory = stats.memory.clone().unwrap_or_default();
+    let cpu = stats.cpu.unwrap_or_default();
+    let memory = stats.memory.unwrap_or_default();
     let layer = |layer: &FilesystemUsage| Some((layer.used_bytes.as_ref()?.value, layer.inodes_used.as_ref()?.value));
     Usage {
         cpu_nanos: cpu.usage_core_nano_seconds.map_or(0, |value| value.value),

@@ -105,14 +105,14 @@ pub(super) async fn follow<F: Future<Output = bool>>(
             () = tokio::time::sleep(pause) => None,
             () = client_left.closed() => return Err(Stop::Enough),
         };
-        reader.to_end().await?;
+        reader.read_to_end().await?;
         match seen {
             Some(seen) => {
                 if seen.replaced
                     && let Some(file) = successor(&reader.file, &watch.path)?
                 {
                     reader.replace(file);
-                    reader.to_end().await?;
+                    reader.read_to_end().await?;
                 }
                 if seen.closed {
                     ask_again = ASK_AGAIN_MAX;
@@ -121,7 +121,7 @@ pub(super) async fn follow<F: Future<Output = bool>>(
             None => {
                 ask_again = ask_again.saturating_sub(1);
                 if !running().await {
-                    return reader.to_end().await;
+                    return reader.read_to_end().await;
                 }
             }
         }
