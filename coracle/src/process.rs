@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Error;
 
@@ -18,7 +18,7 @@ pub fn running(data_dir: &Path) -> Option<Pid> {
     let pid = Pid::from_raw(text.trim().parse().ok()?)?;
     // A process id is used again: make sure that it is a coracle.
     let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
-    (name.trim() == "coracle" && test_kill_process(pid).is_ok()).then_some(pid)
+    (name.trim() == "coracle" && is_alive(pid)).then_some(pid)
 }
 
 /// Asks a process to end, waits, and ends it by force after `grace`.

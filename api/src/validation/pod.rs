@@ -38,19 +38,24 @@ pub fn pod_template(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// The template of a workload.
 pub fn template(at: &At<'_>, errors: &mut ErrorList) {
-    rules::labels(&at.at(&["metadata", "labels"]), errors);
-    let annotations = at.at(&["metadata", "annotations"]);
-    for (key, _) in annotations.entries() {
-        for message in names::label_key(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(&annotations.path, key, message));
-        }
-    }
+    template_metadata(at, errors);
     let spec = at.get("spec");
     pod_spec(&spec, errors);
     let ephemeral = spec.get("ephemeralContainers");
     if !ephemeral.is_empty() {
         let detail = "ephemeral containers not allowed in pod template";
         errors.push(FieldError::forbidden(&ephemeral.path, detail));
+    }
+}
+
+/// The labels and annotations of a template.
+pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
+    rules::labels(&at.at(&["metadata", "labels"]), errors);
+    let annotations = at.at(&["metadata", "annotations"]);
+    for (key, _) in annotations.entries() {
+        for message in names::label_key(&key.to_lowercase()) {
+            errors.push(FieldError::invalid(&annotations.path, key, message));
+        }
     }
 }
 

@@ -116,7 +116,10 @@ pub fn stateful_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) 
         rules::invalid_each(&service, names::dns1123_subdomain(service.text()), errors);
     }
     let selects = selector(&spec, "statefulset", errors);
-    template(&spec, selects, errors);
+    template_labels(&spec, selects, errors);
+    // The claim templates are volumes too, so the reference leaves the rest of the template to the pods.
+    pod::template_metadata(&spec.get("template"), errors);
+    only_always(&spec, errors);
     let Some(old) = old else { return };
     const MUTABLE: [&str; 7] = [
         "replicas",
@@ -197,14 +200,18 @@ fn selector(spec: &At<'_>, kind: &str, errors: &mut ErrorList) -> bool {
 
 /// `ValidatePodTemplateSpecForReplicaSet` and its siblings.
 fn template(spec: &At<'_>, selects: bool, errors: &mut ErrorList) {
+    template_labels(spec, selects, errors);
+    pod::template(&spec.get("template"), errors);
+    only_always(spec, errors);
+}
+
+fn template_labels(spec: &At<'_>, selects: bool, errors: &mut ErrorList) {
     let labels = spec.at(&["template", "metadata", "labels"]);
     if !selects {
         let shown = if labels.is_absent() { Value::Null } else { labels.value.clone() };
         let detail = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid(&labels.path, shown, detail));
     }
-    pod::template(&spec.get("template"), errors);
-    only_always(spec, errors);
 }
 
 fn only_always(spec: &At<'_>, errors: &mut ErrorList) {
