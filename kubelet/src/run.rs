@@ -125,7 +125,7 @@ pub async fn run(config: Config, client: Client, directory: Directory, cancel: C
     let agent = Arc::new(agent(config, client, directory, handles.clone(), cancel.clone()).await?);
     let node = Arc::new(NodeObject::new(agent.clone()));
     let registration = cancel.run_until_cancelled(node.register());
-    let (pause, _) = tokio::join!(import_pause(&agent.cri), registration);
+    let (pause, _) = tokio::join!(import_pause(&agent), registration);
     pause?;
     let workers = Workers { agent: agent.clone(), handles, tasks: TaskTracker::new(), cancel: cancel.clone() };
     let selection = Selection { fields: Some(format!("spec.nodeName={}", agent.config.node_name)), labels: None };
@@ -197,9 +197,10 @@ async fn agent(
     })
 }
 
-async fn import_pause(cri: &Cri) -> Result<(), Error> {
+async fn import_pause(agent: &Agent) -> Result<(), Error> {
+    let cri = &agent.cri;
     if cri.image_status(images::pause::NAME).await?.is_none() {
-        images::import::import_into(cri, std::io::Cursor::new(images::pause::archive())).await?;
+        images::import::import_into(cri, std::io::Cursor::new(images::pause::archive()), &agent.config.clock).await?;
     }
     Ok(())
 }

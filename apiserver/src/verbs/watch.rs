@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use http::Response;
 use store::StoreError;
-use tokio::time::Instant;
 
 use super::Call;
 use crate::answer;
@@ -72,7 +71,7 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         initial,
         tells_initial_end: options.send_initial_events == Some(true) && options.allow_watch_bookmarks,
         bookmarks: options.allow_watch_bookmarks,
-        deadline: Instant::now() + timeout(&call, &options),
+        time_max: timeout(&call, &options),
     };
     let watching = Watching::new(events, framer, plan, ctx.registry.state().stopping());
     let stream = unfold(watching, |mut watching| async move {

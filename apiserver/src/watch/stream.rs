@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::Status;
 use bytes::{Bytes, BytesMut};
 use store::{Entry, Event, EventBatch, EventKind, Revision, StoreError, Watch};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{EventType, Framer};
@@ -30,8 +30,8 @@ pub struct Plan {
     pub tells_initial_end: bool,
     /// Whether bookmarks are welcome.
     pub bookmarks: bool,
-    /// When it ends.
-    pub deadline: Instant,
+    /// How long it may go on.
+    pub time_max: Duration,
 }
 
 /// One watch under way.
@@ -64,8 +64,8 @@ impl Watching {
             initial: plan.initial.into_iter(),
             tells_initial_end: plan.tells_initial_end,
             bookmarks: plan.bookmarks,
-            deadline: Box::pin(sleep_until(plan.deadline)),
-            bookmark_due: Box::pin(sleep_until(Instant::now() + BOOKMARK_INTERVAL)),
+            deadline: Box::pin(sleep(plan.time_max)),
+            bookmark_due: Box::pin(sleep(BOOKMARK_INTERVAL)),
             stopping,
             batches: VecDeque::new(),
             place: 0,
@@ -114,7 +114,7 @@ impl Watching {
                 () = self.deadline.as_mut() => return self.last_bookmark(),
                 () = self.stopping.cancelled() => return Ok(None),
                 () = self.bookmark_due.as_mut(), if self.bookmarks => {
-                    self.bookmark_due.as_mut().reset(Instant::now() + BOOKMARK_INTERVAL);
+                    self.bookmark_due.set(sleep(BOOKMARK_INTERVAL));
                     self.after = self.after.max(events.revision());
                     return self.framer.bookmark(self.after, false).map(Some);
                 }

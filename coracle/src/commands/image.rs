@@ -17,7 +17,8 @@ pub fn import(data_dir: &Path, file: &Path) -> Result<(), Error> {
     })?;
     let archive = File::open(file).map_err(|error| Error::usage(format!("{}: {error}", file.display())))?;
     block_on(async {
-        let imported = kubelet::images::import(&record.socket, archive);
+        let clock = client::Clock::system();
+        let imported = kubelet::images::import(&record.socket, archive, &clock);
         for name in imported.await.map_err(|error| Error::part("image", error))? {
             println!("{name}");
         }

@@ -7,6 +7,8 @@ mod manifest;
 
 use std::{io::Read, path::Path, time::Duration};
 
+use client::Clock;
+
 use crate::cri::{self, Cri};
 
 /// How long CRI may take to notice a new image.
@@ -48,13 +50,17 @@ impl From<serde_json::Error> for Error {
 ///
 /// # Errors
 /// When the archive is malformed or the runtime refuses a part of it.
-pub async fn import(socket: &Path, archive: impl Read + Send + 'static) -> Result<Vec<String>, Error> {
+pub async fn import(socket: &Path, archive: impl Read + Send + 'static, clock: &Clock) -> Result<Vec<String>, Error> {
     let cri = Cri::connect(socket).await?;
-    import_into(&cri, archive).await
+    import_into(&cri, archive, clock).await
 }
 
-pub(crate) async fn import_into(cri: &Cri, archive: impl Read + Send + 'static) -> Result<Vec<String>, Error> {
-    let store = containerd::Store::open(cri).await?;
+pub(crate) async fn import_into(
+    cri: &Cri,
+    archive: impl Read + Send + 'static,
+    clock: &Clock,
+) -> Result<Vec<String>, Error> {
+    let store = containerd::Store::open(cri, clock).await?;
     let result = import_leased(&store, archive).await;
     store.close().await;
     let names = result?;

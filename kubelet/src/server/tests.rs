@@ -139,7 +139,7 @@ impl Fixture {
         let runtime = Containerd::start(containerd.clone()).await.unwrap();
         let cri = Cri::connect(runtime.address()).await.unwrap();
         let archive = std::fs::File::open(&image).unwrap();
-        crate::import_image(runtime.address(), archive).await.unwrap();
+        crate::import_image(runtime.address(), archive, &client::Clock::system()).await.unwrap();
         let pods = Directory::default();
         pods.put("u1", run_pod(&cri, directory.path()).await);
         let certificates = certificates(directory.path());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use client::Clock;
 use containerd_client::{
     services::v1::{
         ApplyRequest, CreateImageRequest, CreateNamespaceRequest, CreateRequest, DeleteRequest, Image as ImageRecord,
@@ -52,11 +53,11 @@ async fn snapshotter(cri: &Cri) -> String {
 
 impl Store {
     /// Makes the namespace of CRI, if nobody has yet, and the lease.
-    pub async fn open(cri: &Cri) -> Result<Self, Error> {
+    pub async fn open(cri: &Cri, clock: &Clock) -> Result<Self, Error> {
         let channel = cri.channel();
         let namespace = Namespace { name: NAMESPACE.to_owned(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
-        let lease = format!("import-{}", uuid::Uuid::new_v4());
+        let lease = format!("import-{:016x}", clock.random_bits());
         let store = Self { channel, lease, snapshotter: snapshotter(cri).await };
         // containerd tells of the new namespace inside the namespace of the call.
         let mut request = store.leased(request);
