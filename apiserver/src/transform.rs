@@ -93,7 +93,9 @@ fn table(
         .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {text:?}")))?;
     let printer = Printer::of(resource);
     let headers = query.text("headers") != "false";
-    let table = api::table::table(&printer, &items, ctx.now, include, Some(Value::Object(metadata)), headers);
+    // A watch outlives the time of its request: ages are counted from when the row is made.
+    let now = ctx.registry.clock().now();
+    let table = api::table::table(&printer, &items, now, include, Some(Value::Object(metadata)), headers);
     let mut table = Object::from_value(table).expect("a table is an object");
     table.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
     Ok(table)

@@ -1,5 +1,7 @@
 //! The server's own tests: requests through the tower service against a store in memory.
 
+#[path = "api/clock.rs"]
+mod clock;
 #[path = "api/definitions.rs"]
 mod definitions;
 #[path = "api/harness.rs"]

@@ -1,6 +1,9 @@
 //! A server, and what a test asks of it.
 
+use std::sync::Arc;
+
 use api::UserInfo;
+use apiserver::clock::{Clock, SystemClock};
 use apiserver::{ApiServer, Config};
 use axum::body::Body;
 use bytes::Bytes;
@@ -32,7 +35,12 @@ impl Answer {
 
 impl Server {
     pub fn new() -> Self {
+        Self::with_clock(SystemClock::shared())
+    }
+
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let mut config = Config::new(store::Memory::new());
+        config.clock = clock;
         config.plugins.strategy_of = apiserver::strategy::of;
         Self(ApiServer::new(config))
     }

@@ -1,5 +1,6 @@
 //! Watches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::UserInfo;
@@ -8,6 +9,7 @@ use futures::StreamExt;
 use http::Request;
 use serde_json::{Value, json};
 
+use crate::clock::MovedClock;
 use crate::harness::Server;
 
 const MAPS: &str = "/api/v1/namespaces/a/configmaps";
@@ -19,7 +21,11 @@ struct Events {
 
 impl Events {
     async fn open(server: &Server, url: &str) -> Self {
-        let request = Request::get(url).extension(UserInfo::new("admin", &["system:masters"]));
+        Self::open_as(server, url, "application/json").await
+    }
+
+    async fn open_as(server: &Server, url: &str, accept: &str) -> Self {
+        let request = Request::get(url).header("accept", accept).extension(UserInfo::new("admin", &["system:masters"]));
         let response = server.0.handle(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status(), 200);
         Self { stream: response.into_body().into_data_stream(), left: Vec::new() }
@@ -103,4 +109,20 @@ async fn versions_that_are_gone() {
     let mut gone = Events::open(&server, &format!("{MAPS}?watch=1&resourceVersion=1")).await;
     let error = gone.next().await.unwrap();
     assert_eq!((error["type"].as_str(), error["object"]["code"].as_u64()), (Some("ERROR"), Some(410)));
+}
+
+#[tokio::test]
+async fn ages_in_a_watched_table_are_of_the_event() {
+    let clock = Arc::new(MovedClock::default());
+    let server = Server::with_clock(clock.clone());
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let mut events = Events::open_as(&server, &format!("{MAPS}?watch=1"), table).await;
+    // The put may be at the very end of a second.
+    for (seconds, ages) in [(100, ["0s", "1s"]), (50, ["50s", "51s"])] {
+        clock.forward(seconds);
+        put(&server, "x", "true", &seconds.to_string()).await;
+        let event = events.next().await.unwrap();
+        let age = event["object"]["rows"][0]["cells"].as_array().unwrap().last().unwrap().as_str().unwrap();
+        assert!(ages.contains(&age), "{event}");
+    }
 }

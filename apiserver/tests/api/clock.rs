@@ -1,0 +1,31 @@
+//! A clock that a test moves.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use apiserver::clock::{Clock, SystemClock};
+use jiff::{SignedDuration, Timestamp};
+
+/// The machine's clock, and so many seconds more.
+#[derive(Default)]
+pub struct MovedClock(AtomicI64);
+
+impl MovedClock {
+    pub fn forward(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + SignedDuration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        SystemClock.random(bytes);
+    }
+}
