@@ -48,9 +48,7 @@ fn remove_directories(config: &Config, known: &HashSet<String>) {
         if let Err(error) = removed {
             tracing::warn!(uid, %error, "the directory of an orphaned pod stays");
         }
-        for class in ["", "/burstable", "/besteffort"] {
-            cgroup::remove(&format!("{}{class}/pod{uid}", config.cgroup_root));
-        }
+        remove_cgroups(config, &uid);
     }
     for entry in std::fs::read_dir(&config.log_dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -64,15 +62,33 @@ fn remove_directories(config: &Config, known: &HashSet<String>) {
     }
 }
 
-/// Ends and removes everything that the agent of this configuration has ever made: all pods of its runtime, their
-/// directories, mounts, logs and cgroups. For taking a cluster down.
+fn remove_cgroups(config: &Config, uid: &str) {
+    for class in ["", "/burstable", "/besteffort"] {
+        cgroup::remove(&format!("{}{class}/pod{uid}", config.cgroup_root));
+    }
+}
+
+/// Unmounts what is mounted for pods and removes their cgroups. Their files stay, as they do when a machine restarts:
+/// an `emptyDir` lives as long as its pod does, and the logs tell how often a container was started.
+fn release_pods(config: &Config) {
+    for entry in std::fs::read_dir(config.root_dir.join("pods")).into_iter().flatten().flatten() {
+        let uid = entry.file_name().to_string_lossy().into_owned();
+        if let Err(error) = volumes::unmount(&entry.path()) {
+            tracing::warn!(uid, %error, "a volume of a pod stays mounted");
+        }
+        remove_cgroups(config, &uid);
+    }
+}
+
+/// Ends all pods of this configuration's runtime and removes what the agent made outside its own directories: mounts
+/// and cgroups. For taking a cluster down; the pods are started anew when it comes up again.
 ///
 /// # Errors
 /// When the runtime does not answer.
 pub async fn remove_everything(config: &Config) -> Result<(), crate::cri::Error> {
     // What lies in the file system is taken away also where the runtime is gone.
     let ended = end_everything(config).await;
-    remove_directories(config, &HashSet::new());
+    release_pods(config);
     cgroup::remove_root(&config.cgroup_root);
     ended
 }

@@ -152,6 +152,14 @@ impl Volumes {
     }
 }
 
+/// Unmounts the volumes below a pod's directory; what is in them stays.
+///
+/// # Errors
+/// When a mount is still in use.
+pub fn unmount(pod_dir: &std::path::Path) -> Result<(), String> {
+    local::unmount_below(pod_dir)
+}
+
 /// Unmounts and removes the volumes below a pod's directory, also of a pod that nobody knows any more.
 ///
 /// # Errors
