@@ -22,7 +22,7 @@ impl Path {
 
     /// A field below.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_string()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self(name.to_string()) } else { Self([&self.0, ".", name].concat()) }
     }
 
     /// An item of a list.
@@ -32,7 +32,7 @@ impl Path {
 
     /// An entry of a map.
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        Self([&self.0, "[", key, "]"].concat())
     }
 
     /// The path as text.

@@ -120,7 +120,8 @@ impl Object {
         let rest = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
         write_fields(&mut out, rest, false);
         out.push(b'}');
-        Bytes::from(out)
+        // These bytes are kept: spare capacity would be, too.
+        Bytes::from(out.into_boxed_slice())
     }
 }
 

@@ -30,10 +30,7 @@ pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old:
         return errors;
     }
     let Some(rules) = rules_of(group, resource) else { return errors };
-    let new = serde_json::Value::Object(new.0.clone());
-    let old = old.map(|old| serde_json::Value::Object(old.0.clone()));
-    let before = old.as_ref().map(At::root);
-    rules(&At::root(&new), before.as_ref(), &mut errors);
+    rules(&At::root(new), old.map(At::root).as_ref(), &mut errors);
     errors
 }
 

@@ -11,6 +11,10 @@ use apiserver::clock::SystemClock;
 use apiserver::{ApiServer, Config, assembly};
 use tokio_util::sync::CancellationToken;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

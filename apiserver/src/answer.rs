@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use api::object::splice_resource_version;
 use api::{Object, Status};
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::Value;
+use store::Revision;
 
 use crate::content::{Format, Representation, media_type};
 
@@ -24,6 +26,16 @@ pub fn bytes(code: u16, media_type: &'static str, body: impl Into<Bytes>) -> Res
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
+}
+
+/// Stored bytes as they are, with their revision put in.
+pub fn stored(code: u16, value: &[u8], revision: Revision) -> Response<Body> {
+    /// What the resource version adds, at most.
+    const REVISION_BYTES: usize = 48;
+    let mut body = Vec::with_capacity(value.len() + REVISION_BYTES);
+    splice_resource_version(value, revision, &mut body);
+    body.push(b'\n');
+    bytes(code, media_type(Format::Json), body)
 }
 
 /// Plain text.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use api::catalogue::{Catalogue, Resource};
 use api::{Object, Status};
+use bytes::Bytes;
 use parking_lot::RwLock;
 use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
@@ -25,6 +26,23 @@ use crate::watch::FrameCache;
 /// Objects on the store, the catalogue of what they are, the clock, and what is plugged in. Cloning is cheap.
 #[derive(Clone)]
 pub struct Registry(Arc<Inner>);
+
+/// What became of a write.
+pub struct Written {
+    /// What is stored, in the version that is stored.
+    pub object: Object,
+    /// Whether the object is new.
+    pub created: bool,
+    /// The bytes that are stored and their revision; none after a dry run.
+    pub encoded: Option<(Bytes, Revision)>,
+}
+
+impl Written {
+    /// What is stored under a revision.
+    fn new(object: Object, bytes: Bytes, revision: Revision, created: bool) -> Self {
+        Self { object: with_revision(object, revision), created, encoded: Some((bytes, revision)) }
+    }
+}
 
 struct Inner {
     config: Config,

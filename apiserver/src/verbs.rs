@@ -20,6 +20,7 @@ use http::request::Parts;
 use serde_json::Value;
 
 use crate::content::{Format, Representation, Transform, negotiate_among};
+use crate::registry::Written;
 use crate::registry::target::Target;
 use crate::request::Query;
 use crate::{Context, answer, codec, transform};
@@ -94,6 +95,20 @@ impl Call {
     pub fn respond(&self, code: u16, stored: Object) -> Result<Response<Body>, Status> {
         let object = codec::from_storage(&self.resource, stored)?;
         self.respond_as_is(code, object)
+    }
+
+    /// Answers with what was written: with the stored bytes, if they are what the client wants.
+    ///
+    /// # Errors
+    /// If it cannot be put in the form that the client wants.
+    pub fn respond_written(&self, written: Written) -> Result<Response<Body>, Status> {
+        let code = if written.created { 201 } else { 200 };
+        match &written.encoded {
+            Some((bytes, revision)) if goes_out_as_stored(&self.resource, &self.representation) => {
+                Ok(answer::stored(code, bytes, *revision))
+            }
+            _ => self.respond(code, written.object),
+        }
     }
 
     /// Answers with an object in the version of the request, or of another kind.

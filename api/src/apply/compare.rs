@@ -36,15 +36,11 @@ impl Difference {
     }
 
     /// Without some fields and all below them.
-    pub(crate) fn without(self, fields: &Set) -> Self {
-        if fields.is_empty() {
-            return self;
-        }
-        Self {
-            added: self.added.recursive_difference(fields),
-            removed: self.removed.recursive_difference(fields),
-            modified: self.modified.recursive_difference(fields),
-        }
+    pub(crate) fn without(mut self, fields: &Set) -> Self {
+        self.added.subtract_recursively(fields);
+        self.removed.subtract_recursively(fields);
+        self.modified.subtract_recursively(fields);
+        self
     }
 }
 

@@ -54,14 +54,24 @@ fn decode_at(fields: &Value, depth: usize) -> Option<(Set, bool)> {
 
 fn element_text(element: &PathElement) -> String {
     match element {
-        PathElement::Field(name) => format!("f:{name}"),
-        PathElement::Key(keys) => {
-            let keys: Map<String, Value> = keys.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
-            format!("k:{}", Value::Object(keys))
-        }
+        PathElement::Field(name) => ["f:", name].concat(),
+        PathElement::Key(keys) => key_text(keys),
         PathElement::Value(value) => format!("v:{value}"),
         PathElement::Index(index) => format!("i:{index}"),
     }
+}
+
+/// The keys are in order of name, as they would be in a map.
+fn key_text(keys: &[(Box<str>, Value)]) -> String {
+    let mut text = b"k:".to_vec();
+    for (place, (name, value)) in keys.iter().enumerate() {
+        text.push(if place == 0 { b'{' } else { b',' });
+        serde_json::to_writer(&mut text, name).expect("a Vec takes every write");
+        text.push(b':');
+        serde_json::to_writer(&mut text, value).expect("a Vec takes every write");
+    }
+    text.extend_from_slice(if keys.is_empty() { b"{}" } else { b"}" });
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
 fn parse_element(text: &str) -> Option<PathElement> {

@@ -55,10 +55,12 @@ impl Reset {
         Self::Exclude(Set::of_fields(fields))
     }
 
-    pub(super) fn filter(&self, set: Set) -> Set {
+    pub(super) fn filter(&self, mut set: Set) -> Set {
         match self {
-            Self::Exclude(fields) if fields.is_empty() => set,
-            Self::Exclude(fields) => set.recursive_difference(fields),
+            Self::Exclude(fields) => {
+                set.subtract_recursively(fields);
+                set
+            }
             Self::OnlyStatus => {
                 let status = PathElement::field("status");
                 Set { nodes: set.nodes.into_iter().filter(|node| node.element == status).collect() }

@@ -59,7 +59,7 @@ pub fn scale_to_parent(parent: &[Value], scale: &[Value], replicas_path: &[&str]
                 Some(found) => {
                     scales.0.remove(&found);
                 }
-                None => kept.set = manager.set.difference(&set_of(&path)),
+                None => kept.set.subtract(&set_of(&path)),
             }
         }
         if !kept.set.is_empty() {

@@ -205,26 +205,42 @@ impl Set {
 
     /// What is in this one and not in the other; children of a path that is in the other stay.
     pub fn difference(&self, other: &Self) -> Self {
-        self.combine(other, |node, other| {
-            let Some(other) = other else { return Some(node.clone()) };
-            Some(Node {
-                element: node.element.clone(),
-                member: node.member && !other.member,
-                below: node.below.difference(&other.below),
-            })
-        })
+        let mut left = self.clone();
+        left.subtract(other);
+        left
     }
 
-    /// What is in this one and neither in the other nor below a path of it.
-    pub fn recursive_difference(&self, other: &Self) -> Self {
-        self.combine(other, |node, other| {
-            let Some(other) = other else { return Some(node.clone()) };
+    /// Takes out what is in the other; children of a path that is in the other stay.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.take_out(other, &|node, other| {
+            node.member &= !other.member;
+            node.below.subtract(&other.below);
+        });
+    }
+
+    /// Takes out what is in the other or below a path of it.
+    pub(crate) fn subtract_recursively(&mut self, other: &Self) {
+        self.take_out(other, &|node, other| {
             if other.member {
-                return None;
+                (node.member, node.below) = (false, Self::default());
+            } else {
+                node.below.subtract_recursively(&other.below);
             }
-            let below = node.below.recursive_difference(&other.below);
-            Some(Node { element: node.element.clone(), member: node.member, below })
-        })
+        });
+    }
+
+    /// Changes the nodes that both have, and drops those of which nothing is left.
+    fn take_out(&mut self, other: &Self, change: &dyn Fn(&mut Node, &Node)) {
+        let mut theirs = other.nodes.iter().peekable();
+        if theirs.peek().is_none() {
+            return;
+        }
+        self.nodes.retain_mut(|node| {
+            while theirs.next_if(|t| t.element < node.element).is_some() {}
+            let Some(their) = theirs.next_if(|t| t.element == node.element) else { return true };
+            change(node, their);
+            node.member || !node.below.is_empty()
+        });
     }
 
     fn combine(&self, other: &Self, f: impl Fn(&Node, Option<&Node>) -> Option<Node>) -> Self {
@@ -279,7 +295,9 @@ mod tests {
         assert_eq!(a.clone().union(&b), set(&[&["a"], &["b"], &["b", "c"], &["b", "d"], &["e"]]));
         assert_eq!(a.intersection(&b), set(&[&["b", "c"]]));
         assert_eq!(a.difference(&b), set(&[&["a"], &["b", "d"]]));
-        assert_eq!(a.recursive_difference(&b), set(&[&["a"]]));
+        let mut left = a.clone();
+        left.subtract_recursively(&b);
+        assert_eq!(left, set(&[&["a"]]));
         let texts: Vec<String> = a.paths().iter().map(|p| path_text(p)).collect();
         assert_eq!(texts, [".a", ".b.c", ".b.d"]);
     }

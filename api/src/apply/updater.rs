@@ -42,6 +42,11 @@ impl<'a> Comparisons<'a> {
         self.by_version[at].1.as_ref()
     }
 
+    /// The difference in the version of the request.
+    fn into_own(mut self) -> Difference {
+        self.by_version.swap_remove(0).1.unwrap_or_default()
+    }
+
     fn compute(&self, version: &str) -> Option<Difference> {
         let Some(convert) = self.request.convert else { return self.by_version[0].1.clone() };
         let (new, schema) = convert(self.new, version)?;
@@ -80,11 +85,11 @@ fn disown(
     managers.0.retain(|id, _| !gone.contains(id));
     for (id, manager) in managers.0.iter_mut().filter(|(id, _)| Some(*id) != own) {
         if let Some(taken) = conflicts.0.get(id) {
-            manager.set = manager.set.difference(&taken.set);
+            manager.set.subtract(&taken.set);
         }
         let removed = comparisons.of(&manager.api_version).map(|d| &d.removed).filter(|r| !r.is_empty());
         if let Some(removed) = removed {
-            manager.set = manager.set.difference(removed);
+            manager.set.subtract(removed);
         }
     }
     managers.0.retain(|_, manager| !manager.set.is_empty());
@@ -96,8 +101,9 @@ pub(super) fn update(request: &Request<'_>, live: Option<&Value>, new: &Value, m
     let mut comparisons = Comparisons::new(request, live, new);
     let disowned = disown(&mut comparisons, managers, None, true);
     debug_assert!(disowned.is_ok(), "a forced update has no conflicts");
-    let difference = comparisons.of(request.api_version).cloned().unwrap_or_default();
-    let set = request.reset.filter(difference.modified.union(&difference.added)).difference(&reset::never_owned());
+    let Difference { modified, added, .. } = comparisons.into_own();
+    let mut set = request.reset.filter(if modified.is_empty() { added } else { modified.union(&added) });
+    set.subtract(&reset::never_owned());
     if set.is_empty() {
         return;
     }
@@ -139,7 +145,7 @@ pub(super) fn apply(
     disown(&mut comparisons, &mut managers, Some(&id), force)?;
     let changed = *live != new;
     if let Some(mut own) = managers.0.remove(&id) {
-        own.set = own.set.difference(&reset::never_owned());
+        own.set.subtract(&reset::never_owned());
         if changed {
             own.time = Some(time::format(request.now));
         }

@@ -1,7 +1,8 @@
 //! A value with its path.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::Object;
 use crate::field::Path;
 
 static NULL: Value = Value::Null;
@@ -11,19 +12,34 @@ static NULL: Value = Value::Null;
 pub struct At<'a> {
     /// Where.
     pub path: Path,
-    /// What.
+    /// What; null for the object as a whole, which is no value of its own.
     pub value: &'a Value,
+    /// The object as a whole.
+    whole: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> At<'a> {
     /// The object as a whole.
-    pub fn root(value: &'a Value) -> Self {
-        Self { path: Path::root(), value }
+    pub fn root(object: &'a Object) -> Self {
+        Self { path: Path::root(), value: &NULL, whole: Some(&object.0) }
+    }
+
+    /// A value at a path.
+    pub fn new(path: Path, value: &'a Value) -> Self {
+        Self { path, value, whole: None }
+    }
+
+    fn below(&self, name: &str) -> &'a Value {
+        let found = match self.whole {
+            Some(map) => map.get(name),
+            None => self.value.get(name),
+        };
+        found.unwrap_or(&NULL)
     }
 
     /// A field.
     pub fn get(&self, name: &str) -> At<'a> {
-        At { path: self.path.child(name), value: self.value.get(name).unwrap_or(&NULL) }
+        At::new(self.path.child(name), self.below(name))
     }
 
     /// A field below fields.
@@ -33,21 +49,21 @@ impl<'a> At<'a> {
 
     /// An entry of a map.
     pub fn key(&self, key: &str) -> At<'a> {
-        At { path: self.path.key(key), value: self.value.get(key).unwrap_or(&NULL) }
+        At::new(self.path.key(key), self.below(key))
     }
 
     /// The items of a list.
     pub fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
         let path = self.path.clone();
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
-        items.iter().enumerate().map(move |(index, value)| At { path: path.index(index), value })
+        items.iter().enumerate().map(move |(index, value)| At::new(path.index(index), value))
     }
 
     /// The entries of a map, with their keys, in the order of the keys.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'a> {
         let path = self.path.clone();
-        let map = self.value.as_object();
-        map.into_iter().flatten().map(move |(key, value)| (key.as_str(), At { path: path.key(key), value }))
+        let map = self.whole.or_else(|| self.value.as_object());
+        map.into_iter().flatten().map(move |(key, value)| (key.as_str(), At::new(path.key(key), value)))
     }
 
     /// Whether there is nothing.

@@ -125,7 +125,7 @@ pub fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     rules::required_one_of(&type_, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], "", errors);
     for range in spec.get("loadBalancerSourceRanges").items() {
-        rules::cidr(&At { path: range.path.clone(), value: range.value }, errors);
+        rules::cidr(&At::new(range.path.clone(), range.value), errors);
     }
     traffic_policies(&spec, errors);
     if let Some(old) = old {

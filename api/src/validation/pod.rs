@@ -164,7 +164,7 @@ fn host_aliases(spec: &At<'_>, errors: &mut ErrorList) {
         rules::ip(&alias.get("ip"), errors);
         for name in alias.get("hostnames").items() {
             // The path is the list's, as in the reference.
-            let at = At { path: alias.get("hostnames").path, value: name.value };
+            let at = At::new(alias.get("hostnames").path, name.value);
             rules::invalid_each(&at, names::dns1123_subdomain(name.text()), errors);
         }
     }
@@ -174,7 +174,7 @@ fn gates_and_readiness(spec: &At<'_>, errors: &mut ErrorList) {
     let mut seen = std::collections::BTreeSet::new();
     for gate in spec.get("schedulingGates").items() {
         let name = gate.get("name");
-        rules::invalid_each(&At { path: gate.path.clone(), value: name.value }, names::label_key(name.text()), errors);
+        rules::invalid_each(&At::new(gate.path.clone(), name.value), names::label_key(name.text()), errors);
         if !seen.insert(name.text()) {
             errors.push(FieldError::duplicate(&gate.path, name.text()));
         }

@@ -25,6 +25,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Whether [`Strategy::accompany`] fills in what it allocated.
+    fn allocates(&self) -> bool {
+        false
+    }
+
     /// Conditions and operations to be committed together with the object: addresses and ports taken or given back.
     /// Called with the new object on create and update (and may fill in what it allocated), without on delete.
     /// Called again with a newer snapshot when a condition failed.

@@ -4,7 +4,7 @@ use api::{Object, Status};
 use store::{StoreError, Transaction};
 
 use super::target::Target;
-use super::{prepare, store_status, with_revision};
+use super::{Written, prepare, store_status};
 use crate::plug::Operation;
 use crate::{Context, codec};
 
@@ -13,12 +13,12 @@ const NAME_ATTEMPTS_MAX: usize = 8;
 /// How often a create is tried when what is allocated with it is taken meanwhile.
 const ALLOCATION_ATTEMPTS_MAX: usize = 100;
 
-/// Creates an object that is decoded, defaulted and has its managed fields, in the version of the request. Returns what is stored, in the
-/// version that is stored.
+/// Creates an object that is decoded, defaulted and has its managed fields, in the version of the request. Returns
+/// what is stored, in the version that is stored.
 ///
 /// # Errors
 /// Whatever admission, validation or the store refuse it with.
-pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Result<Object, Status> {
+pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Result<Written, Status> {
     prepare::namespace(target, &mut object)?;
     if !object.resource_version().is_empty() {
         return Err(plain_failure("resourceVersion should not be set on objects to be created"));
@@ -26,41 +26,54 @@ pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Resul
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
     let object = codec::to_storage(&target.resource, object)?;
     let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
+    if !generated {
+        let target = Target { name: object.name().to_string(), ..target.clone() };
+        return prepare_and_commit(ctx, &target, object).await;
+    }
     for attempt in 1.. {
         let mut object = object.clone();
-        if generated {
-            prepare::generate_name(ctx, &mut object);
-        }
+        prepare::generate_name(ctx, &mut object);
         let target = Target { name: object.name().to_string(), ..target.clone() };
-        prepare::before_create(ctx, &target, &mut object)?;
-        target.validate(ctx, Operation::Create, Some(&object), None).await?;
-        match commit(ctx, &target, object).await {
-            Err(status) if generated && status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS_MAX => {}
-            Err(status) if generated && status.reason == "AlreadyExists" => return Err(name_conflict(&target, status)),
+        match prepare_and_commit(ctx, &target, object).await {
+            Err(status) if status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS_MAX => {}
+            Err(status) if status.reason == "AlreadyExists" => return Err(name_conflict(&target, status)),
             done => return done,
         }
     }
     unreachable!("the last attempt returns")
 }
 
-async fn commit(ctx: &Context, target: &Target, object: Object) -> Result<Object, Status> {
+async fn prepare_and_commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Written, Status> {
+    prepare::before_create(ctx, target, &mut object)?;
+    target.validate(ctx, Operation::Create, Some(&object), None).await?;
+    commit(ctx, target, object).await
+}
+
+async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Written, Status> {
     let key = target.key();
     let exists = || Status::already_exists(&target.resource.group, &target.resource.plural, &target.name);
+    let strategy = target.strategy(ctx);
+    // What an allocation filled in must not be asked for by the next one.
+    let unfilled = strategy.allocates().then(|| object.clone());
     for _ in 0..ALLOCATION_ATTEMPTS_MAX {
-        let mut object = object.clone();
         let snapshot = ctx.registry.snapshot();
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
-        let more = target.strategy(ctx).accompany(ctx, Some(&mut object), None, &snapshot)?;
+        let more = strategy.accompany(ctx, Some(&mut object), None, &snapshot)?;
         if ctx.options.dry_run {
-            return Ok(object);
+            return Ok(Written { object, created: true, encoded: None });
         }
-        let transaction = Transaction::create(key.as_str(), object.encode()).and(more);
+        let value = object.encode();
+        let transaction = Transaction::create(key.as_str(), value.clone()).and(more);
         match ctx.registry.store().commit(transaction).await {
-            Ok(committed) => return Ok(with_revision(object, committed.revision)),
+            Ok(committed) => return Ok(Written::new(object, value, committed.revision, true)),
             Err(StoreError::ConditionFailed { key: failed, .. }) if failed == key => return Err(exists()),
-            Err(StoreError::ConditionFailed { .. }) => {}
+            Err(StoreError::ConditionFailed { .. }) => {
+                if let Some(unfilled) = &unfilled {
+                    object.clone_from(unfilled);
+                }
+            }
             Err(error) => return Err(store_status(&error)),
         }
     }

@@ -6,7 +6,7 @@ use store::{StoreError, Transaction};
 
 use super::create::{create, plain_failure};
 use super::target::Target;
-use super::{facts, prepare, read, store_status, with_revision};
+use super::{Written, facts, prepare, read, store_status};
 use crate::plug::Operation;
 use crate::{Context, codec};
 
@@ -17,19 +17,11 @@ const ATTEMPTS_MAX: usize = 1_000;
 /// Called again when another write came first.
 pub type Change<'a> = dyn FnMut(Option<&Object>) -> Result<Object, Status> + Send + 'a;
 
-/// What became of an update.
-pub struct Updated {
-    /// What is stored, in the version that is stored.
-    pub object: Object,
-    /// Whether the update created it.
-    pub created: bool,
-}
-
 /// Changes an object. `creates` tells whether what does not exist is created.
 ///
 /// # Errors
 /// 404, 409, or whatever admission, validation or the store refuse it with.
-pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut Change<'_>) -> Result<Updated, Status> {
+pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut Change<'_>) -> Result<Written, Status> {
     let key = target.key();
     for _ in 0..ATTEMPTS_MAX {
         let snapshot = ctx.registry.snapshot();
@@ -37,8 +29,7 @@ pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut 
             if !creates || !target.subresource.is_empty() {
                 return Err(target.not_found());
             }
-            let object = create(ctx, target, change(None)?).await?;
-            return Ok(Updated { object, created: true });
+            return create(ctx, target, change(None)?).await;
         };
         let old = read(entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
         let mut new = prepared(ctx, target, &old, change).await?;
@@ -49,18 +40,18 @@ pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut 
         let value = new.encode();
         let unchanged = value == *entry.value() && more.conditions.is_empty() && more.operations.is_empty();
         if unchanged && !gone || ctx.options.dry_run {
-            return Ok(Updated { object: with_revision(new, entry.mod_revision()), created: false });
+            return Ok(Written::new(new, value, entry.mod_revision(), false));
         }
         let transaction = if gone {
             let freed = strategy.accompany(ctx, None, Some(&new), &snapshot)?;
             Transaction::delete(key.as_str(), entry.mod_revision()).and(freed)
         } else {
-            let update = Transaction::update(key.as_str(), entry.mod_revision(), value).and(more);
+            let update = Transaction::update(key.as_str(), entry.mod_revision(), value.clone()).and(more);
             // What is being deleted may take its last steps on a full disk.
             if old.at(&["metadata", "deletionTimestamp"]).is_some() { update.freeing() } else { update }
         };
         match ctx.registry.store().commit(transaction).await {
-            Ok(committed) => return Ok(Updated { object: with_revision(new, committed.revision), created: false }),
+            Ok(committed) => return Ok(Written::new(new, value, committed.revision, false)),
             Err(StoreError::ConditionFailed { .. }) => {}
             Err(error) => return Err(store_status(&error)),
         }

@@ -29,6 +29,10 @@ impl Strategy for Service {
         allocator::families::errors(ctx, new, old)
     }
 
+    fn allocates(&self) -> bool {
+        true
+    }
+
     fn accompany(
         &self,
         ctx: &Context,

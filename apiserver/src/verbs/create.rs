@@ -41,6 +41,5 @@ pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
         return Err(super::method_not_allowed());
     }
     managed::track_create(ctx, &target, &mut object);
-    let stored = registry::create::create(ctx, &target, object).await?;
-    call.respond(201, stored)
+    call.respond_written(registry::create::create(ctx, &target, object).await?)
 }

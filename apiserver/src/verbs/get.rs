@@ -1,7 +1,6 @@
 //! Get.
 
 use api::Status;
-use api::object::splice_resource_version;
 use axum::body::Body;
 use http::Response;
 
@@ -26,10 +25,7 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
         return Err(Status::not_found(&call.resource.group, &call.resource.plural, &ctx.info.name));
     };
     if goes_out_as_stored(&call.resource, &call.representation) {
-        let mut body = Vec::with_capacity(entry.value().len() + 40);
-        splice_resource_version(entry.value(), entry.mod_revision(), &mut body);
-        body.push(b'\n');
-        return Ok(answer::bytes(200, "application/json", body));
+        return Ok(answer::stored(200, entry.value(), entry.mod_revision()));
     }
     let object = read(entry).ok_or_else(|| store_status(&store::StoreError::Io(format!("{key} does not decode"))))?;
     call.respond(200, object)

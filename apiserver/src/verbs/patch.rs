@@ -57,7 +57,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let patched = Patching::new(&call, &place, kind, &bytes)?;
     let mut change = |old: Option<&Object>| patched.apply(old);
     let updated = registry::update(&call.ctx, &place, kind == PatchType::Apply, &mut change).await?;
-    call.respond(if updated.created { 201 } else { 200 }, updated.object)
+    call.respond_written(updated)
 }
 
 /// A decoded patch and what it is for.

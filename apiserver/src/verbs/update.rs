@@ -30,5 +30,5 @@ pub async fn update(call: Call, body: Body) -> Result<Response<Body>, Status> {
         Ok(new)
     };
     let updated = registry::update(ctx, &target, creates, &mut change).await?;
-    call.respond(if updated.created { 201 } else { 200 }, updated.object)
+    call.respond_written(updated)
 }
