@@ -106,3 +106,39 @@ async fn end_everything(config: &Config) -> Result<(), crate::cri::Error> {
     join_all(ends).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_pods_outlive_a_taken_down_cluster() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = Config {
+            node_name: String::new(),
+            node_ip: [127, 0, 0, 1].into(),
+            server_port: 0,
+            root_dir: directory.path().join("kubelet"),
+            log_dir: directory.path().join("logs"),
+            socket: "/".into(),
+            resolv_conf: "/".into(),
+            cluster_dns: Vec::new(),
+            cluster_domain: "cluster.local".into(),
+            cgroup_root: "/none-of-this-name".into(),
+            node_labels: Default::default(),
+            max_pods: 0,
+            version: String::new(),
+            clock: client::Clock::system(),
+        };
+        let volume = config.pod_dir("u").join("volumes/kubernetes.io~empty-dir/a");
+        let logs = config.pod_log_dir("n", "p", "u");
+        for directory in [&volume, &logs] {
+            std::fs::create_dir_all(directory).expect("a directory");
+            std::fs::write(directory.join("file"), "kept").expect("a file");
+        }
+        release_pods(&config);
+        assert!(volume.join("file").exists() && logs.join("file").exists(), "the pod may come back");
+        remove_directories(&config, &HashSet::new());
+        assert!(!volume.exists() && !logs.exists(), "nobody knows the pod any more");
+    }
+}
