@@ -126,6 +126,11 @@ impl FieldError {
         Self::with_value(ErrorType::Invalid, path, value, detail)
     }
 
+    /// The value is not one that is allowed; it is shown as written here, where the order of its fields matters.
+    pub fn invalid_text(path: &Path, shown: String, detail: impl Into<String>) -> Self {
+        Self { error_type: ErrorType::Invalid, path: path.clone(), value: Some(shown), detail: detail.into() }
+    }
+
     /// The value has the wrong type.
     pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::with_value(ErrorType::TypeInvalid, path, value, detail)

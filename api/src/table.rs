@@ -156,9 +156,29 @@ pub fn row(printer: &Printer<'_>, object: &Object, now: Timestamp, include: Incl
     Value::Object(row)
 }
 
+/// The annotation that stands for a daemon set's template generation.
+pub const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// An object's metadata where it is shown alone. It is taken from the reference's internal type, in which the template
+/// generation of a daemon set is no annotation.
+pub fn metadata(object: &Object) -> Value {
+    let mut metadata = object.0.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    if object.kind() == "DaemonSet"
+        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove(TEMPLATE_GENERATION);
+        if annotations.is_empty()
+            && let Some(map) = metadata.as_object_mut()
+        {
+            map.remove("annotations");
+        }
+    }
+    metadata
+}
+
 /// An object's `PartialObjectMetadata`.
 pub fn partial(object: &Object) -> Value {
-    let metadata = object.0.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let metadata = metadata(object);
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 

@@ -6,12 +6,23 @@
 pub mod at;
 mod autoscaling;
 mod batch;
+mod certificates;
+mod cluster;
 mod core;
+mod csi;
+mod discovery;
+mod flowcontrol;
 pub mod metadata;
 mod networking;
+mod networking_classes;
 mod pod;
+mod quota;
+mod rbac;
 mod rules;
 mod storage;
+#[cfg(test)]
+mod tests;
+mod webhooks;
 mod workload;
 
 use crate::Object;
@@ -59,6 +70,27 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("scheduling.k8s.io", "priorityclasses") => core::priority_class,
         ("node.k8s.io", "runtimeclasses") => core::runtime_class,
         ("coordination.k8s.io", "leases") => core::lease,
+        ("", "resourcequotas") => quota::quota,
+        ("", "nodes") => cluster::node,
+        ("", "namespaces") => cluster::namespace,
+        ("apps", "controllerrevisions") => workload::controller_revision,
+        ("policy", "poddisruptionbudgets") => cluster::disruption_budget,
+        ("discovery.k8s.io", "endpointslices") => discovery::slice,
+        ("networking.k8s.io", "ingressclasses") => networking_classes::ingress_class,
+        ("networking.k8s.io", "ipaddresses") => networking_classes::ip_address,
+        ("networking.k8s.io", "servicecidrs") => networking_classes::service_cidr,
+        ("storage.k8s.io", "csidrivers") => csi::driver,
+        ("storage.k8s.io", "csinodes") => csi::node,
+        ("storage.k8s.io", "csistoragecapacities") => csi::capacity,
+        ("storage.k8s.io", "volumeattachments") => csi::attachment,
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => flowcontrol::schema,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => flowcontrol::level,
+        ("rbac.authorization.k8s.io", "clusterroles") => rbac::cluster_role,
+        ("rbac.authorization.k8s.io", "rolebindings") => rbac::role_binding,
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => rbac::cluster_role_binding,
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks::configuration,
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks::configuration,
+        ("certificates.k8s.io", "certificatesigningrequests") => certificates::request,
         _ => return None,
     })
 }

@@ -28,7 +28,18 @@ pub fn track_unstored(ctx: &Context, kind: &decode::Target, subresource: &str, o
         now: ctx.now,
         convert: None,
     };
+    // A field that is always written, if only as null, is in the empty object too, so nobody owns it.
+    let nulls = object.0.get_mut("spec").and_then(Value::as_object_mut).map(take_nulls).unwrap_or_default();
     apply::update(&request, None, object);
+    for name in nulls {
+        object.set(&["spec", &name], Value::Null);
+    }
+}
+
+fn take_nulls(map: &mut serde_json::Map<String, Value>) -> Vec<String> {
+    let names: Vec<String> = map.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect();
+    map.retain(|_, value| !value.is_null());
+    names
 }
 
 /// Records the fields that a write changed.

@@ -76,7 +76,7 @@ pub fn partial(object: &Object, version: &str) -> Object {
     let mut partial = Object::default();
     partial.set(&["kind"], "PartialObjectMetadata");
     partial.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
-    partial.set(&["metadata"], object.0.get("metadata").cloned().unwrap_or_default());
+    partial.set(&["metadata"], api::table::metadata(object));
     partial
 }
 

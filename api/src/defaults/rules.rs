@@ -22,6 +22,7 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
         "api.core.v1.LimitRangeItem" => resources::limit_range_item(map),
         "api.core.v1.ResourceRequirements" | "api.core.v1.VolumeResourceRequirements" => resources::requirements(map),
         "api.apps.v1.DeploymentStrategy" | "api.apps.v1.DaemonSetUpdateStrategy" => rolling_update(map),
+        "api.apps.v1.DaemonSet" => template_generation(map),
         "api.apps.v1.StatefulSetUpdateStrategy" => stateful_set(map),
         "api.batch.v1.Job" => job(map),
         "api.apps.v1.StatefulSetSpec" => claim_templates(map),
@@ -271,5 +272,19 @@ fn stored_versions(map: &mut Fields) {
         && is_empty(status, "storedVersions")
     {
         status.insert("storedVersions".to_string(), Value::Array(vec![name]));
+    }
+}
+
+/// The generation of the template is a field of the reference's internal type, and every version it is read from or
+/// written in has it as an annotation (`Convert_apps_DaemonSet_To_v1_DaemonSet`).
+fn template_generation(map: &mut Fields) {
+    let metadata = map.entry("metadata").or_insert_with(|| json!({}));
+    let Some(metadata) = metadata.as_object_mut() else { return };
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    if annotations.is_null() {
+        *annotations = json!({});
+    }
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.entry(crate::table::TEMPLATE_GENERATION).or_insert_with(|| "0".into());
     }
 }

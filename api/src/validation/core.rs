@@ -239,7 +239,7 @@ fn rules_load_balancer_class(spec: &At<'_>, old: &At<'_>, errors: &mut ErrorList
 }
 
 /// `ValidateNonSpecialIP`
-fn non_special_ip(at: &At<'_>, ip: IpAddr, errors: &mut ErrorList) {
+pub(super) fn non_special_ip(at: &At<'_>, ip: IpAddr, errors: &mut ErrorList) {
     let mut refuse = |detail: &str| errors.push(FieldError::invalid(&at.path, at.text(), detail));
     if ip.is_unspecified() {
         refuse("may not be unspecified (0.0.0.0 or ::)");
@@ -361,6 +361,16 @@ pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
     let handler = new.get("handler");
     if rules::required(&handler, errors) {
         rules::invalid_each(&handler, names::dns1123_label(handler.text()), errors);
+    }
+    // An update checks nothing but the handler.
+    if old.is_none() {
+        for (key, amount) in new.at(&["overhead", "podFixed"]).entries() {
+            let path = Path::new("overhead").child("limits").key(key);
+            super::pod::resource_name(key, &path, errors);
+            rules::nonnegative_quantity(&At { path, value: amount.value }, errors);
+        }
+        rules::labels(&new.at(&["scheduling", "nodeSelector"]), errors);
+        super::pod::affinity::tolerations(&new.at(&["scheduling", "tolerations"]), errors);
     }
     if old.is_some_and(|old| old.get("handler").value != handler.value) {
         errors.push(FieldError::invalid(&handler.path, handler.text(), IMMUTABLE));

@@ -10,6 +10,7 @@ use super::at::At;
 use super::rules;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
+pub(super) use containers::resource_name;
 use volumes::Volumes;
 
 /// A pod. What may change on an update is the strategy's to tell.

@@ -231,3 +231,17 @@ fn selector_stays(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
         rules::immutable(&spec.get("selector"), &old.at(&["spec", "selector"]), errors);
     }
 }
+
+/// `ValidateControllerRevisionCreate` and `ValidateControllerRevisionUpdate`
+pub fn controller_revision(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    rules::nonnegative(&new.get("revision"), errors);
+    let data = new.get("data");
+    match old {
+        Some(old) => rules::immutable(&data, &old.get("data"), errors),
+        None if data.is_absent() => errors.push(FieldError::required(&data.path, "data is mandatory")),
+        None if !data.value.is_object() => {
+            errors.push(FieldError::required(&data.path, "data must be a valid JSON object"));
+        }
+        None => {}
+    }
+}

@@ -1,6 +1,6 @@
 //! Security contexts of pods and containers.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::field::{ErrorList, FieldError};
 use crate::validation::at::At;
@@ -109,17 +109,17 @@ pub fn container(context: &At<'_>, errors: &mut ErrorList) {
     if context.get("allowPrivilegeEscalation").value == &json!(false) {
         if context.get("privileged").is_true() {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(FieldError::invalid(&context.path, internal_form(context), detail));
+            errors.push(FieldError::invalid_text(&context.path, internal_form(context), detail));
         }
         if context.at(&["capabilities", "add"]).items().any(|capability| capability.text() == "CAP_SYS_ADMIN") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(FieldError::invalid(&context.path, internal_form(context), detail));
+            errors.push(FieldError::invalid_text(&context.path, internal_form(context), detail));
         }
     }
 }
 
-/// The reference shows the whole context with the names of its internal type's fields; so does this.
-fn internal_form(context: &At<'_>) -> Value {
+/// The reference shows the whole context with the names and in the order of its internal type's fields; so does this.
+fn internal_form(context: &At<'_>) -> String {
     const NAMES: [&str; 12] = [
         "capabilities",
         "privileged",
@@ -138,5 +138,7 @@ fn internal_form(context: &At<'_>) -> Value {
         "seLinuxOptions" => "SELinuxOptions".to_string(),
         _ => name[..1].to_uppercase() + &name[1..],
     };
-    Value::Object(NAMES.iter().map(|name| (upper(name), context.get(name).value.clone())).collect())
+    let fields: Vec<String> =
+        NAMES.iter().map(|name| format!("{:?}:{}", upper(name), context.get(name).value)).collect();
+    format!("{{{}}}", fields.join(","))
 }

@@ -1,0 +1,155 @@
+//! CSI drivers, what nodes know of them, their capacities, and attachments.
+
+use std::collections::BTreeSet;
+
+use super::at::At;
+use super::rules::{self, IMMUTABLE};
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+
+const DRIVER_NAME_LENGTH_MAX: usize = 63;
+const NODE_ID_LENGTH_MAX: usize = 192;
+const TOKEN_SECONDS_MIN: i64 = 600;
+const TOKEN_SECONDS_MAX: i64 = 1 << 32;
+
+/// `ValidateCSIDriver` and `ValidateCSIDriverUpdate`
+pub fn driver(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    // The reference spells the field so.
+    let attach_path = spec.path.child("attachedRequired");
+    if spec.get("attachRequired").is_absent() {
+        errors.push(FieldError::required(&attach_path, ""));
+    }
+    for name in ["podInfoOnMount", "storageCapacity"] {
+        if spec.get(name).is_absent() {
+            errors.push(FieldError::required(&spec.get(name).path, ""));
+        }
+    }
+    rules::one_of(&spec.get("fsGroupPolicy"), &["File", "None", "ReadWriteOnceWithFSType"], errors);
+    token_requests(&spec.get("tokenRequests"), errors);
+    let modes = spec.get("volumeLifecycleModes");
+    for mode in modes.items().filter(|mode| !matches!(mode.text(), "Persistent" | "Ephemeral")) {
+        errors.push(FieldError::not_supported(&modes.path, mode.text(), &["Persistent", "Ephemeral"]));
+    }
+    if spec.get("seLinuxMount").is_absent() {
+        errors.push(FieldError::required(&spec.get("seLinuxMount").path, ""));
+    }
+    let Some(before) = old.map(|old| old.get("spec")) else { return };
+    let attach = At { path: attach_path, value: spec.get("attachRequired").value };
+    rules::immutable(&attach, &before.get("attachRequired"), errors);
+    rules::immutable(&modes, &before.get("volumeLifecycleModes"), errors);
+}
+
+fn token_requests(at: &At<'_>, errors: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
+    for request in at.items() {
+        let (audience, seconds) = (request.get("audience"), request.get("expirationSeconds"));
+        if !seen.insert(audience.text()) {
+            errors.push(FieldError::duplicate(&audience.path, audience.text()));
+            continue;
+        }
+        let Some(number) = seconds.number() else { continue };
+        if number < TOKEN_SECONDS_MIN {
+            let detail = "may not specify a duration less than 10 minutes";
+            errors.push(FieldError::invalid(&seconds.path, number, detail));
+        }
+        if number > TOKEN_SECONDS_MAX {
+            let detail = "may not specify a duration larger than 2^32 seconds";
+            errors.push(FieldError::invalid(&seconds.path, number, detail));
+        }
+    }
+}
+
+/// `ValidateCSIDriverName`
+fn driver_name(at: &At<'_>, errors: &mut ErrorList) {
+    if !rules::required(at, errors) {
+        return;
+    }
+    if at.text().len() > DRIVER_NAME_LENGTH_MAX {
+        errors.push(FieldError::too_long(&at.path, DRIVER_NAME_LENGTH_MAX));
+    }
+    rules::invalid_each(at, names::dns1123_subdomain(&at.text().to_lowercase()), errors);
+}
+
+/// `ValidateCSINode` and `ValidateCSINodeUpdate`
+pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let drivers = new.at(&["spec", "drivers"]);
+    let mut seen = BTreeSet::new();
+    for driver in drivers.items() {
+        let (name, id) = (driver.get("name"), driver.get("nodeID"));
+        driver_name(&name, errors);
+        rules::required(&id, errors);
+        if id.text().len() > NODE_ID_LENGTH_MAX {
+            let detail = format!("must be {NODE_ID_LENGTH_MAX} characters or less");
+            errors.push(FieldError::invalid(&id.path, id.text(), detail));
+        }
+        rules::nonnegative(&driver.at(&["allocatable", "count"]), errors);
+        if !seen.insert(name.text()) {
+            errors.push(FieldError::duplicate(&name.path, name.text()));
+        }
+        let mut keys = BTreeSet::new();
+        for key in driver.get("topologyKeys").items() {
+            if key.is_empty() {
+                errors.push(FieldError::required(&driver.path, ""));
+            }
+            if !keys.insert(key.text()) {
+                errors.push(FieldError::duplicate(&driver.path, key.text()));
+            }
+            rules::invalid_each(
+                &At { path: driver.path.clone(), value: key.value },
+                names::label_key(key.text()),
+                errors,
+            );
+        }
+    }
+    let Some(old) = old else { return };
+    for before in old.at(&["spec", "drivers"]).items() {
+        for now in drivers.items().filter(|now| now.get("name").value == before.get("name").value) {
+            let fixed = |driver: &At<'_>| super::workload::without(driver, &["allocatable"]);
+            if fixed(&now) != fixed(&before) {
+                errors.push(FieldError::invalid(&drivers.path, fixed(&now), IMMUTABLE));
+            }
+        }
+    }
+}
+
+/// `ValidateCSIStorageCapacity` and `ValidateCSIStorageCapacityUpdate`
+pub fn capacity(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let class = new.get("storageClassName");
+    rules::label_selector(&new.get("nodeTopology"), errors);
+    for message in names::dns1123_subdomain(class.text()) {
+        errors.push(FieldError::invalid(&class.path, class.text(), message));
+    }
+    rules::nonnegative_quantity(&new.get("capacity"), errors);
+    if let Some(old) = old {
+        rules::immutable(&new.get("nodeTopology"), &old.get("nodeTopology"), errors);
+        rules::immutable(&class, &old.get("storageClassName"), errors);
+    }
+}
+
+/// `ValidateVolumeAttachment` and `ValidateVolumeAttachmentUpdate`
+pub fn attachment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    const EXACTLY_ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    let spec = new.get("spec");
+    driver_name(&spec.get("attacher"), errors);
+    let source = spec.get("source");
+    let name = source.get("persistentVolumeName");
+    match (name.is_set(), source.get("inlineVolumeSpec").is_set()) {
+        (false, false) => errors.push(FieldError::required(&source.path, EXACTLY_ONE)),
+        (true, true) => errors.push(FieldError::forbidden(&source.path, EXACTLY_ONE)),
+        (true, false) if name.is_empty() => {
+            errors.push(FieldError::required(&name.path, "must specify non empty persistentVolumeName"));
+        }
+        _ => {}
+    }
+    let node = spec.get("nodeName");
+    for message in names::dns1123_subdomain(node.text()) {
+        errors.push(FieldError::invalid(&node.path, node.text(), message));
+    }
+    if name.is_set() {
+        rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
+    }
+    if let Some(old) = old {
+        rules::immutable(&spec, &old.get("spec"), errors);
+    }
+}

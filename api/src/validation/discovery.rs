@@ -1,0 +1,133 @@
+//! Endpoint slices.
+
+use std::collections::BTreeSet;
+
+use super::at::At;
+use super::{core, rules};
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+
+const ADDRESSES_MAX: usize = 100;
+const PORTS_MAX: usize = 20000;
+const ENDPOINTS_MAX: usize = 1000;
+const HINTS_MAX: usize = 8;
+const TOPOLOGY_LABELS_MAX: usize = 16;
+
+/// `ValidateEndpointSliceCreate` and `ValidateEndpointSliceUpdate`
+pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let type_ = new.get("addressType");
+    if rules::required(&type_, errors) {
+        rules::one_of(&type_, &["FQDN", "IPv4", "IPv6"], errors);
+    }
+    ports(&new.get("ports"), errors);
+    let list = new.get("endpoints");
+    let unchanged = old.is_some_and(|old| old.get("endpoints").value == list.value);
+    if list.len() > ENDPOINTS_MAX && !unchanged {
+        errors.push(FieldError::too_many(&list.path, list.len(), ENDPOINTS_MAX));
+    } else if !unchanged {
+        for endpoint in list.items() {
+            self::endpoint(&endpoint, type_.text(), errors);
+        }
+    }
+    if let Some(old) = old {
+        rules::immutable(&type_, &old.get("addressType"), errors);
+    }
+}
+
+fn ports(at: &At<'_>, errors: &mut ErrorList) {
+    if at.len() > PORTS_MAX {
+        errors.push(FieldError::too_many(&at.path, at.len(), PORTS_MAX));
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for port in at.items() {
+        let name = port.get("name");
+        if !name.is_empty() {
+            rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
+        }
+        if !seen.insert(name.text()) {
+            errors.push(FieldError::duplicate(&name.path, name.text()));
+        }
+        let protocol = port.get("protocol");
+        if protocol.is_absent() {
+            errors.push(FieldError::required(&protocol.path, ""));
+        }
+        rules::one_of(&protocol, &["SCTP", "TCP", "UDP"], errors);
+        let application = port.get("appProtocol");
+        if application.is_set() {
+            rules::invalid_each(&application, names::label_key(application.text()), errors);
+        }
+    }
+}
+
+fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
+    let list = at.get("addresses");
+    if list.is_empty() {
+        errors.push(FieldError::required(&list.path, "must contain at least 1 address"));
+    } else if list.len() > ADDRESSES_MAX {
+        errors.push(FieldError::too_many(&list.path, list.len(), ADDRESSES_MAX));
+    }
+    for address in list.items() {
+        if type_ == "FQDN" {
+            domain(&address, errors);
+        } else if matches!(type_, "IPv4" | "IPv6")
+            && let Some(ip) = rules::ip(&address, errors)
+        {
+            if ip.is_ipv4() != (type_ == "IPv4") {
+                let detail = format!("must be an {type_} address");
+                errors.push(FieldError::invalid(&list.path, address.text(), detail));
+            }
+            core::non_special_ip(&address, ip, errors);
+        }
+    }
+    let node = at.get("nodeName");
+    if node.is_set() {
+        rules::invalid_each(&node, names::dns1123_subdomain(node.text()), errors);
+    }
+    let topology = at.get("deprecatedTopology");
+    if topology.len() > TOPOLOGY_LABELS_MAX {
+        errors.push(FieldError::too_many(&topology.path, topology.len(), TOPOLOGY_LABELS_MAX));
+    }
+    rules::labels(&topology, errors);
+    let host = at.get("hostname");
+    if host.is_set() {
+        rules::invalid_each(&host, names::dns1123_label(host.text()), errors);
+    }
+    hints(&at.get("hints"), errors);
+}
+
+/// `IsFullyQualifiedDomainName`
+fn domain(at: &At<'_>, errors: &mut ErrorList) {
+    if !rules::required(at, errors) {
+        return;
+    }
+    let name = at.text().strip_suffix('.').unwrap_or(at.text());
+    let wrong = names::dns1123_subdomain(name);
+    if !wrong.is_empty() {
+        errors.push(FieldError::invalid(&at.path, name, wrong.join(",")));
+    } else if !name.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        errors.push(FieldError::invalid(&at.path, name, detail));
+    } else if let Some(label) = name.split('.').find(|label| !names::dns1123_label(label).is_empty()) {
+        errors.push(FieldError::invalid(&at.path, label, names::dns1123_label(label).join(",")));
+    }
+}
+
+fn hints(at: &At<'_>, errors: &mut ErrorList) {
+    for (field, check) in
+        [("forZones", names::label_value as fn(&str) -> Vec<String>), ("forNodes", names::dns1123_subdomain)]
+    {
+        let list = at.get(field);
+        if list.len() > HINTS_MAX {
+            errors.push(FieldError::too_many(&list.path, list.len(), HINTS_MAX));
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        for name in list.items().map(|item| item.get("name")) {
+            if !seen.insert(name.text()) {
+                errors.push(FieldError::duplicate(&name.path, name.text()));
+            }
+            rules::invalid_each(&name, check(name.text()), errors);
+        }
+    }
+}

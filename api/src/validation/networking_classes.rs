@@ -1,0 +1,137 @@
+//! Ingress classes, and the objects that share out the addresses of services.
+
+use super::at::At;
+use super::rules;
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+
+const CONTROLLER_LENGTH_MAX: usize = 250;
+
+/// `ValidateIngressClass` and `ValidateIngressClassUpdate`
+pub fn ingress_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    let controller = spec.get("controller");
+    if let Some(old) = old {
+        rules::immutable(&controller, &old.at(&["spec", "controller"]), errors);
+    }
+    if controller.text().len() > CONTROLLER_LENGTH_MAX {
+        errors.push(FieldError::too_long(&controller.path, CONTROLLER_LENGTH_MAX));
+    }
+    domain_prefixed(&controller, errors);
+    parameters(&spec.get("parameters"), errors);
+}
+
+/// `IsDomainPrefixedPath`
+fn domain_prefixed(at: &At<'_>, errors: &mut ErrorList) {
+    if !rules::required(at, errors) {
+        return;
+    }
+    let Some((host, path)) = at.text().split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
+    else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.push(FieldError::invalid(&at.path, at.text(), detail));
+        return;
+    };
+    for message in names::dns1123_subdomain(host) {
+        errors.push(FieldError::invalid(&at.path, host, message));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(allowed) {
+        let detail = names::regex_error("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]);
+        errors.push(FieldError::invalid(&at.path, path, detail));
+    }
+}
+
+fn parameters(at: &At<'_>, errors: &mut ErrorList) {
+    if at.is_absent() {
+        return;
+    }
+    let (group, scope, namespace) = (at.get("apiGroup"), at.get("scope"), at.get("namespace"));
+    if group.is_set() {
+        rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
+    }
+    for name in ["kind", "name"] {
+        path_segment(&at.get(name), errors);
+    }
+    match scope.text() {
+        _ if scope.is_absent() => errors.push(FieldError::required(&scope.path, "")),
+        "Namespace" if namespace.is_absent() => {
+            let detail = "`parameters.scope` is set to 'Namespace'";
+            errors.push(FieldError::required(&namespace.path, detail));
+        }
+        "Namespace" => rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors),
+        "Cluster" if namespace.is_set() => {
+            errors.push(FieldError::forbidden(&namespace.path, "`parameters.scope` is set to 'Cluster'"));
+        }
+        _ => rules::one_of(&scope, &["Cluster", "Namespace"], errors),
+    }
+}
+
+/// A name that must be there and may stand in a path.
+fn path_segment(at: &At<'_>, errors: &mut ErrorList) {
+    if rules::required(at, errors) {
+        rules::invalid_each(at, names::path_segment(at.text()), errors);
+    }
+}
+
+/// `ValidateIPAddress` and `ValidateIPAddressUpdate`
+pub fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let parent = new.at(&["spec", "parentRef"]);
+    if let Some(old) = old {
+        rules::immutable(&parent, &old.at(&["spec", "parentRef"]), errors);
+        return;
+    }
+    if parent.is_absent() {
+        errors.push(FieldError::required(&parent.path, ""));
+        return;
+    }
+    let (group, namespace) = (parent.get("group"), parent.get("namespace"));
+    if !group.is_empty() {
+        rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
+    }
+    path_segment(&parent.get("resource"), errors);
+    path_segment(&parent.get("name"), errors);
+    if !namespace.is_empty() {
+        rules::invalid_each(&namespace, names::path_segment(namespace.text()), errors);
+    }
+}
+
+/// `ValidateServiceCIDR` and `ValidateServiceCIDRUpdate`
+pub fn service_cidr(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let ranges = new.at(&["spec", "cidrs"]);
+    let Some(before) = old.map(|old| old.at(&["spec", "cidrs"])) else {
+        return self::ranges(&ranges, errors);
+    };
+    let widened = before.len() == 1 && ranges.len() == 2;
+    if before.len() != ranges.len() && !widened {
+        errors.push(FieldError::invalid(&ranges.path, ranges.value.clone(), rules::IMMUTABLE));
+        return;
+    }
+    for (then, now) in before.items().zip(ranges.items()) {
+        rules::immutable(&now, &then, errors);
+    }
+    if widened {
+        self::ranges(&ranges, errors);
+    }
+}
+
+/// `validateServiceCIDRSpec`
+fn ranges(at: &At<'_>, errors: &mut ErrorList) {
+    if at.is_empty() {
+        errors.push(FieldError::required(&at.path, "at least one CIDR required"));
+        return;
+    }
+    if at.len() > 2 {
+        let detail = "may only hold up to 2 values";
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+        return;
+    }
+    let families: Vec<bool> =
+        at.items().filter_map(|range| rules::cidr(&range, errors)).map(|net| net.addr().is_ipv4()).collect();
+    if let [first, second] = families.as_slice()
+        && first == second
+    {
+        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+    }
+}

@@ -1,0 +1,174 @@
+//! Resource quotas.
+
+use std::collections::BTreeSet;
+
+use super::at::At;
+use super::rules::{self, IMMUTABLE};
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+
+/// What a quota may count without a qualified name (`standardQuotaResources`).
+const STANDARD: [&str; 18] = [
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+];
+const LOAD_BALANCERS: &str = "services.loadbalancers";
+/// Known as resources, but not to quotas.
+const OTHER: [&str; 1] = ["storage"];
+/// Counted in whole numbers (`integerResources`).
+const WHOLE: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    LOAD_BALANCERS,
+];
+const PODS_AND_COMPUTE: [&str; 7] =
+    ["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+const CONFLICTS: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]];
+
+/// `ValidateResourceQuota` and `ValidateResourceQuotaUpdate`
+pub fn quota(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    let hard = spec.get("hard");
+    for (key, amount) in hard.entries() {
+        resource(key, &amount, errors);
+    }
+    let limited: Vec<&str> = hard.entries().map(|(key, _)| key).filter(|key| is_standard(key)).collect();
+    scopes(&spec.get("scopes"), &limited, errors);
+    selector(&spec, &limited, errors);
+    let Some(old) = old else { return };
+    let set = |spec: &At<'_>| spec.get("scopes").items().map(|scope| scope.text().to_string()).collect::<BTreeSet<_>>();
+    if set(&spec) != set(&old.get("spec")) {
+        let at = spec.get("scopes");
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), IMMUTABLE));
+    }
+}
+
+fn is_standard(key: &str) -> bool {
+    STANDARD.contains(&key) || key == LOAD_BALANCERS || is_huge_pages(key)
+}
+
+fn is_huge_pages(key: &str) -> bool {
+    key.strip_prefix("requests.").unwrap_or(key).starts_with("hugepages-")
+}
+
+/// `ValidateResourceQuotaResourceName` and `ValidateResourceQuantityValue`
+fn resource(key: &str, amount: &At<'_>, errors: &mut ErrorList) {
+    let wrong = names::label_key(key);
+    let qualified = key.contains('/');
+    let known = qualified || is_standard(key) || OTHER.contains(&key);
+    if wrong.is_empty() && !known {
+        let detail = "must be a standard resource type or fully qualified";
+        errors.push(FieldError::invalid(&amount.path, key, detail));
+    }
+    for message in wrong {
+        errors.push(FieldError::invalid(&amount.path, key, message));
+    }
+    if !qualified && !is_standard(key) {
+        errors.push(FieldError::invalid(&amount.path, key, "must be a standard resource for quota"));
+    }
+    rules::nonnegative_quantity(amount, errors);
+    let fraction = rules::quantity(amount).is_some_and(|quantity| quantity.milli_value() % 1000 != 0);
+    if WHOLE.contains(&key) && fraction {
+        errors.push(FieldError::invalid(&amount.path, amount.value.clone(), "must be an integer"));
+    }
+}
+
+fn is_scope(scope: &str) -> bool {
+    applies(scope, "pods").is_some()
+}
+
+/// Whether a scope may limit a resource; nothing if it is no scope (`IsResourceQuotaScopeValidForResource`).
+fn applies(scope: &str, resource: &str) -> Option<bool> {
+    Some(match scope {
+        "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
+            PODS_AND_COMPUTE.contains(&resource)
+        }
+        "BestEffort" => resource == "pods",
+        "VolumeAttributesClass" => matches!(resource, "persistentvolumeclaims" | "requests.storage"),
+        _ => return None,
+    })
+}
+
+/// `validateResourceQuotaScopes`
+fn scopes(at: &At<'_>, limited: &[&str], errors: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
+    let mut refuse = |detail: &str| errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+    for scope in at.items() {
+        if !is_scope(scope.text()) {
+            refuse("unsupported scope");
+        }
+        for _ in limited.iter().filter(|resource| applies(scope.text(), resource) == Some(false)) {
+            refuse("unsupported scope applied to resource");
+        }
+        seen.insert(scope.text());
+    }
+    for _ in CONFLICTS.iter().filter(|pair| pair.iter().all(|scope| seen.contains(scope))) {
+        refuse("conflicting scopes");
+    }
+}
+
+/// `validateScopedResourceSelectorRequirement`, whose paths name no item.
+fn selector(spec: &At<'_>, limited: &[&str], errors: &mut ErrorList) {
+    const EXISTS_ONLY: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
+                               ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
+                               ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+    let at = spec.get("scopeSelector");
+    let list = at.get("matchExpressions");
+    let mut seen = BTreeSet::new();
+    for item in list.items() {
+        let (scope, operator, values) = (item.get("scopeName").text(), item.get("operator").text(), item.get("values"));
+        if !is_scope(scope) {
+            errors.push(FieldError::invalid(&list.path.child("scopeName"), scope, "unsupported scope"));
+        }
+        for _ in limited.iter().filter(|resource| applies(scope, resource) == Some(false)) {
+            let detail = "unsupported scope applied to resource";
+            errors.push(FieldError::invalid(&list.path, at.value.clone(), detail));
+        }
+        let by_value = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
+        if is_scope(scope) && !by_value && operator != "Exists" {
+            errors.push(FieldError::invalid(&list.path.child("operator"), operator, EXISTS_ONLY));
+        }
+        let path = list.path.child("values");
+        match operator {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                errors.push(FieldError::required(&path, detail));
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                errors.push(FieldError::invalid(&path, values.value.clone(), detail));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => {
+                let detail = "not a valid selector operator";
+                errors.push(FieldError::invalid(&list.path.child("operator"), other, detail));
+            }
+        }
+        seen.insert(scope);
+    }
+    for _ in CONFLICTS.iter().filter(|pair| pair.iter().all(|scope| seen.contains(scope))) {
+        errors.push(FieldError::invalid(&list.path, spec.get("scopes").value.clone(), "conflicting scopes"));
+    }
+}
