@@ -49,7 +49,7 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// `validateNodeTaints`, which places the taints below the metadata.
 fn taints(at: &At<'_>, errors: &mut ErrorList) {
-    let base = At { path: Path::new("metadata").child("taints"), value: at.value };
+    let base = At::new(Path::new("metadata").child("taints"), at.value);
     let mut seen = BTreeSet::new();
     for taint in base.items() {
         let (key, value, effect) = (taint.get("key"), taint.get("value"), taint.get("effect"));

@@ -367,7 +367,7 @@ pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
         for (key, amount) in new.at(&["overhead", "podFixed"]).entries() {
             let path = Path::new("overhead").child("limits").key(key);
             super::pod::resource_name(key, &path, errors);
-            rules::nonnegative_quantity(&At { path, value: amount.value }, errors);
+            rules::nonnegative_quantity(&At::new(path, amount.value), errors);
         }
         rules::labels(&new.at(&["scheduling", "nodeSelector"]), errors);
         super::pod::affinity::tolerations(&new.at(&["scheduling", "tolerations"]), errors);

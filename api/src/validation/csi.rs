@@ -35,7 +35,7 @@ pub fn driver(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
         errors.push(FieldError::required(&spec.get("seLinuxMount").path, ""));
     }
     let Some(before) = old.map(|old| old.get("spec")) else { return };
-    let attach = At { path: attach_path, value: spec.get("attachRequired").value };
+    let attach = At::new(attach_path, spec.get("attachRequired").value);
     rules::immutable(&attach, &before.get("attachRequired"), errors);
     rules::immutable(&modes, &before.get("volumeLifecycleModes"), errors);
 }
@@ -95,11 +95,7 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
             if !keys.insert(key.text()) {
                 errors.push(FieldError::duplicate(&driver.path, key.text()));
             }
-            rules::invalid_each(
-                &At { path: driver.path.clone(), value: key.value },
-                names::label_key(key.text()),
-                errors,
-            );
+            rules::invalid_each(&At::new(driver.path.clone(), key.value), names::label_key(key.text()), errors);
         }
     }
     let Some(old) = old else { return };
