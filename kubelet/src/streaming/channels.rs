@@ -1,5 +1,7 @@
 //! Exec and attach over WebSocket: messages that begin with a channel's number, translated to SPDY streams.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -23,6 +25,10 @@ const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 /// With `v5`, a message on this channel closes the channel that it names.
 const CLOSE: u8 = 255;
+
+/// How long a client gets, after the handshake, to make its channels. kubectl before 1.36 reads before it has them, and
+/// drops what comes for a channel that it does not know yet; here the first output may be there within a millisecond.
+const CLIENT_READY_PAUSE: Duration = Duration::from_millis(30);
 
 /// A WebSocket protocol of exec and attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +169,7 @@ async fn runtime_to_client(
     open: Open,
     accepted: watch::Sender<usize>,
 ) -> std::io::Result<()> {
+    tokio::time::sleep(CLIENT_READY_PAUSE).await;
     // An empty message tells the client that the connection stands.
     let first = [STDOUT, STDERR, ERROR].into_iter().find(|channel| open.stream(*channel).is_some()).unwrap_or(ERROR);
     out.send(first, b"").await?;

@@ -136,8 +136,13 @@ pub fn services(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     // A pod reaches itself through its own service (hairpin), and requests are spread.
     let pod = kubectl.run("get pods -l app=web -o jsonpath={.items[0].metadata.name}")?;
     let seen: std::collections::BTreeSet<String> = (0..20)
-        .map(|_| kubectl.run(&format!("exec {} -- wget -qO- http://web/", pod.trim())))
-        .collect::<Result<_, _>>()?;
+        .map(|_| {
+            let printed = kubectl.run(&format!("exec {} -- wget -qO- http://web/", pod.trim()))?;
+            // What kubectl itself says on its standard error is not the answer.
+            let answer = printed.lines().find(|line| line.starts_with("web-"));
+            answer.map(String::from).ok_or_else(|| format!("no answer in {printed:?}"))
+        })
+        .collect::<Result<_, Failure>>()?;
     if seen.len() != 2 {
         return Err(format!("20 requests reached {seen:?}"));
     }
