@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use apiserver::bootstrap;
 use ipnet::IpNet;
 
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::error::Error;
 /// # Errors
 /// If the range is too small.
 pub fn kubernetes_address(services: &IpNet) -> Result<IpAddr, Error> {
-    nth(services, 1)
+    usable(services, bootstrap::kubernetes_address(services))
 }
 
 /// The address of the service `kube-dns`: the tenth of the range, as kubeadm has it.
@@ -19,14 +20,11 @@ pub fn kubernetes_address(services: &IpNet) -> Result<IpAddr, Error> {
 /// # Errors
 /// If the range is too small.
 pub fn dns_address(services: &IpNet) -> Result<IpAddr, Error> {
-    nth(services, 10)
+    usable(services, bootstrap::dns_address(services))
 }
 
-fn nth(range: &IpNet, number: u8) -> Result<IpAddr, Error> {
-    let address = match range.network() {
-        IpAddr::V4(first) => IpAddr::V4((u32::from(first) + u32::from(number)).into()),
-        IpAddr::V6(first) => IpAddr::V6((u128::from(first) + u128::from(number)).into()),
-    };
+/// The address, if a service of the range may have it.
+fn usable(range: &IpNet, address: IpAddr) -> Result<IpAddr, Error> {
     if range.contains(&address) && Some(address) != last(range) {
         Ok(address)
     } else {
