@@ -4,15 +4,20 @@
 use std::fmt;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
-/// A path such as `spec.containers[0].name` or `metadata.labels[a/b]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Path(String);
+/// How long a path may be in bytes before it takes memory of its own.
+const INLINE_BYTES: usize = 96;
+
+/// A path such as `spec.containers[0].name` or `metadata.labels[a/b]`. Validation makes one for every field that it
+/// reads and shows few, so short ones take no memory of their own.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Path(SmallVec<[u8; INLINE_BYTES]>);
 
 impl Path {
     /// A path of one name (or several with dots).
     pub fn new(name: &str) -> Self {
-        Self(name.to_string())
+        Self(SmallVec::from_slice(name.as_bytes()))
     }
 
     /// The empty path, for an object as a whole.
@@ -22,28 +27,43 @@ impl Path {
 
     /// A field below.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_string()) } else { Self([&self.0, ".", name].concat()) }
+        if self.0.is_empty() { Self::new(name) } else { self.with(".", name, "") }
     }
 
     /// An item of a list.
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.with("[", itoa::Buffer::new().format(index), "]")
     }
 
     /// An entry of a map.
     pub fn key(&self, key: &str) -> Self {
-        Self([&self.0, "[", key, "]"].concat())
+        self.with("[", key, "]")
+    }
+
+    fn with(&self, before: &str, name: &str, after: &str) -> Self {
+        let mut path = SmallVec::with_capacity(self.0.len() + before.len() + name.len() + after.len());
+        path.extend_from_slice(&self.0);
+        path.extend_from_slice(before.as_bytes());
+        path.extend_from_slice(name.as_bytes());
+        path.extend_from_slice(after.as_bytes());
+        Self(path)
     }
 
     /// The path as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.0).expect("a path is made of texts")
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+        f.write_str(if self.0.is_empty() { "<nil>" } else { self.as_str() })
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Path({:?})", self.as_str())
     }
 }
 
