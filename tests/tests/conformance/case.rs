@@ -1,0 +1,45 @@
+//! One conformance test: its name, what it runs on, and what it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::plane::{Plane, Shared};
+
+/// The longest that one test may take.
+const TEST_SECONDS_MAX: u64 = 60;
+
+/// A test named after a conformance test.
+pub struct Conformance {
+    /// The exact codename, as `conformance.yaml` has it.
+    pub codename: &'static str,
+    alone: bool,
+    run: Box<dyn Fn(Plane) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+/// A test in a namespace of its own on the cluster that all share.
+pub fn test<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Conformance { codename, alone: false, run: Box::new(move |plane| Box::pin(run(plane))) }
+}
+
+/// A test on a cluster of its own.
+pub fn alone<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Conformance { alone: true, ..test(codename, run) }
+}
+
+/// Runs it; panics where it fails.
+pub async fn run(test: Conformance, shared: Arc<Shared>) {
+    let plane = if test.alone { Plane::alone().await } else { shared.plane().await };
+    let done = tokio::time::timeout(Duration::from_secs(TEST_SECONDS_MAX), (test.run)(plane.clone())).await;
+    assert!(done.is_ok(), "the test did not end within {TEST_SECONDS_MAX} s");
+    if !test.alone {
+        plane.leave().await;
+    }
+}
