@@ -25,7 +25,7 @@ pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero};
 pub use shape::{normalise, zero_value};
 pub use tree::NESTING_MAX;
 use tree::Tree;
-pub(crate) use tree::double;
+pub(crate) use tree::{double, nesting};
 
 /// Bodies longer than this are refused (`MaxRequestBodyBytes`).
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -230,7 +230,7 @@ pub fn decode_untyped(body: &[u8], format: Format) -> Result<Value, String> {
         Format::Yaml => yaml::parse(body, &mut Vec::new())?,
         Format::Protobuf => return Err("protobuf has no form without a schema".to_string()),
     };
-    Ok(tree.into_value())
+    tree.into_value().map_err(str::to_string)
 }
 
 /// Decodes any built-in or catalogued kind by what the body itself says (lists and manifests in files and tests).

@@ -10,7 +10,7 @@ mod write;
 use serde_json::Value;
 
 use crate::Object;
-use crate::decode::{DecodeError, Decoded, Target, stated_target};
+use crate::decode::{DecodeError, Decoded, NESTING_MAX, Target, nesting, stated_target};
 use crate::schema::Schema;
 use wire::{Reader, put_bytes, put_message};
 
@@ -56,14 +56,7 @@ pub fn encode_message(value: &Value, schema: &Schema) -> Vec<u8> {
 /// # Errors
 /// [`ProtobufError`].
 pub fn decode(bytes: &[u8], schema: &Schema) -> Result<Object, ProtobufError> {
-    let envelope = Envelope::read(bytes)?;
-    let mut map = read::message(schema.root(), envelope.raw, 0)?;
-    for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
-        if !text.is_empty() {
-            map.insert(name.to_string(), text.into());
-        }
-    }
-    Ok(Object(map))
+    Envelope::read(bytes)?.object(schema, 0)
 }
 
 /// One frame of a watch in protobuf: the length in four bytes, then a `WatchEvent` around the encoded object.
@@ -90,12 +83,17 @@ pub(crate) fn decode_body(body: &[u8], target: &Target) -> Result<Decoded, Decod
     let stated = (envelope.api_version.to_string(), envelope.kind.to_string());
     let (kind, api_version) = stated_target(stated, target, body)?;
     let version = api_version.rsplit('/').next().unwrap_or("").to_string();
-    let map = read::message(target.schema.root(), envelope.raw, 0).map_err(|why| DecodeError::Malformed {
+    let malformed = |why: ProtobufError| DecodeError::Malformed {
         kind: kind.clone(),
-        version,
+        version: version.clone(),
         expected: target.kind.clone(),
         why: why.to_string(),
-    })?;
+    };
+    let map = read::message(target.schema.root(), envelope.raw, 0).map_err(malformed)?;
+    // A list of messages is one level in protobuf and two in JSON.
+    if 1 + map.values().map(nesting).max().unwrap_or(0) > NESTING_MAX {
+        return Err(malformed(ProtobufError::TooDeep));
+    }
     let mut object = Object(map);
     object.0.insert("apiVersion".to_string(), api_version.into());
     object.0.insert("kind".to_string(), kind.into());
@@ -123,6 +121,17 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// The object in it, which may itself be so deep in another.
+    fn object(&self, schema: &Schema, depth: usize) -> Result<Object, ProtobufError> {
+        let mut map = read::message(schema.root(), self.raw, depth)?;
+        for (name, text) in [("apiVersion", self.api_version), ("kind", self.kind)] {
+            if !text.is_empty() {
+                map.insert(name.to_string(), text.into());
+            }
+        }
+        Ok(Object(map))
+    }
+
     fn read(bytes: &'a [u8]) -> Result<Self, ProtobufError> {
         let rest = bytes.strip_prefix(&PREFIX).ok_or(ProtobufError::NoPrefix)?;
         let mut envelope = Self { api_version: "", kind: "", raw: b"" };

@@ -1,6 +1,6 @@
 //! A JSON parser that accepts and refuses what Go's `encoding/json` does, in its words.
 
-use super::tree::{NESTING_MAX, Tree};
+use super::tree::{NESTING_MAX, PARSED_NESTING_MAX, Tree};
 
 /// Parses a whole document.
 pub(super) fn parse(bytes: &[u8]) -> Result<Tree, String> {
@@ -62,7 +62,7 @@ impl Parser<'_> {
 
     fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Tree, String>) -> Result<Tree, String> {
         if self.depth >= NESTING_MAX {
-            return Err(self.unexpected("exceeded max depth"));
+            return self.deep();
         }
         self.depth += 1;
         self.at += 1;
@@ -80,15 +80,7 @@ impl Parser<'_> {
         }
         loop {
             self.space();
-            if self.bytes.get(self.at) != Some(&b'"') {
-                return Err(self.unexpected("looking for beginning of object key string"));
-            }
-            let key = self.string()?;
-            self.space();
-            if self.bytes.get(self.at) != Some(&b':') {
-                return Err(self.unexpected("after object key"));
-            }
-            self.at += 1;
+            let key = self.key()?;
             let value = self.value("looking for beginning of value")?;
             entries.push((key, value));
             self.space();
@@ -122,6 +114,74 @@ impl Parser<'_> {
                 _ => return Err(self.unexpected("after array element")),
             }
         }
+    }
+
+    /// Checks the syntax of an array or object that is nested too deeply to be kept, without recursion.
+    fn deep(&mut self) -> Result<Tree, String> {
+        let name = if self.bytes[self.at] == b'{' { "object" } else { "array" };
+        let mut closings = Vec::new();
+        loop {
+            self.space();
+            let opening = self.bytes.get(self.at).copied();
+            if let Some(b'{' | b'[') = opening {
+                if self.depth + closings.len() >= PARSED_NESTING_MAX {
+                    return Err(self.unexpected("exceeded max depth"));
+                }
+                let closing = if opening == Some(b'{') { b'}' } else { b']' };
+                closings.push(closing);
+                self.at += 1;
+                self.space();
+                if self.bytes.get(self.at) != Some(&closing) {
+                    if closing == b'}' {
+                        self.key()?;
+                    }
+                    continue;
+                }
+            } else {
+                self.value("looking for beginning of value")?;
+            }
+            if self.close(&mut closings)? {
+                return Ok(Tree::Deep(name));
+            }
+        }
+    }
+
+    /// Reads what may follow a value within these brackets, to the next value; whether there is none.
+    fn close(&mut self, closings: &mut Vec<u8>) -> Result<bool, String> {
+        while let Some(&closing) = closings.last() {
+            self.space();
+            match self.bytes.get(self.at) {
+                Some(found) if *found == closing => {
+                    self.at += 1;
+                    closings.pop();
+                }
+                Some(b',') => {
+                    self.at += 1;
+                    if closing == b'}' {
+                        self.space();
+                        self.key()?;
+                    }
+                    return Ok(false);
+                }
+                _ if closing == b'}' => return Err(self.unexpected("after object key:value pair")),
+                _ => return Err(self.unexpected("after array element")),
+            }
+        }
+        Ok(true)
+    }
+
+    /// A key and the colon after it.
+    fn key(&mut self) -> Result<String, String> {
+        if self.bytes.get(self.at) != Some(&b'"') {
+            return Err(self.unexpected("looking for beginning of object key string"));
+        }
+        let key = self.string()?;
+        self.space();
+        if self.bytes.get(self.at) != Some(&b':') {
+            return Err(self.unexpected("after object key"));
+        }
+        self.at += 1;
+        Ok(key)
     }
 
     fn literal(&mut self, word: &str, tree: Tree) -> Result<Tree, String> {

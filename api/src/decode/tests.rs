@@ -83,11 +83,66 @@ fn wrong_bodies_have_the_reference_errors() {
         r#"{"data":{"k":"***"}}"#,
         Err(r#"Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 0"#),
     );
-    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-    let message = run(&core("Pod"), &deep, Format::Json, FieldValidation::Ignore).unwrap_err();
-    assert!(message.contains("exceeded max depth"), "{message}");
     let long = " ".repeat(super::BODY_BYTES_MAX + 1);
     assert!(run(&core("Pod"), &long, Format::Json, FieldValidation::Ignore).unwrap_err().contains("limit is 3145728"));
+}
+
+/// A map with `depth` arrays in it, in a field of this name; the reference's error for strict decoding, or none.
+#[track_caller]
+fn check_deep(field: &str, depth: usize, expected: Option<&str>) {
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+        let name = if open == "[" { "array" } else { "object" };
+        let body = format!("{{{field:?}:{}1{}}}", open.repeat(depth), close.repeat(depth));
+        let got = run(&core("ConfigMap"), &body, Format::Json, FieldValidation::Ignore).map(|_| ());
+        let got = got.map_err(|error| error.replace(&super::summary(body.as_bytes()), "BODY"));
+        let expected = expected.map_or(Ok(()), |e| Err(e.replace("NAME", name).replace("OPEN", &open[..1])));
+        assert_eq!(got, expected, "{depth} {open}");
+    }
+}
+
+#[test]
+fn nesting_is_parsed_to_the_reference_limit_and_kept_to_ours() {
+    let beyond = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; \
+                  json parse error: invalid character 'OPEN' exceeded max depth (BODY)";
+    check_deep("unknown", 9_999, None);
+    check_deep("unknown", 10_000, Some(beyond));
+    check_deep("unknown", 200_000, Some(beyond));
+    let wrong = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal NAME into Go";
+    check_deep(
+        "kind",
+        9_999,
+        Some(
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse \
+             error: json: cannot unmarshal NAME into Go struct field .kind of type string (BODY)",
+        ),
+    );
+    check_deep("immutable", 5_000, Some(&format!("{wrong} struct field ConfigMap.immutable of type bool")));
+    // Syntax is checked at any depth.
+    let bodies = [
+        ("[1,2", "unexpected end of JSON input"),
+        ("[1 2]", "invalid character '2' after array element"),
+        ("{\"a\":1,}", "invalid character '}' looking for beginning of object key string"),
+        ("{\"a\" 1}", "invalid character '1' after object key"),
+        ("{\"a\":[1]]", "invalid character ']' after object key:value pair"),
+        ("[[],{},[{}],tru]", "invalid character ']' in literal true (expecting 'e')"),
+        ("[1,]", "invalid character ']' looking for beginning of value"),
+    ];
+    for (inner, expected) in bodies {
+        for depth in [2, 119, 120, 121, 500] {
+            let body = format!("{}{inner}", "[".repeat(depth));
+            let error = super::decode_untyped(body.as_bytes(), Format::Json).unwrap_err();
+            assert_eq!(error, expected, "{inner} in {depth}");
+        }
+    }
+    let body = format!("{}[[],{{}},[{{\"a\":[1,{{}}],\"b\":null}}],true]{}", "[".repeat(500), "]".repeat(500));
+    let error = super::decode_untyped(body.as_bytes(), Format::Json).unwrap_err();
+    assert_eq!(error, "exceeded max depth of objects that can be kept");
+    let revision = Target::builtin("apps", "v1", "ControllerRevision").unwrap();
+    for (depth, is_kept) in [(119, true), (120, false), (9_000, false)] {
+        let body = format!("{{\"data\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        let got = run(&revision, &body, Format::Json, FieldValidation::Ignore);
+        assert_eq!(got.is_ok(), is_kept, "{depth}: {got:?}");
+    }
 }
 
 #[test]

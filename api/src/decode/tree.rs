@@ -2,9 +2,23 @@
 
 use serde_json::{Map, Number, Value};
 
-/// Values nested deeper than this are refused. The reference allows 10 000 levels when parsing; stored objects are
-/// read back by a parser that allows 128 levels, and lists wrap them in two more.
+/// Values nested deeper than this are not kept. What is stored is read back, here and by clients, with parsers that
+/// allow 128 levels, and lists wrap it in two more.
 pub const NESTING_MAX: usize = 120;
+/// Values nested deeper than this are not even parsed (`maxNestingDepth` in sigs.k8s.io/json).
+pub(super) const PARSED_NESTING_MAX: usize = 10_000;
+
+/// What is said of a value that has to be kept and is nested deeper than [`NESTING_MAX`].
+pub(super) const TOO_DEEP: &str = "exceeded max depth of objects that can be kept";
+
+/// How many arrays and objects are nested in a value at most; the value itself counts.
+pub(crate) fn nesting(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(nesting).max().unwrap_or(0),
+        _ => 0,
+    }
+}
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +30,9 @@ pub(super) enum Tree {
     String(String),
     Array(Vec<Tree>),
     Object(Vec<(String, Tree)>),
+    /// An array or object (it says which) nested deeper than [`NESTING_MAX`]. Its syntax was checked, no more: it may
+    /// be dropped, or be of the wrong type, but not kept.
+    Deep(&'static str),
 }
 
 impl Tree {
@@ -28,22 +45,27 @@ impl Tree {
             Self::String(_) => "string",
             Self::Array(_) => "array",
             Self::Object(_) => "object",
+            Self::Deep(name) => name,
         }
     }
 
     /// The value without a schema: of duplicates the last counts.
-    pub(super) fn into_value(self) -> Value {
-        match self {
+    ///
+    /// # Errors
+    /// [`TOO_DEEP`].
+    pub(super) fn into_value(self) -> Result<Value, &'static str> {
+        Ok(match self {
             Self::Null => Value::Null,
             Self::Bool(yes) => Value::Bool(yes),
             Self::Number(text) => untyped_number(&text),
             Self::String(text) => Value::String(text),
-            Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
+            Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect::<Result<_, _>>()?),
             Self::Object(entries) => {
-                let entries = entries.into_iter().map(|(key, value)| (key, value.into_value()));
-                Value::Object(entries.collect::<Map<_, _>>())
+                let entries = entries.into_iter().map(|(key, value)| Ok::<_, &str>((key, value.into_value()?)));
+                Value::Object(entries.collect::<Result<Map<_, _>, _>>()?)
             }
-        }
+            Self::Deep(_) => return Err(TOO_DEEP),
+        })
     }
 }
 

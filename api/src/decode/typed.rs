@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::shape::{self, fields_shape, is_omitted};
-use super::tree::{Tree, double};
+use super::tree::{TOO_DEEP, Tree, double};
 use crate::quantity::Quantity;
 use crate::schema::{Field, Kind, Type};
 use crate::time;
@@ -62,12 +62,15 @@ impl<'a> Coder<'a, '_> {
             (Kind::List, Tree::Array(items)) => Some(self.items(ty, named, items)),
             (Kind::Map, Tree::Object(entries)) => Some(self.entries(ty, named, entries)),
             (Kind::Any, tree) if self.lenient => Some(self.untyped(tree)),
-            (Kind::Any | Kind::Raw | Kind::Fields, tree) => Some(tree.into_value()),
+            (Kind::Any | Kind::Raw | Kind::Fields, tree) => self.whole(tree),
             (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, tree) => self.schema_or(ty, tree),
             (Kind::Quantity, tree) => self.quantity(tree),
             (Kind::Time | Kind::MicroTime, tree) => self.time(ty, tree),
             (Kind::IntOrString, tree) => self.int_or_string(tree),
-            (_, tree) if self.lenient && !self.in_builtin() => Some(tree.into_value()),
+            (_, tree) if self.lenient && !self.in_builtin() => self.whole(tree),
+            (Kind::Struct | Kind::Map, Tree::Deep("object")) | (Kind::List, Tree::Deep("array")) => {
+                self.stop(TOO_DEEP.to_string())
+            }
             (Kind::String | Kind::Duration, Tree::String(text)) => Some(Value::String(text)),
             (Kind::Bytes, Tree::String(text)) => self.bytes(&text),
             (Kind::Boolean, Tree::Bool(yes)) => Some(Value::Bool(yes)),
@@ -182,6 +185,14 @@ impl<'a> Coder<'a, '_> {
         value.unwrap_or_else(|| if self.lenient { Value::Null } else { shape::zero(elem) })
     }
 
+    /// A value as it is.
+    fn whole(&mut self, tree: Tree) -> Option<Value> {
+        match tree.into_value() {
+            Ok(value) => Some(value),
+            Err(error) => self.stop(error.to_string()),
+        }
+    }
+
     /// A value without a schema, in which strict decoding still finds duplicates.
     fn untyped(&mut self, tree: Tree) -> Value {
         match tree {
@@ -199,7 +210,7 @@ impl<'a> Coder<'a, '_> {
                 Value::Object(map)
             }
             Tree::Array(items) => Value::Array(items.into_iter().map(|item| self.untyped(item)).collect()),
-            other => other.into_value(),
+            other => self.whole(other).unwrap_or(Value::Null),
         }
     }
 
@@ -247,12 +258,12 @@ impl<'a> Coder<'a, '_> {
     fn int_or_string(&mut self, tree: Tree) -> Option<Value> {
         match tree {
             Tree::String(text) => Some(text.into()),
-            Tree::Number(text) if self.lenient => Some(Tree::Number(text).into_value()),
+            Tree::Number(text) if self.lenient => self.whole(Tree::Number(text)),
             Tree::Number(text) => match text.parse::<i32>() {
                 Ok(number) => Some(number.into()),
                 Err(_) => self.stop_wrong(&format!("number {text}"), "int32"),
             },
-            other if self.lenient => Some(other.into_value()),
+            other if self.lenient => self.whole(other),
             other => self.stop_wrong(other.kind_name(), "int32"),
         }
     }
@@ -260,12 +271,13 @@ impl<'a> Coder<'a, '_> {
     /// `JSONSchemaPropsOrArray` and its like, which decode themselves and so are never strict inside.
     fn schema_or(&mut self, ty: Type<'a>, tree: Tree) -> Option<Value> {
         match (ty.kind(), tree) {
-            (_, tree @ Tree::Object(_)) => self.alone(ty.inner(), tree),
+            (_, tree @ (Tree::Object(_) | Tree::Deep("object"))) => self.alone(ty.inner(), tree),
             (Kind::SchemaOrArray, Tree::Array(items)) => {
                 let items: Option<Vec<Value>> = items.into_iter().map(|item| self.alone(ty.inner(), item)).collect();
                 items.map(Value::Array)
             }
-            (Kind::SchemaOrStrings, tree @ Tree::Array(_)) => Some(tree.into_value()),
+            (Kind::SchemaOrStrings, tree @ Tree::Array(_)) => self.whole(tree),
+            (_, Tree::Deep("array")) => self.stop(TOO_DEEP.to_string()),
             (Kind::SchemaOrBool, Tree::Bool(yes)) => Some(yes.into()),
             (Kind::SchemaOrBool, _) => self.stop("boolean or JSON schema expected".to_string()),
             _ => None,

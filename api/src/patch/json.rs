@@ -4,12 +4,18 @@
 use serde_json::{Map, Value};
 
 use super::{PatchError, json_kind};
+use crate::decode::NESTING_MAX;
 
 /// Most operations in one patch (`maxJSONPatchOperations`).
 pub const OPERATIONS_MAX: usize = 10_000;
-/// Most bytes that the copies of one patch may add up to, by their JSON size; keeps a patch from growing an object
-/// without end.
-pub const COPIED_BYTES_MAX: usize = 16 << 20;
+/// Most bytes that the copies of one patch may add up to, by their JSON size (`JSONPatchMaxCopyBytes`); keeps a patch
+/// from growing an object without end.
+pub const COPIED_BYTES_MAX: usize = 3 << 20;
+/// Most items of lists that one patch may move by its insertions and removals, so that many operations on a long
+/// list end.
+const STEPS_MAX: usize = 100_000_000;
+/// Looking at a value takes as long as moving so many.
+const STEPS_PER_VALUE: usize = 16;
 
 /// Applies a patch.
 ///
@@ -17,11 +23,57 @@ pub const COPIED_BYTES_MAX: usize = 16 << 20;
 /// If the patch is malformed, too long, or one of its operations does not apply; the object is then half patched.
 pub fn apply(object: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let operations = decode(patch)?;
-    let mut copied = 0;
+    let mut spent = Spent::default();
     for operation in operations {
-        apply_one(object, operation, &mut copied).map_err(PatchError::DoesNotApply)?;
+        apply_one(object, operation, &mut spent).map_err(PatchError::DoesNotApply)?;
     }
     Ok(())
+}
+
+/// What the operations of a patch have used up.
+#[derive(Default)]
+struct Spent {
+    copied: usize,
+    steps: usize,
+}
+
+impl Spent {
+    fn copy(&mut self, value: &Value) -> Result<(), String> {
+        self.copied += value.to_string().len();
+        if self.copied <= COPIED_BYTES_MAX {
+            return Ok(());
+        }
+        Err(format!(
+            "Unable to complete the copy, the accumulated size increase of copy is {}, exceeding the limit {COPIED_BYTES_MAX}",
+            self.copied
+        ))
+    }
+
+    fn steps(&mut self, steps: usize) -> Result<(), String> {
+        self.steps += steps;
+        if self.steps > STEPS_MAX { Err("the patch takes too many steps".to_string()) } else { Ok(()) }
+    }
+
+    /// Keeps what is put at a path from nesting too deeply.
+    fn nest(&mut self, path: &str, value: &Value) -> Result<(), String> {
+        let (mut steps, mut deepest, mut level) = (0, 0, vec![value]);
+        while !level.is_empty() {
+            steps += level.len();
+            deepest += 1;
+            level = level.into_iter().flat_map(children).collect();
+        }
+        self.steps(steps * STEPS_PER_VALUE)?;
+        let nesting = path.matches('/').count() + deepest;
+        if nesting > NESTING_MAX { Err("exceeded max depth".to_string()) } else { Ok(()) }
+    }
+}
+
+fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(map) => Box::new(map.values()),
+        _ => Box::new(std::iter::empty()),
+    }
 }
 
 fn decode(patch: &Value) -> Result<Vec<&Map<String, Value>>, PatchError> {
@@ -49,7 +101,7 @@ fn decode(patch: &Value) -> Result<Vec<&Map<String, Value>>, PatchError> {
     Ok(operations)
 }
 
-fn apply_one(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize) -> Result<(), String> {
+fn apply_one(object: &mut Value, operation: &Map<String, Value>, spent: &mut Spent) -> Result<(), String> {
     let kind = operation.get("op").and_then(Value::as_str).unwrap_or("unknown");
     let text = |name: &str| {
         let missing = || format!("{kind} operation failed to decode {name}: missing value");
@@ -59,36 +111,50 @@ fn apply_one(object: &mut Value, operation: &Map<String, Value>, copied: &mut us
     match kind {
         "add" => {
             let path = text("path")?;
+            spent.nest(path, &value)?;
             let (place, key) = find(object, path).ok_or_else(|| no_path(kind, "path", path))?;
+            spent.steps(shifted(place))?;
             add(place, &key, value).map_err(|e| in_path(kind, path, &e))
         }
         "remove" => {
             let path = text("path")?;
             let (place, key) = find(object, path).ok_or_else(|| no_path(kind, "path", path))?;
+            spent.steps(shifted(place))?;
             remove(place, &key).map(|_| ()).map_err(|e| in_path(kind, path, &e))
         }
-        "replace" => replace(object, text("path")?, value),
+        "replace" => {
+            let path = text("path")?;
+            spent.nest(path, &value)?;
+            replace(object, path, value)
+        }
         "move" => {
             let (from, path) = (text("from")?, text("path")?);
             let (place, key) = find(object, from).ok_or_else(|| no_path(kind, "from path", from))?;
+            spent.steps(shifted(place))?;
             let value = remove(place, &key).map_err(|e| in_path(kind, &key, &e))?;
+            spent.nest(path, &value)?;
             let (place, key) = find(object, path).ok_or_else(|| no_path(kind, "destination path", path))?;
+            spent.steps(shifted(place))?;
             add(place, &key, value).map_err(|e| in_path(kind, path, &e))
         }
         "copy" => {
             let (from, path) = (text("from")?, text("path")?);
             let (place, key) = find(object, from).ok_or_else(|| no_path(kind, "from path", from))?;
             let value = get(place, &key).map_err(|e| in_path(kind, from, &e))?.cloned().unwrap_or(Value::Null);
-            *copied += value.to_string().len();
-            if *copied > COPIED_BYTES_MAX {
-                return Err(format!("unable to complete the copy, the accumulated size limit is {COPIED_BYTES_MAX}"));
-            }
+            spent.copy(&value)?;
+            spent.nest(path, &value)?;
             let (place, key) = find(object, path).ok_or_else(|| no_path(kind, "destination path", path))?;
+            spent.steps(shifted(place))?;
             add(place, &key, value).map_err(|e| format!("error while adding value during copy: {e}"))
         }
         "test" => test(object, text("path")?, &value),
         other => Err(format!("Unexpected kind: {other}")),
     }
+}
+
+/// How many items an insertion or a removal may have to move.
+fn shifted(place: &Value) -> usize {
+    place.as_array().map_or(0, Vec::len)
 }
 
 fn no_path(kind: &str, what: &str, path: &str) -> String {
@@ -224,6 +290,34 @@ mod tests {
         check(json!({"a/b": {"c~d": 1}}), json!([{"op": "remove", "path": "/a~1b/c~0d"}]), json!({"a/b": {}}));
         check(json!({"a": 1}), json!([{"op": "replace", "path": "", "value": {"b": 2}}]), json!({"b": 2}));
         check(json!({"a": 1}), Value::Null, json!({"a": 1}));
+    }
+
+    /// Operations on `{"a": {}, "l": [0, 0, …]}`, repeated; the error.
+    fn check_hostile(operations: Value, times: usize, expect: &str) {
+        let mut object = json!({"a": {}, "l": vec![0; 400_000]});
+        let operations = operations.as_array().unwrap();
+        let patch: Vec<Value> = operations.iter().cycle().take(times * operations.len()).cloned().collect();
+        let error = apply(&mut object, &Value::Array(patch)).unwrap_err();
+        assert_eq!(error.to_string(), expect);
+    }
+
+    #[test]
+    fn patches_that_grow_without_end_are_refused() {
+        let deep = "exceeded max depth";
+        check_hostile(json!([{"op": "copy", "from": "/a", "path": "/a/a"}]), 10_000, deep);
+        check_hostile(
+            json!([{"op": "move", "from": "/a", "path": "/b"}, {"op": "add", "path": "/a", "value": {}},
+            {"op": "move", "from": "/b", "path": "/a/b"}]),
+            3_000,
+            deep,
+        );
+        let path = "/a".repeat(130);
+        check_hostile(json!([{"op": "add", "path": path, "value": 1}]), 1, deep);
+        let copied = "Unable to complete the copy, the accumulated size increase of copy is 3200004, exceeding the limit 3145728";
+        check_hostile(json!([{"op": "copy", "from": "/l", "path": "/m"}]), 10, copied);
+        let steps = "the patch takes too many steps";
+        check_hostile(json!([{"op": "add", "path": "/l/0", "value": 1}]), 10_000, steps);
+        check_hostile(json!([{"op": "move", "from": "/l", "path": "/l"}]), 10_000, steps);
     }
 
     fn check_error(patch: Value, expect: &str, code: u16) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::wire::{Reader, Wire};
 use super::{PREFIX, ProtobufError};
-use crate::decode::{NESTING_MAX, double, fields_shape, is_omitted};
+use crate::decode::{NESTING_MAX, double, fields_shape, is_omitted, nesting};
 use crate::schema::{Field, Kind, Type};
 use crate::time;
 
@@ -117,7 +117,7 @@ fn value(ty: Type<'_>, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value
             super::write::duration_text(nanos).into()
         }
         Kind::IntOrString => int_or_string(wire.bytes(name)?)?,
-        Kind::Raw | Kind::Fields | Kind::Any => embedded(first(wire.bytes(name)?)?),
+        Kind::Raw | Kind::Fields | Kind::Any => embedded(first(wire.bytes(name)?)?, depth)?,
         Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => schema_or(ty, wire.bytes(name)?, depth)?,
         // A list in a map or list is a message with the items in its first field.
         Kind::List => {
@@ -175,21 +175,25 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, ProtobufError> {
 }
 
 /// An object in a `RawExtension`: JSON, or protobuf with its envelope.
-fn embedded(bytes: &[u8]) -> Value {
+fn embedded(bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
     if bytes.is_empty() {
-        return Value::Null;
+        return Ok(Value::Null);
     }
     if bytes.starts_with(&PREFIX) {
         let known = super::Envelope::read(bytes).ok().and_then(|envelope| {
             let (group, version) = envelope.api_version.split_once('/').unwrap_or(("", envelope.api_version));
             let schema = crate::schema::Schema::of(group, version, envelope.kind)?;
-            super::decode(bytes, &schema).ok()
+            Some((envelope, schema))
         });
-        if let Some(object) = known {
-            return object.into_value();
+        if let Some((envelope, schema)) = known {
+            return Ok(envelope.object(&schema, depth + 1)?.into_value());
         }
     }
-    serde_json::from_slice(bytes).unwrap_or_else(|_| crate::base64::encode(bytes).into())
+    match crate::decode::decode_untyped(bytes, crate::decode::Format::Json) {
+        Ok(value) if depth + nesting(&value) > NESTING_MAX => Err(ProtobufError::TooDeep),
+        Ok(value) => Ok(value),
+        Err(_) => Ok(crate::base64::encode(bytes).into()),
+    }
 }
 
 fn schema_or(ty: Type<'_>, bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {

@@ -1,0 +1,139 @@
+//! From libyaml's events to the nodes of one document.
+
+use std::collections::HashMap;
+
+use libyaml_safer::{Error, ErrorKind, EventData, Parser};
+
+/// Deepest nesting (`max_flow_level`, `max_indents`).
+const NESTING_MAX: usize = 10_000;
+/// The scanner looks at every open bracket for each token, so the nestings of all events together are limited as well.
+const NESTING_SUM_MAX: usize = 120_000_000;
+/// Most lines that look like directives: the parser compares each tag directive with all before it.
+const DIRECTIVES_MAX: usize = 1_000;
+
+/// A place in [`Document::nodes`].
+pub(super) type Place = usize;
+
+/// A node and the line that it begins on, counted from zero.
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) line: u64,
+}
+
+pub(super) enum Kind {
+    Scalar {
+        value: String,
+        tag: Option<String>,
+        plain: bool,
+    },
+    Sequence(Vec<Place>),
+    /// Keys and values in turn.
+    Mapping(Vec<Place>),
+    Alias {
+        name: String,
+        target: Place,
+    },
+}
+
+/// The nodes of one document.
+#[derive(Default)]
+pub(super) struct Document {
+    pub(super) nodes: Vec<Node>,
+    pub(super) root: Option<Place>,
+    /// Whether there is any alias.
+    pub(super) aliases: bool,
+}
+
+/// Reads the first document.
+pub(super) fn compose(text: &str) -> Result<Document, String> {
+    if text.lines().filter(|line| line.starts_with('%')).nth(DIRECTIVES_MAX).is_some() {
+        return Err("too many directives".to_string());
+    }
+    let mut input = text.as_bytes();
+    let mut parser = Parser::new();
+    parser.set_input_string(&mut input);
+    let mut composer = Composer::default();
+    loop {
+        let event = parser.parse().map_err(|error| told(&error))?;
+        let line = event.start_mark.line;
+        match event.data {
+            EventData::StreamStart { .. } | EventData::DocumentStart { .. } => {}
+            EventData::StreamEnd | EventData::DocumentEnd { .. } => return Ok(composer.document),
+            EventData::Alias { anchor } => {
+                let target = composer.anchors.get(&anchor);
+                let target = *target.ok_or_else(|| format!("unknown anchor '{anchor}' referenced"))?;
+                composer.document.aliases = true;
+                composer.add(Kind::Alias { name: anchor, target }, line);
+            }
+            EventData::Scalar { anchor, tag, value, plain_implicit, .. } => {
+                let place = composer.add(Kind::Scalar { value, tag, plain: plain_implicit }, line);
+                composer.anchor(anchor, place);
+            }
+            EventData::SequenceStart { anchor, .. } => composer.open(Kind::Sequence(Vec::new()), anchor, line)?,
+            EventData::MappingStart { anchor, .. } => composer.open(Kind::Mapping(Vec::new()), anchor, line)?,
+            EventData::SequenceEnd | EventData::MappingEnd => {
+                composer.open.pop();
+            }
+        }
+        composer.nestings += composer.open.len();
+        if composer.nestings > NESTING_SUM_MAX {
+            return Err(too_deep(line));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Composer {
+    document: Document,
+    anchors: HashMap<String, Place>,
+    open: Vec<Place>,
+    nestings: usize,
+}
+
+impl Composer {
+    fn add(&mut self, kind: Kind, line: u64) -> Place {
+        let place = self.document.nodes.len();
+        self.document.nodes.push(Node { kind, line });
+        match self.open.last() {
+            None => self.document.root = Some(place),
+            Some(&parent) => {
+                if let Kind::Sequence(children) | Kind::Mapping(children) = &mut self.document.nodes[parent].kind {
+                    children.push(place);
+                }
+            }
+        }
+        place
+    }
+
+    fn open(&mut self, kind: Kind, anchor: Option<String>, line: u64) -> Result<(), String> {
+        if self.open.len() >= NESTING_MAX {
+            return Err(too_deep(line));
+        }
+        let place = self.add(kind, line);
+        self.anchor(anchor, place);
+        self.open.push(place);
+        Ok(())
+    }
+
+    fn anchor(&mut self, anchor: Option<String>, place: Place) {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, place);
+        }
+    }
+}
+
+fn too_deep(line: u64) -> String {
+    let place = if line == 0 { String::new() } else { format!("line {}: ", line + 1) };
+    format!("{place}exceeded max depth of {NESTING_MAX}")
+}
+
+/// The parser's error as go-yaml words it (`parser.fail`), which numbers lines in its own way.
+fn told(error: &Error) -> String {
+    let line = match (error.problem_mark(), error.context_mark()) {
+        (Some(mark), _) if mark.line != 0 => mark.line + u64::from(error.kind() == ErrorKind::Scanner),
+        (_, Some(mark)) => mark.line,
+        _ => 0,
+    };
+    let place = if line == 0 { String::new() } else { format!("line {line}: ") };
+    format!("{place}{}", error.problem())
+}
