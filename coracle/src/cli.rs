@@ -145,11 +145,14 @@ impl Arguments {
                 commands::image::import(&data.directory()?, &file)
             }
             Command::Version => {
-                println!("coracle {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::KUBERNETES_VERSION);
+                let (own, kubernetes) = (env!("CARGO_PKG_VERSION"), crate::KUBERNETES_VERSION);
+                commands::say(format_args!("coracle {own} (Kubernetes {kubernetes})"));
                 Ok(())
             }
             Command::Completion { shell } => {
-                clap_complete::generate(shell, &mut Arguments::command(), "coracle", &mut std::io::stdout());
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "coracle", &mut script);
+                commands::say(String::from_utf8_lossy(&script).trim_end());
                 Ok(())
             }
         }

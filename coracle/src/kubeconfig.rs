@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kube::config::Kubeconfig;
+use kube::config::{Context, Kubeconfig};
 use serde_json::json;
 
 use crate::error::Error;
@@ -63,6 +63,25 @@ pub fn read(data_dir: &Path) -> Result<Kubeconfig, Error> {
     Kubeconfig::read_from(&path).map_err(|error| Error::part("kubeconfig", error))
 }
 
+/// Writes the administrator's kubeconfig of a data directory. What the user set in an earlier one stays: other contexts, and
+/// the namespace of this cluster's. A damaged one is replaced.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn refresh(data_dir: &Path, mut ours: Kubeconfig) -> Result<(), Error> {
+    let mut kept = read(data_dir).unwrap_or_default();
+    let namespace = context(&mut kept).and_then(|context| context.namespace.take());
+    if let Some(context) = context(&mut ours) {
+        context.namespace = namespace;
+    }
+    merge(&mut kept, ours);
+    write(&path(data_dir), &kept)
+}
+
+fn context(config: &mut Kubeconfig) -> Option<&mut Context> {
+    config.contexts.iter_mut().find(|context| context.name == NAME)?.context.as_mut()
+}
+
 /// Puts the cluster, user and context of `ours` into `theirs` in place of those of the same name, and makes the
 /// context current.
 pub fn merge(theirs: &mut Kubeconfig, ours: Kubeconfig) {
@@ -96,6 +115,20 @@ mod tests {
         assert_eq!(server, Some("https://two"));
         assert_eq!(theirs.current_context.as_deref(), Some(NAME));
         assert_eq!(theirs.auth_infos.len(), 1);
+    }
+
+    #[test]
+    fn a_new_start_keeps_the_namespace_and_replaces_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        refresh(directory.path(), render("https://127.0.0.1:1", "ca", "old", "key")).unwrap();
+        let mut set = read(directory.path()).unwrap();
+        context(&mut set).unwrap().namespace = Some("mine".into());
+        write(&path(directory.path()), &set).unwrap();
+        refresh(directory.path(), render("https://127.0.0.1:2", "ca", "new", "key")).unwrap();
+        let mut expected = render("https://127.0.0.1:2", "ca", "new", "key");
+        context(&mut expected).unwrap().namespace = Some("mine".into());
+        let back = read(directory.path()).unwrap();
+        assert_eq!(serde_json::to_value(back).unwrap(), serde_json::to_value(expected).unwrap());
     }
 
     #[test]

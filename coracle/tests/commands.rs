@@ -95,5 +95,14 @@ fn a_data_directory_in_use_and_a_life_of_a_server() {
     assert!(merged.contains("current-context: coracle"), "{merged}");
     assert!(coracle(&["down", "--data-dir", shown]).status.success());
     assert!(running.0.wait().unwrap().success(), "the server ended in disorder");
-    assert!(!kubeconfig.exists());
+    assert!(kubeconfig.exists(), "the kubeconfig stays with the data");
+    assert!(coracle(&["down", "--purge", "--data-dir", shown]).status.success());
+    assert!(!data.path().exists());
+}
+
+#[test]
+fn a_reader_that_went_away_stops_no_command() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert!(Command::new(BINARY).arg("version").stdout(writer).status().unwrap().success());
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::commands::block_on;
+use crate::commands::{block_on, say};
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::{kubeconfig, process};
+use crate::process;
 
 /// How long the server may take to end.
 const GRACE: Duration = Duration::from_secs(20);
@@ -17,13 +17,13 @@ const GRACE: Duration = Duration::from_secs(20);
 /// If something cannot be ended or removed.
 pub fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
     if !data_dir.exists() {
-        println!("There is no cluster in {}.", data_dir.display());
+        say(format!("There is no cluster in {}.", data_dir.display()));
         return Ok(());
     }
     block_on(async {
         if let Some(pid) = process::running(data_dir) {
             process::stop(pid, GRACE).await?;
-            println!("The server has ended.");
+            say("The server has ended.");
         }
         let layout = Layout::new(data_dir);
         if let Some(record) = layout.recorded() {
@@ -39,19 +39,18 @@ pub fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
             }
             let network = layout.network(&record.pod_cidr, &record.service_cidr)?;
             kubelet::network::teardown(&network).await.map_err(|error| Error::part("network", error))?;
-            println!("Pods, containerd, links and rules are gone.");
+            say("Pods, containerd, links and rules are gone.");
         }
         Ok(())
     })?;
-    for file in [process::pid_path(data_dir), kubeconfig::path(data_dir)] {
-        match std::fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+    // The kubeconfig stays with the data: it serves again after the next start, with the namespace that is set in it.
+    match std::fs::remove_file(process::pid_path(data_dir)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
     }
     if purge {
         std::fs::remove_dir_all(data_dir)?;
-        println!("{} is removed.", data_dir.display());
+        say(format!("{} is removed.", data_dir.display()));
     }
     Ok(())
 }

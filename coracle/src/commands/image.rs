@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::commands::block_on;
+use crate::commands::{block_on, say};
 use crate::error::Error;
 use crate::layout::Layout;
 
@@ -20,7 +20,7 @@ pub fn import(data_dir: &Path, file: &Path) -> Result<(), Error> {
         let clock = client::Clock::system();
         let imported = kubelet::images::import(&record.socket, archive, &clock);
         for name in imported.await.map_err(|error| Error::part("image", error))? {
-            println!("{name}");
+            say(name);
         }
         Ok(())
     })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kube::config::Kubeconfig;
 
+use crate::commands::say;
 use crate::error::Error;
 use crate::kubeconfig;
 
@@ -14,7 +15,7 @@ use crate::kubeconfig;
 pub fn run(data_dir: &Path, merge: bool) -> Result<(), Error> {
     let ours = kubeconfig::read(data_dir)?;
     if !merge {
-        print!("{}", serde_saphyr::to_string(&ours).map_err(|error| Error::part("kubeconfig", error))?);
+        say(serde_saphyr::to_string(&ours).map_err(|error| Error::part("kubeconfig", error))?.trim_end());
         return Ok(());
     }
     let target = target()?;
@@ -26,7 +27,7 @@ pub fn run(data_dir: &Path, merge: bool) -> Result<(), Error> {
     }
     kubeconfig::merge(&mut theirs, ours);
     kubeconfig::write(&target, &theirs)?;
-    println!("Merged into {}; the current context is {}.", target.display(), kubeconfig::NAME);
+    say(format!("Merged into {}; the current context is {}.", target.display(), kubeconfig::NAME));
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub fn run(config: ClusterConfig) -> Result<(), Error> {
         let mut terminate = signal(SignalKind::terminate())?;
         let cluster = Cluster::start(config).await?;
         std::fs::write(process::pid_path(&data_dir), std::process::id().to_string())?;
-        kubeconfig::write(&kubeconfig::path(&data_dir), &cluster.kubeconfig())?;
+        kubeconfig::refresh(&data_dir, cluster.kubeconfig())?;
         tracing::info!(url = cluster.url(), "serving");
         let failure = tokio::select! {
             _ = interrupt.recv() => None,

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 
-use crate::commands::block_on;
+use crate::commands::{block_on, say};
 use crate::config::ClusterConfig;
 use crate::error::Error;
 use crate::{connect, dns_probe, kubeconfig, network, process};
@@ -27,13 +27,13 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 pub fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
     let data_dir = config.data_dir.clone().expect("the command line gives one");
     if let Some(pid) = process::running(&data_dir) {
-        println!("A cluster runs already in {} (process {}).", data_dir.display(), pid.as_raw_nonzero());
+        say(format!("A cluster runs already in {} (process {}).", data_dir.display(), pid.as_raw_nonzero()));
         print_next(&data_dir);
         return Ok(());
     }
     std::fs::create_dir_all(&data_dir)?;
     let log = data_dir.join("coracle.log");
-    let mut server = Server { child: spawn(&data_dir, &log, arguments)?, log };
+    let mut server = Server { child: spawn(&log, arguments)?, log };
     block_on(async {
         let mut progress = Progress::new();
         let client = server.wait(api_server(&data_dir)).await?;
@@ -51,9 +51,9 @@ pub fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
 }
 
 fn print_next(data_dir: &Path) {
-    println!("\nThe cluster is up. Next:\n");
-    println!("  export KUBECONFIG={}", kubeconfig::path(data_dir).display());
-    println!("  kubectl get nodes");
+    say("\nThe cluster is up. Next:\n");
+    say(format!("  export KUBECONFIG={}", kubeconfig::path(data_dir).display()));
+    say("  kubectl get nodes");
 }
 
 struct Progress {
@@ -67,7 +67,7 @@ impl Progress {
 
     fn step(&mut self, done: &str) {
         let now = crate::clock::now();
-        println!("{:6.2} s  {done}", (now - self.last).as_secs_f64());
+        say(format!("{:6.2} s  {done}", (now - self.last).as_secs_f64()));
         self.last = now;
     }
 }
@@ -103,15 +103,15 @@ fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
-fn spawn(data_dir: &Path, log: &Path, arguments: &[String]) -> Result<Child, Error> {
-    // A kubeconfig of an earlier run would be taken for this one's.
-    let _ = std::fs::remove_file(kubeconfig::path(data_dir));
+fn spawn(log: &Path, arguments: &[String]) -> Result<Child, Error> {
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("server").args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     Ok(command.spawn()?)
 }
 
+/// Waits for the server's answer. The kubeconfig of an earlier start may still lie there: it is of the same authority, so a
+/// server that answers to it is this one, and until then it is read again.
 async fn api_server(data_dir: &Path) -> Result<Client, Error> {
     loop {
         if kubeconfig::path(data_dir).exists() {

@@ -29,7 +29,9 @@ pub async fn teardown(config: &Config) -> Result<(), Error> {
     crate::proxy::nft::apply(&format!("add table ip {table}\ndelete table ip {table}\n"))
         .await
         .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })?;
-    remove_portmap_chains().await;
+    for family in ["ip", "ip6"] {
+        remove_portmap_chains(family).await;
+    }
     match fs::remove_dir_all(&config.directory) {
         Err(source) if source.kind() != ErrorKind::NotFound => {
             Err(Error::File { path: config.directory.clone(), source })
@@ -46,15 +48,16 @@ async fn ports(bridge: &str) -> Vec<String> {
     links.iter().filter_map(|link| Some(link["ifname"].as_str()?.to_owned())).collect()
 }
 
-/// The portmap plugin makes three chains at the first host port and never removes them. They are shared by everything
-/// on the machine that uses the plugin, so they go only when no host port is left in them. A table `nat` that
-/// then has no rule at all was made by the plugin too.
-async fn remove_portmap_chains() {
-    let Some(list) = nat_table().await else { return };
+/// The portmap plugin makes three chains at the first host port and never removes them, and for the other address family a
+/// table with nothing in it. They are shared by everything on the machine that uses the plugin, so they go only when no
+/// host port is left in them. A table `nat` that then has no rule and no chain of its own was made by the plugin too.
+async fn remove_portmap_chains(family: &str) {
+    let Some(list) = nat_table(family).await else { return };
     let rules: Vec<&Value> = list.iter().filter_map(|item| item.get("rule")).collect();
     let in_chain = |name: &str| rules.iter().filter(|rule| rule["chain"] == name).count();
     let chains: Vec<&str> = list.iter().filter_map(|item| item["chain"]["name"].as_str()).collect();
-    if !chains.contains(&PORTMAP_CHAINS[0]) || in_chain(PORTMAP_CHAINS[0]) > 0 {
+    let empty = rules.is_empty() && chains.iter().all(|chain| is_base(chain));
+    if !empty && (!chains.contains(&PORTMAP_CHAINS[0]) || in_chain(PORTMAP_CHAINS[0]) > 0) {
         return;
     }
     let jumps: Vec<&&Value> = rules
@@ -64,16 +67,16 @@ async fn remove_portmap_chains() {
         .collect();
     let ours = PORTMAP_CHAINS.iter().map(|chain| in_chain(chain)).sum::<usize>() + jumps.len();
     if ours == rules.len() && chains.iter().all(|chain| is_base(chain) || PORTMAP_CHAINS.contains(chain)) {
-        let _ = crate::proxy::nft::apply("delete table ip nat\n").await;
+        let _ = crate::proxy::nft::apply(&format!("delete table {family} nat\n")).await;
         return;
     }
     let mut text = String::new();
     for rule in jumps {
         let (chain, handle) = (rule["chain"].as_str().unwrap_or_default(), &rule["handle"]);
-        text.push_str(&format!("delete rule ip nat {chain} handle {handle}\n"));
+        text.push_str(&format!("delete rule {family} nat {chain} handle {handle}\n"));
     }
     for chain in PORTMAP_CHAINS.iter().filter(|chain| chains.contains(*chain)) {
-        text.push_str(&format!("flush chain ip nat {chain}\ndelete chain ip nat {chain}\n"));
+        text.push_str(&format!("flush chain {family} nat {chain}\ndelete chain {family} nat {chain}\n"));
     }
     if let Err(error) = crate::proxy::nft::apply(&text).await {
         tracing::warn!(%error, "the chains of the portmap plugin stay");
@@ -84,8 +87,9 @@ fn is_base(chain: &str) -> bool {
     ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"].contains(&chain)
 }
 
-async fn nat_table() -> Option<Vec<Value>> {
-    let output = Command::new("nft").args(["--json", "--handle", "list", "table", "ip", "nat"]).output().await.ok()?;
+async fn nat_table(family: &str) -> Option<Vec<Value>> {
+    let output =
+        Command::new("nft").args(["--json", "--handle", "list", "table", family, "nat"]).output().await.ok()?;
     let document: Value = serde_json::from_slice(&output.stdout).ok()?;
     document["nftables"].as_array().cloned()
 }
