@@ -88,3 +88,17 @@ fn bodies_are_decoded_or_refused() {
     let event = super::read::message(Schema::of("", "v1", "WatchEvent").unwrap().root(), &frame[4..], 0).unwrap();
     assert_eq!(Value::Object(event), json!({"type": "ADDED", "object": body}));
 }
+
+/// `Verbs` is a list in JSON and a message of its own in protobuf.
+#[test]
+fn verbs_are_a_message() {
+    let list = json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1",
+        "resources": [{"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["get", "list"]}],
+    });
+    let schema = Schema::of("", "v1", "APIResourceList").unwrap();
+    let written = encode(&Object::parse(list.to_string().as_bytes()).unwrap(), &schema);
+    let wrapped = b"\x22\x0b\x0a\x03get\x0a\x04list";
+    assert!(written.windows(wrapped.len()).any(|window| window == wrapped), "{written:?}");
+    assert_eq!(decode(&written, &schema).unwrap().into_value(), list);
+}

@@ -68,6 +68,10 @@ pub(super) async fn log(
     };
     let response =
         backend.send(request).await.map_err(|error| Status::internal(format!("Get {:?}: {error}", backend.url())))?;
+    // As WebSocket messages, the node's server sends the log itself.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
+    }
     if response.status().is_success() {
         let (_, body) = response.into_parts();
         return Ok(plain(StatusCode::OK, body));
