@@ -7,6 +7,7 @@ mod formats;
 mod lists;
 mod names;
 mod node;
+mod pattern;
 mod rows;
 mod scale;
 mod schema;

@@ -229,6 +229,16 @@ impl fmt::Display for FieldError {
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_string(),
+        // Go escapes what means something in HTML.
+        Value::Array(_) | Value::Object(_) => in_html(value.to_string()),
         other => other.to_string(),
     }
+}
+
+/// JSON as Go writes it: `<`, `>` and `&` are escaped.
+pub fn in_html(json: String) -> String {
+    if !json.contains(['<', '>', '&']) {
+        return json;
+    }
+    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }

@@ -1,21 +1,33 @@
 //! Rules of a schema (`x-kubernetes-validations`): CEL expressions over `self` and `oldSelf`.
 //!
-//! Expressions are parsed when the definition is validated and compiled once a definition; their types are not
-//! checked beforehand, so what the reference's compiler refuses fails here when the rule runs. Instead of counting
+//! Expressions are checked against the schema and their cost is estimated when the definition is validated
+//! ([`compile`]); they are parsed once more when the first object of the definition comes. Instead of counting
 //! steps, the cost of a rule is bounded before it runs, from how deeply its loops nest and how long the lists, maps
-//! and texts of the value are.
+//! and texts of the value are; where that is much, from an estimate with the sizes that the value really has.
 
+mod bound;
+mod check;
+mod compile;
 pub(super) mod cost;
 mod data;
+mod declare;
+mod estimate;
+mod functions;
+mod issues;
 mod library;
+mod macros;
 mod network;
+mod types;
 
 use std::sync::{Arc, OnceLock};
 
 use cel::{Context, Env, ExecutionError, Program};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::definition::{given, text};
+pub(super) use compile::{Outcome, compile};
+pub(super) use declare::declare;
+
+use super::definition::text;
 use super::node::{Additional, Node};
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 
@@ -25,6 +37,8 @@ const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 const STACK_BYTES: usize = 64 << 20;
 /// The most that one rule may cost (`PerCallLimit`).
 const RULE_COST_MAX: u64 = 1_000_000;
+/// Up to here a rule is cheap enough not to be estimated closely.
+const CHEAP_MAX: u64 = 10_000;
 /// The most that all rules may cost for one object (`RuntimeCELCostBudget`).
 const OBJECT_COST_MAX: u64 = 10_000_000;
 
@@ -47,7 +61,7 @@ fn env() -> &'static Arc<Env> {
     ENV.get_or_init(|| Arc::new(library::environment()))
 }
 
-fn compile(source: &str) -> Result<Program, String> {
+fn program(source: &str) -> Result<Program, String> {
     if let Some(why) = cost::too_large(source) {
         return Err(why);
     }
@@ -64,43 +78,10 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     })
 }
 
-/// What is wrong with a rule of a definition.
-pub(super) fn check(rule: &Value, path: &Path, uncorrelated: Option<&Path>) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let shown = || {
-        json!({"Rule": text(rule, "rule"), "Message": text(rule, "message"),
-            "MessageExpression": text(rule, "messageExpression"), "Reason": given(rule, "reason"),
-            "FieldPath": text(rule, "fieldPath"), "OptionalOldSelf": given(rule, "optionalOldSelf")})
-    };
-    match compile(text(rule, "rule")) {
-        Err(why) => {
-            let why = format!("compilation failed: {why}");
-            errors.push(FieldError::invalid(&path.child("rule"), shown(), why));
-        }
-        Ok(program) => {
-            let uses_old = program.references().has_variable("oldSelf");
-            if let (true, Some(within)) = (uses_old, uncorrelated) {
-                let why = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
-                errors.push(FieldError::invalid(&path.child("rule"), text(rule, "rule"), why));
-            }
-            if let (false, Some(optional)) = (uses_old, given(rule, "optionalOldSelf")) {
-                let why = "may not be set if oldSelf is not used in rule";
-                errors.push(FieldError::invalid(&path.child("optionalOldSelf"), optional.clone(), why));
-            }
-        }
-    }
-    let message = text(rule, "messageExpression");
-    if let (false, Err(why)) = (message.is_empty(), compile(message)) {
-        let why = format!("messageExpression compilation failed: {why}");
-        errors.push(FieldError::invalid(&path.child("messageExpression"), shown(), why));
-    }
-    errors
-}
-
 impl Rule {
     pub(super) fn new(rule: &Value) -> Self {
         let source = text(rule, "rule").trim().to_string();
-        let program = compile(&source);
+        let program = program(&source);
         let uses = |p: &Program| p.references().has_variable("oldSelf");
         let message_expression = text(rule, "messageExpression");
         Self {
@@ -110,7 +91,7 @@ impl Rule {
             source,
             optional_old: rule["optionalOldSelf"].as_bool() == Some(true),
             message: text(rule, "message").trim().to_string(),
-            message_program: Some(message_expression).filter(|m| !m.is_empty()).and_then(|m| compile(m).ok()),
+            message_program: Some(message_expression).filter(|m| !m.is_empty()).and_then(|m| self::program(m).ok()),
             field_path: text(rule, "fieldPath").trim().to_string(),
             reason: text(rule, "reason").to_string(),
         }
@@ -190,7 +171,10 @@ impl Run {
                 let old = old.map(|old| data::convert(schema, old));
                 context.add_variable_from_value("oldSelf", data::old_self(old, rule.optional_old));
             }
-            if !self.spend(rule, size, path, schema) {
+            let cost = size.max(1).saturating_pow(rule.loops).saturating_add(1);
+            let old_read = old.filter(|_| rule.uses_old);
+            let cost = if cost > CHEAP_MAX { bound::cost(&rule.source, schema, value, old_read).unwrap_or(1) } else { cost };
+            if !self.spend(rule, cost, path, schema) {
                 return;
             }
             let unchanged = !rule.uses_old && old == Some(value);
@@ -201,8 +185,7 @@ impl Run {
     }
 
     /// Takes what a rule may cost from the budget; whether there is enough.
-    fn spend(&mut self, rule: &Rule, size: u64, path: &Path, schema: &Node) -> bool {
-        let cost = size.max(1).saturating_pow(rule.loops).saturating_add(1);
+    fn spend(&mut self, rule: &Rule, cost: u64, path: &Path, schema: &Node) -> bool {
         let kind = schema.types.join(",");
         if cost > RULE_COST_MAX {
             let why = format!(

@@ -126,7 +126,7 @@ fn validate_version(spec: &Value, version: &Value, path: &Path, errors: &mut Err
 
 fn of_schema(schema: &Value, status: bool, path: &Path, errors: &mut ErrorList) {
     if let Some(open_api) = given(schema, "openAPIV3Schema") {
-        schema::validate(open_api, status, &path.child("openAPIV3Schema"), errors);
+        schema::validate(open_api, status, false, &path.child("openAPIV3Schema"), errors);
     }
 }
 

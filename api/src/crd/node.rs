@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::cel::Rule;
-
-/// Most bytes that a compiled pattern may take; a pattern that needs more matches nothing.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+use super::pattern::Pattern;
 
 /// What `additionalProperties` says.
 #[derive(Debug, Default)]
@@ -58,25 +55,6 @@ pub struct Node {
     pub(super) has_large_rules: bool,
 }
 
-/// A regular expression, compiled when it is first needed.
-#[derive(Debug)]
-pub(super) struct Pattern {
-    pub(super) text: String,
-    compiled: OnceLock<Option<Regex>>,
-}
-
-impl Pattern {
-    pub(super) fn matches(&self, text: &str) -> bool {
-        let compiled = self.compiled.get_or_init(|| compile(&self.text).ok());
-        compiled.as_ref().is_some_and(|regex| regex.is_match(text))
-    }
-}
-
-/// A regular expression of a schema.
-pub(super) fn compile(text: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build()
-}
-
 impl Node {
     /// Reads an OpenAPI v3 schema. What is malformed counts as absent: the definition was validated before.
     pub fn new(schema: &Value) -> Self {
@@ -122,9 +100,7 @@ impl Node {
             multiple_of: number("multipleOf"),
             max_length: int("maxLength"),
             min_length: int("minLength"),
-            pattern: Some(text("pattern"))
-                .filter(|p| !p.is_empty())
-                .map(|text| Pattern { text, compiled: OnceLock::new() }),
+            pattern: Some(text("pattern")).filter(|p| !p.is_empty()).map(Pattern::new),
             max_items: int("maxItems"),
             min_items: int("minItems"),
             max_properties: int("maxProperties"),

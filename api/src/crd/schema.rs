@@ -1,18 +1,18 @@
 //! What makes the schema of a definition valid: OpenAPI that is understood, and structural.
 
+mod rules;
 mod structural;
 
 use serde_json::Value;
 
 use super::definition::{given, items, text};
 use super::node::Node;
-use super::{cel, selectable, values};
+use super::values;
 use crate::field::{ErrorList, FieldError, Path};
 
 /// Schemas nested deeper than this are refused.
 const DEPTH_MAX: usize = 100;
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
-const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 /// What may stand at the root if there is a status subresource.
 const ROOT: [(&str, &str); 22] = [
     ("description", "Description"),
@@ -39,7 +39,8 @@ const ROOT: [(&str, &str); 22] = [
     ("x-kubernetes-validations", "XValidations"),
 ];
 
-pub(super) fn validate(schema: &Value, status: bool, path: &Path, errors: &mut ErrorList) {
+/// Everything that is wrong with a schema. `unchanged` ones may have rules that cost too much.
+pub(super) fn validate(schema: &Value, status: bool, unchanged: bool, path: &Path, errors: &mut ErrorList) {
     if status {
         root(schema, path, errors);
     }
@@ -50,6 +51,7 @@ pub(super) fn validate(schema: &Value, status: bool, path: &Path, errors: &mut E
         errors.push(FieldError::invalid(path, "", "is nested too deeply"));
         return;
     }
+    let before = errors.len();
     let mut of_structure = ErrorList::new();
     structural::validate(schema, path, &mut of_structure);
     let is_structural = of_structure.is_empty();
@@ -57,8 +59,12 @@ pub(super) fn validate(schema: &Value, status: bool, path: &Path, errors: &mut E
     if is_structural {
         defaults(schema, path, errors);
     }
-    let place = Place { rules: is_structural, ..Place::default() };
-    Walk { errors }.schema(schema, path, true, &place);
+    let place = Place { rules: is_structural && errors.len() == before, cardinality: Some(1), ..Place::default() };
+    let mut walk = Walk { errors, rule_errors: ErrorList::new(), cost: rules::TotalCost::default(), unchanged };
+    walk.schema(schema, path, true, &place);
+    let Walk { rule_errors, cost, .. } = walk;
+    errors.extend(rule_errors);
+    errors.extend(cost.errors(path));
 }
 
 fn depth(schema: &Value) -> usize {
@@ -111,10 +117,26 @@ struct Place {
     uncorrelated: Option<Path>,
     /// Whether rules are compiled here.
     rules: bool,
+    /// How many values there can be at most, if lists and maps above are bounded.
+    cardinality: Option<u64>,
+}
+
+/// By how much a schema multiplies what is below it; none if without bound.
+fn elements_max(schema: &Value) -> Option<u64> {
+    let bound = |name: &str| given(schema, name).and_then(Value::as_i64).map(|max| max.max(0) as u64);
+    match text(schema, "type") {
+        "object" if given(schema, "additionalProperties").is_some() => bound("maxProperties"),
+        "array" => bound("maxItems"),
+        _ => Some(1),
+    }
 }
 
 struct Walk<'a> {
     errors: &'a mut ErrorList,
+    /// What is wrong with rules, which is told after everything else.
+    rule_errors: ErrorList,
+    cost: rules::TotalCost,
+    unchanged: bool,
 }
 
 impl Walk<'_> {
@@ -126,9 +148,9 @@ impl Walk<'_> {
         self.understood(schema, path, place);
         self.below(schema, path, root, place);
         self.lists_and_maps(schema, path);
-        self.rules(schema, path);
+        self.rule_texts(schema, path);
         if place.rules && self.errors.len() == before {
-            self.compile(schema, path, place);
+            self.compile(schema, path, root, place);
         }
     }
 
@@ -165,6 +187,8 @@ impl Walk<'_> {
     }
 
     fn below(&mut self, schema: &Value, path: &Path, root: bool, place: &Place) {
+        let cardinality = place.cardinality.zip(elements_max(schema)).map(|(n, times)| n.saturating_mul(times));
+        let place = &Place { cardinality, ..place.clone() };
         let properties = schema["properties"].as_object().filter(|p| !p.is_empty());
         if let Some(additional) = given(schema, "additionalProperties") {
             if properties.is_some() && additional.as_bool() != Some(true) {
@@ -179,9 +203,6 @@ impl Walk<'_> {
         }
         for (name, of_field) in properties.into_iter().flatten() {
             let mut below = place.clone();
-            if text(schema, "x-kubernetes-map-type") == "atomic" && below.uncorrelated.is_none() {
-                below.uncorrelated = Some(path.clone());
-            }
             let embedded = schema["x-kubernetes-embedded-resource"].as_bool() == Some(true);
             if (root || embedded) && matches!(name.as_str(), "metadata" | "kind" | "apiVersion") {
                 below.inside_metadata = true;
@@ -311,52 +332,6 @@ impl Walk<'_> {
             if keys[..i].contains(key) {
                 self.errors.push(FieldError::invalid(&keys_at, keys.clone(), "must not contain duplicate entries"));
             }
-        }
-    }
-
-    fn rules(&mut self, schema: &Value, path: &Path) {
-        for (i, rule) in items(schema, "x-kubernetes-validations").iter().enumerate() {
-            let at = path.child("x-kubernetes-validations").index(i);
-            let (expression, message) = (text(rule, "rule"), text(rule, "message"));
-            if expression.trim().is_empty() {
-                self.errors.push(FieldError::required(&at.child("rule"), "rule is not specified"));
-            } else if !message.is_empty() && message.trim().is_empty() {
-                let why = "must be non-empty if specified";
-                self.errors.push(FieldError::invalid(&at.child("message"), message, why));
-            } else if message.trim().contains('\n') {
-                self.errors.push(FieldError::invalid(&at.child("message"), message, "must not contain line breaks"));
-            } else if expression.trim().contains('\n') && message.is_empty() {
-                let why = "message must be specified if rule contains line breaks";
-                self.errors.push(FieldError::required(&at.child("message"), why));
-            }
-            let of_message = text(rule, "messageExpression");
-            if !of_message.is_empty() && of_message.trim().is_empty() {
-                let why = "messageExpression must be non-empty if specified";
-                self.errors.push(FieldError::required(&at.child("messageExpression"), why));
-            }
-            if let Some(reason) = given(rule, "reason").and_then(Value::as_str).filter(|r| !REASONS.contains(r)) {
-                self.errors.push(FieldError::not_supported(&at.child("reason"), reason, &REASONS));
-            }
-            let field = text(rule, "fieldPath");
-            if !field.is_empty() {
-                let at = at.child("fieldPath");
-                if field.trim().is_empty() {
-                    self.errors.push(FieldError::invalid(&at, field, "must be non-empty if specified"));
-                }
-                if field.contains('\n') {
-                    self.errors.push(FieldError::invalid(&at, field, "must not contain line breaks"));
-                }
-                if selectable::find(field, schema, true).is_err() {
-                    self.errors.push(FieldError::invalid(&at, field, "must be a valid path"));
-                }
-            }
-        }
-    }
-
-    fn compile(&mut self, schema: &Value, path: &Path, place: &Place) {
-        for (i, rule) in items(schema, "x-kubernetes-validations").iter().enumerate() {
-            let at = path.child("x-kubernetes-validations").index(i);
-            self.errors.extend(cel::check(rule, &at, place.uncorrelated.as_ref()));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::super::formats::go_duration;
 use super::super::node::{Additional, Node};
 
 /// Words that are no field names in CEL.
-const RESERVED: [&str; 22] = [
+pub(super) const RESERVED: [&str; 21] = [
     "true",
     "false",
     "null",
@@ -33,7 +33,6 @@ const RESERVED: [&str; 22] = [
     "var",
     "void",
     "while",
-    "_",
 ];
 
 /// A value by its schema. Fields that the schema does not name are not there.
@@ -59,10 +58,17 @@ pub(super) fn convert(schema: &Node, value: &serde_json::Value) -> Value {
             let mut fields: HashMap<String, Value> = HashMap::with_capacity(map.len());
             for (name, value) in map {
                 match (schema.properties.get(name), &schema.additional) {
-                    (Some(below), _) => fields.insert(escape(name), convert(below, value)),
+                    (Some(below), _) => escape(name).and_then(|escaped| {
+                        let value = convert(below, value);
+                        // Keywords may stand after a dot as they are.
+                        if RESERVED.contains(&name.as_str()) {
+                            fields.insert(name.clone(), value.clone());
+                        }
+                        fields.insert(escaped, value)
+                    }),
                     (None, Additional::Schema(below)) => fields.insert(name.clone(), convert(below, value)),
                     // Metadata and kind are seen even where the schema leaves them out.
-                    (None, _) => fields.insert(escape(name), convert(&Node::default(), value)),
+                    (None, _) => escape(name).and_then(|name| fields.insert(name, convert(&Node::default(), value))),
                 };
             }
             Value::from(fields)
@@ -99,14 +105,18 @@ pub(super) fn old_self(old: Option<Value>, optional: bool) -> Value {
     }
 }
 
-/// A property's name as CEL can write it (`cel.Escape` in apiserver).
-pub(super) fn escape(name: &str) -> String {
+/// A property's name as CEL can write it (`cel.Escape` in apiserver); none if it cannot.
+pub(super) fn escape(name: &str) -> Option<String> {
     if RESERVED.contains(&name) {
-        return format!("__{name}__");
+        return Some(format!("__{name}__"));
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-/".contains(&b);
+    if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() || !name.bytes().all(plain) {
+        return None;
     }
     if !name.contains(['.', '-', '/']) && !name.contains("__") {
-        return name.to_string();
+        return Some(name.to_string());
     }
     let escaped = name.replace("__", "__underscores__");
-    escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+    Some(escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
 }

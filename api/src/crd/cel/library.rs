@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use cel::common::types::{DYN_TYPE, LIST_TYPE, STRING_TYPE, Type};
+use cel::common::types::{DYN_TYPE, LIST_TYPE, MAP_TYPE, STRING_TYPE, Type};
 use cel::common::value::{CowVal, Val};
-use cel::objects::Opaque;
+use cel::objects::{Key, Map, Opaque};
 use cel::{Env, ExecutionError, Value};
 
 use crate::quantity::Quantity;
@@ -58,18 +58,22 @@ pub(super) fn environment() -> Env {
         member "find" (STRING_TYPE, STRING_TYPE) => find;
         member "findAll" (STRING_TYPE, STRING_TYPE) => |args| find_all(args, usize::MAX);
         member "findAll" (STRING_TYPE, STRING_TYPE, DYN_TYPE) => |args| find_all(args, limit(&args[2]));
+        function "cel.@mapInsert" (MAP_TYPE, DYN_TYPE, DYN_TYPE) => |args| inserted(&args[0], vec![(key(&args[1])?, &args[2])]);
+        function "cel.@mapInsert" (MAP_TYPE, MAP_TYPE) => |args| inserted(&args[0], entries(&args[1])?);
         function "sets.contains" (LIST_TYPE, LIST_TYPE) => |args| contains(&args[0], &args[1]);
         function "sets.intersects" (LIST_TYPE, LIST_TYPE) => intersects;
         function "sets.equivalent" (LIST_TYPE, LIST_TYPE) => equivalent;
         function "quantity" (STRING_TYPE) => |args| quantity(text(&args[0])?);
         function "isQuantity" (STRING_TYPE) => |args| Ok(Value::Bool(Quantity::parse(text(&args[0])?).is_ok()));
-        member "sign" (DYN_TYPE) => |args| Ok(Value::Int(amount(&args[0])?.sign().into()));
+        function "sign" (DYN_TYPE) => |args| Ok(Value::Int(amount(&args[0])?.sign().into()));
         member "isInteger" (DYN_TYPE) => |args| Ok(Value::Bool(is_integer(amount(&args[0])?)));
         member "asInteger" (DYN_TYPE) => as_integer;
         member "asApproximateFloat" (DYN_TYPE) => |args| Ok(Value::Float(amount(&args[0])?.as_f64()));
         member "add" (DYN_TYPE, DYN_TYPE) => |args| arithmetic(args, Quantity::checked_add);
         member "sub" (DYN_TYPE, DYN_TYPE) => |args| arithmetic(args, Quantity::checked_sub);
     );
+    env.add_extension(cel::extensions::lists).expect("the lists are declared once");
+    super::macros::add_all(&mut env);
     super::network::declare_all(&mut env);
     env
 }
@@ -103,6 +107,36 @@ pub(super) fn inner<T: 'static>(value: &Value) -> Option<&T> {
         Value::Opaque(opaque) => opaque.downcast_ref::<T>(),
         _ => None,
     }
+}
+
+fn key(value: &Value) -> Result<Key, ExecutionError> {
+    Ok(match value {
+        Value::Int(n) => Key::Int(*n),
+        Value::UInt(n) => Key::Uint(*n),
+        Value::Bool(b) => Key::Bool(*b),
+        Value::String(text) => Key::String(text.clone()),
+        _ => return error("map", "unsupported key type"),
+    })
+}
+
+/// The pairs of a map.
+fn entries(map: &Value) -> Result<Vec<(Key, &Value)>, ExecutionError> {
+    match map {
+        Value::Map(map) => Ok(map.map.iter().map(|(key, value)| (key.clone(), value)).collect()),
+        _ => error("map", "no such overload"),
+    }
+}
+
+/// A map with more pairs; a key that is there already is an error.
+fn inserted(map: &Value, more: Vec<(Key, &Value)>) -> Outcome {
+    let Value::Map(map) = map else { return error("map", "no such overload") };
+    let mut pairs = (*map.map).clone();
+    for (key, value) in more {
+        if pairs.insert(key.clone(), value.clone()).is_some() {
+            return error("map", format!("insert failed: key {key} already exists"));
+        }
+    }
+    Ok(Value::Map(Map { map: Arc::new(pairs) }))
 }
 
 fn place(index: Option<usize>) -> Value {
@@ -144,7 +178,7 @@ fn extreme(args: &[Value], name: &str, wanted: std::cmp::Ordering) -> Outcome {
 }
 
 fn regex(pattern: &str) -> Result<regex::Regex, ExecutionError> {
-    super::super::node::compile(pattern).or_else(|e| error("regex", format!("Illegal regex: {e}")))
+    super::super::pattern::compile(pattern).or_else(|e| error("regex", format!("Illegal regex: {e}")))
 }
 
 fn find(args: &[Value]) -> Outcome {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::super::definition::{given, items, text};
-use super::super::node;
+use super::super::pattern;
 use crate::field::{ErrorList, FieldError, Path};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,7 @@ fn junctors(schema: &Value, skip_any: bool, skip_first: bool, path: &Path, error
         nested(not, false, &path.child("not"), errors);
     }
     let pattern = text(schema, "pattern");
-    if let (false, Err(error)) = (pattern.is_empty(), node::compile(pattern)) {
+    if let (false, Err(error)) = (pattern.is_empty(), pattern::compile(pattern)) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(FieldError::invalid(&path.child("pattern"), pattern, why));
     }
