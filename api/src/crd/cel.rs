@@ -58,7 +58,7 @@ pub(super) struct Rule {
 
 fn env() -> &'static Arc<Env> {
     static ENV: OnceLock<Arc<Env>> = OnceLock::new();
-    ENV.get_or_init(|| Arc::new(library::environment()))
+    ENV.get_or_init(|| Arc::new(library::environment(true)))
 }
 
 fn program(source: &str) -> Result<Program, String> {
@@ -173,7 +173,8 @@ impl Run {
             }
             let cost = size.max(1).saturating_pow(rule.loops).saturating_add(1);
             let old_read = old.filter(|_| rule.uses_old);
-            let cost = if cost > CHEAP_MAX { bound::cost(&rule.source, schema, value, old_read).unwrap_or(1) } else { cost };
+            let cost =
+                if cost > CHEAP_MAX { bound::cost(&rule.source, schema, value, old_read).unwrap_or(1) } else { cost };
             if !self.spend(rule, cost, path, schema) {
                 return;
             }

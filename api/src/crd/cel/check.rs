@@ -66,9 +66,7 @@ struct Checker<'a> {
 pub(super) fn qualified_name(expr: &IdedExpr) -> Option<String> {
     match &expr.expr {
         Expr::Ident(name) => Some(name.trim_start_matches('.').to_string()),
-        Expr::Select(select) if !select.test => {
-            Some(format!("{}.{}", qualified_name(&select.operand)?, select.field))
-        }
+        Expr::Select(select) if !select.test => Some(format!("{}.{}", qualified_name(&select.operand)?, select.field)),
         _ => None,
     }
 }

@@ -1,17 +1,25 @@
 //! Expressions from text to checked trees, and what is wrong with the rules of a definition.
 
+use std::sync::OnceLock;
+
 use cel::common::ast::SourceInfo;
-use cel::IdedExpr;
+use cel::{Env, IdedExpr};
 use serde_json::Value;
 
 use super::check::{Checked, check};
 use super::declare::Declared;
 use super::types::Type;
-use super::{cost, env, estimate, issues, on_large_stack};
+use super::{cost, estimate, issues, library, on_large_stack};
 use crate::crd::definition::text;
 
 /// Deepest nesting that the parser follows.
 const RECURSION_MAX: u16 = 250;
+
+/// The environment whose macros the checker sees.
+fn env() -> &'static Env {
+    static ENV: OnceLock<Env> = OnceLock::new();
+    ENV.get_or_init(|| library::environment(false))
+}
 
 /// An expression that was parsed.
 pub(super) struct Parsed {
@@ -62,7 +70,8 @@ pub(in crate::crd) struct Outcome {
 /// Compiles a rule against the type of the value that it is about.
 pub(in crate::crd) fn compile(rule: &Value, of_self: &Declared) -> Outcome {
     let work = || compile_here(rule, of_self);
-    let failed = || Outcome { error: Some("compilation failed: the expression is too deep".into()), ..Outcome::default() };
+    let failed =
+        || Outcome { error: Some("compilation failed: the expression is too deep".into()), ..Outcome::default() };
     on_large_stack(work).unwrap_or_else(failed)
 }
 

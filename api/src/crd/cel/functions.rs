@@ -130,7 +130,7 @@ fn ty(text: &str) -> Type {
         return match (name, inner.as_slice()) {
             ("list", [item]) => Type::list(item.clone()),
             ("optional", [inner]) => Type::optional(inner.clone()),
-            ("type", [inner]) => Type::Type(Some(Arc::new(inner.clone()))),
+            ("type", [inner]) => Type::Of(Some(Arc::new(inner.clone()))),
             ("map", [key, value]) => Type::Map(Arc::new(key.clone()), Arc::new(value.clone())),
             _ => panic!("no type {text:?}"),
         };
@@ -177,7 +177,7 @@ pub(super) fn type_named(name: &str) -> Option<Type> {
         "list" => Type::list(Type::Dyn),
         "map" => Type::Map(Arc::new(Type::Dyn), Arc::new(Type::Dyn)),
         "null_type" => Type::Null,
-        "type" => Type::Type(None),
+        "type" => Type::Of(None),
         "optional_type" => Type::optional(Type::Var("V".into())),
         "google.protobuf.Timestamp" => Type::Timestamp,
         "google.protobuf.Duration" => Type::Duration,
@@ -187,5 +187,5 @@ pub(super) fn type_named(name: &str) -> Option<Type> {
             found => found,
         },
     };
-    Some(Type::Type(Some(Arc::new(inner))))
+    Some(Type::Of(Some(Arc::new(inner))))
 }

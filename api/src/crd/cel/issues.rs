@@ -36,7 +36,7 @@ pub(super) fn of_parser(source: &str, errors: &ParseErrors) -> String {
 
 /// All issues, in the order of their places.
 pub(super) fn show(source: &str, mut issues: Vec<Issue>) -> String {
-    issues.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+    issues.sort_by_key(|issue| (issue.line, issue.column));
     issues.truncate(ISSUES_MAX);
     let texts: Vec<String> = issues.iter().map(|issue| one(source, issue)).collect();
     texts.join("\n")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cel::common::types::{DYN_TYPE, LIST_TYPE, MAP_TYPE, STRING_TYPE, Type};
 use cel::common::value::{CowVal, Val};
-use cel::objects::{Key, Map, Opaque};
+use cel::objects::{Key, Map, Opaque, OptionalValue};
 use cel::{Env, ExecutionError, Value};
 
 use crate::quantity::Quantity;
@@ -44,11 +44,15 @@ pub(super) fn function(env: &mut Env, name: &str, id: &str, types: Vec<Type>, op
     env.add_overload(name, id, types, op).expect("each function is declared once");
 }
 
-/// The environment of rules.
-pub(super) fn environment() -> Env {
+/// The environment in which rules run; for the checker only its macros matter, which it sees as they are.
+pub(super) fn environment(runs: bool) -> Env {
     let mut env = Env::stdlib();
     env.add_extension(cel::extensions::strings).expect("the strings are declared once");
     declare!(&mut env;
+        member "first" (LIST_TYPE) => |args| Ok(super::data::old_self(list(&args[0])?.first().cloned(), true));
+        member "last" (LIST_TYPE) => |args| Ok(super::data::old_self(list(&args[0])?.last().cloned(), true));
+        member "unwrapOpt" (LIST_TYPE) => unwrapped;
+        function "optional.unwrap" (LIST_TYPE) => unwrapped;
         member "isSorted" (LIST_TYPE) => is_sorted;
         member "sum" (LIST_TYPE) => sum;
         member "min" (LIST_TYPE) => |args| extreme(args, "min", std::cmp::Ordering::Less);
@@ -58,6 +62,7 @@ pub(super) fn environment() -> Env {
         member "find" (STRING_TYPE, STRING_TYPE) => find;
         member "findAll" (STRING_TYPE, STRING_TYPE) => |args| find_all(args, usize::MAX);
         member "findAll" (STRING_TYPE, STRING_TYPE, DYN_TYPE) => |args| find_all(args, limit(&args[2]));
+        function "@keys" (DYN_TYPE) => keys;
         function "cel.@mapInsert" (MAP_TYPE, DYN_TYPE, DYN_TYPE) => |args| inserted(&args[0], vec![(key(&args[1])?, &args[2])]);
         function "cel.@mapInsert" (MAP_TYPE, MAP_TYPE) => |args| inserted(&args[0], entries(&args[1])?);
         function "sets.contains" (LIST_TYPE, LIST_TYPE) => |args| contains(&args[0], &args[1]);
@@ -73,7 +78,7 @@ pub(super) fn environment() -> Env {
         member "sub" (DYN_TYPE, DYN_TYPE) => |args| arithmetic(args, Quantity::checked_sub);
     );
     env.add_extension(cel::extensions::lists).expect("the lists are declared once");
-    super::macros::add_all(&mut env);
+    super::macros::add_all(&mut env, runs);
     super::network::declare_all(&mut env);
     env
 }
@@ -109,6 +114,12 @@ pub(super) fn inner<T: 'static>(value: &Value) -> Option<&T> {
     }
 }
 
+/// The values of those optional ones of a list that have one.
+fn unwrapped(args: &[Value]) -> Outcome {
+    let values = list(&args[0])?.iter().filter_map(|item| inner::<OptionalValue>(item)?.value().cloned());
+    Ok(Value::List(Arc::new(values.collect())))
+}
+
 fn key(value: &Value) -> Result<Key, ExecutionError> {
     Ok(match value {
         Value::Int(n) => Key::Int(*n),
@@ -117,6 +128,16 @@ fn key(value: &Value) -> Result<Key, ExecutionError> {
         Value::String(text) => Key::String(text.clone()),
         _ => return error("map", "unsupported key type"),
     })
+}
+
+/// What a loop with two variables goes over: the keys of a map, the places of a list.
+fn keys(args: &[Value]) -> Outcome {
+    let keys = match &args[0] {
+        Value::List(items) => (0..items.len() as i64).map(Value::Int).collect(),
+        Value::Map(map) => map.map.keys().cloned().map(Value::from).collect(),
+        _ => return error("loop", "no such overload"),
+    };
+    Ok(Value::List(Arc::new(keys)))
 }
 
 /// The pairs of a map.

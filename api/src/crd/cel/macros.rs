@@ -1,4 +1,7 @@
 //! The macros that the reference's rules have beside those that the parser brings: loops with two variables.
+//!
+//! The checker sees them as they are. The interpreter knows loops with one variable only, so for it they become
+//! loops over keys (or places in a list) in which the second variable is a name for the value there.
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue, MapExpr, operators};
 use cel::parser::{Macro, MacroExprHelper};
@@ -10,8 +13,13 @@ const RESULT: &str = "@result";
 type Expanded = Result<Option<IdedExpr>, ParseError>;
 type Expand = fn(&mut Build<'_, '_>, IdedExpr, Vec<IdedExpr>) -> Result<IdedExpr, ParseError>;
 
-/// Adds the macros to an environment.
-pub(super) fn add_all(env: &mut Env) {
+/// The collection that a loop of the interpreter goes over.
+const RANGE: &str = "@range";
+/// The function that gives the keys of a map, or the places of a list.
+const KEYS: &str = "@keys";
+
+/// Adds the macros to an environment, for the interpreter or else for the checker.
+pub(super) fn add_all(env: &mut Env, runs: bool) {
     let all: [(&str, usize, Expand); 10] = [
         ("all", 3, |b, target, args| b.quantifier(target, args, true)),
         ("exists", 3, |b, target, args| b.quantifier(target, args, false)),
@@ -30,7 +38,7 @@ pub(super) fn add_all(env: &mut Env) {
                            args: &mut Vec<IdedExpr>|
               -> Expanded {
             let Some(target) = target.take() else { return Ok(None) };
-            expand(&mut Build { helper }, target, std::mem::take(args)).map(Some)
+            expand(&mut Build { helper, runs }, target, std::mem::take(args)).map(Some)
         };
         env.add_macro(Macro::receiver(name, arguments, expand)).expect("each macro is added once");
     }
@@ -38,6 +46,7 @@ pub(super) fn add_all(env: &mut Env) {
 
 struct Build<'h, 'p> {
     helper: &'h mut MacroExprHelper<'p>,
+    runs: bool,
 }
 
 impl Build<'_, '_> {
@@ -90,13 +99,41 @@ impl Build<'_, '_> {
         (first, second): (String, String),
         [init, condition, step, result]: [IdedExpr; 4],
     ) -> IdedExpr {
-        self.node(Expr::Comprehension(Box::new(ComprehensionExpr {
+        let mut looped = ComprehensionExpr {
             iter_range: range,
             iter_var: first,
             iter_var2: Some(second),
             accu_var: RESULT.into(),
             accu_init: init,
             loop_cond: condition,
+            loop_step: step,
+            result,
+        };
+        if !self.runs {
+            return self.node(Expr::Comprehension(Box::new(looped)));
+        }
+        let name = format!("{RANGE}{}", self.helper.next_expr(Expr::Unspecified).id);
+        let values = self.ident(&name);
+        let target = std::mem::replace(&mut looped.iter_range, self.call(KEYS, vec![values]));
+        let (values, key) = (self.ident(&name), self.ident(&looped.iter_var));
+        let value = self.call(operators::INDEX, vec![values, key]);
+        let second = looped.iter_var2.take().unwrap_or_default();
+        looped.loop_step = self.bound(&second, value, looped.loop_step);
+        let looped = self.node(Expr::Comprehension(Box::new(looped)));
+        self.bound(&name, target, looped)
+    }
+
+    /// Gives a value a name: a loop over nothing whose result may use the name.
+    fn bound(&mut self, name: &str, value: IdedExpr, result: IdedExpr) -> IdedExpr {
+        let (range, never) = (self.list(Vec::new()), self.literal(LiteralValue::Boolean(false.into())));
+        let step = self.ident(name);
+        self.node(Expr::Comprehension(Box::new(ComprehensionExpr {
+            iter_range: range,
+            iter_var: "#unused".into(),
+            iter_var2: None,
+            accu_var: name.to_string(),
+            accu_init: value,
+            loop_cond: never,
             loop_step: step,
             result,
         })))

@@ -73,6 +73,7 @@ pub(super) fn declare_all(env: &mut Env) {
         member "getPort" (DYN_TYPE) => |args| Ok(Value::from(link(&args[0])?.port.as_str()));
         member "getEscapedPath" (DYN_TYPE) => |args| Ok(Value::from(link(&args[0])?.path.as_str()));
         member "getQuery" (DYN_TYPE) => |args| Ok(link(&args[0])?.query());
+        function "string" (DYN_TYPE) => shown;
         function "format.named" (STRING_TYPE) => |args| Ok(optional_format(text(&args[0])?));
         member "validate" (DYN_TYPE, STRING_TYPE) => |args| Ok(validate(&args[0], text(&args[1])?));
         function "semver" (STRING_TYPE) => |args| Version::parse(text(&args[0])?, false).map(|v| opaque(Semver(v)));
@@ -86,6 +87,30 @@ pub(super) fn declare_all(env: &mut Env) {
         member "isLessThan" (DYN_TYPE, DYN_TYPE) => |args| Ok(Value::Bool(compare_any(args)?.is_lt()));
         member "compareTo" (DYN_TYPE, DYN_TYPE) => |args| Ok(Value::Int(compare_any(args)? as i64));
     );
+    declare!(env;
+        function "format.dns1123Label" () => |_| Ok(opaque(Named("dns1123Label".into())));
+        function "format.dns1123Subdomain" () => |_| Ok(opaque(Named("dns1123Subdomain".into())));
+        function "format.dns1035Label" () => |_| Ok(opaque(Named("dns1035Label".into())));
+        function "format.qualifiedName" () => |_| Ok(opaque(Named("qualifiedName".into())));
+        function "format.dns1123LabelPrefix" () => |_| Ok(opaque(Named("dns1123LabelPrefix".into())));
+        function "format.dns1123SubdomainPrefix" () => |_| Ok(opaque(Named("dns1123SubdomainPrefix".into())));
+        function "format.dns1035LabelPrefix" () => |_| Ok(opaque(Named("dns1035LabelPrefix".into())));
+        function "format.labelValue" () => |_| Ok(opaque(Named("labelValue".into())));
+        function "format.uri" () => |_| Ok(opaque(Named("uri".into())));
+        function "format.uuid" () => |_| Ok(opaque(Named("uuid".into())));
+        function "format.byte" () => |_| Ok(opaque(Named("byte".into())));
+        function "format.date" () => |_| Ok(opaque(Named("date".into())));
+        function "format.datetime" () => |_| Ok(opaque(Named("datetime".into())));
+    );
+}
+
+/// Addresses and networks as text.
+fn shown(args: &[Value]) -> Result<Value, ExecutionError> {
+    match (inner::<Ip>(&args[0]), inner::<Cidr>(&args[0])) {
+        (Some(ip), _) => Ok(Value::from(ip.0.to_string())),
+        (_, Some(net)) => Ok(Value::from(net.0.to_string())),
+        _ => error("string", "no such overload"),
+    }
 }
 
 fn ip(text: &str) -> Result<IpAddr, ExecutionError> {

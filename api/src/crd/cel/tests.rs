@@ -82,6 +82,8 @@ fn the_libraries() {
         true,
     );
     check("isURL(self.s)", text("nope"), false);
+    check("string(ip(self.s)) == '1.2.3.4' && string(cidr('10.0.0.0/8')) == '10.0.0.0/8'", text("1.2.3.4"), true);
+    check("!format.dns1123Label().validate(self.s).hasValue()", text("good"), true);
     check("semver(self.s).isLessThan(semver('1.10.0')) && semver(self.s).minor() == 9", text("1.9.0-rc.1"), true);
     check("isSemver(self.s, true)", text("v1.2"), true);
     check("!format.named('dns1123Label').value().validate(self.s).hasValue()", text("good-name"), true);

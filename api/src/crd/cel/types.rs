@@ -25,7 +25,7 @@ pub(in crate::crd) enum Type {
     Map(Arc<Type>, Arc<Type>),
     Optional(Arc<Type>),
     /// The type of types; with the type that it is, if that is known.
-    Type(Option<Arc<Type>>),
+    Of(Option<Arc<Type>>),
     /// A struct of the schema.
     Object(Object),
     /// A type of the libraries, such as `kubernetes.Quantity`.
@@ -69,14 +69,14 @@ impl fmt::Display for Type {
             Type::Timestamp => "timestamp",
             Type::Dyn => "dyn",
             Type::Error => "!error!",
-            Type::Type(None) => "type",
+            Type::Of(None) => "type",
             Type::Library(name) => name,
             Type::Object(object) => &object.name,
             Type::Var(name) => name,
             Type::List(item) => return write!(f, "list({item})"),
             Type::Map(key, value) => return write!(f, "map({key}, {value})"),
             Type::Optional(inner) => return write!(f, "optional_type({inner})"),
-            Type::Type(Some(inner)) => return write!(f, "type({inner})"),
+            Type::Of(Some(inner)) => return write!(f, "type({inner})"),
         })
     }
 }
@@ -120,7 +120,7 @@ impl Type {
 
     fn parameters(&self) -> Vec<&Type> {
         match self {
-            Type::List(inner) | Type::Optional(inner) | Type::Type(Some(inner)) => vec![inner],
+            Type::List(inner) | Type::Optional(inner) | Type::Of(Some(inner)) => vec![inner],
             Type::Map(key, value) => vec![key, value],
             _ => Vec::new(),
         }
@@ -139,7 +139,7 @@ impl Type {
             Type::Var(name) => f(name).unwrap_or_else(|| self.clone()),
             Type::List(item) => Type::list(item.replace(f)),
             Type::Optional(inner) => Type::optional(inner.replace(f)),
-            Type::Type(Some(inner)) => Type::Type(Some(Arc::new(inner.replace(f)))),
+            Type::Of(Some(inner)) => Type::Of(Some(Arc::new(inner.replace(f)))),
             Type::Map(key, value) => {
                 let key = key.replace(f);
                 Type::Map(Arc::new(key), Arc::new(value.replace(f)))
@@ -153,7 +153,7 @@ impl Type {
         match (self, other) {
             (Type::Dyn | Type::Var(_), _) => true,
             (_, Type::Dyn | Type::Var(_)) => false,
-            (Type::Type(_), Type::Type(_)) => true,
+            (Type::Of(_), Type::Of(_)) => true,
             _ if self.same_constructor(other) => {
                 self.parameters().iter().zip(other.parameters()).all(|(a, b)| a.is_as_general(b))
             }
@@ -219,7 +219,7 @@ impl Bindings {
             return from.takes_null();
         }
         match (from, to) {
-            (Type::Type(_), Type::Type(_)) => true,
+            (Type::Of(_), Type::Of(_)) => true,
             _ if from.same_constructor(to) => {
                 from.parameters().into_iter().zip(to.parameters()).all(|(a, b)| self.unify(a, b))
             }

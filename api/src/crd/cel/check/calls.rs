@@ -110,7 +110,8 @@ impl Checker<'_> {
 
     fn no_overload(&mut self, id: u64, name: &str, types: &[Type], member: bool) {
         let shown: Vec<String> = types.iter().map(|ty| self.bindings.resolve(ty, true).to_string()).collect();
-        let (target, arguments) = if member { (format!("{}.", shown[0]), &shown[1..]) } else { ("".into(), &shown[..]) };
+        let (target, arguments) =
+            if member { (format!("{}.", shown[0]), &shown[1..]) } else { ("".into(), &shown[..]) };
         let applied = format!("{target}({})", arguments.join(", "));
         self.report(id, format!("found no matching overload for '{name}' applied to '{applied}'"));
     }

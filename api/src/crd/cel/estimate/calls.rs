@@ -156,10 +156,32 @@ impl Estimator<'_> {
             "ip.isCanonical" => only(first()?.scale(2.0 * TRAVERSE)),
             "containsIP" | "containsCIDR" => only(containment(call)?),
             "validate" => only(first()?.scale(TRAVERSE).scale(FORMAT_REGEX * REGEX)),
-            "masked" | "prefixLength" | "family" | "isUnspecified" | "isLoopback" | "isLinkLocalMulticast"
-            | "isLinkLocalUnicast" | "isGlobalUnicast" | "format.named" | "sign" | "asInteger" | "isInteger"
-            | "asApproximateFloat" | "isGreaterThan" | "isLessThan" | "compareTo" | "add" | "sub" | "major"
-            | "minor" | "patch" | "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath"
+            "masked"
+            | "prefixLength"
+            | "family"
+            | "isUnspecified"
+            | "isLoopback"
+            | "isLinkLocalMulticast"
+            | "isLinkLocalUnicast"
+            | "isGlobalUnicast"
+            | "format.named"
+            | "sign"
+            | "asInteger"
+            | "isInteger"
+            | "asApproximateFloat"
+            | "isGreaterThan"
+            | "isLessThan"
+            | "compareTo"
+            | "add"
+            | "sub"
+            | "major"
+            | "minor"
+            | "patch"
+            | "getScheme"
+            | "getHostname"
+            | "getHost"
+            | "getPort"
+            | "getEscapedPath"
             | "getQuery" => only(ONE),
             "_==_" => equality(call),
             _ => None,
@@ -194,9 +216,8 @@ fn integer(part: &Part<'_>) -> Option<u64> {
 
 /// The extensions for sets and lists.
 fn of_extension(call: &Call<'_, '_>) -> Option<Estimate> {
-    let allocating = |factor: f64, size: Range| {
-        Some((size.scale(factor).add(ONE).add(Range::fixed(CREATE_LIST)), Some(size)))
-    };
+    let allocating =
+        |factor: f64, size: Range| Some((size.scale(factor).add(ONE).add(Range::fixed(CREATE_LIST)), Some(size)));
     let sorted = |keys: &Part<'_>| {
         let texts = matches!(keys.ty, Type::List(item) if matches!(**item, Type::String | Type::Bytes));
         allocating(if texts { 2.0 + TRAVERSE } else { 2.0 }, keys.size().multiply(keys.size()))
@@ -217,9 +238,7 @@ fn of_extension(call: &Call<'_, '_>) -> Option<Estimate> {
             let depth = call.arguments.first().and_then(integer).unwrap_or(u64::MAX);
             allocating(depth as f64, call.target?.size())
         }
-        "lists_range" => {
-            allocating(1.0, Range::fixed(call.arguments.first().and_then(integer).unwrap_or(u64::MAX)))
-        }
+        "lists_range" => allocating(1.0, Range::fixed(call.arguments.first().and_then(integer).unwrap_or(u64::MAX))),
         "list_reverse" => allocating(1.0, call.target?.size()),
         "list_distinct" => allocating(2.0, call.target?.size().multiply(call.target?.size())),
         "list_sort" => sorted(call.target?),
