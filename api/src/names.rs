@@ -19,9 +19,14 @@ pub fn regex_error(message: &str, format: &str, examples: &[&str]) -> String {
     format!("{message} (e.g. {}regex used for validation is '{format}')", quoted.join(" or "))
 }
 
-/// The message for a text longer than `length` bytes.
+/// The message for a part of a label longer than `length` bytes.
 pub fn max_length_error(length: usize) -> String {
     format!("must be no more than {length} bytes")
+}
+
+/// The message for a name longer than `length` bytes, which the reference counts as characters.
+fn max_name_length_error(length: usize) -> String {
+    format!("must be no more than {length} characters")
 }
 
 fn framed(text: &str, edge: fn(u8) -> bool, inner: fn(u8) -> bool) -> bool {
@@ -57,7 +62,11 @@ pub fn label_key(key: &str) -> Vec<String> {
                 errors.push("prefix part must be non-empty".into());
             }
             let of_prefix = if prefix.is_empty() { Vec::new() } else { dns1123_subdomain(prefix) };
-            errors.extend(of_prefix.into_iter().map(|e| format!("prefix part {e}")));
+            let too_long = max_name_length_error(SUBDOMAIN_LENGTH_MAX);
+            errors.extend(of_prefix.into_iter().map(|error| {
+                let error = if error == too_long { max_length_error(SUBDOMAIN_LENGTH_MAX) } else { error };
+                format!("prefix part {error}")
+            }));
             name
         }
         _ => {
@@ -98,7 +107,7 @@ pub fn label_value(value: &str) -> Vec<String> {
 pub fn dns1123_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > LABEL_LENGTH_MAX {
-        errors.push(max_length_error(LABEL_LENGTH_MAX));
+        errors.push(max_name_length_error(LABEL_LENGTH_MAX));
     }
     if !framed(value, lower, |b| lower(b) || b == b'-') {
         if framed(value, lower, |b| lower(b) || matches!(b, b'-' | b'.')) && dns1123_subdomain(value).is_empty() {
@@ -116,7 +125,7 @@ pub fn dns1123_label(value: &str) -> Vec<String> {
 pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > SUBDOMAIN_LENGTH_MAX {
-        errors.push(max_length_error(SUBDOMAIN_LENGTH_MAX));
+        errors.push(max_name_length_error(SUBDOMAIN_LENGTH_MAX));
     }
     if !value.split('.').all(|label| framed(label, lower, |b| lower(b) || b == b'-')) {
         let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
@@ -131,7 +140,7 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > LABEL_LENGTH_MAX {
-        errors.push(max_length_error(LABEL_LENGTH_MAX));
+        errors.push(max_name_length_error(LABEL_LENGTH_MAX));
     }
     let starts = value.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     if !starts || !framed(value, lower, |b| lower(b) || b == b'-') {
@@ -158,7 +167,7 @@ pub fn wildcard_subdomain(value: &str) -> Vec<String> {
 pub fn port_name(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > 15 {
-        errors.push(max_length_error(15));
+        errors.push(max_name_length_error(15));
     }
     if !value.bytes().all(|b| lower(b) || b == b'-') || value.is_empty() {
         errors.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
@@ -179,7 +188,7 @@ pub fn port_name(value: &str) -> Vec<String> {
 pub fn config_map_key(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > SUBDOMAIN_LENGTH_MAX {
-        errors.push(max_length_error(SUBDOMAIN_LENGTH_MAX));
+        errors.push(max_name_length_error(SUBDOMAIN_LENGTH_MAX));
     }
     if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
         let message = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";

@@ -3,25 +3,32 @@
 //! [`object`] finds the rules of a built-in kind; the words, paths and order of the errors are those of the
 //! reference's `pkg/apis/*/validation`, cited by function in each file.
 
+pub mod addresses;
+mod apps;
 pub mod at;
 mod autoscaling;
 mod batch;
 mod certificates;
 mod cluster;
+mod conditions;
 mod core;
 mod csi;
 mod discovery;
 mod flowcontrol;
+mod internal;
 pub mod metadata;
+pub(crate) mod network_policies;
 mod networking;
 mod networking_classes;
 mod pod;
+mod policy;
 mod quota;
 mod rbac;
 mod rules;
 mod storage;
 #[cfg(test)]
 mod tests;
+pub mod warnings;
 mod webhooks;
 mod workload;
 
@@ -32,15 +39,17 @@ use at::At;
 /// The rules of a kind: the object, and the one before it on an update.
 type Rules = fn(&At<'_>, Option<&At<'_>>, &mut ErrorList);
 
-/// All that is wrong with an object of a built-in kind, beyond its metadata. Status and other subresources that cannot
-/// change the spec have nothing to check here.
+/// All that is wrong with an object of a built-in kind, beyond its metadata. A write of the status is checked by rules
+/// of its own; other subresources that cannot change the spec have nothing to check here.
 pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = ErrorList::new();
-    // Ephemeral containers are added one by one, and their strategy checks them.
-    if !matches!(subresource, "" | "scale" | "resize") {
-        return errors;
-    }
-    let Some(rules) = rules_of(group, resource) else { return errors };
+    let rules = match subresource {
+        "" | "scale" | "resize" => rules_of(group, resource),
+        "status" => status_rules_of(group, resource),
+        // Ephemeral containers are added one by one, and their strategy checks them.
+        _ => None,
+    };
+    let Some(rules) = rules else { return errors };
     rules(&At::root(new), old.map(At::root).as_ref(), &mut errors);
     errors
 }
@@ -57,15 +66,15 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("", "limitranges") => core::limit_range,
         ("", "persistentvolumeclaims") => storage::claim,
         ("", "persistentvolumes") => storage::volume,
-        ("apps", "deployments") => workload::deployment,
-        ("apps", "replicasets") => workload::replica_set,
-        ("apps", "statefulsets") => workload::stateful_set,
-        ("apps", "daemonsets") => workload::daemon_set,
+        ("apps", "deployments") => apps::deployment,
+        ("apps", "replicasets") => apps::replica_set,
+        ("apps", "statefulsets") => apps::stateful_set,
+        ("apps", "daemonsets") => apps::daemon_set,
         ("batch", "jobs") => batch::job,
         ("batch", "cronjobs") => batch::cron_job,
         ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler,
         ("networking.k8s.io", "ingresses") => networking::ingress,
-        ("networking.k8s.io", "networkpolicies") => networking::policy,
+        ("networking.k8s.io", "networkpolicies") => network_policies::policy,
         ("storage.k8s.io", "storageclasses") => storage::class,
         ("scheduling.k8s.io", "priorityclasses") => core::priority_class,
         ("node.k8s.io", "runtimeclasses") => core::runtime_class,
@@ -73,8 +82,8 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("", "resourcequotas") => quota::quota,
         ("", "nodes") => cluster::node,
         ("", "namespaces") => cluster::namespace,
-        ("apps", "controllerrevisions") => workload::controller_revision,
-        ("policy", "poddisruptionbudgets") => cluster::disruption_budget,
+        ("apps", "controllerrevisions") => apps::controller_revision,
+        ("policy", "poddisruptionbudgets") => policy::disruption_budget,
         ("discovery.k8s.io", "endpointslices") => discovery::slice,
         ("networking.k8s.io", "ingressclasses") => networking_classes::ingress_class,
         ("networking.k8s.io", "ipaddresses") => networking_classes::ip_address,
@@ -91,6 +100,20 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks::configuration,
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks::configuration,
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::request,
+        _ => return None,
+    })
+}
+
+fn status_rules_of(group: &str, resource: &str) -> Option<Rules> {
+    Some(match (group, resource) {
+        ("apps", "deployments") => apps::deployment_status,
+        ("apps", "replicasets") => apps::replica_set_status,
+        ("apps", "statefulsets") => apps::stateful_set_status,
+        ("apps", "daemonsets") => apps::daemon_set_status,
+        ("batch", "jobs") => batch::job_status,
+        ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler_status,
+        ("policy", "poddisruptionbudgets") => policy::disruption_budget_status,
+        ("networking.k8s.io", "ingresses") => networking::ingress_status,
         _ => return None,
     })
 }

@@ -32,6 +32,7 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("", "configmaps", "") => &configuration::ConfigMap,
         ("", "secrets", "") => &configuration::Secret,
         ("", "persistentvolumes", "" | "status") => &workload::PersistentVolume,
+        ("apps", "deployments", "status") => &workload::DeploymentStatus,
         ("batch", "jobs", "") => &job::Job,
         ("certificates.k8s.io", "certificatesigningrequests", "") => &certificate::Request,
         ("certificates.k8s.io", "certificatesigningrequests", "approval") => &certificate::Approval,

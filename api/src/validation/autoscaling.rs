@@ -1,32 +1,81 @@
 //! Horizontal pod autoscalers.
 
 use super::at::At;
-use super::rules::{self, NOT_POSITIVE};
+use super::rules;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
-/// `ValidateHorizontalPodAutoscaler`, in version 2's fields.
-pub fn autoscaler(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+mod metrics;
+
+const PERIOD_SECONDS_MAX: i64 = 1800;
+const WINDOW_SECONDS_MAX: i64 = 3600;
+
+/// `ValidateHorizontalPodAutoscaler` and `ValidateHorizontalPodAutoscalerUpdate`, in version 2's fields.
+pub fn autoscaler(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.get("spec");
     let (min, max) = (spec.get("minReplicas"), spec.get("maxReplicas"));
-    if min.number().is_some_and(|number| number < 1) {
-        errors.push(FieldError::invalid(&min.path, min.value.clone(), "must be greater than or equal to 1"));
+    // An object from the time of a server that scaled to nothing stays what it is.
+    let least = if old.is_some_and(|old| old.at(&["spec", "minReplicas"]).number() == Some(0)) { 0 } else { 1 };
+    if min.number().is_some_and(|number| number < least) {
+        let detail = format!("must be greater than or equal to {least}");
+        errors.push(FieldError::invalid(&min.path, min.value.clone(), detail));
     }
     let most = max.number().unwrap_or(0);
-    if most < 1 {
-        errors.push(FieldError::invalid(&max.path, most, NOT_POSITIVE));
+    if most == 0 {
+        errors.push(FieldError::required(&max.path, "must be set and greater than 0"));
+    } else if most < 0 {
+        errors.push(FieldError::invalid(&max.path, most, "must be greater than or equal to 1"));
     }
     if min.number().is_some_and(|least| most < least) {
         errors.push(FieldError::invalid(&max.path, most, "must be greater than or equal to `minReplicas`"));
     }
-    target(&spec.get("scaleTargetRef"), errors);
-    for metric in spec.get("metrics").items() {
-        self::metric(&metric, errors);
+    let target = spec.get("scaleTargetRef");
+    let before = old.map(|old| old.at(&["spec", "scaleTargetRef"]));
+    let same = |name: &str| before.as_ref().is_some_and(|before| before.get(name).text() == target.get(name).text());
+    let version = if same("apiVersion") && same("kind") {
+        VersionRule::Any
+    } else if target.get("kind").text() == "ReplicationController" {
+        VersionRule::Parsable
+    } else {
+        VersionRule::WithGroup
+    };
+    reference(&target, version, errors);
+    metrics::all(&spec, old, errors);
+    let behavior = spec.get("behavior");
+    for direction in ["scaleUp", "scaleDown"] {
+        scaling(&behavior.get(direction), errors);
     }
-    behavior(&spec.get("behavior"), errors);
 }
 
-fn target(at: &At<'_>, errors: &mut ErrorList) {
+/// `ValidateHorizontalPodAutoscalerStatusUpdate`
+pub fn autoscaler_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    for name in ["currentReplicas", "desiredReplicas"] {
+        rules::nonnegative(&new.at(&["status", name]), errors);
+    }
+}
+
+/// What the version in a reference must be like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum VersionRule {
+    Any,
+    Parsable,
+    WithGroup,
+}
+
+/// What is wrong with a version (`ValidateAPIVersion`).
+fn version_problem(version: &str, rule: VersionRule) -> Option<String> {
+    match (rule, version.matches('/').count()) {
+        (VersionRule::Any, _) => None,
+        (_, 2..) => Some(format!("unexpected GroupVersion string: {version}")),
+        (VersionRule::WithGroup, _) if version.split_once('/').is_none_or(|(group, _)| group.is_empty()) => {
+            Some("apiVersion must specify API group".into())
+        }
+        _ => None,
+    }
+}
+
+/// `ValidateCrossVersionObjectReference`
+fn reference(at: &At<'_>, version_rule: VersionRule, errors: &mut ErrorList) {
     for name in ["kind", "name"] {
         let field = at.get(name);
         if rules::required(&field, errors) {
@@ -34,80 +83,46 @@ fn target(at: &At<'_>, errors: &mut ErrorList) {
         }
     }
     let version = at.get("apiVersion");
-    if !version.text().contains('/') && version.text() != "v1" {
-        errors.push(FieldError::invalid(&version.path, version.text(), "apiVersion must specify API group"));
+    if let Some(problem) = version_problem(version.text(), version_rule) {
+        errors.push(FieldError::invalid(&version.path, version.text(), problem));
     }
 }
 
-fn metric(at: &At<'_>, errors: &mut ErrorList) {
-    const SOURCES: [(&str, &str); 5] = [
-        ("ContainerResource", "containerResource"),
-        ("External", "external"),
-        ("Object", "object"),
-        ("Pods", "pods"),
-        ("Resource", "resource"),
-    ];
-    let type_ = at.get("type");
-    rules::required_one_of(&type_, &SOURCES.map(|(name, _)| name), "must specify a metric source type", errors);
-    let Some((_, field)) = SOURCES.iter().find(|(name, _)| *name == type_.text()) else { return };
-    let source = at.get(field);
-    if source.is_absent() {
-        let detail = "must populate information for the given metric source";
-        errors.push(FieldError::required(&source.path, detail));
+/// `validateScalingRules`
+fn scaling(at: &At<'_>, errors: &mut ErrorList) {
+    if at.is_absent() {
         return;
     }
-    let target = source.get("target");
-    rules::required_one_of(
-        &target.get("type"),
-        &["AverageValue", "Utilization", "Value"],
-        "must specify a metric target type",
-        errors,
-    );
-    if target.get("averageUtilization").number().is_some_and(|number| number < 1) {
-        let at = target.get("averageUtilization");
-        errors.push(FieldError::invalid(&at.path, at.value.clone(), "must be greater than 0"));
+    let window = at.get("stabilizationWindowSeconds");
+    if window.number().is_some_and(|number| number < 0) {
+        let detail = "must be greater than or equal to zero";
+        errors.push(FieldError::invalid(&window.path, window.value.clone(), detail));
     }
-    if matches!(*field, "resource" | "containerResource") {
-        let name = source.get("name");
-        if name.is_empty() {
-            errors.push(FieldError::required(&name.path, "must specify a resource name"));
-        }
-        if target.get("averageUtilization").is_absent() && target.get("averageValue").is_absent() {
-            let detail = "must set either a target raw value or a target utilization";
-            errors.push(FieldError::required(&target.get("averageUtilization").path, detail));
-        }
+    if window.number().is_some_and(|number| number > WINDOW_SECONDS_MAX) {
+        let detail = format!("must be less than or equal to {WINDOW_SECONDS_MAX}");
+        errors.push(FieldError::invalid(&window.path, window.value.clone(), detail));
     }
-}
-
-fn behavior(at: &At<'_>, errors: &mut ErrorList) {
-    for direction in ["scaleUp", "scaleDown"] {
-        let rules_of = at.get(direction);
-        if rules_of.is_absent() {
-            continue;
+    rules::one_of(&at.get("selectPolicy"), &["Disabled", "Max", "Min"], errors);
+    let policies = at.get("policies");
+    if policies.is_empty() {
+        errors.push(FieldError::required(&policies.path, "must specify at least one Policy"));
+    }
+    for policy in policies.items() {
+        let type_ = policy.get("type");
+        if !matches!(type_.text(), "Percent" | "Pods") {
+            errors.push(FieldError::not_supported(&type_.path, type_.text(), &["Percent", "Pods"]));
         }
-        let window = rules_of.get("stabilizationWindowSeconds");
-        if window.number().is_some_and(|number| number < 0) {
-            let detail = "must be greater than or equal to zero";
-            errors.push(FieldError::invalid(&window.path, window.value.clone(), detail));
-        }
-        if window.number().is_some_and(|number| number > 3600) {
-            let detail = "must be less than or equal to 3600";
-            errors.push(FieldError::invalid(&window.path, window.value.clone(), detail));
-        }
-        rules::one_of(&rules_of.get("selectPolicy"), &["Disabled", "Max", "Min"], errors);
-        let policies = rules_of.get("policies");
-        if policies.is_empty() {
-            errors.push(FieldError::required(&policies.path, "must specify at least one Policy"));
-        }
-        for policy in policies.items() {
-            rules::one_of(&policy.get("type"), &["Percent", "Pods"], errors);
-            for name in ["value", "periodSeconds"] {
-                let number = policy.get(name);
-                if number.number().unwrap_or(0) <= 0 {
-                    let detail = "must be greater than zero";
-                    errors.push(FieldError::invalid(&number.path, number.value.clone(), detail));
-                }
+        let (value, period) = (policy.get("value"), policy.get("periodSeconds"));
+        for number in [&value, &period] {
+            let found = number.number().unwrap_or(0);
+            if found <= 0 {
+                errors.push(FieldError::invalid(&number.path, found, "must be greater than zero"));
             }
         }
+        if period.number().is_some_and(|number| number > PERIOD_SECONDS_MAX) {
+            let detail = format!("must be less than or equal to {PERIOD_SECONDS_MAX}");
+            errors.push(FieldError::invalid(&period.path, period.value.clone(), detail));
+        }
     }
+    rules::nonnegative_quantity(&at.get("tolerance"), errors);
 }

@@ -1,123 +1,208 @@
 //! Jobs and cron jobs.
 
-use serde_json::Value;
+mod cron;
+mod indexes;
+mod policies;
+mod status;
+mod update;
+
+pub use cron::cron_job;
+pub use status::job_status;
 
 use super::at::At;
-use super::{pod, rules, workload};
-use crate::field::{ErrorList, FieldError, Path};
+use super::{internal, pod, rules};
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+use crate::selector::LabelSelector;
 
-/// How many completions an indexed job may have (`maxParallelismForIndexedJob`, `completionsSoftLimit`).
+/// How many pods of an indexed job may run at once.
 const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+/// How many indexes may fail before the job does.
+const FAILED_INDEXES_MAX: i64 = 100_000;
+/// Above so many completions the limits below hold if retries are counted by index.
+const COMPLETIONS_SOFT_MAX: i64 = 100_000;
+const HIGH_COMPLETIONS_MAX: i64 = 10_000;
+const MANAGED_BY_LENGTH_MAX: usize = 63;
+/// The labels by which a job finds its pods, the older two first.
+const LABELS: [(&str, &str); 4] = [
+    ("controller-uid", "uid"),
+    ("job-name", "name"),
+    ("batch.kubernetes.io/controller-uid", "uid"),
+    ("batch.kubernetes.io/job-name", "name"),
+];
 
 /// `ValidateJob` and `ValidateJobUpdate`
 pub fn job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.get("spec");
-    job_spec(&spec, errors);
-    let Some(before) = old.map(|old| old.get("spec")) else { return };
-    let is_suspended = before.get("suspend").is_true();
-    for name in ["completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"] {
-        let same_scale = name == "completions"
-            && spec.get("completionMode").text() == "Indexed"
-            && spec.get("completions").value == spec.get("parallelism").value;
-        if !same_scale {
-            rules::immutable(&spec.get(name), &before.get(name), errors);
-        }
+    let prefixed = old.is_none_or(|old| {
+        let labels = old.at(&["spec", "template", "metadata", "labels"]);
+        LABELS[2..].iter().all(|(label, _)| labels.value.get(label).is_some())
+    });
+    generated_selector(new, if prefixed { &LABELS } else { &LABELS[..2] }, errors);
+    whole_spec(&spec, errors);
+    hostnames(new, errors);
+    if let Some(old) = old {
+        update::job(new, old, errors);
     }
-    let changeable: &[&str] =
-        if is_suspended { &["nodeSelector", "affinity", "tolerations", "schedulingGates"] } else { &[] };
-    let frozen = |spec: &At<'_>| {
-        let template = spec.get("template");
-        (workload::without(&template.get("spec"), changeable), template.at(&["metadata", "labels"]).value.clone())
-    };
-    let (now, then) = (frozen(&spec), frozen(&before));
-    if now.0 != then.0 || (!is_suspended && now.1 != then.1) {
-        let template = spec.get("template");
-        errors.push(FieldError::invalid(&template.path, template.value.clone(), rules::IMMUTABLE));
+}
+
+/// The name of the last pod of an indexed job must be a label.
+fn hostnames(new: &At<'_>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    let completions = spec.get("completions").number().unwrap_or(0);
+    if spec.get("completionMode").text() != "Indexed" || completions <= 0 {
+        return;
+    }
+    let name = new.at(&["metadata", "name"]);
+    let last = format!("{}-{}", name.text(), completions - 1);
+    if !names::dns1123_label(&last).is_empty() {
+        let detail = format!("will not able to create pod with invalid DNS label: {last}");
+        errors.push(FieldError::invalid(&name.path, name.text(), detail));
+    }
+}
+
+/// `validateGeneratedSelector`
+fn generated_selector(new: &At<'_>, labels: &[(&str, &str)], errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    let selector = spec.get("selector");
+    if spec.get("manualSelector").is_true() || selector.is_absent() {
+        return;
+    }
+    let found = spec.at(&["template", "metadata", "labels"]);
+    let mut expected = serde_json::Map::new();
+    for (label, field) in labels {
+        let wanted = new.at(&["metadata", field]).text();
+        has_label(&found, label, wanted, errors);
+        expected.insert((*label).to_string(), wanted.into());
+    }
+    if LabelSelector::from_object(Some(selector.value)).is_ok_and(|selector| !selector.matches(&expected)) {
+        errors.push(rules::invalid_selector(&selector, "`selector` not auto-generated"));
+    }
+}
+
+/// `ValidateHasLabel`
+fn has_label(labels: &At<'_>, label: &str, wanted: &str, errors: &mut ErrorList) {
+    match labels.value.get(label).and_then(serde_json::Value::as_str) {
+        None => errors.push(FieldError::required(&labels.path.key(label), format!("must be '{wanted}'"))),
+        Some(actual) if actual != wanted => {
+            let detail = format!("must be '{wanted}'");
+            errors.push(FieldError::invalid(&labels.path.key(label), labels.value.clone(), detail));
+        }
+        Some(_) => {}
     }
 }
 
 /// `ValidateJobSpec`
+fn whole_spec(spec: &At<'_>, errors: &mut ErrorList) {
+    job_spec(spec, errors);
+    let selector = spec.get("selector");
+    if selector.is_absent() {
+        errors.push(FieldError::required(&selector.path, ""));
+    } else {
+        rules::label_selector(&selector, errors);
+    }
+    let labels = spec.at(&["template", "metadata", "labels"]);
+    let found = labels.value.as_object().cloned().unwrap_or_default();
+    if LabelSelector::from_object(Some(selector.value)).is_ok_and(|selector| !selector.matches(&found)) {
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(&labels.path, labels.value.clone(), detail));
+    }
+}
+
+/// `validateJobSpec`
 fn job_spec(spec: &At<'_>, errors: &mut ErrorList) {
-    const COUNTS: [&str; 5] =
-        ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
+    const COUNTS: [&str; 7] = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ];
     for name in COUNTS {
         rules::nonnegative(&spec.get(name), errors);
     }
-    let mode = spec.get("completionMode");
-    rules::one_of(&mode, &["Indexed", "NonIndexed"], errors);
-    if mode.text() == "Indexed" {
-        let completions = spec.get("completions");
-        if completions.is_absent() {
-            let detail = format!("when completion mode is {}", mode.text());
-            errors.push(FieldError::required(&completions.path, detail));
-        }
-        let parallelism = spec.get("parallelism");
-        if parallelism.number().is_some_and(|number| number > INDEXED_PARALLELISM_MAX) {
-            let detail =
-                format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
-            errors.push(FieldError::invalid(&parallelism.path, parallelism.value.clone(), detail));
+    let per_index = spec.get("backoffLimitPerIndex");
+    if spec.get("maxFailedIndexes").is_set() && per_index.is_absent() {
+        errors.push(FieldError::required(&per_index.path, "when maxFailedIndexes is specified"));
+    }
+    let managed = spec.get("managedBy");
+    if managed.is_set() {
+        rules::domain_prefixed_path(&managed, errors);
+        if managed.text().len() > MANAGED_BY_LENGTH_MAX {
+            errors.push(FieldError::too_long(&managed.path, MANAGED_BY_LENGTH_MAX));
         }
     }
-    rules::one_of(&spec.get("podReplacementPolicy"), &["Failed", "TerminatingOrFailed"], errors);
+    completion_mode(spec, errors);
+    policies::failure(spec, errors);
+    policies::success(spec, errors);
+    policies::replacement(spec, errors);
     let template = spec.get("template");
     pod::template(&template, errors);
     let policy = template.at(&["spec", "restartPolicy"]);
-    if !matches!(policy.text(), "OnFailure" | "Never") {
-        let supported = ["OnFailure", "Never"];
-        let detail = "valid values: \"OnFailure\", \"Never\"";
-        errors.push(match policy.text() {
-            // The default of a template that names none.
-            "Always" | "" => FieldError::required(&policy.path, detail),
-            other => FieldError::not_supported(&policy.path, other, &supported),
-        });
-    }
-    if spec.get("podFailurePolicy").is_set() && policy.text() != "Never" {
-        let detail = "only \"Never\" is supported when podFailurePolicy is specified";
-        errors.push(FieldError::invalid(&policy.path, policy.text(), detail));
+    match policy.text() {
+        "Always" | "" => {
+            errors.push(FieldError::required(&policy.path, "valid values: \"OnFailure\", \"Never\""));
+        }
+        "OnFailure" if spec.get("podFailurePolicy").is_set() => {
+            let detail = "only \"Never\" is supported when podFailurePolicy is specified";
+            errors.push(FieldError::invalid(&policy.path, policy.text(), detail));
+        }
+        "OnFailure" | "Never" => {}
+        other => errors.push(FieldError::not_supported(&policy.path, other, &["OnFailure", "Never"])),
     }
 }
 
-/// `ValidateCronJobCreate` and `ValidateCronJobUpdate`
-pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let name = new.at(&["metadata", "name"]);
-    // A job's name is the cron job's with eleven letters behind, and must be a label.
-    if old.is_none() && name.text().len() > 52 {
-        errors.push(FieldError::invalid(&name.path, name.text(), "must be no more than 52 characters"));
-    }
-    let spec = new.get("spec");
-    let schedule = spec.get("schedule");
-    if schedule.is_empty() {
-        errors.push(FieldError::required(&schedule.path, ""));
-    } else if let Err(problem) = crate::schedule::check(schedule.text()) {
-        errors.push(FieldError::invalid(&schedule.path, schedule.text(), problem));
-    }
-    rules::nonnegative(&spec.get("startingDeadlineSeconds"), errors);
-    zone(&spec.get("timeZone"), errors);
-    rules::required_one_of(&spec.get("concurrencyPolicy"), &["Allow", "Forbid", "Replace"], "", errors);
-    let mut of_job = ErrorList::new();
-    job_spec(&spec.at(&["jobTemplate", "spec"]), &mut of_job);
-    errors.extend(of_job);
-    for name in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        rules::nonnegative(&spec.get(name), errors);
-    }
-    let selector = spec.at(&["jobTemplate", "spec", "selector"]);
-    if matches!(selector.value, Value::Object(_)) {
-        let path: &Path = &selector.path;
-        errors.push(FieldError::invalid(path, selector.value.clone(), "`selector` will be auto-generated"));
+fn completion_mode(spec: &At<'_>, errors: &mut ErrorList) {
+    let (mode, failed) = (spec.get("completionMode"), spec.get("maxFailedIndexes"));
+    match mode.text() {
+        "Indexed" => indexed(spec, errors),
+        "NonIndexed" | "" => {
+            if mode.is_set() && mode.is_empty() {
+                errors.push(FieldError::not_supported(&mode.path, "", &["NonIndexed", "Indexed"]));
+                return;
+            }
+            for at in [spec.get("backoffLimitPerIndex"), failed].iter().filter(|at| at.is_set()) {
+                errors.push(FieldError::invalid(&at.path, at.value.clone(), "requires indexed completion mode"));
+            }
+        }
+        other => errors.push(FieldError::not_supported(&mode.path, other, &["NonIndexed", "Indexed"])),
     }
 }
 
-fn zone(at: &At<'_>, errors: &mut ErrorList) {
-    if at.is_absent() {
+fn indexed(spec: &At<'_>, errors: &mut ErrorList) {
+    let [completions, parallelism, failed] =
+        ["completions", "parallelism", "maxFailedIndexes"].map(|name| spec.get(name));
+    if completions.is_absent() {
+        errors.push(FieldError::required(&completions.path, "when completion mode is Indexed"));
+    }
+    let mut at_most = |at: &At<'_>, most: i64, detail: String| {
+        if at.number().is_some_and(|number| number > most) {
+            errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+        }
+    };
+    let detail = format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
+    at_most(&parallelism, INDEXED_PARALLELISM_MAX, detail);
+    if let Some(number) = completions.number() {
+        at_most(&failed, number, "must be less than or equal to completions".into());
+    }
+    at_most(&failed, FAILED_INDEXES_MAX, format!("must be less than or equal to {FAILED_INDEXES_MAX}"));
+    let is_high = completions.number().is_some_and(|number| number > COMPLETIONS_SOFT_MAX);
+    if !is_high || spec.get("backoffLimitPerIndex").is_absent() {
         return;
     }
-    let detail = match at.text() {
-        "" => "timeZone must be nil or non-empty string",
-        name if name.eq_ignore_ascii_case("local") => {
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
-        }
-        name if !crate::schedule::is_zone_name(name) => "unknown time zone",
-        _ => return,
-    };
-    errors.push(FieldError::invalid(&at.path, at.text(), detail));
+    let detail = format!(
+        "must be less than or equal to {HIGH_COMPLETIONS_MAX} when completions are above {COMPLETIONS_SOFT_MAX} and \
+         used with backoff limit per index"
+    );
+    let mut missing = ErrorList::new();
+    if failed.is_absent() {
+        let detail = format!("must be specified when completions is above {COMPLETIONS_SOFT_MAX}");
+        missing.push(FieldError::required(&failed.path, detail));
+    }
+    for at in [parallelism, failed].iter().filter(|at| at.number().is_some_and(|n| n > HIGH_COMPLETIONS_MAX)) {
+        missing.push(FieldError::invalid(&at.path, at.value.clone(), detail.as_str()));
+    }
+    errors.extend(missing);
 }

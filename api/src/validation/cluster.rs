@@ -1,4 +1,4 @@
-//! Nodes, namespaces and disruption budgets.
+//! Nodes and namespaces.
 
 use std::collections::BTreeSet;
 
@@ -84,32 +84,4 @@ pub fn namespace(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&list.path, name, detail));
         }
     }
-}
-
-/// `ValidatePodDisruptionBudget`
-pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let bounds = ["minAvailable", "maxUnavailable"].map(|name| spec.get(name));
-    if bounds.iter().all(At::is_set) {
-        let detail = "minAvailable and maxUnavailable cannot be both set";
-        errors.push(FieldError::invalid_text(&spec.path, budget_form(&spec), detail));
-    }
-    for bound in &bounds {
-        rules::int_or_percent(bound, errors);
-        rules::at_most_100_percent(bound, errors);
-    }
-    rules::label_selector(&spec.get("selector"), errors);
-    rules::one_of(&spec.get("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"], errors);
-}
-
-/// The spec as the reference's internal type shows it: the names and the order of its fields.
-fn budget_form(spec: &At<'_>) -> String {
-    const NAMES: [(&str, &str); 4] = [
-        ("MinAvailable", "minAvailable"),
-        ("Selector", "selector"),
-        ("MaxUnavailable", "maxUnavailable"),
-        ("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy"),
-    ];
-    let fields: Vec<String> = NAMES.iter().map(|(shown, name)| format!("{shown:?}:{}", spec.get(name).value)).collect();
-    format!("{{{}}}", fields.join(","))
 }

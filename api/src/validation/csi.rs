@@ -101,7 +101,7 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     for before in old.at(&["spec", "drivers"]).items() {
         for now in drivers.items().filter(|now| now.get("name").value == before.get("name").value) {
-            let fixed = |driver: &At<'_>| super::workload::without(driver, &["allocatable"]);
+            let fixed = |driver: &At<'_>| rules::without(driver, &["allocatable"]);
             if fixed(&now) != fixed(&before) {
                 errors.push(FieldError::invalid(&drivers.path, fixed(&now), IMMUTABLE));
             }

@@ -1,13 +1,48 @@
 //! Ingresses and network policies.
 
 use super::at::At;
-use super::rules;
+use super::{addresses, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+/// What of an ingress that is stored already was valid once and may stay.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    secret_names: bool,
+    wildcard_rules: bool,
+}
+
 /// `ValidateIngressCreate` and `ValidateIngressUpdate`
-pub fn ingress(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub fn ingress(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.get("spec");
+    ingress_spec(&spec, kept(old), errors);
+    let annotation = new.at(&["metadata", "annotations"]).key(CLASS_ANNOTATION);
+    let class = spec.get("ingressClassName");
+    if old.is_none() && annotation.is_set() && class.is_set() && annotation.text() != class.text() {
+        let path = crate::field::Path::new("annotations").child(CLASS_ANNOTATION);
+        let detail = "must match `ingressClassName` when both are specified";
+        errors.push(FieldError::invalid(&path, annotation.text(), detail));
+    }
+}
+
+fn kept(old: Option<&At<'_>>) -> Kept {
+    let Some(spec) = old.map(|old| old.get("spec")) else { return Kept::default() };
+    let is_bad = |name: &At<'_>| !name.is_empty() && !names::dns1123_subdomain(name.text()).is_empty();
+    let is_bad_rule = |rule: &At<'_>| {
+        let mut errors = ErrorList::new();
+        http(rule, &mut errors);
+        rule.get("host").text().contains('*') && !errors.is_empty()
+    };
+    Kept {
+        secret_names: spec.get("tls").items().any(|tls| is_bad(&tls.get("secretName"))),
+        wildcard_rules: spec.get("rules").items().any(|rule| is_bad_rule(&rule)),
+    }
+}
+
+/// `ValidateIngressSpec`
+fn ingress_spec(spec: &At<'_>, kept: Kept, errors: &mut ErrorList) {
     let (default, rules_list) = (spec.get("defaultBackend"), spec.get("rules"));
     if rules_list.is_empty() && default.is_absent() {
         let detail = "either `defaultBackend` or `rules` must be specified";
@@ -17,13 +52,15 @@ pub fn ingress(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
         backend(&default, errors);
     }
     for rule in rules_list.items() {
-        host(&rule.get("host"), errors);
-        let http = rule.get("http");
-        if http.is_set() && http.get("paths").is_empty() {
-            errors.push(FieldError::required(&http.get("paths").path, ""));
+        let name = rule.get("host");
+        if !name.is_empty() {
+            if addresses::parse_address(name.text()).is_some() {
+                errors.push(FieldError::invalid(&name.path, name.text(), "must be a DNS name, not an IP address"));
+            }
+            host(&name, errors);
         }
-        for path in http.get("paths").items() {
-            ingress_path(&path, errors);
+        if !(kept.wildcard_rules && name.text().contains('*')) {
+            http(&rule, errors);
         }
     }
     for tls in spec.get("tls").items() {
@@ -31,7 +68,7 @@ pub fn ingress(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
             host(&item, errors);
         }
         let secret = tls.get("secretName");
-        if !secret.is_empty() {
+        if !kept.secret_names && !secret.is_empty() {
             rules::invalid_each(&secret, names::dns1123_subdomain(secret.text()), errors);
         }
     }
@@ -42,22 +79,18 @@ pub fn ingress(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 fn host(at: &At<'_>, errors: &mut ErrorList) {
-    if at.is_empty() {
-        return;
+    let check = if at.text().contains('*') { names::wildcard_subdomain } else { names::dns1123_subdomain };
+    rules::invalid_each(at, check(at.text()), errors);
+}
+
+/// `validateIngressRuleValue`
+fn http(rule: &At<'_>, errors: &mut ErrorList) {
+    let http = rule.get("http");
+    if http.is_set() && http.get("paths").is_empty() {
+        errors.push(FieldError::required(&http.get("paths").path, ""));
     }
-    if at.text().parse::<std::net::IpAddr>().is_ok() {
-        errors.push(FieldError::invalid(&at.path, at.text(), "must be a DNS name, not an IP address"));
-        return;
-    }
-    match at.text().strip_prefix("*.") {
-        Some(rest) if at.text().contains('*') => {
-            let messages = names::dns1123_subdomain(rest);
-            if !messages.is_empty() {
-                rules::invalid_each(at, names::wildcard_subdomain(at.text()), errors);
-            }
-        }
-        _ if at.text().contains('*') => rules::invalid_each(at, names::wildcard_subdomain(at.text()), errors),
-        _ => rules::invalid_each(at, names::dns1123_subdomain(at.text()), errors),
+    for path in http.get("paths").items() {
+        ingress_path(&path, errors);
     }
 }
 
@@ -68,10 +101,12 @@ fn ingress_path(item: &At<'_>, errors: &mut ErrorList) {
     let (path, type_) = (item.get("path"), item.get("pathType"));
     if type_.is_absent() {
         errors.push(FieldError::required(&type_.path, "pathType must be specified"));
+        return;
     }
+    let is_relative = !path.text().starts_with('/');
     match type_.text() {
         "Exact" | "Prefix" => {
-            if !path.text().starts_with('/') {
+            if is_relative {
                 errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
             }
             for sequence in INVALID_SEQUENCES.iter().filter(|sequence| path.text().contains(**sequence)) {
@@ -82,12 +117,10 @@ fn ingress_path(item: &At<'_>, errors: &mut ErrorList) {
                 errors.push(FieldError::invalid(&path.path, path.text(), format!("cannot end with '{suffix}'")));
             }
         }
-        "ImplementationSpecific" => {
-            if !path.is_empty() && !path.text().starts_with('/') {
-                errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
-            }
+        "ImplementationSpecific" if !path.is_empty() && is_relative => {
+            errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
         }
-        _ if type_.is_absent() => {}
+        "ImplementationSpecific" => {}
         other => {
             let supported = ["Exact", "ImplementationSpecific", "Prefix"];
             errors.push(FieldError::not_supported(&type_.path, other, &supported));
@@ -96,6 +129,7 @@ fn ingress_path(item: &At<'_>, errors: &mut ErrorList) {
     backend(&item.get("backend"), errors);
 }
 
+/// `validateIngressBackend`
 fn backend(at: &At<'_>, errors: &mut ErrorList) {
     let (service, resource) = (at.get("service"), at.get("resource"));
     match (service.is_set(), resource.is_set()) {
@@ -104,100 +138,55 @@ fn backend(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&at.path, "", detail));
         }
         (false, false) => {
-            errors.push(FieldError::required(&at.path, "port name or number is required"));
+            errors.push(FieldError::invalid(&at.path, "", "resource or service backend is required"));
         }
         (false, true) => {
-            rules::required(&resource.get("kind"), errors);
-            rules::required(&resource.get("name"), errors);
-        }
-        (true, false) => {
-            let name = service.get("name");
-            if rules::required(&name, errors) {
-                rules::invalid_each(&name, names::dns1035_label(name.text()), errors);
+            let group = resource.get("apiGroup");
+            if group.is_set() {
+                rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
             }
-            let (port_name, number) = (service.at(&["port", "name"]), service.at(&["port", "number"]));
-            match (port_name.is_empty(), rules::is_zero(&number)) {
-                (true, true) => errors.push(FieldError::required(&at.path, "port name or number is required")),
-                (false, false) => {
-                    errors.push(FieldError::invalid(&at.path, "", "cannot set both port name & port number"));
-                }
-                (false, true) => rules::invalid_each(&port_name, names::port_name(port_name.text()), errors),
-                (true, false) => rules::port(&number, errors),
-            }
-        }
-    }
-}
-
-/// `ValidateNetworkPolicy`
-pub fn policy(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    rules::label_selector(&spec.get("podSelector"), errors);
-    for (list, peers) in [("ingress", "from"), ("egress", "to")] {
-        for rule in spec.get(list).items() {
-            for port in rule.get("ports").items() {
-                policy_port(&port, errors);
-            }
-            for peer in rule.get(peers).items() {
-                policy_peer(&peer, errors);
-            }
-        }
-    }
-    let types = spec.get("policyTypes");
-    if types.len() > 2 {
-        let detail = "may not specify more than two policyTypes";
-        errors.push(FieldError::invalid(&types.path, types.value.clone(), detail));
-        return;
-    }
-    for type_ in types.items() {
-        rules::one_of(&type_, &["Egress", "Ingress"], errors);
-    }
-}
-
-fn policy_port(port: &At<'_>, errors: &mut ErrorList) {
-    rules::one_of(&port.get("protocol"), &["SCTP", "TCP", "UDP"], errors);
-    let (number, end) = (port.get("port"), port.get("endPort"));
-    if number.is_set() {
-        rules::port_or_name(&number, errors);
-    }
-    let Some(last) = end.number() else { return };
-    match number.number() {
-        None if number.is_absent() => {
-            let detail = "may not be specified when `port` is not specified";
-            errors.push(FieldError::invalid(&end.path, last, detail));
-        }
-        None => {
-            let detail = "may not be specified when `port` is non-numeric";
-            errors.push(FieldError::invalid(&end.path, last, detail));
-        }
-        Some(first) if last < first => {
-            errors.push(FieldError::invalid(&end.path, last, "must be greater than or equal to `port`"));
-        }
-        Some(_) => rules::port(&end, errors),
-    }
-}
-
-fn policy_peer(peer: &At<'_>, errors: &mut ErrorList) {
-    let (pods, namespaces, block) = (peer.get("podSelector"), peer.get("namespaceSelector"), peer.get("ipBlock"));
-    for selector in [&pods, &namespaces] {
-        if selector.is_set() {
-            rules::label_selector(selector, errors);
-        }
-    }
-    if block.is_set() {
-        if let Some(range) = rules::cidr(&block.get("cidr"), errors) {
-            for except in block.get("except").items() {
-                let inner = rules::cidr(&except, errors);
-                if inner.is_some_and(|inner| !range.contains(&inner) || inner.prefix_len() <= range.prefix_len()) {
-                    let detail = "must be a strict subset of `cidr`";
-                    errors.push(FieldError::invalid(&except.path, except.text(), detail));
+            for name in ["kind", "name"] {
+                let field = resource.get(name);
+                if rules::required(&field, errors) {
+                    rules::invalid_each(&field, names::path_segment(field.text()), errors);
                 }
             }
         }
-        if pods.is_set() || namespaces.is_set() {
-            let detail = "may not specify both ipBlock and another peer";
-            errors.push(FieldError::forbidden(&peer.path, detail));
+        (true, false) => service_backend(at, &service, errors),
+    }
+}
+
+fn service_backend(at: &At<'_>, service: &At<'_>, errors: &mut ErrorList) {
+    let name = service.get("name");
+    if rules::required(&name, errors) {
+        rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
+    }
+    let (port_name, number) = (service.at(&["port", "name"]), service.at(&["port", "number"]));
+    match (port_name.is_empty(), rules::is_zero(&number)) {
+        (true, true) => errors.push(FieldError::required(&at.path, "port name or number is required")),
+        (false, false) => {
+            errors.push(FieldError::invalid(&at.path, "", "cannot set both port name & port number"));
         }
-    } else if pods.is_absent() && namespaces.is_absent() {
-        errors.push(FieldError::required(&peer.path, "must specify a peer"));
+        (false, true) => rules::invalid_each(&port_name, names::port_name(port_name.text()), errors),
+        (true, false) => rules::port(&number, errors),
+    }
+}
+
+/// `ValidateIngressLoadBalancerStatus`
+pub fn ingress_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let before = old.map(|old| old.at(&["status", "loadBalancer", "ingress"]));
+    let kept: Vec<&str> =
+        before.iter().flat_map(At::items).map(|item| item.get("ip").text()).filter(|ip| !ip.is_empty()).collect();
+    for item in new.at(&["status", "loadBalancer", "ingress"]).items() {
+        let (ip, host) = (item.get("ip"), item.get("hostname"));
+        if !ip.is_empty() {
+            addresses::legacy_address(&ip, &kept, errors);
+        }
+        if !host.is_empty() {
+            rules::invalid_each(&host, names::dns1123_subdomain(host.text()), errors);
+            if addresses::parse_address(host.text()).is_some() {
+                errors.push(FieldError::invalid(&host.path, host.text(), "must be a DNS name, not an IP address"));
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Ingress classes, and the objects that share out the addresses of services.
 
 use super::at::At;
-use super::rules;
+use super::{addresses, internal, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -17,29 +17,8 @@ pub fn ingress_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
     if controller.text().len() > CONTROLLER_LENGTH_MAX {
         errors.push(FieldError::too_long(&controller.path, CONTROLLER_LENGTH_MAX));
     }
-    domain_prefixed(&controller, errors);
+    rules::domain_prefixed_path(&controller, errors);
     parameters(&spec.get("parameters"), errors);
-}
-
-/// `IsDomainPrefixedPath`
-fn domain_prefixed(at: &At<'_>, errors: &mut ErrorList) {
-    if !rules::required(at, errors) {
-        return;
-    }
-    let Some((host, path)) = at.text().split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
-    else {
-        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-        errors.push(FieldError::invalid(&at.path, at.text(), detail));
-        return;
-    };
-    for message in names::dns1123_subdomain(host) {
-        errors.push(FieldError::invalid(&at.path, host, message));
-    }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
-    if !path.bytes().all(allowed) {
-        let detail = names::regex_error("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]);
-        errors.push(FieldError::invalid(&at.path, path, detail));
-    }
 }
 
 fn parameters(at: &At<'_>, errors: &mut ErrorList) {
@@ -63,7 +42,8 @@ fn parameters(at: &At<'_>, errors: &mut ErrorList) {
         "Cluster" if namespace.is_set() => {
             errors.push(FieldError::forbidden(&namespace.path, "`parameters.scope` is set to 'Cluster'"));
         }
-        _ => rules::one_of(&scope, &["Cluster", "Namespace"], errors),
+        "Cluster" => {}
+        other => errors.push(FieldError::not_supported(&scope.path, other, &["Cluster", "Namespace"])),
     }
 }
 
@@ -78,7 +58,9 @@ fn path_segment(at: &At<'_>, errors: &mut ErrorList) {
 pub fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let parent = new.at(&["spec", "parentRef"]);
     if let Some(old) = old {
-        rules::immutable(&parent, &old.at(&["spec", "parentRef"]), errors);
+        if parent.value != old.at(&["spec", "parentRef"]).value {
+            errors.push(internal::invalid(&parent, "*networking.ParentReference", rules::IMMUTABLE));
+        }
         return;
     }
     if parent.is_absent() {
@@ -122,12 +104,15 @@ fn ranges(at: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     if at.len() > 2 {
-        let detail = "may only hold up to 2 values";
-        errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+        let shown = serde_json::json!({"CIDRs": at.value});
+        errors.push(FieldError::invalid(&at.path, shown, "may only hold up to 2 values"));
         return;
     }
+    for range in at.items() {
+        addresses::range(&range, errors);
+    }
     let families: Vec<bool> =
-        at.items().filter_map(|range| rules::cidr(&range, errors)).map(|net| net.addr().is_ipv4()).collect();
+        at.items().filter_map(|range| addresses::parse_range(range.text())).map(|net| net.addr().is_ipv4()).collect();
     if let [first, second] = families.as_slice()
         && first == second
     {

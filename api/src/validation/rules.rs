@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::at::At;
-use crate::field::{ErrorList, FieldError};
+use super::internal;
+use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
-use crate::selector::LabelSelector;
 
 /// `isNegativeErrorMsg`
 pub const NEGATIVE: &str = "must be greater than or equal to 0";
@@ -74,7 +74,10 @@ pub fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
 /// A field that may not change (`ValidateImmutableField`).
 pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     if new.value != old.value {
-        errors.push(FieldError::invalid(&new.path, new.value.clone(), IMMUTABLE));
+        // Whatever is a selector has its fields in the reference's order.
+        let is_selector = ["matchLabels", "matchExpressions"].iter().any(|name| new.get(name).is_set());
+        let form = if is_selector { "*metav1.LabelSelector" } else { "null" };
+        errors.push(internal::invalid(new, form, IMMUTABLE));
     }
 }
 
@@ -113,11 +116,6 @@ pub fn labels(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&at.path, value.text(), message));
         }
     }
-}
-
-/// The selector, parsed; one that is wrong selects nothing.
-pub fn parsed_selector(at: &At<'_>) -> LabelSelector {
-    LabelSelector::from_object(Some(at.value)).unwrap_or_else(|_| LabelSelector::nothing())
 }
 
 /// A quantity; one that does not parse was refused when the body was read.
@@ -188,5 +186,54 @@ pub fn is_zero(at: &At<'_>) -> bool {
     match at.value {
         Value::String(text) => text.trim_end_matches('%').parse() == Ok(0u64),
         _ => at.number().unwrap_or(0) == 0,
+    }
+}
+
+/// A label selector that is wrong as a whole, shown with its fields in the reference's order.
+pub fn invalid_selector(at: &At<'_>, detail: impl Into<String>) -> FieldError {
+    internal::invalid(at, "*metav1.LabelSelector", detail)
+}
+
+/// An invalid value that the message does not show.
+pub fn invalid_without_value(path: &Path, detail: impl Into<String>) -> FieldError {
+    FieldError { value: None, ..FieldError::invalid(path, Value::Null, detail) }
+}
+
+/// The fields of a map but for those named.
+pub fn without(at: &At<'_>, names: &[&str]) -> Value {
+    let mut value = at.value.clone();
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|key, _| !names.contains(&key.as_str()));
+    }
+    value
+}
+
+/// Annotations (`ValidateAnnotations`), but for their size.
+pub fn annotations(at: &At<'_>, errors: &mut ErrorList) {
+    for (key, _) in at.entries() {
+        for message in names::label_key(&key.to_lowercase()) {
+            errors.push(FieldError::invalid(&at.path, key, message));
+        }
+    }
+}
+
+/// A path below a domain (`IsDomainPrefixedPath`).
+pub fn domain_prefixed_path(at: &At<'_>, errors: &mut ErrorList) {
+    if !required(at, errors) {
+        return;
+    }
+    let parts = at.text().split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty());
+    let Some((host, path)) = parts else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.push(FieldError::invalid(&at.path, at.text(), detail));
+        return;
+    };
+    for message in names::dns1123_subdomain(host) {
+        errors.push(FieldError::invalid(&at.path, host, message));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(allowed) {
+        let detail = names::regex_error("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]);
+        errors.push(FieldError::invalid(&at.path, path, detail));
     }
 }

@@ -109,8 +109,11 @@ const WITHOUT_GARBAGE_COLLECTION: Names = &[("", "events")];
 /// A client may set the status when it creates the object.
 const STATUS_ON_CREATE: Names = &[("", "nodes")];
 
-/// A change of labels or annotations counts as a change of the desired state.
-const METADATA_IN_GENERATION: Names = &[("discovery.k8s.io", "endpointslices")];
+/// A change of labels counts as a change of the desired state.
+const LABELS_IN_GENERATION: Names = &[("discovery.k8s.io", "endpointslices")];
+
+/// A change of annotations counts as a change of the desired state.
+const ANNOTATIONS_IN_GENERATION: Names = &[("apps", "deployments"), ("discovery.k8s.io", "endpointslices")];
 
 fn among(table: Names, resource: &Resource) -> bool {
     table.contains(&(resource.storage_group.as_str(), resource.plural.as_str()))
@@ -121,9 +124,11 @@ pub fn has_generation(resource: &Resource) -> bool {
     resource.custom || among(GENERATION, resource)
 }
 
-/// Whether a change of labels or annotations counts as a change of the desired state.
-pub fn counts_metadata(resource: &Resource) -> bool {
-    among(METADATA_IN_GENERATION, resource)
+/// The fields of the metadata of which a change counts as a change of the desired state.
+pub fn counted_metadata(resource: &Resource) -> impl Iterator<Item = &'static str> + use<> {
+    let labels = among(LABELS_IN_GENERATION, resource).then_some("labels");
+    let annotations = among(ANNOTATIONS_IN_GENERATION, resource).then_some("annotations");
+    labels.into_iter().chain(annotations)
 }
 
 /// Whether an update may leave the resource version out.

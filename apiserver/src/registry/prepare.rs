@@ -63,7 +63,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     strategy.prepare_for_create(ctx, object);
     let rule = rule(target);
     let mut errors = metadata::validate(object, target.resource.namespaced, rule);
-    if target.storage.storage_group.is_empty() {
+    if !target.resource.custom && metadata::has_core_finalizers(&target.storage.storage_group) {
         errors.extend(metadata::validate_core_finalizers(object));
     }
     if let Some(definition) = &target.resource.definition {
@@ -74,7 +74,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     if !errors.is_empty() {
         return Err(target.invalid(object.name(), &errors));
     }
-    for text in strategy.warnings(ctx, object, None) {
+    for text in strategy.warnings(ctx, object, None).into_iter().chain(kind_warnings(target, object, None)) {
         ctx.warn(text);
     }
     Ok(())
@@ -104,18 +104,18 @@ pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Obj
     if !errors.is_empty() {
         return Err(target.invalid(new.name(), &errors));
     }
-    for text in strategy.warnings(ctx, new, Some(old)) {
+    for text in strategy.warnings(ctx, new, Some(old)).into_iter().chain(kind_warnings(target, new, Some(old))) {
         ctx.warn(text);
     }
     Ok(())
 }
 
-/// Common checks come once for all kinds and once more for the kind, as in the reference, so causes may repeat.
 fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> ErrorList {
-    let mut errors = metadata::validate(new, target.resource.namespaced, NameRule::PathSegment);
-    let changes = metadata::validate_update(new, old);
-    errors.extend(changes.iter().cloned());
-    errors.extend(changes);
+    let storage = &target.storage;
+    // Custom resources are in no group that has rules of its own here.
+    let group = if target.resource.custom { "apiextensions.k8s.io" } else { &storage.storage_group };
+    let kind = (group, storage.plural.as_str(), target.subresource.as_str());
+    let mut errors = metadata::validate_kind_update(new, old, target.resource.namespaced, kind);
     match (&target.resource.definition, target.subresource.as_str()) {
         (Some(definition), "status") => errors.extend(definition.validate_status(new, old)),
         (Some(definition), _) => errors.extend(definition.validate(new, Some(old))),
@@ -133,6 +133,15 @@ fn kind_errors(target: &Target, new: &Object, old: Option<&Object>) -> ErrorList
     }
     let storage = &target.storage;
     api::validation::object(&storage.group, &storage.plural, &target.subresource, new, old)
+}
+
+/// What the client is told of an object of a built-in kind that is good, but not as it should be.
+fn kind_warnings(target: &Target, new: &Object, old: Option<&Object>) -> Vec<String> {
+    if target.resource.custom {
+        return Vec::new();
+    }
+    let storage = &target.storage;
+    api::validation::warnings::object(&storage.group, &storage.plural, &target.subresource, new, old)
 }
 
 fn rule(target: &Target) -> NameRule {
@@ -196,8 +205,8 @@ fn count_generation(target: &Target, new: &mut Object, old: &Object) {
         let fields = object.0.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion"));
         fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };
-    let relabelled = facts::counts_metadata(&target.storage)
-        && ["labels", "annotations"].iter().any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
+    let relabelled =
+        facts::counted_metadata(&target.storage).any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
     if relabelled || desired(new) != desired(old) {
         let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
         new.set(&["metadata", "generation"], before + 1);

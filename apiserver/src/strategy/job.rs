@@ -15,6 +15,10 @@ impl Strategy for Job {
         if new.at(&["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
             return;
         }
+        // Labels that the job has from its template are one map with the template's (SetDefaults_Job), so what is added
+        // there is added here.
+        let shared = new.at(&["metadata", "labels"]).is_some()
+            && new.at(&["metadata", "labels"]) == new.at(&["spec", "template", "metadata", "labels"]);
         let (name, uid) = (new.name().to_string(), new.uid().to_string());
         let labels = [
             ("controller-uid", &uid),
@@ -32,7 +36,9 @@ impl Strategy for Job {
         }
         // A job without labels has those of its template (SetDefaults_Job).
         let has_labels = new.at(&["metadata", "labels"]).and_then(Value::as_object).is_some_and(|l| !l.is_empty());
-        if !has_labels && let Some(labels) = new.at(&["spec", "template", "metadata", "labels"]).cloned() {
+        if (shared || !has_labels)
+            && let Some(labels) = new.at(&["spec", "template", "metadata", "labels"]).cloned()
+        {
             new.set(&["metadata", "labels"], labels);
         }
     }

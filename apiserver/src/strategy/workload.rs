@@ -86,3 +86,17 @@ impl Strategy for DaemonSet {
         new.set(&["metadata", "annotations", TEMPLATE_GENERATION], generation.to_string());
     }
 }
+
+/// The status of a deployment, a write of which leaves the labels alone.
+pub(super) struct DeploymentStatus;
+
+impl Strategy for DeploymentStatus {
+    fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
+        match old.at(&["metadata", "labels"]) {
+            Some(labels) => new.set(&["metadata", "labels"], labels.clone()),
+            None => {
+                new.remove(&["metadata", "labels"]);
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Deployments and replica sets.
+
+use super::{replica_template, selector};
+use crate::field::{ErrorList, FieldError};
+use crate::selector::LabelSelector;
+use crate::validation::at::At;
+use crate::validation::{internal, rules};
+
+/// `ValidateDeployment` and `ValidateDeploymentUpdate`
+pub fn deployment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    rules::nonnegative(&spec.get("replicas"), errors);
+    selected_template(&spec, errors);
+    strategy(&spec.get("strategy"), errors);
+    rules::nonnegative(&spec.get("minReadySeconds"), errors);
+    rules::nonnegative(&spec.get("revisionHistoryLimit"), errors);
+    let deadline = spec.get("progressDeadlineSeconds");
+    rules::nonnegative(&deadline, errors);
+    let least = spec.get("minReadySeconds").number().unwrap_or(0);
+    if deadline.number().is_some_and(|number| number <= least) {
+        let detail = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid(&deadline.path, deadline.value.clone(), detail));
+    }
+    if let Some(old) = old {
+        rules::immutable(&spec.get("selector"), &old.at(&["spec", "selector"]), errors);
+    }
+}
+
+/// `ValidateReplicaSet` and `ValidateReplicaSetUpdate`
+pub fn replica_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    rules::nonnegative(&spec.get("replicas"), errors);
+    rules::nonnegative(&spec.get("minReadySeconds"), errors);
+    selected_template(&spec, errors);
+    if let Some(old) = old {
+        rules::immutable(&spec.get("selector"), &old.at(&["spec", "selector"]), errors);
+    }
+}
+
+/// Both kinds say "deployment" of an empty selector.
+fn selected_template(spec: &At<'_>, errors: &mut ErrorList) {
+    let wanted = spec.get("selector");
+    selector(&wanted, "deployment", errors);
+    if LabelSelector::from_object(Some(wanted.value)).is_err() {
+        errors.push(rules::invalid_selector(&wanted, "invalid label selector"));
+    } else {
+        replica_template(&wanted, &spec.get("template"), errors);
+    }
+}
+
+/// `ValidateDeploymentStrategy`
+fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").text() {
+        "Recreate" if rolling.is_set() => {
+            let detail = "may not be specified when strategy `type` is 'Recreate'";
+            errors.push(FieldError::forbidden(&rolling.path, detail));
+        }
+        "Recreate" => {}
+        "RollingUpdate" if rolling.is_absent() => {
+            errors.push(FieldError::required(&rolling.path, "this should be defaulted and never be nil"));
+        }
+        "RollingUpdate" => rolling_update(&rolling, errors),
+        _ => {
+            let supported = ["Recreate", "RollingUpdate"];
+            errors.push(internal::not_supported(strategy, "apps.DeploymentStrategy", &supported));
+        }
+    }
+}
+
+/// `ValidateRollingUpdateDeployment`
+fn rolling_update(rolling: &At<'_>, errors: &mut ErrorList) {
+    let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+    rules::int_or_percent(&unavailable, errors);
+    rules::int_or_percent(&surge, errors);
+    if rules::is_zero(&unavailable) && rules::is_zero(&surge) {
+        let detail = "may not be 0 when `maxSurge` is 0";
+        errors.push(FieldError::invalid(&unavailable.path, unavailable.value.clone(), detail));
+    }
+    rules::at_most_100_percent(&unavailable, errors);
+}

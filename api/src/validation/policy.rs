@@ -1,0 +1,30 @@
+//! Disruption budgets.
+
+use super::at::At;
+use super::{conditions, internal, rules};
+use crate::field::ErrorList;
+
+/// `ValidatePodDisruptionBudget`
+pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    let spec = new.get("spec");
+    let bounds = ["minAvailable", "maxUnavailable"].map(|name| spec.get(name));
+    if bounds.iter().all(At::is_set) {
+        let detail = "minAvailable and maxUnavailable cannot be both set";
+        errors.push(internal::invalid(&spec, "policy.PodDisruptionBudgetSpec", detail));
+    }
+    for bound in &bounds {
+        rules::int_or_percent(bound, errors);
+        rules::at_most_100_percent(bound, errors);
+    }
+    rules::label_selector(&spec.get("selector"), errors);
+    rules::one_of(&spec.get("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"], errors);
+}
+
+/// `ValidatePodDisruptionBudgetStatusUpdate`
+pub fn disruption_budget_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    let status = new.get("status");
+    conditions::all(&status.get("conditions"), errors);
+    for name in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+        rules::nonnegative(&status.get(name), errors);
+    }
+}

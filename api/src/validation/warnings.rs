@@ -1,0 +1,179 @@
+//! What a client is told of an object that is good, but not as it should be (`WarningsOnCreate`, `WarningsOnUpdate`).
+
+use super::addresses;
+use super::at::At;
+use super::network_policies;
+use crate::Object;
+use crate::field::Path;
+use crate::names;
+
+/// Names of objects that come from files end so; no other object should.
+const STATIC_SUFFIX: &str = ".static.k8s.io";
+
+/// The warnings of a kind: the object, and the one before it on an update.
+type Rules = fn(&At<'_>, Option<&At<'_>>) -> Vec<String>;
+
+/// The warnings about an object of a built-in kind; pods and their templates have theirs elsewhere.
+pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old: Option<&Object>) -> Vec<String> {
+    let rules: Rules = match (group, resource, subresource) {
+        ("apps", "deployments" | "replicasets", "") | ("batch", "jobs", "") => host_name,
+        ("apps", "statefulsets", "") => stateful_set,
+        ("batch", "cronjobs", "") => cron_job,
+        ("networking.k8s.io", "ingresses", "") => ingress,
+        ("networking.k8s.io", "ingresses", "status") => ingress_status,
+        ("networking.k8s.io", "networkpolicies", "") => policy,
+        ("discovery.k8s.io", "endpointslices", "") => slice,
+        ("storage.k8s.io", "csidrivers", "") => driver,
+        ("storage.k8s.io", "storageclasses", "") => storage_class,
+        ("storage.k8s.io", "csistoragecapacities", "") => capacity,
+        ("node.k8s.io", "runtimeclasses", "") => runtime_class,
+        ("admissionregistration.k8s.io", ..) => static_name,
+        _ => return Vec::new(),
+    };
+    rules(&At::root(new), old.map(At::root).as_ref())
+}
+
+/// A name that pods get theirs from should be a label.
+fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+    let problems = names::dns1123_label(new.at(&["metadata", "name"]).text());
+    if old.is_some() || problems.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label \
+         is recommended: [{}]",
+        problems.join(" ")
+    )]
+}
+
+fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let limit = new.at(&["spec", "revisionHistoryLimit"]).number();
+    if limit.is_none_or(|limit| limit >= 0) {
+        return Vec::new();
+    }
+    let text = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is \
+                recommended";
+    vec![text.into()]
+}
+
+fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+    let mut warnings = host_name(new, old);
+    if old.is_some() && new.at(&["spec", "schedule"]).text().contains("TZ") {
+        warnings.push(
+            "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
+             https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+                .into(),
+        );
+    }
+    warnings
+}
+
+fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+    let annotation = new.at(&["metadata", "annotations"]).key("kubernetes.io/ingress.class");
+    if old.is_some() || annotation.is_absent() || new.at(&["spec", "ingressClassName"]).is_set() {
+        return Vec::new();
+    }
+    let text = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+    vec![text.into()]
+}
+
+fn ingress_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let items = new.at(&["status", "loadBalancer", "ingress"]).items();
+    items.flat_map(|item| addresses::address_warnings(&item.path, item.get("ip").text())).collect()
+}
+
+fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for block in network_policies::blocks(&new.get("spec")) {
+        let range = block.get("cidr");
+        warnings.extend(addresses::range_warnings(&range.path, range.text()));
+        for except in block.get("except").items() {
+            warnings.extend(addresses::range_warnings(&except.path, except.text()));
+        }
+    }
+    warnings
+}
+
+fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+    let type_ = new.get("addressType").text();
+    let mut warnings = Vec::new();
+    if type_ == "FQDN" {
+        if old.is_none() {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".into());
+        }
+        return warnings;
+    }
+    for endpoint in new.get("endpoints").items() {
+        for address in endpoint.get("addresses").items() {
+            warnings.extend(addresses::address_warnings(&address.path, address.text()));
+        }
+    }
+    warnings
+}
+
+fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+    let spec = new.get("spec");
+    let requests = spec.get("tokenRequests");
+    let same = old.is_some_and(|old| old.at(&["spec", "tokenRequests"]).value == requests.value);
+    if requests.is_empty() || same || spec.get("serviceAccountTokenInSecrets").is_set() {
+        return Vec::new();
+    }
+    let text = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent \
+                possible logging of tokens in volume attributes";
+    vec![text.into()]
+}
+
+/// Labels of nodes that have newer names.
+fn old_label(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+        "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+        "beta.kubernetes.io/instance-type" => {
+            "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"
+        }
+        "failure-domain.beta.kubernetes.io/region" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"
+        }
+        "failure-domain.beta.kubernetes.io/zone" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"
+        }
+        _ => return None,
+    })
+}
+
+fn storage_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let terms = new.get("allowedTopologies").items();
+    let keys = terms.flat_map(|term| term.get("matchLabelExpressions").items().map(|item| item.get("key")));
+    keys.filter_map(|key| old_label(key.text()).map(|text| format!("{}: {text}", key.path))).collect()
+}
+
+fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let selector = new.get("nodeTopology");
+    let keys = selector.get("matchExpressions").items().map(|item| item.get("key"));
+    let mut warnings: Vec<String> = keys
+        .filter_map(|key| old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())))
+        .collect();
+    let labels = selector.get("matchLabels");
+    for (key, _) in labels.entries() {
+        warnings.extend(old_label(key).map(|text| format!("{}: {text}", labels.path.child(key))));
+    }
+    warnings
+}
+
+fn runtime_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let selector = new.at(&["scheduling", "nodeSelector"]);
+    let path = Path::new("scheduling").child("nodeSelector");
+    let keys = selector.entries().map(|(key, _)| key);
+    keys.filter_map(|key| old_label(key).map(|text| format!("{path}: {text}"))).collect()
+}
+
+fn static_name(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let name = new.at(&["metadata", "name"]).text();
+    if !name.ends_with(STATIC_SUFFIX) {
+        return Vec::new();
+    }
+    vec![format!(
+        "metadata.name: names ending with {STATIC_SUFFIX:?} are reserved for static manifest-based configurations and \
+         cannot be managed via the API"
+    )]
+}
