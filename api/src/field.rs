@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 
 /// How long a path may be in bytes before it takes memory of its own.
 const INLINE_BYTES: usize = 96;
+/// Stands for a name that is empty; no name has it.
+const UNNAMED: u8 = 0;
 
 /// A path such as `spec.containers[0].name` or `metadata.labels[a/b]`. Validation makes one for every field that it
 /// reads and shows few, so short ones take no memory of their own.
@@ -23,6 +25,11 @@ impl Path {
     /// The empty path, for an object as a whole.
     pub fn root() -> Self {
         Self::default()
+    }
+
+    /// A path that shows nothing, not even that there is none: that of a field whose name is empty.
+    pub fn unnamed() -> Self {
+        Self(SmallVec::from_slice(&[UNNAMED]))
     }
 
     /// A field below.
@@ -51,7 +58,8 @@ impl Path {
 
     /// The path as text.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).expect("a path is made of texts")
+        let name = self.0.strip_prefix(&[UNNAMED]).unwrap_or(&self.0);
+        str::from_utf8(name).expect("a path is made of texts")
     }
 }
 

@@ -10,12 +10,15 @@ pub mod convert;
 pub mod crd;
 pub mod decode;
 pub mod defaults;
+pub mod diff;
 pub mod discovery;
 pub mod field;
+pub mod internal;
 pub mod names;
 pub mod object;
 pub mod openapi;
 pub mod patch;
+pub mod pods;
 pub mod protobuf;
 pub mod quantity;
 #[cfg(test)]

@@ -136,6 +136,23 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
+/// What is wrong with a subdomain whose labels may have underscores.
+pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > SUBDOMAIN_LENGTH_MAX {
+        errors.push(max_length_error(SUBDOMAIN_LENGTH_MAX));
+    }
+    let is_label =
+        |label: &str| framed(label.strip_prefix('_').unwrap_or(label), lower, |b| lower(b) || matches!(b, b'-' | b'_'));
+    if !value.split('.').all(is_label) {
+        let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or \
+                       '.', and must start and end with an alphanumeric character";
+        let label = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+        errors.push(regex_error(message, &format!(r"{label}(\.{label})*"), &["example.com"]));
+    }
+    errors
+}
+
 /// What is wrong with an RFC 1035 label.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();

@@ -9,7 +9,6 @@ pub mod at;
 mod autoscaling;
 mod batch;
 mod certificates;
-mod cluster;
 mod conditions;
 mod core;
 mod csi;
@@ -22,7 +21,6 @@ mod networking;
 mod networking_classes;
 mod pod;
 mod policy;
-mod quota;
 mod rbac;
 mod rules;
 mod storage;
@@ -39,14 +37,16 @@ use at::At;
 /// The rules of a kind: the object, and the one before it on an update.
 type Rules = fn(&At<'_>, Option<&At<'_>>, &mut ErrorList);
 
-/// All that is wrong with an object of a built-in kind, beyond its metadata. A write of the status is checked by rules
-/// of its own; other subresources that cannot change the spec have nothing to check here.
+pub use core::events::event;
+
+/// All that is wrong with an object of a built-in kind, beyond its metadata. Subresources have rules of their own, or
+/// nothing to check.
 pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = ErrorList::new();
-    let rules = match subresource {
-        "" | "scale" | "resize" => rules_of(group, resource),
-        "status" => status_rules_of(group, resource),
-        // Ephemeral containers are added one by one, and their strategy checks them.
+    let rules = match (group, subresource) {
+        ("", _) => core::rules_of(resource, subresource),
+        (_, "" | "scale" | "resize") => rules_of(group, resource),
+        (_, "status") => status_rules_of(group, resource),
         _ => None,
     };
     let Some(rules) = rules else { return errors };
@@ -56,16 +56,6 @@ pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old:
 
 fn rules_of(group: &str, resource: &str) -> Option<Rules> {
     Some(match (group, resource) {
-        ("", "pods") => pod::pod,
-        ("", "podtemplates") => pod::pod_template,
-        ("", "replicationcontrollers") => workload::replication_controller,
-        ("", "configmaps") => core::config_map,
-        ("", "secrets") => core::secret,
-        ("", "services") => core::service,
-        ("", "endpoints") => core::endpoints,
-        ("", "limitranges") => core::limit_range,
-        ("", "persistentvolumeclaims") => storage::claim,
-        ("", "persistentvolumes") => storage::volume,
         ("apps", "deployments") => apps::deployment,
         ("apps", "replicasets") => apps::replica_set,
         ("apps", "statefulsets") => apps::stateful_set,
@@ -79,9 +69,6 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("scheduling.k8s.io", "priorityclasses") => core::priority_class,
         ("node.k8s.io", "runtimeclasses") => core::runtime_class,
         ("coordination.k8s.io", "leases") => core::lease,
-        ("", "resourcequotas") => quota::quota,
-        ("", "nodes") => cluster::node,
-        ("", "namespaces") => cluster::namespace,
         ("apps", "controllerrevisions") => apps::controller_revision,
         ("policy", "poddisruptionbudgets") => policy::disruption_budget,
         ("discovery.k8s.io", "endpointslices") => discovery::slice,

@@ -1,6 +1,7 @@
 //! What a few kinds do about their own objects. Everything else is as the generic registry has it.
 
 mod certificate;
+mod claim;
 mod configuration;
 pub mod events;
 mod job;
@@ -29,8 +30,8 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("", "services", "") => &service::Service,
         ("", "namespaces", "") => &namespace::Namespace,
         ("", "namespaces", "finalize") => &namespace::Finalize,
-        ("", "configmaps", "") => &configuration::ConfigMap,
         ("", "secrets", "") => &configuration::Secret,
+        ("", "persistentvolumeclaims", "") => &claim::Claim,
         ("", "persistentvolumes", "" | "status") => &workload::PersistentVolume,
         ("apps", "deployments", "status") => &workload::DeploymentStatus,
         ("batch", "jobs", "") => &job::Job,
@@ -63,7 +64,6 @@ fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
         ("policy", "poddisruptionbudgets") => {
             &Initial(r#"{"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0}"#)
         }
-        ("", "persistentvolumeclaims") => &Initial(r#"{"phase":"Pending"}"#),
         ("storage.k8s.io", "volumeattachments") => &Initial(r#"{"attached":false}"#),
         ("", "nodes") => &workload::Node,
         _ => &Generic,

@@ -1,7 +1,5 @@
 //! The fields that nobody owns: those that an endpoint ignores, and metadata that the server sets.
 
-use std::sync::LazyLock;
-
 use super::compare::Difference;
 use super::set::{PathElement, Set};
 
@@ -83,22 +81,19 @@ impl Reset {
 }
 
 /// What no manager owns, whoever writes it.
-pub(super) fn never_owned() -> &'static Set {
-    static SET: LazyLock<Set> = LazyLock::new(|| Set::of_fields(NEVER_OWNED));
-    &SET
+pub(super) fn never_owned() -> Set {
+    Set::of_fields(&[
+        &["apiVersion"],
+        &["kind"],
+        &["metadata"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "creationTimestamp"],
+        &["metadata", "selfLink"],
+        &["metadata", "uid"],
+        &["metadata", "clusterName"],
+        &["metadata", "generation"],
+        &["metadata", "managedFields"],
+        &["metadata", "resourceVersion"],
+    ])
 }
-
-const NEVER_OWNED: &[&[&str]] = &[
-    &["apiVersion"],
-    &["kind"],
-    &["metadata"],
-    &["metadata", "name"],
-    &["metadata", "namespace"],
-    &["metadata", "creationTimestamp"],
-    &["metadata", "selfLink"],
-    &["metadata", "uid"],
-    &["metadata", "clusterName"],
-    &["metadata", "generation"],
-    &["metadata", "managedFields"],
-    &["metadata", "resourceVersion"],
-];

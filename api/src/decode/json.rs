@@ -1,11 +1,9 @@
 //! A JSON parser that accepts and refuses what Go's `encoding/json` does, in its words.
 
-use std::borrow::Cow;
-
 use super::tree::{NESTING_MAX, PARSED_NESTING_MAX, Tree};
 
 /// Parses a whole document.
-pub(super) fn parse(bytes: &[u8]) -> Result<Tree<'_>, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Tree, String> {
     let mut parser = Parser { bytes, at: 0, depth: 0 };
     let tree = parser.value("looking for beginning of value")?;
     parser.space();
@@ -21,7 +19,7 @@ struct Parser<'a> {
     depth: usize,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     fn space(&mut self) {
         while matches!(self.bytes.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
@@ -48,7 +46,7 @@ impl<'a> Parser<'a> {
         format!("invalid character {shown} {context}")
     }
 
-    fn value(&mut self, context: &str) -> Result<Tree<'a>, String> {
+    fn value(&mut self, context: &str) -> Result<Tree, String> {
         self.space();
         match self.bytes.get(self.at) {
             Some(b'{') => self.nested(Self::object),
@@ -62,7 +60,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Tree<'a>, String>) -> Result<Tree<'a>, String> {
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Tree, String>) -> Result<Tree, String> {
         if self.depth >= NESTING_MAX {
             return self.deep();
         }
@@ -73,7 +71,7 @@ impl<'a> Parser<'a> {
         Ok(tree)
     }
 
-    fn object(&mut self) -> Result<Tree<'a>, String> {
+    fn object(&mut self) -> Result<Tree, String> {
         let mut entries = Vec::new();
         self.space();
         if self.bytes.get(self.at) == Some(&b'}') {
@@ -97,7 +95,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn array(&mut self) -> Result<Tree<'a>, String> {
+    fn array(&mut self) -> Result<Tree, String> {
         let mut items = Vec::new();
         self.space();
         if self.bytes.get(self.at) == Some(&b']') {
@@ -119,7 +117,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Checks the syntax of an array or object that is nested too deeply to be kept, without recursion.
-    fn deep(&mut self) -> Result<Tree<'a>, String> {
+    fn deep(&mut self) -> Result<Tree, String> {
         let name = if self.bytes[self.at] == b'{' { "object" } else { "array" };
         let mut closings = Vec::new();
         loop {
@@ -173,7 +171,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A key and the colon after it.
-    fn key(&mut self) -> Result<Cow<'a, str>, String> {
+    fn key(&mut self) -> Result<String, String> {
         if self.bytes.get(self.at) != Some(&b'"') {
             return Err(self.unexpected("looking for beginning of object key string"));
         }
@@ -186,7 +184,7 @@ impl<'a> Parser<'a> {
         Ok(key)
     }
 
-    fn literal(&mut self, word: &str, tree: Tree<'a>) -> Result<Tree<'a>, String> {
+    fn literal(&mut self, word: &str, tree: Tree) -> Result<Tree, String> {
         for expected in word.bytes() {
             if self.bytes.get(self.at) != Some(&expected) {
                 let context = format!("in literal {word} (expecting {:?})", char::from(expected));
@@ -197,7 +195,7 @@ impl<'a> Parser<'a> {
         Ok(tree)
     }
 
-    fn number(&mut self) -> Result<Tree<'a>, String> {
+    fn number(&mut self) -> Result<Tree, String> {
         let start = self.at;
         if self.bytes[self.at] == b'-' {
             self.at += 1;
@@ -219,7 +217,7 @@ impl<'a> Parser<'a> {
             self.some_digits("in exponent of numeric literal")?;
         }
         let text = std::str::from_utf8(&self.bytes[start..self.at]).expect("digits are ASCII");
-        Ok(Tree::Number(text.into()))
+        Ok(Tree::Number(text.to_string()))
     }
 
     fn digits(&mut self) {
@@ -237,33 +235,32 @@ impl<'a> Parser<'a> {
     }
 
     /// A string; bytes that are no UTF-8 become the replacement character, as in Go.
-    fn string(&mut self) -> Result<Cow<'a, str>, String> {
+    fn string(&mut self) -> Result<String, String> {
         self.at += 1;
-        let text = self.plain_text();
-        if self.bytes.get(self.at) == Some(&b'"') {
+        let start = self.at;
+        while matches!(self.bytes.get(self.at), Some(0x20..=0xff)) && !matches!(self.bytes[self.at], b'"' | b'\\') {
             self.at += 1;
-            return Ok(text);
         }
-        let mut out = text.into_owned();
+        let mut out = String::from_utf8_lossy(&self.bytes[start..self.at]).into_owned();
         loop {
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(out.into());
+                    return Ok(out);
                 }
                 Some(b'\\') => self.escape(&mut out)?,
-                Some(0x20..=0xff) => out.push_str(&self.plain_text()),
+                Some(0x20..=0xff) => {
+                    let start = self.at;
+                    while matches!(self.bytes.get(self.at), Some(0x20..=0xff))
+                        && !matches!(self.bytes[self.at], b'"' | b'\\')
+                    {
+                        self.at += 1;
+                    }
+                    out.push_str(&String::from_utf8_lossy(&self.bytes[start..self.at]));
+                }
                 _ => return Err(self.unexpected("in string literal")),
             }
         }
-    }
-
-    /// What comes before the next quote, escape or control character.
-    fn plain_text(&mut self) -> Cow<'a, str> {
-        let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
-        self.at += end;
-        String::from_utf8_lossy(&rest[..end])
     }
 
     fn escape(&mut self, out: &mut String) -> Result<(), String> {

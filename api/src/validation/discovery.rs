@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
-use super::{core, rules};
+use super::rules;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -77,7 +77,7 @@ fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
                 let detail = format!("must be an {type_} address");
                 errors.push(FieldError::invalid(&list.path, address.text(), detail));
             }
-            core::non_special_ip(&address, ip, errors);
+            rules::endpoint_ip(&address, errors);
         }
     }
     let node = at.get("nodeName");

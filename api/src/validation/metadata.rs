@@ -34,7 +34,8 @@ impl NameRule {
     /// The rule for a built-in kind.
     pub fn of(group: &str, resource: &str) -> Self {
         match (group, resource) {
-            ("", "namespaces") | ("apps", "statefulsets") => Self::Label,
+            ("", "namespaces" | "services") | ("apps", "statefulsets") => Self::Label,
+            ("", "events") => Self::PathSegment,
             ("networking.k8s.io", "ipaddresses") => Self::Address,
             ("rbac.authorization.k8s.io", _)
             | ("certificates.k8s.io", _)

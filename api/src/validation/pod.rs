@@ -1,35 +1,64 @@
 //! Pods and pod templates (`ValidatePodCreate`, `ValidatePodSpec`, `ValidatePodTemplateSpec`).
 
 pub mod affinity;
+mod annotations;
+mod claims;
 mod containers;
+mod environment;
+mod ephemeral;
+mod mounts;
+mod network;
 mod probes;
+mod projected;
+mod resize;
+pub mod resources;
+mod scope;
 mod security;
-pub mod volumes;
+mod spread;
+mod status;
+mod update;
+mod volumes;
+mod windows;
 
 use super::at::At;
-use super::rules;
-use crate::field::{ErrorList, FieldError};
+use super::{metadata, rules};
+use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
-pub(super) use containers::resource_name;
-use volumes::Volumes;
+pub(super) use resources::resource_name;
+use scope::Scope;
+pub use update::same;
 
-/// A pod. What may change on an update is the strategy's to tell.
+/// Annotates the pods that a kubelet runs from a file.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// A pod.
 pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    pod_spec(&spec, errors);
-    let ephemeral = spec.get("ephemeralContainers");
     match old {
-        None if !ephemeral.is_empty() => {
-            errors.push(FieldError::forbidden(&ephemeral.path, "cannot be set on create"));
-        }
+        Some(old) => update::pod(new, old, errors),
         None => {
+            metadata_and_spec(new, errors);
+            let spec = new.get("spec");
+            let containers = spec.get("ephemeralContainers");
+            if !containers.is_empty() {
+                errors.push(FieldError::forbidden(&containers.path, "cannot be set on create"));
+            }
             if !spec.get("nodeName").is_empty() && !spec.get("schedulingGates").is_empty() {
                 let path = spec.path.child("nodeName");
                 errors.push(FieldError::forbidden(&path, "cannot be set until all schedulingGates have been cleared"));
             }
+            annotations::agree(&new.get("metadata"), &spec, errors);
         }
-        Some(_) => {}
     }
+}
+
+/// What a subresource of a pod changes.
+pub fn subresource(name: &str) -> Option<super::Rules> {
+    Some(match name {
+        "status" => status::pod,
+        "ephemeralcontainers" => ephemeral::pod,
+        "resize" => resize::pod,
+        _ => return None,
+    })
 }
 
 /// A pod template object.
@@ -40,8 +69,10 @@ pub fn pod_template(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 /// The template of a workload.
 pub fn template(at: &At<'_>, errors: &mut ErrorList) {
     template_metadata(at, errors);
-    let spec = at.get("spec");
-    pod_spec(&spec, errors);
+    let (metadata, spec) = (at.get("metadata"), at.get("spec"));
+    annotations::pod(&at.path.child("annotations"), &metadata.get("annotations"), &spec, errors);
+    pod_spec(&spec, &Scope::of_template(&spec), errors);
+    annotations::agree(&metadata, &spec, errors);
     let ephemeral = spec.get("ephemeralContainers");
     if !ephemeral.is_empty() {
         let detail = "ephemeral containers not allowed in pod template";
@@ -49,40 +80,79 @@ pub fn template(at: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// The labels and annotations of a template.
+/// The labels and annotations of a template; their paths leave the metadata out.
 pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
-    rules::labels(&at.at(&["metadata", "labels"]), errors);
+    let labels = at.at(&["metadata", "labels"]);
+    rules::labels(&At::new(at.path.child("labels"), labels.value), errors);
     let annotations = at.at(&["metadata", "annotations"]);
-    for (key, _) in annotations.entries() {
-        for message in names::label_key(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(&annotations.path, key, message));
+    errors.extend(metadata::validate_annotations(annotations.value.as_object(), &at.path.child("annotations")));
+}
+
+/// `validatePodMetadataAndSpec`, less what the metadata of all kinds have in common.
+fn metadata_and_spec(new: &At<'_>, errors: &mut ErrorList) {
+    let (metadata, spec) = (new.get("metadata"), new.get("spec"));
+    let annotations = metadata.get("annotations");
+    annotations::pod(&annotations.path, &annotations, &spec, errors);
+    pod_spec(&spec, &Scope::of_pod(&spec, &metadata), errors);
+    if spec.get("serviceAccountName").is_empty() {
+        for source in spec.get("volumes").items().flat_map(|volume| volume.at(&["projected", "sources"]).items()) {
+            let token = source.get("serviceAccountToken");
+            if token.is_set() {
+                let detail = "must not be specified when serviceAccountName is not set";
+                errors.push(FieldError::forbidden(&token.path, detail));
+            }
+        }
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec.get(list).items() {
+            containers::trimmed_image(&container, errors);
         }
     }
 }
 
-/// The spec of a pod, in the reference's order of checks.
-fn pod_spec(spec: &At<'_>, errors: &mut ErrorList) {
-    let volumes = Volumes::check(&spec.get("volumes"), errors);
-    containers::all(spec, &volumes, errors);
+/// The spec of a pod, in the reference's order of checks (`ValidatePodSpec`).
+fn pod_spec(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    if spec.get("terminationGracePeriodSeconds").is_absent() {
+        errors.push(FieldError::required(&spec.path.child("terminationGracePeriodSeconds"), ""));
+    }
+    let volumes = volumes::check(&spec.get("volumes"), scope, errors);
+    claims::pod(&spec.get("resourceClaims"), scope, errors);
+    containers::all(spec, &volumes, scope, errors);
+    ephemeral::containers(spec, &volumes, scope, errors);
+    resources::of_pod(spec, scope, errors);
+    network::host_ports(spec, scope, errors);
     one_of_required(&spec.get("restartPolicy"), &["Always", "OnFailure", "Never"], errors);
-    dns(spec, errors);
-    for (key, value) in spec.get("nodeSelector").entries() {
-        let path = spec.path.child("nodeSelector");
-        for message in names::label_key(key) {
-            errors.push(FieldError::invalid(&path, key, message));
-        }
-        for message in names::label_value(value.text()) {
-            errors.push(FieldError::invalid(&path, value.text(), message));
-        }
-    }
+    one_of_required(&spec.get("dnsPolicy"), network::DNS_POLICIES, errors);
+    rules::labels(&spec.get("nodeSelector"), errors);
     security::pod(spec, errors);
-    for secret in spec.get("imagePullSecrets").items() {
-        rules::required(&secret.get("name"), errors);
-    }
     affinity::affinity(&spec.get("affinity"), errors);
-    host_aliases(spec, errors);
-    gates_and_readiness(spec, errors);
-    for name in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+    network::dns_config(spec, errors);
+    gates(spec, errors);
+    spread::constraints(&spec.get("topologySpreadConstraints"), errors);
+    windows::host_process(spec, errors);
+    network::host_users(spec, errors);
+    network::hostname_override(spec, errors);
+    identity(spec, errors);
+    affinity::tolerations(&spec.get("tolerations"), errors);
+    network::host_aliases(spec, errors);
+    for name in ["priorityClassName", "runtimeClassName"] {
+        let at = spec.get(name);
+        if at.is_set() && (name == "runtimeClassName" || !at.is_empty()) {
+            rules::invalid_each(&at, names::dns1123_subdomain(at.text()), errors);
+        }
+    }
+    let preemption = spec.get("preemptionPolicy");
+    if preemption.is_set() {
+        one_of_required(&preemption, &["PreemptLowerPriority", "Never"], errors);
+    }
+    resources::limits(&spec.get("overhead"), errors);
+    os(spec, errors);
+    environment::files(spec, errors);
+}
+
+/// Who the pod is and how long it may run.
+fn identity(spec: &At<'_>, errors: &mut ErrorList) {
+    for name in ["serviceAccountName", "nodeName"] {
         let at = spec.get(name);
         if !at.is_empty() {
             rules::invalid_each(&at, names::dns1123_subdomain(at.text()), errors);
@@ -99,14 +169,39 @@ fn pod_spec(spec: &At<'_>, errors: &mut ErrorList) {
             rules::invalid_each(&at, names::dns1123_label(at.text()), errors);
         }
     }
-    affinity::tolerations(&spec.get("tolerations"), errors);
-    rules::one_of(&spec.get("preemptionPolicy"), &["PreemptLowerPriority", "Never"], errors);
-    affinity::spread(&spec.get("topologySpreadConstraints"), errors);
-    for (key, amount) in spec.get("overhead").entries() {
-        containers::resource_name(key, &amount.path, errors);
-        rules::nonnegative_quantity(&amount, errors);
+}
+
+/// `validateReadinessGates` and `validateSchedulingGates`
+fn gates(spec: &At<'_>, errors: &mut ErrorList) {
+    for gate in spec.get("readinessGates").items() {
+        let type_ = gate.get("conditionType");
+        rules::invalid_each(&type_, names::label_key(type_.text()), errors);
     }
-    rules::one_of(&spec.at(&["os", "name"]), &["linux", "windows"], errors);
+    let mut seen = std::collections::BTreeSet::new();
+    for gate in spec.get("schedulingGates").items() {
+        let name = gate.get("name").text();
+        for message in names::label_key(name) {
+            errors.push(FieldError::invalid(&gate.path, name, message));
+        }
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(&gate.path, name));
+        }
+    }
+}
+
+/// `validateOS`, then what the system that is named cannot do.
+fn os(spec: &At<'_>, errors: &mut ErrorList) {
+    let os = spec.get("os");
+    if os.is_absent() {
+        return;
+    }
+    let name = os.get("name");
+    match name.text() {
+        "" => errors.push(FieldError::required(&name.path, "")),
+        "linux" => windows::forbid_options(spec, errors),
+        "windows" => windows::forbid_linux(spec, errors),
+        other => errors.push(FieldError::not_supported(&os.path, other, &["linux", "windows"])),
+    }
 }
 
 /// One of several where the order of the reference's list is kept in the message.
@@ -118,70 +213,16 @@ pub(super) fn one_of_required(at: &At<'_>, supported: &[&str], errors: &mut Erro
     }
 }
 
-fn dns(spec: &At<'_>, errors: &mut ErrorList) {
-    const NAMESERVERS_MAX: usize = 3;
-    const SEARCHES_MAX: usize = 32;
-    let (policy, config) = (spec.get("dnsPolicy"), spec.get("dnsConfig"));
-    let supported = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    one_of_required(&policy, &supported, errors);
-    let servers = config.get("nameservers");
-    if policy.text() == "None" {
-        if config.is_absent() {
-            let detail = "must provide `dnsConfig` when `dnsPolicy` is None";
-            errors.push(FieldError::required(&config.path, detail));
-            return;
-        }
-        if servers.is_empty() {
-            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(FieldError::required(&servers.path, detail));
-            return;
-        }
-    }
-    if servers.len() > NAMESERVERS_MAX {
-        let detail = format!("must not have more than {NAMESERVERS_MAX} nameservers");
-        errors.push(FieldError::invalid(&servers.path, servers.value.clone(), detail));
-    }
-    for server in servers.items() {
-        rules::ip(&server, errors);
-    }
-    let searches = config.get("searches");
-    if searches.len() > SEARCHES_MAX {
-        let detail = format!("must not have more than {SEARCHES_MAX} search paths");
-        errors.push(FieldError::invalid(&searches.path, searches.value.clone(), detail));
-    }
-    for search in searches.items().filter(|search| search.text() != ".") {
-        let bare = search.text().strip_suffix('.').unwrap_or(search.text());
-        rules::invalid_each(&search, names::dns1123_subdomain(bare), errors);
-    }
-    for option in config.get("options").items() {
-        if option.get("name").is_empty() {
-            errors.push(FieldError::required(&option.path, "must not be empty"));
-        }
-    }
+/// Every container of a pod, with its path (`VisitContainersWithPath`): first those that run before the others.
+fn containers_of<'a>(spec: &At<'a>) -> impl Iterator<Item = At<'a>> + use<'a> {
+    ["initContainers", "containers", "ephemeralContainers"]
+        .map(|list| spec.get(list))
+        .into_iter()
+        .flat_map(|l| l.items())
 }
 
-fn host_aliases(spec: &At<'_>, errors: &mut ErrorList) {
-    for alias in spec.get("hostAliases").items() {
-        rules::ip(&alias.get("ip"), errors);
-        for name in alias.get("hostnames").items() {
-            // The path is the list's, as in the reference.
-            let at = At::new(alias.get("hostnames").path, name.value);
-            rules::invalid_each(&at, names::dns1123_subdomain(name.text()), errors);
-        }
-    }
-}
-
-fn gates_and_readiness(spec: &At<'_>, errors: &mut ErrorList) {
-    let mut seen = std::collections::BTreeSet::new();
-    for gate in spec.get("schedulingGates").items() {
-        let name = gate.get("name");
-        rules::invalid_each(&At::new(gate.path.clone(), name.value), names::label_key(name.text()), errors);
-        if !seen.insert(name.text()) {
-            errors.push(FieldError::duplicate(&gate.path, name.text()));
-        }
-    }
-    for gate in spec.get("readinessGates").items() {
-        let type_ = gate.get("conditionType");
-        rules::invalid_each(&type_, names::label_key(type_.text()), errors);
-    }
+/// The error of a pod that a file describes, which has no path.
+fn of_mirror(new: &At<'_>, detail: &str) -> Option<FieldError> {
+    let annotation = new.at(&["metadata", "annotations"]).key(MIRROR);
+    annotation.is_set().then(|| FieldError::forbidden(&Path::unnamed(), detail))
 }

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::at::At;
-use super::internal;
+use super::{addresses, internal};
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
@@ -48,12 +49,52 @@ pub fn required_one_of(at: &At<'_>, supported: &[&str], missing: &str, errors: &
     }
 }
 
-/// Each of the messages is an invalid value.
+/// Each of the messages is an invalid value; what is absent is an empty text.
 pub fn invalid_each(at: &At<'_>, messages: Vec<String>, errors: &mut ErrorList) {
     for message in messages {
-        errors.push(FieldError::invalid(&at.path, at.value.clone(), message));
+        let value = if at.is_absent() { Value::from("") } else { at.value.clone() };
+        errors.push(FieldError::invalid(&at.path, value, message));
     }
 }
+
+/// A label key, or anything that is spelled like one (`ValidateQualifiedName`).
+pub fn label_name(path: &Path, name: &str, errors: &mut ErrorList) {
+    errors.extend(names::label_key(name).into_iter().map(|message| FieldError::invalid(path, name, message)));
+}
+
+/// What is wrong with a subdomain that more letters may follow (`NameIsDNSSubdomain` of a prefix).
+pub fn prefix_of_subdomain(name: &str) -> Vec<String> {
+    match name.strip_suffix('-').filter(|_| name.len() > 1) {
+        Some(rest) => names::dns1123_subdomain(&format!("{}a", &rest[..rest.len().saturating_sub(1)])),
+        None => names::dns1123_subdomain(name),
+    }
+}
+
+/// A path that does not lead upwards (`validatePathNoBacksteps`).
+pub fn no_backsteps(at: &At<'_>, errors: &mut ErrorList) {
+    if at.text().split('/').any(|part| part == "..") {
+        errors.push(FieldError::invalid(&at.path, at.text(), "must not contain '..'"));
+    }
+}
+
+/// A path that leads downwards only (`validateLocalDescendingPath`).
+pub fn descending_path(at: &At<'_>, errors: &mut ErrorList) {
+    if at.text().starts_with('/') {
+        errors.push(FieldError::invalid(&at.path, at.text(), "must be a relative path"));
+    }
+    no_backsteps(at, errors);
+}
+
+/// A path of a file in a volume (`ValidateLocalNonReservedPath`).
+pub fn local_path(at: &At<'_>, errors: &mut ErrorList) {
+    descending_path(at, errors);
+    if at.text().starts_with("..") && !at.text().starts_with("../") {
+        errors.push(FieldError::invalid(&at.path, at.text(), "must not start with '..'"));
+    }
+}
+
+/// Whether two values mean the same: what is unset may be absent, null, empty or zero (`Semantic.DeepEqual`).
+pub use super::pod::same;
 
 /// A port number.
 pub fn port(at: &At<'_>, errors: &mut ErrorList) {
@@ -73,7 +114,7 @@ pub fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
 
 /// A field that may not change (`ValidateImmutableField`).
 pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    if new.value != old.value {
+    if !same(new.value, old.value) {
         // Whatever is a selector has its fields in the reference's order.
         let is_selector = ["matchLabels", "matchExpressions"].iter().any(|name| new.get(name).is_set());
         let form = if is_selector { "*metav1.LabelSelector" } else { "null" };
@@ -137,24 +178,51 @@ pub fn positive_quantity(at: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// An address.
-pub fn ip(at: &At<'_>, errors: &mut ErrorList) -> Option<IpAddr> {
-    let parsed = at.text().parse().ok();
-    if parsed.is_none() {
-        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.push(FieldError::invalid(&at.path, at.text(), detail));
-    }
-    parsed
+/// A quantity as messages show it.
+pub fn quantity_text(at: &At<'_>) -> String {
+    quantity(at).map_or_else(String::new, |quantity| quantity.to_string())
 }
 
-/// An address range.
-pub fn cidr(at: &At<'_>, errors: &mut ErrorList) -> Option<ipnet::IpNet> {
-    let parsed = at.text().parse().ok();
-    if parsed.is_none() {
-        let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        errors.push(FieldError::invalid(&at.path, at.text(), detail));
+/// A quantity that may be nothing but not less (`validateBasicResource`).
+pub fn basic_amount(at: &At<'_>, errors: &mut ErrorList) {
+    let value = quantity(at).map_or(0, |quantity| quantity.value());
+    if value < 0 {
+        errors.push(FieldError::invalid(&at.path, value, "must be a valid resource quantity"));
     }
-    parsed
+}
+
+/// An address in a field that once took more than it does.
+pub fn ip(at: &At<'_>, errors: &mut ErrorList) -> Option<IpAddr> {
+    addresses::legacy_address(at, &[], errors);
+    addresses::parse_address(at.text())
+}
+
+/// An address that traffic can be sent to (`ValidateEndpointIP`).
+pub fn endpoint_ip(at: &At<'_>, errors: &mut ErrorList) {
+    let mut refuse = |detail: &str| errors.push(FieldError::invalid(&at.path, at.text(), detail));
+    let Some(ip) = addresses::parse_address(at.text()) else { return refuse("must be a valid IP address") };
+    if ip.is_unspecified() {
+        refuse(&format!("may not be unspecified ({})", at.text()));
+    }
+    if ip.is_loopback() {
+        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (link_local, multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    if link_local {
+        refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if multicast {
+        refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+}
+
+/// An address range in a field that once took more than it does.
+pub fn cidr(at: &At<'_>, errors: &mut ErrorList) -> Option<IpNet> {
+    addresses::legacy_range(at, &[], errors);
+    addresses::parse_range(at.text())
 }
 
 /// A number or a percentage that must not be negative (`ValidatePositiveIntOrPercent`).

@@ -24,17 +24,31 @@ pub fn replication_controller(new: &At<'_>, _: Option<&At<'_>>, errors: &mut Err
         errors.push(FieldError::invalid(&labels.path, labels.value.clone(), detail));
     }
     pod::template(&spec.get("template"), errors);
-    only_always(&spec, errors);
-}
-
-fn only_always(spec: &At<'_>, errors: &mut ErrorList) {
     let policy = spec.at(&["template", "spec", "restartPolicy"]);
-    if policy.is_set() && policy.text() != "Always" {
+    if policy.text() != "Always" {
         errors.push(FieldError::not_supported(&policy.path, policy.text(), &["Always"]));
     }
     let deadline = spec.at(&["template", "spec", "activeDeadlineSeconds"]);
     if deadline.is_set() {
-        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        let detail = "activeDeadlineSeconds in ReplicationController is not Supported";
         errors.push(FieldError::forbidden(&deadline.path, detail));
+    }
+}
+
+/// `ValidateReplicationControllerStatusUpdate`
+pub fn replication_controller_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    let status = new.get("status");
+    for name in ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"] {
+        rules::nonnegative(&status.get(name), errors);
+    }
+    let number = |name: &str| status.get(name).number().unwrap_or(0);
+    let bounds = [
+        ("fullyLabeledReplicas", "replicas", "cannot be greater than status.replicas"),
+        ("readyReplicas", "replicas", "cannot be greater than status.replicas"),
+        ("availableReplicas", "replicas", "cannot be greater than status.replicas"),
+        ("availableReplicas", "readyReplicas", "cannot be greater than readyReplicas"),
+    ];
+    for (name, _, detail) in bounds.iter().filter(|(name, bound, _)| number(name) > number(bound)) {
+        errors.push(FieldError::invalid(&status.get(name).path, number(name), *detail));
     }
 }

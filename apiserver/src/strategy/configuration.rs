@@ -1,7 +1,6 @@
-//! Config maps and secrets, which may be made immutable.
+//! Secrets, which also take their data as text.
 
 use api::Object;
-use api::field::{ErrorList, FieldError, Path};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -9,36 +8,8 @@ use serde_json::Value;
 use super::Strategy;
 use crate::Context;
 
-const WHY: &str = "field is immutable when `immutable` is set";
-
-/// Config maps.
-pub(super) struct ConfigMap;
-
 /// Secrets.
 pub(super) struct Secret;
-
-fn immutable_errors(new: &Object, old: Option<&Object>, fields: &[&str]) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let is_immutable = |object: &Object| object.at(&["immutable"]) == Some(&Value::Bool(true));
-    let Some(old) = old.filter(|old| is_immutable(old)) else { return errors };
-    if !is_immutable(new) {
-        errors.push(FieldError::forbidden(&Path::new("immutable"), WHY));
-    }
-    let empty = |value: Option<&Value>| value.and_then(Value::as_object).is_none_or(serde_json::Map::is_empty);
-    for field in fields {
-        let (before, after) = (old.at(&[field]), new.at(&[field]));
-        if before != after && !(empty(before) && empty(after)) {
-            errors.push(FieldError::forbidden(&Path::new(field), WHY));
-        }
-    }
-    errors
-}
-
-impl Strategy for ConfigMap {
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        immutable_errors(new, old, &["data", "binaryData"])
-    }
-}
 
 /// `stringData` is written into `data` and never stored.
 fn fold_string_data(secret: &mut Object) {
@@ -63,16 +34,5 @@ impl Strategy for Secret {
         {
             new.set(&["type"], kind.clone());
         }
-    }
-
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        let mut errors = ErrorList::new();
-        if let Some(old) = old
-            && old.str_at(&["type"]) != new.str_at(&["type"])
-        {
-            errors.push(FieldError::invalid(&Path::new("type"), new.str_at(&["type"]), "field is immutable"));
-        }
-        errors.extend(immutable_errors(new, old, &["data"]));
-        errors
     }
 }

@@ -2,11 +2,10 @@
 
 pub mod binding;
 pub mod eviction;
-mod quality;
-mod update;
+mod labels;
+mod profiles;
 
 use api::Object;
-use api::field::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
 
 use super::Strategy;
@@ -24,7 +23,6 @@ pub(super) struct EphemeralContainers;
 /// `pods/resize`.
 pub(super) struct Resize;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 fn array<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
@@ -42,7 +40,8 @@ impl Strategy for Pod {
             new.set(&["spec", "terminationGracePeriodSeconds"], 1);
         }
         let now = crate::clock::time(ctx.registry.clock().now());
-        let mut status = json!({"phase": "Pending", "qosClass": quality::class(new)});
+        let mut status =
+            json!({"phase": "Pending", "qosClass": api::pods::quality(new.at(&["spec"]).unwrap_or(&Value::Null))});
         if !array(new, &["spec", "schedulingGates"]).is_empty() {
             status["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
@@ -51,6 +50,10 @@ impl Strategy for Pod {
             }]);
         }
         new.set(&["status"], status);
+        labels::merge(new);
+        for warning in profiles::adopt(new) {
+            ctx.warn(warning);
+        }
     }
 
     fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
@@ -60,10 +63,6 @@ impl Strategy for Pod {
         if !account.is_empty() {
             new.set(&["spec", "serviceAccount"], account);
         }
-    }
-
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        old.map(|old| update::errors(new, old)).unwrap_or_default()
     }
 
     fn grace_period(&self, _: &Context, object: &Object, requested: Option<i64>) -> Option<i64> {
@@ -83,22 +82,7 @@ impl Strategy for PodStatus {
         if new.str_at(&["status", "qosClass"]).is_empty() {
             keep(new, old, &["status", "qosClass"]);
         }
-    }
-
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let Some(old) = old else { return errors };
-        let quality = |pod: &Object| pod.str_at(&["status", "qosClass"]).to_string();
-        if quality(new) != quality(old) {
-            errors.push(FieldError::invalid(&Path::new("status.qosClass"), quality(new), "field is immutable"));
-        }
-        let nominated = |pod: &Object| pod.str_at(&["status", "nominatedNodeName"]).to_string();
-        let bound = !old.str_at(&["spec", "nodeName"]).is_empty();
-        if bound && !nominated(new).is_empty() && nominated(new) != nominated(old) {
-            let why = "may not be set on pods that are already bound to a node";
-            errors.push(FieldError::forbidden(&Path::new("status.nominatedNodeName"), why));
-        }
-        errors
+        keep_observed(new, old);
     }
 
     fn grace_period(&self, ctx: &Context, object: &Object, requested: Option<i64>) -> Option<i64> {
@@ -114,88 +98,61 @@ impl Strategy for EphemeralContainers {
             new.set(&["spec", "ephemeralContainers"], containers);
         }
     }
-
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        let path = Path::new("spec").child("ephemeralContainers");
-        let mut errors = ErrorList::new();
-        let Some(old) = old else { return errors };
-        if old.at(&["metadata", "annotations", MIRROR]).is_some() {
-            return vec![FieldError::forbidden(&Path::root(), "static pods do not support ephemeral containers")];
-        }
-        let mut names: Vec<&str> =
-            CONTAINER_LISTS[..2].iter().flat_map(|list| array(new, &["spec", list])).map(|c| text(c, "name")).collect();
-        let targets: Vec<&str> = names.clone();
-        for (index, container) in array(new, &["spec", "ephemeralContainers"]).iter().enumerate() {
-            let (at, name) = (path.index(index), text(container, "name"));
-            if name.is_empty() {
-                errors.push(FieldError::required(&at.child("name"), ""));
-            } else if names.contains(&name) {
-                errors.push(FieldError::duplicate(&at.child("name"), name));
-            }
-            names.push(name);
-            let target = text(container, "targetContainerName");
-            if !target.is_empty() && !targets.contains(&target) {
-                errors.push(FieldError::not_found(&at.child("targetContainerName"), target));
-            }
-            for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"] {
-                if container.get(field).is_some_and(|value| !value.is_null()) {
-                    let why = "cannot be set for an Ephemeral Container";
-                    errors.push(FieldError::forbidden(&at.child(field), why));
-                }
-            }
-        }
-        for before in array(old, &["spec", "ephemeralContainers"]) {
-            let name = text(before, "name");
-            let after = array(new, &["spec", "ephemeralContainers"]).iter().find(|c| text(c, "name") == name);
-            match after {
-                None => {
-                    let why = format!("existing ephemeral containers {name:?} may not be removed\n");
-                    errors.push(FieldError::forbidden(&path, why));
-                }
-                Some(after) if after != before => {
-                    let why = format!("existing ephemeral containers {name:?} may not be changed\n");
-                    errors.push(FieldError::forbidden(&path, why));
-                }
-                Some(_) => {}
-            }
-        }
-        errors
-    }
 }
 
 impl Strategy for Resize {
     fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
+        // What adds or removes containers is left as it is, and refused.
+        if CONTAINER_LISTS[..2].iter().any(|l| array(new, &["spec", l]).len() != array(old, &["spec", l]).len()) {
+            return;
+        }
         let asked = new.clone();
         only(new, old);
+        keep(new, &asked, &["spec", "resources"]);
         for list in &CONTAINER_LISTS[..2] {
-            let mut containers = array(old, &["spec", list]).to_vec();
-            for container in &mut containers {
-                let name = text(container, "name").to_string();
-                let Some(wanted) = array(&asked, &["spec", list]).iter().find(|c| text(c, "name") == name) else {
-                    continue;
-                };
-                for field in ["resources", "resizePolicy"] {
-                    if let Some(value) = wanted.get(field) {
-                        container[field] = value.clone();
-                    }
-                }
-            }
+            let (wanted, before) = (array(&asked, &["spec", list]), array(old, &["spec", list]));
+            let reordered = wanted.iter().zip(before).any(|(a, b)| text(a, "name") != text(b, "name"));
+            let containers: Vec<Value> = match reordered {
+                true => wanted.to_vec(),
+                false => wanted.iter().zip(before).map(|(wanted, before)| resized(wanted, before)).collect(),
+            };
             if !containers.is_empty() {
                 new.set(&["spec", list], containers);
             }
         }
     }
+}
 
-    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
-        let Some(old) = old else { return ErrorList::new() };
-        if old.at(&["metadata", "annotations", MIRROR]).is_some() {
-            return vec![FieldError::forbidden(&Path::root(), "static pods cannot be resized")];
+/// A container with what another one asks for.
+fn resized(wanted: &Value, before: &Value) -> Value {
+    let mut container = before.clone();
+    let Some(map) = container.as_object_mut() else { return container };
+    for field in ["resources", "resizePolicy"] {
+        match wanted.get(field) {
+            Some(value) => _ = map.insert(field.to_string(), value.clone()),
+            None => _ = map.remove(field),
         }
-        if quality::class(new) != quality::class(old) {
-            let why = "Pod QOS Class may not change as a result of resizing";
-            return vec![FieldError::invalid(&Path::new("spec"), quality::class(new), why)];
+    }
+    container
+}
+
+/// Generations that a client leaves out stay (`preserveOldObservedGeneration`).
+fn keep_observed(new: &mut Object, old: &Object) {
+    const FIELD: &str = "observedGeneration";
+    let is_unset = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or(0) == 0;
+    if is_unset(new.at(&["status", FIELD])) {
+        keep(new, old, &["status", FIELD]);
+    }
+    let mut known: Vec<&Value> = array(old, &["status", "conditions"]).iter().collect();
+    let Some(Value::Array(conditions)) = new.0.get_mut("status").and_then(|status| status.get_mut("conditions")) else {
+        return;
+    };
+    for condition in conditions {
+        let same = known.iter().position(|other| other.get("type") == condition.get("type"));
+        let before = same.map(|place| known.remove(place)).and_then(|other| other.get(FIELD)).cloned();
+        if let Some(before) = before.filter(|_| is_unset(condition.get(FIELD))) {
+            condition[FIELD] = before;
         }
-        ErrorList::new()
     }
 }
 

@@ -1,7 +1,6 @@
-//! Affinity, tolerations and topology spread.
+//! Affinity and tolerations.
 
-use std::collections::BTreeSet;
-
+use super::spread;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 use crate::validation::at::At;
@@ -18,7 +17,7 @@ pub fn affinity(at: &At<'_>, errors: &mut ErrorList) {
     }
     for term in node.get(PREFERRED).items() {
         weight(&term.get("weight"), errors);
-        node_selector_term(&term.get("preference"), errors);
+        node_selector_term(&term.get("preference"), false, errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         for term in at.get(kind).get(REQUIRED).items() {
@@ -45,13 +44,14 @@ pub fn node_selector(at: &At<'_>, errors: &mut ErrorList) {
         errors.push(FieldError::required(&terms.path, "must have at least one node selector term"));
     }
     for term in terms.items() {
-        node_selector_term(&term, errors);
+        node_selector_term(&term, true, errors);
     }
 }
 
-fn node_selector_term(term: &At<'_>, errors: &mut ErrorList) {
+/// One term; values are looked at only where they bind.
+fn node_selector_term(term: &At<'_>, binds: bool, errors: &mut ErrorList) {
     for expression in term.get("matchExpressions").items() {
-        requirement(&expression, errors);
+        requirement(&expression, binds, errors);
     }
     for field in term.get("matchFields").items() {
         let (key, values) = (field.get("key"), field.get("values"));
@@ -66,11 +66,15 @@ fn node_selector_term(term: &At<'_>, errors: &mut ErrorList) {
         }
         if key.text() != "metadata.name" {
             errors.push(FieldError::invalid(&key.path, key.text(), "not a valid field selector key"));
+            continue;
+        }
+        for value in values.items() {
+            rules::invalid_each(&value, names::dns1123_subdomain(value.text()), errors);
         }
     }
 }
 
-fn requirement(at: &At<'_>, errors: &mut ErrorList) {
+fn requirement(at: &At<'_>, binds: bool, errors: &mut ErrorList) {
     let (operator, values) = (at.get("operator"), at.get("values"));
     match operator.text() {
         "In" | "NotIn" if values.is_empty() => {
@@ -90,6 +94,9 @@ fn requirement(at: &At<'_>, errors: &mut ErrorList) {
     }
     let key = at.get("key");
     rules::invalid_each(&key, names::label_key(key.text()), errors);
+    for value in values.items().filter(|_| binds) {
+        rules::invalid_each(&value, names::label_value(value.text()), errors);
+    }
 }
 
 fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
@@ -99,8 +106,11 @@ fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
         }
     }
     for namespace in term.get("namespaces").items() {
-        rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors);
+        for message in names::dns1123_label(namespace.text()) {
+            errors.push(FieldError::invalid(&term.path.child("namespace"), namespace.text(), message));
+        }
     }
+    spread::label_keys(term, errors);
     let key = term.get("topologyKey");
     if key.is_empty() {
         errors.push(FieldError::required(&key.path, "can not be empty"));
@@ -126,61 +136,27 @@ pub fn tolerations(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&effect.path, effect.text(), detail));
         }
         match operator.text() {
-            "" | "Equal" => rules::invalid_each(&value, label_value(&value), errors),
+            "" | "Equal" => {
+                let wrong = names::label_value(value.text());
+                if !wrong.is_empty() {
+                    errors.push(FieldError::invalid(&operator.path, value.text(), wrong.join(";")));
+                }
+            }
             "Exists" => {
                 if !value.is_empty() {
                     let detail = "value must be empty when `operator` is 'Exists'";
                     errors.push(FieldError::invalid(&operator.path, value.text(), detail));
                 }
             }
+            // Comparing is known, and disabled.
+            other @ ("Lt" | "Gt") => {
+                let supported = ["Equal", "Exists", "Lt", "Gt"];
+                errors.push(FieldError::not_supported(&operator.path, other, &supported));
+            }
             other => errors.push(FieldError::not_supported(&operator.path, other, &["Equal", "Exists"])),
         }
         if !effect.is_empty() {
-            rules::one_of(&effect, &["NoExecute", "NoSchedule", "PreferNoSchedule"], errors);
-        }
-    }
-}
-
-fn label_value(value: &At<'_>) -> Vec<String> {
-    names::label_value(value.text())
-}
-
-/// `validateTopologySpreadConstraints`
-pub fn spread(at: &At<'_>, errors: &mut ErrorList) {
-    let mut seen = BTreeSet::new();
-    for constraint in at.items() {
-        let (skew, key, when) =
-            (constraint.get("maxSkew"), constraint.get("topologyKey"), constraint.get("whenUnsatisfiable"));
-        if skew.number().unwrap_or(0) <= 0 {
-            errors.push(FieldError::invalid(&skew.path, skew.number().unwrap_or(0), rules::NOT_POSITIVE));
-        }
-        if key.is_empty() {
-            errors.push(FieldError::required(&key.path, "can not be empty"));
-        } else {
-            rules::invalid_each(&key, names::label_key(key.text()), errors);
-        }
-        if !matches!(when.text(), "DoNotSchedule" | "ScheduleAnyway") {
-            let supported = ["DoNotSchedule", "ScheduleAnyway"];
-            errors.push(FieldError::not_supported(&when.path, when.text(), &supported));
-        }
-        if !seen.insert((key.text(), when.text())) {
-            let shown = format!("{{{}, {}}}", key.text(), when.text());
-            let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
-            errors.push(FieldError::duplicate(&path, shown));
-        }
-        let domains = constraint.get("minDomains");
-        if domains.number().is_some_and(|number| number <= 0) {
-            errors.push(FieldError::invalid(&domains.path, domains.value.clone(), rules::NOT_POSITIVE));
-        }
-        if domains.is_set() && when.text() != "DoNotSchedule" {
-            let detail = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway";
-            errors.push(FieldError::invalid(&domains.path, domains.value.clone(), detail));
-        }
-        for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            rules::one_of(&constraint.get(name), &["Honor", "Ignore"], errors);
-        }
-        if constraint.get("labelSelector").is_set() {
-            rules::label_selector(&constraint.get("labelSelector"), errors);
+            rules::one_of(&effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"], errors);
         }
     }
 }

@@ -1,140 +1,109 @@
-//! Containers of all three sorts, with their ports, environment, mounts and resources.
+//! Containers of all sorts: what they have in common, and what only ordinary and init containers have.
 
 use std::collections::BTreeSet;
 
+use super::scope::Scope;
 use super::volumes::Volumes;
-use super::{one_of_required, probes, security, volumes};
-use crate::field::{ErrorList, FieldError, Path};
+use super::{claims, environment, mounts, one_of_required, probes, resources, security};
+use crate::field::{ErrorList, FieldError};
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::rules;
 
-const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
-/// What the downward API offers as environment (`validEnvDownwardAPIFieldPathExpressions`).
-const ENV_FIELDS: &[&str] = &[
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
-/// What it offers of resources (`validContainerResourceFieldPathExpressions`).
-const RESOURCE_FIELDS: &[&str] = &[
-    "limits.cpu",
-    "limits.ephemeral-storage",
-    "limits.memory",
-    "requests.cpu",
-    "requests.ephemeral-storage",
-    "requests.memory",
-];
+/// Rules of restarting that a container may have.
+const RESTART_RULES_MAX: usize = 20;
+/// Exit codes that a rule may name.
+const EXIT_CODES_MAX: usize = 255;
+const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
-/// Every container of a pod.
-pub fn all(spec: &At<'_>, volumes: &Volumes, errors: &mut ErrorList) {
-    let containers = spec.get("containers");
-    if containers.is_empty() {
-        errors.push(FieldError::required(&containers.path, ""));
+/// `validateContainers` and `validateInitContainers`
+pub(super) fn all(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let (ordinary, init) = (spec.get("containers"), spec.get("initContainers"));
+    let mut seen = BTreeSet::new();
+    if ordinary.is_empty() {
+        errors.push(FieldError::required(&ordinary.path, ""));
     }
-    let mut names_seen = BTreeSet::new();
-    for container in containers.items() {
-        name(&container, &mut names_seen, errors);
-        one(&container, volumes, errors);
-        for kind in PROBES {
-            probes::probe(&container.get(kind), kind, errors);
+    for container in ordinary.items() {
+        common(&container, volumes, scope, errors);
+        unique(&container, &mut seen, errors);
+        probes::all(&container, scope, errors);
+        restart_rules(&container, errors);
+    }
+    host_ports(&ordinary, errors);
+    seen.remove("");
+    for container in init.items() {
+        common(&container, volumes, scope, errors);
+        let policy = container.get("restartPolicy");
+        if policy.is_absent() && container.get("restartPolicyRules").is_empty() {
+        } else {
+            restart_rules(&container, errors);
         }
-        probes::lifecycle(&container.get("lifecycle"), errors);
-    }
-    host_ports(&containers, errors);
-    for container in spec.get("initContainers").items() {
-        name(&container, &mut names_seen, errors);
-        one(&container, volumes, errors);
-        init(&container, errors);
-    }
-    for container in spec.get("ephemeralContainers").items() {
-        name(&container, &mut names_seen, errors);
-        one(&container, volumes, errors);
-        ephemeral(spec, &container, errors);
+        unique(&container, &mut seen, errors);
+        seen.remove("");
+        // The reference looks at each by itself, as if it were the first.
+        let alone = [container.value.clone()].into_iter().collect();
+        host_ports(&At::new(init.path.clone(), &alone), errors);
+        let is_sidecar = policy.text() == "Always";
+        if is_sidecar {
+            probes::all(&container, scope, errors);
+        } else {
+            only_of_sidecars(&container, errors);
+        }
     }
 }
 
-fn name<'a>(container: &At<'a>, seen: &mut BTreeSet<&'a str>, errors: &mut ErrorList) {
-    let name = container.get("name");
-    if name.is_empty() {
-        errors.push(FieldError::required(&name.path, ""));
-        return;
+fn only_of_sidecars(container: &At<'_>, errors: &mut ErrorList) {
+    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        let at = container.get(field);
+        if at.is_set() {
+            let detail = "may not be set for init containers without restartPolicy=Always";
+            errors.push(FieldError::forbidden(&at.path, detail));
+        }
     }
-    rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
+    for policy in container.get("resizePolicy").items().map(|policy| policy.get("restartPolicy")) {
+        if policy.text() == "RestartContainer" {
+            let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+            errors.push(FieldError::invalid(&policy.path, policy.text(), detail));
+        }
+    }
+}
+
+/// A name that another container has; the names before this one are in `seen`.
+pub(super) fn unique<'a>(container: &At<'a>, seen: &mut BTreeSet<&'a str>, errors: &mut ErrorList) {
+    let name = container.get("name");
     if !seen.insert(name.text()) {
         errors.push(FieldError::duplicate(&name.path, name.text()));
     }
 }
 
-/// An init container runs to its end, unless it is a sidecar.
-fn init(container: &At<'_>, errors: &mut ErrorList) {
-    let policy = container.get("restartPolicy");
-    if policy.text() == "Always" {
-        for kind in PROBES {
-            probes::probe(&container.get(kind), kind, errors);
-        }
-        probes::lifecycle(&container.get("lifecycle"), errors);
-    } else {
-        let detail = "may not be set for init containers without restartPolicy=Always";
-        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-            let at = container.get(field);
-            if at.is_set() {
-                errors.push(FieldError::forbidden(&at.path, detail));
-            }
-        }
-        rules::one_of(&policy, &["Always", "Never", "OnFailure"], errors);
+/// `validateContainerCommon`
+pub(super) fn common(container: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let (name, image) = (container.get("name"), container.get("image"));
+    if rules::required(&name, errors) {
+        rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
     }
+    rules::required(&image, errors);
+    one_of_required(&container.get("terminationMessagePolicy"), &["File", "FallbackToLogsOnError"], errors);
+    ports(&container.get("ports"), errors);
+    environment::variables(&container.get("env"), errors);
+    environment::sources(&container.get("envFrom"), errors);
+    mounts::all(container, volumes, errors);
+    mounts::devices(container, volumes, errors);
+    one_of_required(&container.get("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
+    let wanted = container.get("resources");
+    resources::requirements(&wanted, errors);
+    claims::of_container(&wanted.get("claims"), scope, errors);
+    resize_policy(&container.get("resizePolicy"), scope, errors);
+    security::container(&container.get("securityContext"), scope, errors);
 }
 
-fn ephemeral(spec: &At<'_>, container: &At<'_>, errors: &mut ErrorList) {
-    for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"] {
-        let at = container.get(field);
-        if !at.is_empty() {
-            errors.push(FieldError::forbidden(&at.path, "cannot be set for an Ephemeral Container"));
-        }
-    }
-    if !container.get("resources").is_empty() {
-        let path = container.path.child("resources");
-        errors.push(FieldError::forbidden(&path, "cannot be set for an Ephemeral Container"));
-    }
-    let target = container.get("targetContainerName");
-    let known = spec.get("containers").items().chain(spec.get("initContainers").items());
-    if !target.is_empty() && !known.into_iter().any(|other| other.get("name").text() == target.text()) {
-        errors.push(FieldError::not_found(&target.path, target.text()));
-    }
-}
-
-fn one(container: &At<'_>, volumes: &Volumes, errors: &mut ErrorList) {
+/// `validateContainerOnlyForPod`
+pub(super) fn trimmed_image(container: &At<'_>, errors: &mut ErrorList) {
     let image = container.get("image");
-    if image.is_empty() {
-        errors.push(FieldError::required(&image.path, ""));
-    } else if image.text().trim() != image.text() {
+    if image.text().trim() != image.text() {
         let detail = "must not have leading or trailing whitespace";
         errors.push(FieldError::invalid(&image.path, image.text(), detail));
     }
-    one_of_required(&container.get("terminationMessagePolicy"), &["File", "FallbackToLogsOnError"], errors);
-    ports(&container.get("ports"), errors);
-    environment(&container.get("env"), errors);
-    for source in container.get("envFrom").items() {
-        env_from(&source, errors);
-    }
-    let mut paths = BTreeSet::new();
-    for mount in container.get("volumeMounts").items() {
-        volumes::mount(&mount, volumes, &mut paths, errors);
-    }
-    for device in container.get("volumeDevices").items() {
-        rules::required(&device.get("name"), errors);
-        rules::required(&device.get("devicePath"), errors);
-    }
-    one_of_required(&container.get("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
-    resources(&container.get("resources"), errors);
-    security::container(&container.get("securityContext"), errors);
 }
 
 fn ports(at: &At<'_>, errors: &mut ErrorList) {
@@ -158,11 +127,7 @@ fn ports(at: &At<'_>, errors: &mut ErrorList) {
         if !rules::is_zero(&host) {
             rules::port(&host, errors);
         }
-        one_of_required(&port.get("protocol"), &["TCP", "UDP", "SCTP"], errors);
-        let ip = port.get("hostIP");
-        if !ip.is_empty() {
-            rules::ip(&ip, errors);
-        }
+        one_of_required(&port.get("protocol"), PROTOCOLS, errors);
     }
 }
 
@@ -179,179 +144,56 @@ fn host_ports(containers: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn environment(at: &At<'_>, errors: &mut ErrorList) {
-    for variable in at.items() {
-        let name = variable.get("name");
-        if name.is_empty() {
-            errors.push(FieldError::required(&name.path, ""));
-        } else {
-            rules::invalid_each(&name, names::env_var_name(name.text()), errors);
+/// `validateResizePolicy`; all but duplicates are blamed on the list.
+fn resize_policy(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
+    for policy in at.items() {
+        let (resource, restart) = (policy.get("resourceName").text(), policy.get("restartPolicy").text());
+        if !seen.insert(resource) {
+            errors.push(FieldError::duplicate(&policy.path, resource));
         }
-        let from = variable.get("valueFrom");
-        if from.is_set() {
-            value_from(&variable, &from, errors);
+        for (text, supported) in [(resource, ["cpu", "memory"]), (restart, ["NotRequired", "RestartContainer"])] {
+            if text.is_empty() {
+                errors.push(FieldError::required(&at.path, ""));
+            } else if !supported.contains(&text) {
+                errors.push(FieldError::not_supported(&at.path, text, &supported));
+            }
+        }
+        if scope.restart_policy == "Never" && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(&at.path, restart, detail));
         }
     }
 }
 
-fn value_from(variable: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
-    let mut sources = 0;
-    let field = from.get("fieldRef");
-    if field.is_set() {
-        sources += 1;
-        field_ref(&field, ENV_FIELDS, errors);
+/// `validateContainerRestartPolicy`
+fn restart_rules(container: &At<'_>, errors: &mut ErrorList) {
+    let (policy, list) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
+    if policy.is_set() {
+        rules::one_of(&policy, &["Always", "Never", "OnFailure"], errors);
+    } else if !list.is_empty() {
+        let detail = "must specify restartPolicy when restart rules are used";
+        errors.push(FieldError::required(&policy.path, detail));
     }
-    let resource = from.get("resourceFieldRef");
-    if resource.is_set() {
-        sources += 1;
-        resource_field_ref(&resource, errors);
+    if list.len() > RESTART_RULES_MAX {
+        errors.push(FieldError::too_many(&list.path, list.len(), RESTART_RULES_MAX));
     }
-    for name in ["configMapKeyRef", "secretKeyRef"] {
-        let reference = from.get(name);
-        if reference.is_absent() {
+    for rule in list.items() {
+        let (action, codes) = (rule.get("action"), rule.get("exitCodes"));
+        let known = ["Restart", "RestartAllContainers"];
+        if !known.contains(&action.text()) {
+            errors.push(FieldError::not_supported(&action.path, action.text(), &known));
+        }
+        if codes.is_absent() {
+            errors.push(FieldError::required(&codes.path, "must be specified"));
             continue;
         }
-        sources += 1;
-        rules::required(&reference.get("name"), errors);
-        let key = reference.get("key");
-        if rules::required(&key, errors) {
-            rules::invalid_each(&key, names::config_map_key(key.text()), errors);
+        let (operator, values) = (codes.get("operator"), codes.get("values"));
+        if !["In", "NotIn"].contains(&operator.text()) {
+            errors.push(FieldError::not_supported(&operator.path, operator.text(), &["In", "NotIn"]));
         }
-    }
-    sources += usize::from(from.get("fileKeyRef").is_set());
-    if sources == 0 {
-        let detail = "must specify one of: `configMapKeyRef`, `fieldRef`, `fileKeyRef`, `resourceFieldRef` or \
-                      `secretKeyRef`";
-        errors.push(FieldError::invalid(&from.path, "", detail));
-    } else if !variable.get("value").is_empty() {
-        errors.push(FieldError::invalid(&from.path, "", "may not be specified when `value` is not empty"));
-    } else if sources > 1 {
-        errors.push(FieldError::invalid(&from.path, "", "may not have more than one field specified at a time"));
-    }
-}
-
-/// `validateObjectFieldSelector`
-pub fn field_ref(at: &At<'_>, allowed: &[&str], errors: &mut ErrorList) {
-    let (version, path) = (at.get("apiVersion"), at.get("fieldPath"));
-    if version.is_empty() {
-        errors.push(FieldError::required(&version.path, ""));
-        return;
-    }
-    if path.is_empty() {
-        errors.push(FieldError::required(&path.path, ""));
-        return;
-    }
-    let text = path.text();
-    if let Some((map, key)) = text.strip_suffix("']").and_then(|text| text.split_once("['")) {
-        match map {
-            "metadata.annotations" => rules::invalid_each(&path, names::label_key(&key.to_lowercase()), errors),
-            "metadata.labels" => rules::invalid_each(&path, names::label_key(key), errors),
-            _ => errors.push(FieldError::invalid(&path.path, text, "does not support subscript")),
+        if values.len() > EXIT_CODES_MAX {
+            errors.push(FieldError::too_many(&values.path, values.len(), EXIT_CODES_MAX));
         }
-        return;
-    }
-    // `ConvertDownwardAPIFieldLabel` knows these; of them a place allows some.
-    const KNOWN: [&str; 13] = [
-        "metadata.annotations",
-        "metadata.labels",
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.restartPolicy",
-        "spec.serviceAccountName",
-        "spec.schedulerName",
-        "status.phase",
-        "status.hostIP",
-        "status.podIP",
-        "spec.host",
-    ];
-    if !KNOWN.contains(&text) && !allowed.contains(&text) {
-        let detail = format!("error converting fieldPath: field label not supported: {text}");
-        errors.push(FieldError::invalid(&path.path, text, detail));
-    } else if !allowed.contains(&text) {
-        errors.push(FieldError::not_supported(&path.path, text, allowed));
-    }
-}
-
-/// `validateContainerResourceFieldSelector`
-pub fn resource_field_ref(at: &At<'_>, errors: &mut ErrorList) {
-    let resource = at.get("resource");
-    if resource.is_empty() {
-        errors.push(FieldError::required(&resource.path, ""));
-    } else if !RESOURCE_FIELDS.contains(&resource.text()) && !resource.text().contains(".hugepages-") {
-        errors.push(FieldError::not_supported(&resource.path, resource.text(), RESOURCE_FIELDS));
-    }
-}
-
-fn env_from(source: &At<'_>, errors: &mut ErrorList) {
-    let prefix = source.get("prefix");
-    if !prefix.is_empty() {
-        rules::invalid_each(&prefix, names::env_var_name(prefix.text()), errors);
-    }
-    let found: Vec<At<'_>> =
-        ["configMapRef", "secretRef"].iter().map(|name| source.get(name)).filter(At::is_set).collect();
-    for reference in &found {
-        rules::required(&reference.get("name"), errors);
-    }
-    match found.len() {
-        0 => {
-            let detail = "must specify one of: `configMapRef` or `secretRef`";
-            errors.push(FieldError::invalid(&source.path, "", detail));
-        }
-        1 => {}
-        _ => errors.push(FieldError::invalid(&source.path, "", "may not have more than one field specified at a time")),
-    }
-}
-
-/// `ValidateContainerResourceRequirements`
-fn resources(at: &At<'_>, errors: &mut ErrorList) {
-    let (limits, requests) = (at.get("limits"), at.get("requests"));
-    for (key, amount) in limits.entries() {
-        resource_name(key, &amount.path, errors);
-        amount_of(key, &amount, errors);
-    }
-    for (key, amount) in requests.entries() {
-        resource_name(key, &amount.path, errors);
-        amount_of(key, &amount, errors);
-        let limit = limits.key(key);
-        let (wanted, allowed) = (rules::quantity(&amount), rules::quantity(&limit));
-        let overcommits = matches!(key, "cpu" | "memory" | "ephemeral-storage");
-        let text = |at: &At<'_>| at.value.as_str().map_or_else(|| at.value.to_string(), String::from);
-        match (wanted, allowed) {
-            (Some(wanted), Some(allowed)) if !overcommits && wanted != allowed => {
-                let detail = format!("must be equal to {key} limit of {}", text(&limit));
-                errors.push(FieldError::invalid(&requests.path, text(&amount), detail));
-            }
-            (Some(wanted), Some(allowed)) if overcommits && wanted > allowed => {
-                let detail = format!("must be less than or equal to {key} limit of {}", text(&limit));
-                errors.push(FieldError::invalid(&requests.path, text(&amount), detail));
-            }
-            (Some(_), None) if !overcommits => {
-                let detail = "Limit must be set for non overcommitable resources";
-                errors.push(FieldError::required(&limits.path, detail));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn amount_of(key: &str, amount: &At<'_>, errors: &mut ErrorList) {
-    rules::nonnegative_quantity(amount, errors);
-    let whole = !matches!(key, "cpu" | "memory" | "ephemeral-storage") && !key.starts_with("hugepages-");
-    let milli = rules::quantity(amount).map_or(0, |quantity| quantity.milli_value());
-    if whole && milli % 1000 != 0 {
-        errors.push(FieldError::invalid(&amount.path, amount.value.clone(), "must be an integer"));
-    }
-}
-
-/// `validateContainerResourceName`
-pub fn resource_name(key: &str, path: &Path, errors: &mut ErrorList) {
-    for message in names::label_key(key) {
-        errors.push(FieldError::invalid(path, key, message));
-    }
-    let standard = matches!(key, "cpu" | "memory" | "ephemeral-storage") || key.starts_with("hugepages-");
-    if !key.contains('/') && !standard {
-        errors.push(FieldError::invalid(path, key, "must be a standard resource for containers"));
     }
 }

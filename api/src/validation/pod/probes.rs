@@ -1,5 +1,6 @@
 //! Probes and lifecycle hooks.
 
+use super::scope::Scope;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 use crate::validation::at::At;
@@ -9,74 +10,84 @@ use crate::validation::rules;
 const PROBE_HANDLERS: &[&str] = &["exec", "httpGet", "tcpSocket", "grpc"];
 const HOOK_HANDLERS: &[&str] = &["exec", "httpGet", "tcpSocket", "sleep"];
 
-/// `validateProbe` with the rules of its kind.
-pub fn probe(at: &At<'_>, kind: &str, errors: &mut ErrorList) {
-    if at.is_absent() {
-        return;
+/// The hooks and probes of a container.
+pub(super) fn all(container: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    for name in ["postStart", "preStop"] {
+        let hook = container.at(&["lifecycle", name]);
+        if hook.is_set() {
+            handler(&hook, HOOK_HANDLERS, scope, errors);
+        }
     }
-    handler(at, PROBE_HANDLERS, errors);
+    for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        let at = container.get(kind);
+        if at.is_set() {
+            probe(&at, kind, scope, errors);
+        }
+    }
+}
+
+/// `validateProbe` with the rules of its kind.
+fn probe(at: &At<'_>, kind: &str, scope: &Scope<'_>, errors: &mut ErrorList) {
+    handler(at, PROBE_HANDLERS, scope, errors);
     for name in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
         rules::nonnegative(&at.get(name), errors);
     }
-    let grace = at.get("terminationGracePeriodSeconds");
+    let (grace, success) = (at.get("terminationGracePeriodSeconds"), at.get("successThreshold"));
     if grace.number().is_some_and(|number| number <= 0) {
         errors.push(FieldError::invalid(&grace.path, grace.value.clone(), "must be greater than 0"));
     }
-    let success = at.get("successThreshold");
-    if kind != "readinessProbe" && success.number().is_some_and(|number| number != 1) {
-        errors.push(FieldError::invalid(&success.path, success.value.clone(), "must be 1"));
-    }
-    if kind == "readinessProbe" && grace.is_set() {
-        errors.push(FieldError::invalid(&grace.path, grace.value.clone(), "must not be set for readinessProbes"));
+    if kind == "readinessProbe" {
+        if grace.is_set() {
+            errors.push(FieldError::invalid(&grace.path, grace.value.clone(), "must not be set for readinessProbes"));
+        }
+    } else if success.number().unwrap_or(0) != 1 {
+        errors.push(FieldError::invalid(&success.path, success.number().unwrap_or(0), "must be 1"));
     }
 }
 
-/// `validateLifecycle`
-pub fn lifecycle(at: &At<'_>, errors: &mut ErrorList) {
-    for name in ["postStart", "preStop"] {
-        let hook = at.get(name);
-        if hook.is_set() {
-            handler(&hook, HOOK_HANDLERS, errors);
-        }
-    }
-}
-
-fn handler(at: &At<'_>, kinds: &[&str], errors: &mut ErrorList) {
-    let mut found = 0;
-    for kind in kinds {
-        let action = at.get(kind);
-        if action.is_absent() {
-            continue;
-        }
-        found += 1;
-        if found > 1 {
+/// `validateHandler`: the first that is there counts.
+fn handler(at: &At<'_>, kinds: &[&str], scope: &Scope<'_>, errors: &mut ErrorList) {
+    let mut found = false;
+    for (kind, action) in kinds.iter().map(|kind| (*kind, at.get(kind))).filter(|(_, action)| action.is_set()) {
+        if std::mem::replace(&mut found, true) {
             errors.push(FieldError::forbidden(&action.path, "may not specify more than 1 handler type"));
             continue;
         }
-        match *kind {
+        match kind {
             "exec" => _ = rules::required(&action.get("command"), errors),
             "httpGet" => http_get(&action, errors),
             "tcpSocket" => rules::port_or_name(&action.get("port"), errors),
             "grpc" => rules::port(&action.get("port"), errors),
-            _ => rules::nonnegative(&action.get("seconds"), errors),
+            _ => sleep(&action, scope, errors),
         }
     }
-    if found == 0 {
+    if !found {
         errors.push(FieldError::required(&at.path, "must specify a handler type"));
+    }
+}
+
+fn sleep(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let seconds = at.get("seconds").number().unwrap_or(0);
+    if let Some(grace) = scope.grace.filter(|grace| !(0..=*grace).contains(&seconds)) {
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        errors.push(FieldError::invalid(&at.path, seconds, detail));
     }
 }
 
 fn http_get(at: &At<'_>, errors: &mut ErrorList) {
     rules::required(&at.get("path"), errors);
     rules::port_or_name(&at.get("port"), errors);
-    rules::one_of(&at.get("scheme"), &["HTTP", "HTTPS"], errors);
-    for header in at.get("httpHeaders").items() {
-        let name = header.get("name");
-        let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        if name.is_empty() || !name.text().bytes().all(valid) {
+    let scheme = at.get("scheme");
+    if !["HTTP", "HTTPS"].contains(&scheme.text()) {
+        errors.push(FieldError::not_supported(&scheme.path, scheme.text(), &["HTTP", "HTTPS"]));
+    }
+    let headers = at.get("httpHeaders");
+    for header in headers.items() {
+        let name = header.get("name").text();
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             let message = "a valid HTTP header must consist of alphanumeric characters or '-'";
             let detail = names::regex_error(message, "[-A-Za-z0-9]+", &["X-Header-Name"]);
-            errors.push(FieldError::invalid(&name.path, name.text(), detail));
+            errors.push(FieldError::invalid(&headers.path, name, detail));
         }
     }
 }

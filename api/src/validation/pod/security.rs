@@ -1,15 +1,22 @@
 //! Security contexts of pods and containers.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
+use super::scope::Scope;
+use super::windows;
 use crate::field::{ErrorList, FieldError};
+use crate::internal;
 use crate::validation::at::At;
 use crate::validation::rules;
 
 const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
+/// Longest path of a profile (`PATH_MAX` less its end).
+const PROFILE_LENGTH_MAX: usize = 4095;
 
-/// `ValidatePodSecurityContext`
-pub fn pod(spec: &At<'_>, errors: &mut ErrorList) {
+/// `validatePodSpecSecurityContext`
+pub(super) fn pod(spec: &At<'_>, errors: &mut ErrorList) {
     let context = spec.get("securityContext");
     for name in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(&context.get(name), errors);
@@ -21,31 +28,68 @@ pub fn pod(spec: &At<'_>, errors: &mut ErrorList) {
         let path = context.path.child("shareProcessNamespace");
         errors.push(FieldError::invalid(&path, true, "ShareProcessNamespace and HostPID cannot both be enabled"));
     }
-    sysctls(&context.get("sysctls"), errors);
+    sysctls(spec, &context.get("sysctls"), errors);
     rules::one_of(&context.get("fsGroupChangePolicy"), &["Always", "OnRootMismatch"], errors);
     seccomp(&context.get("seccompProfile"), errors);
-    host_ports(spec, errors);
+    windows::options(&context.get("windowsOptions"), errors);
+    app_armor(&context.get("appArmorProfile"), errors);
+    rules::one_of(&context.get("supplementalGroupsPolicy"), &["Merge", "Strict"], errors);
+    rules::one_of(&context.get("seLinuxChangePolicy"), &["Recursive"], errors);
 }
 
-fn id(at: &At<'_>, errors: &mut ErrorList) {
+/// The number of a user or a group.
+pub(super) fn id(at: &At<'_>, errors: &mut ErrorList) {
     if at.number().is_some_and(|number| !(0..=i64::from(i32::MAX)).contains(&number)) {
         errors.push(FieldError::invalid(&at.path, at.value.clone(), ID_RANGE));
     }
 }
 
-fn sysctls(at: &At<'_>, errors: &mut ErrorList) {
-    let mut seen = std::collections::BTreeSet::new();
+/// `validateSysctls`
+fn sysctls(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
     for sysctl in at.items() {
         let name = sysctl.get("name");
+        let is_new = seen.insert(name.text());
         if name.is_empty() {
             errors.push(FieldError::required(&name.path, ""));
         } else if !is_sysctl(name.text()) {
             let detail = "must have at most 253 characters and match regex \
                           ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
             errors.push(FieldError::invalid(&name.path, name.text(), detail));
-        } else if !seen.insert(name.text().replace('/', ".")) {
+        } else if !is_new {
             errors.push(FieldError::duplicate(&name.path, name.text()));
         }
+        if let Some(host) = shared_with(name.text()).filter(|host| spec.get(host).is_true()) {
+            let detail = format!("may not be specified when '{host}' is true");
+            errors.push(FieldError::invalid(&name.path, name.text(), detail));
+        }
+    }
+}
+
+/// The field that shares the namespace of a parameter with the host (`GetNamespace` of component-helpers' `sysctl`).
+fn shared_with(name: &str) -> Option<&'static str> {
+    let name = normalized(name);
+    if name.starts_with("net.") {
+        Some("hostNetwork")
+    } else if name == "kernel.sem" || ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| name.starts_with(p)) {
+        Some("hostIPC")
+    } else {
+        None
+    }
+}
+
+/// With dots between its parts: where a slash comes first, slashes and dots change places (`NormalizeName`).
+fn normalized(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name.as_bytes()[at] == b'/' => {
+            let swap = |c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            };
+            name.chars().map(swap).collect()
+        }
+        _ => name.to_string(),
     }
 }
 
@@ -58,87 +102,90 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= 253 && name.split(['.', '/']).all(word)
 }
 
-fn seccomp(at: &At<'_>, errors: &mut ErrorList) {
-    if at.is_absent() {
-        return;
-    }
-    let (type_, file) = (at.get("type"), at.get("localhostProfile"));
-    match type_.text() {
-        "Localhost" if file.is_absent() => {
-            errors.push(FieldError::required(&file.path, "must be set when seccomp type is Localhost"));
-        }
-        "Localhost" => {}
-        _ if file.is_set() => {
-            let detail = "can only be set when seccomp type is Localhost";
-            errors.push(FieldError::invalid(&file.path, file.text(), detail));
-        }
-        "" => errors.push(FieldError::required(&type_.path, "type is required when seccompProfile is set")),
-        _ => {}
-    }
-    if !type_.is_empty() {
+/// The type of a profile, and whether it says that a file is meant.
+fn profile_type(at: &At<'_>, missing: &str, errors: &mut ErrorList) {
+    let type_ = at.get("type");
+    if type_.is_empty() {
+        errors.push(FieldError::required(&type_.path, missing));
+    } else {
         rules::one_of(&type_, &["Localhost", "RuntimeDefault", "Unconfined"], errors);
     }
 }
 
-/// A pod on the host's network has its container ports on the host.
-fn host_ports(spec: &At<'_>, errors: &mut ErrorList) {
-    if !spec.get("hostNetwork").is_true() {
+/// `validateSeccompProfileField`
+fn seccomp(at: &At<'_>, errors: &mut ErrorList) {
+    if at.is_absent() {
         return;
     }
-    for container in spec.get("containers").items() {
-        for port in container.get("ports").items() {
-            let (host, inner) = (port.get("hostPort"), port.get("containerPort"));
-            if host.number() != inner.number() {
-                let detail = "must match `hostPort` when `hostNetwork` is true";
-                errors.push(FieldError::invalid(&inner.path, inner.value.clone(), detail));
+    profile_type(at, "type is required when seccompProfile is set", errors);
+    let file = at.get("localhostProfile");
+    match at.get("type").text() {
+        "Localhost" if file.is_absent() => {
+            errors.push(FieldError::required(&file.path, "must be set when seccomp type is Localhost"));
+        }
+        "Localhost" => rules::descending_path(&file, errors),
+        _ if file.is_set() => {
+            let shown = internal::compact("SeccompProfile", at.value, &Value::Null);
+            let detail = "can only be set when seccomp type is Localhost";
+            errors.push(FieldError::invalid_text(&file.path, shown, detail));
+        }
+        _ => {}
+    }
+}
+
+/// `ValidateAppArmorProfileField`
+pub(super) fn app_armor(at: &At<'_>, errors: &mut ErrorList) {
+    if at.is_absent() {
+        return;
+    }
+    let file = at.get("localhostProfile");
+    match at.get("type").text() {
+        "Localhost" => {
+            let needed = "must be set when AppArmor type is Localhost";
+            if file.text().trim() != file.text() {
+                errors.push(FieldError::invalid(&file.path, file.text(), "must not be padded with whitespace"));
+            } else if file.is_empty() {
+                errors.push(FieldError::required(&file.path, needed));
+            }
+            if file.text().len() > PROFILE_LENGTH_MAX {
+                errors.push(FieldError::too_long(&file.path, PROFILE_LENGTH_MAX));
             }
         }
+        "RuntimeDefault" | "Unconfined" if file.is_set() => {
+            let detail = "can only be set when AppArmor type is Localhost";
+            errors.push(FieldError::invalid(&file.path, file.text(), detail));
+        }
+        _ => profile_type(at, "type is required when appArmorProfile is set", errors),
     }
 }
 
 /// `ValidateSecurityContext`
-pub fn container(context: &At<'_>, errors: &mut ErrorList) {
+pub(super) fn container(context: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     if context.is_absent() {
         return;
     }
     for name in ["runAsUser", "runAsGroup"] {
         id(&context.get(name), errors);
     }
-    rules::one_of(&context.get("procMount"), &["Default", "Unmasked"], errors);
+    let mount = context.get("procMount");
+    rules::one_of(&mount, &["Default", "Unmasked"], errors);
+    if scope.host_users && mount.text() == "Unmasked" {
+        errors.push(FieldError::invalid(&mount.path, mount.text(), "`hostUsers` must be false to use `Unmasked`"));
+    }
     seccomp(&context.get("seccompProfile"), errors);
     if context.get("allowPrivilegeEscalation").value == &json!(false) {
+        let mut refuse = |what: &str| {
+            let detail = format!("cannot set `allowPrivilegeEscalation` to false and {what}");
+            let shown = internal::compact("SecurityContext", context.value, &Value::Null);
+            errors.push(FieldError::invalid_text(&context.path, shown, detail));
+        };
         if context.get("privileged").is_true() {
-            let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(FieldError::invalid_text(&context.path, internal_form(context), detail));
+            refuse("`privileged` to true");
         }
-        if context.at(&["capabilities", "add"]).items().any(|capability| capability.text() == "CAP_SYS_ADMIN") {
-            let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(FieldError::invalid_text(&context.path, internal_form(context), detail));
+        for _ in context.at(&["capabilities", "add"]).items().filter(|added| added.text() == "CAP_SYS_ADMIN") {
+            refuse("`capabilities.Add` CAP_SYS_ADMIN");
         }
     }
-}
-
-/// The reference shows the whole context with the names and in the order of its internal type's fields; so does this.
-fn internal_form(context: &At<'_>) -> String {
-    const NAMES: [&str; 12] = [
-        "capabilities",
-        "privileged",
-        "seLinuxOptions",
-        "windowsOptions",
-        "runAsUser",
-        "runAsGroup",
-        "runAsNonRoot",
-        "readOnlyRootFilesystem",
-        "allowPrivilegeEscalation",
-        "procMount",
-        "seccompProfile",
-        "appArmorProfile",
-    ];
-    let upper = |name: &str| match name {
-        "seLinuxOptions" => "SELinuxOptions".to_string(),
-        _ => name[..1].to_uppercase() + &name[1..],
-    };
-    let fields: Vec<String> =
-        NAMES.iter().map(|name| format!("{:?}:{}", upper(name), context.get(name).value)).collect();
-    format!("{{{}}}", fields.join(","))
+    windows::options(&context.get("windowsOptions"), errors);
+    app_armor(&context.get("appArmorProfile"), errors);
 }

@@ -1,265 +1,166 @@
-//! Volumes and mounts.
+//! The volumes of a pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::containers;
-use crate::field::{ErrorList, FieldError};
+use super::scope::Scope;
+use super::{environment, one_of_required, projected};
+use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 use crate::validation::at::At;
-use crate::validation::{rules, storage};
+use crate::validation::core::claims;
+use crate::validation::core::sources::{self, Source};
+use crate::validation::rules;
 
-/// Every kind of volume source.
-const SOURCES: &[&str] = &[
-    "emptyDir",
-    "hostPath",
-    "gitRepo",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "secret",
-    "nfs",
-    "iscsi",
-    "glusterfs",
-    "flocker",
-    "rbd",
-    "cinder",
-    "cephfs",
-    "quobyte",
-    "downwardAPI",
-    "fc",
-    "flexVolume",
-    "configMap",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "storageos",
-    "projected",
-    "scaleIO",
-    "csi",
-    "ephemeral",
-    "image",
-    "persistentVolumeClaim",
-];
+/// Longest name and portal of an iSCSI volume together.
+const PORTAL_LENGTH_MAX: usize = 64;
 /// What the downward API offers in a volume.
-const VOLUME_FIELDS: &[&str] =
+const FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
-const HOST_PATH_TYPES: &[&str] =
-    &["", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
-/// The names of a pod's volumes.
-pub struct Volumes(BTreeSet<String>);
+/// The volumes that are good, by name, each with the kind of its source.
+pub struct Volumes<'a>(BTreeMap<&'a str, &'static str>);
 
-impl Volumes {
-    /// `ValidateVolumes`
-    pub fn check(at: &At<'_>, errors: &mut ErrorList) -> Self {
-        let mut known = BTreeSet::new();
-        for volume in at.items() {
-            source(&volume, errors);
-            let name = volume.get("name");
-            if name.is_empty() {
-                errors.push(FieldError::required(&name.path, ""));
-                continue;
-            }
-            let messages = names::dns1123_label(name.text());
-            let valid = messages.is_empty();
-            rules::invalid_each(&name, messages, errors);
-            if valid && !known.insert(name.text().to_string()) {
-                errors.push(FieldError::duplicate(&name.path, name.text()));
-            }
-        }
-        Self(known)
+impl Volumes<'_> {
+    /// The kind of source that a volume has, if there is such a volume.
+    pub(super) fn kind(&self, name: &str) -> Option<&'static str> {
+        self.0.get(name).copied()
     }
 }
 
-fn source(volume: &At<'_>, errors: &mut ErrorList) {
-    let mut found = SOURCES.iter().map(|name| (*name, volume.get(name))).filter(|(_, at)| at.is_set());
-    let Some((kind, at)) = found.next() else {
-        errors.push(FieldError::required(&volume.path, "must specify a volume type"));
-        return;
-    };
-    for (_, other) in found {
-        errors.push(FieldError::forbidden(&other.path, "may not specify more than 1 volume type"));
+/// `ValidateVolumes`
+pub(super) fn check<'a>(at: &At<'a>, scope: &Scope<'_>, errors: &mut ErrorList) -> Volumes<'a> {
+    let mut known = BTreeMap::new();
+    let mut created = BTreeSet::new();
+    if !scope.name.is_empty() {
+        let ephemeral = at.items().filter(|volume| volume.get("ephemeral").is_set());
+        created.extend(ephemeral.map(|volume| format!("{}-{}", scope.name, volume.get("name").text())));
     }
-    match kind {
-        "emptyDir" => rules::nonnegative_quantity(&at.get("sizeLimit"), errors),
-        "hostPath" => host_path(&at, errors),
-        "secret" => {
-            rules::required(&at.get("secretName"), errors);
-            keyed_files(&at, errors);
+    for volume in at.items() {
+        let before = errors.len();
+        let name = volume.get("name");
+        let kind = source(&volume, scope, errors);
+        if rules::required(&name, errors) {
+            rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
         }
-        "configMap" => {
-            rules::required(&at.get("name"), errors);
-            keyed_files(&at, errors);
+        if known.contains_key(name.text()) {
+            errors.push(FieldError::duplicate(&name.path, name.text()));
+        }
+        if errors.len() == before {
+            known.insert(name.text(), kind.unwrap_or(""));
+        }
+        let claim = volume.at(&["persistentVolumeClaim", "claimName"]);
+        if created.contains(claim.text()) {
+            let detail = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.push(FieldError::invalid(&claim.path, claim.text(), detail));
+        }
+    }
+    Volumes(known)
+}
+
+/// `validateVolumeSource`; the kind of the first source.
+fn source(volume: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) -> Option<&'static str> {
+    let mut first = None;
+    for source in sources::OF_PODS {
+        let at = volume.get(source.name);
+        if at.is_absent() {
+            continue;
+        }
+        if first.is_some() {
+            let path = volume.path.child(source.shown_when_forbidden());
+            errors.push(FieldError::forbidden(&path, "may not specify more than 1 volume type"));
+        } else {
+            first = Some(source.name);
+            one(volume, source, &at, scope, errors);
+        }
+        let portal = at.get("targetPortal").text();
+        if source.name == "iscsi" && at.get("initiatorName").is_set() {
+            let name = volume.get("name");
+            if name.text().len() + 1 + portal.len() > PORTAL_LENGTH_MAX {
+                errors.push(FieldError::invalid(&name.path, name.text(), sources::PORTAL_TOO_LONG));
+            }
+        }
+    }
+    if first.is_none() {
+        errors.push(FieldError::required(&volume.path, "must specify a volume type"));
+    }
+    first
+}
+
+/// A source that pods alone have; the others are with those of persistent volumes.
+fn one(volume: &At<'_>, source: &Source, at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    match source.name {
+        "emptyDir" => {
+            let limit = at.get("sizeLimit");
+            if rules::quantity(&limit).is_some_and(|quantity| quantity.sign() < 0) {
+                errors.push(FieldError::forbidden(&limit.path, "SizeLimit field must be a valid resource quantity"));
+            }
+        }
+        "secret" | "configMap" => {
+            rules::required(&at.get(if source.name == "secret" { "secretName" } else { "name" }), errors);
+            mode(&at.get("defaultMode"), errors);
+            at.get("items").items().for_each(|item| key_to_path(&item, errors));
         }
         "downwardAPI" => {
             mode(&at.get("defaultMode"), errors);
-            downward(&at.get("items"), errors);
+            at.get("items").items().for_each(|file| downward_file(&at.path, &file, errors));
         }
-        "projected" => projected(&at, errors),
-        "persistentVolumeClaim" => _ = rules::required(&at.get("claimName"), errors),
+        "projected" => projected::check(at, errors),
         "ephemeral" => {
             let template = at.get("volumeClaimTemplate");
-            if rules::required(&template, errors) {
-                storage::claim_spec(&template.get("spec"), errors);
+            if rules::required(&template, errors) || template.is_set() {
+                claims::template(&template, errors);
+            }
+            let name = volume.get("name");
+            if !scope.name.is_empty() && !name.is_empty() {
+                let claim = format!("{}-{}", scope.name, name.text());
+                for message in names::dns1123_subdomain(&claim) {
+                    let detail = format!("PVC name {claim:?}: {message}");
+                    errors.push(FieldError::invalid(&name.path, name.text(), detail));
+                }
             }
         }
-        "csi" => _ = rules::required(&at.get("driver"), errors),
-        "nfs" => {
-            rules::required(&at.get("server"), errors);
-            if rules::required(&at.get("path"), errors) && !at.get("path").text().starts_with('/') {
-                let path = at.get("path");
-                errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
+        "image" => {
+            if scope.is_pod {
+                rules::required(&at.get("reference"), errors);
             }
+            one_of_required(&at.get("pullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
         }
-        "image" => _ = rules::required(&at.get("reference"), errors),
-        _ => {}
+        _ => source.check(&volume.path, at, errors),
     }
 }
 
-/// `validateHostPathVolumeSource`
-pub fn host_path(at: &At<'_>, errors: &mut ErrorList) {
-    let path = at.get("path");
-    if path.is_empty() {
-        errors.push(FieldError::required(&path.path, ""));
-        return;
-    }
-    no_backsteps(&path, errors);
-    let type_ = at.get("type");
-    if type_.is_set() && !HOST_PATH_TYPES.contains(&type_.text()) {
-        errors.push(FieldError::not_supported(&type_.path, type_.text(), HOST_PATH_TYPES));
-    }
-}
-
-/// `validatePathNoBacksteps`
-pub fn no_backsteps(at: &At<'_>, errors: &mut ErrorList) {
-    if at.text().split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(&at.path, at.text(), "must not contain '..'"));
-    }
-}
-
-/// `ValidateLocalNonReservedPath`
-fn local_path(at: &At<'_>, errors: &mut ErrorList) {
-    if at.text().starts_with('/') {
-        errors.push(FieldError::invalid(&at.path, at.text(), "must be a relative path"));
-    }
-    no_backsteps(at, errors);
-    if at.text().starts_with("..") && !at.text().starts_with("../") {
-        errors.push(FieldError::invalid(&at.path, at.text(), "must not start with '..'"));
-    }
-}
-
-fn mode(at: &At<'_>, errors: &mut ErrorList) {
+/// The permissions of a file.
+pub(super) fn mode(at: &At<'_>, errors: &mut ErrorList) {
     if at.number().is_some_and(|number| !(0..=0o777).contains(&number)) {
         let detail = "must be a number between 0 and 0777 (octal), both inclusive";
         errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
     }
 }
 
-/// Files named by keys of a config map or a secret.
-fn keyed_files(at: &At<'_>, errors: &mut ErrorList) {
-    mode(&at.get("defaultMode"), errors);
-    items(at, errors);
+/// `validateKeyToPath`
+pub(super) fn key_to_path(item: &At<'_>, errors: &mut ErrorList) {
+    rules::required(&item.get("key"), errors);
+    rules::required(&item.get("path"), errors);
+    rules::local_path(&item.get("path"), errors);
+    mode(&item.get("mode"), errors);
 }
 
-fn items(at: &At<'_>, errors: &mut ErrorList) {
-    for item in at.get("items").items() {
-        rules::required(&item.get("key"), errors);
-        if rules::required(&item.get("path"), errors) {
-            local_path(&item.get("path"), errors);
+/// `validateDownwardAPIVolumeFile`, whose path is that of the volume.
+pub(super) fn downward_file(path: &Path, file: &At<'_>, errors: &mut ErrorList) {
+    let file = At::new(path.clone(), file.value);
+    rules::required(&file.get("path"), errors);
+    rules::local_path(&file.get("path"), errors);
+    let (field, resource) = (file.get("fieldRef"), file.get("resourceFieldRef"));
+    if field.is_set() {
+        environment::field_ref(&field, FIELDS, errors);
+        if resource.is_set() {
+            let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+            errors.push(FieldError::invalid(&file.path, "resource", detail));
         }
-        mode(&item.get("mode"), errors);
+    } else if resource.is_set() {
+        environment::resource_field_ref(&resource, true, errors);
+    } else {
+        errors.push(FieldError::required(&file.path, "one of fieldRef and resourceFieldRef is required"));
     }
-}
-
-fn downward(at: &At<'_>, errors: &mut ErrorList) {
-    for file in at.items() {
-        if rules::required(&file.get("path"), errors) {
-            local_path(&file.get("path"), errors);
-        }
-        let (field, resource) = (file.get("fieldRef"), file.get("resourceFieldRef"));
-        match (field.is_set(), resource.is_set()) {
-            (true, true) => {
-                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                errors.push(FieldError::invalid(&file.path, "resource", detail));
-            }
-            (true, false) => containers::field_ref(&field, VOLUME_FIELDS, errors),
-            (false, true) => {
-                rules::required(&resource.get("containerName"), errors);
-                containers::resource_field_ref(&resource, errors);
-            }
-            (false, false) => {
-                errors.push(FieldError::required(&file.path, "one of fieldRef and resourceFieldRef is required"));
-            }
-        }
-        mode(&file.get("mode"), errors);
-    }
-}
-
-fn projected(at: &At<'_>, errors: &mut ErrorList) {
-    mode(&at.get("defaultMode"), errors);
-    for source in at.get("sources").items() {
-        let kinds =
-            ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"];
-        let mut found = kinds.iter().map(|name| (*name, source.get(name))).filter(|(_, at)| at.is_set());
-        let Some((kind, inner)) = found.next() else {
-            errors.push(FieldError::required(&source.path, "must specify a source type"));
-            continue;
-        };
-        for (_, other) in found {
-            errors.push(FieldError::forbidden(&other.path, "may not specify more than 1 volume type per source"));
-        }
-        match kind {
-            "secret" | "configMap" => {
-                rules::required(&inner.get("name"), errors);
-                items(&inner, errors);
-            }
-            "downwardAPI" => downward(&inner.get("items"), errors),
-            "serviceAccountToken" => {
-                let seconds = inner.get("expirationSeconds");
-                if seconds.number().is_some_and(|number| number < 600) {
-                    let detail = "may not specify a duration less than 10 minutes";
-                    errors.push(FieldError::invalid(&seconds.path, seconds.value.clone(), detail));
-                }
-                if rules::required(&inner.get("path"), errors) {
-                    local_path(&inner.get("path"), errors);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// `ValidateVolumeMounts`
-pub fn mount<'a>(at: &At<'a>, volumes: &Volumes, paths: &mut BTreeSet<&'a str>, errors: &mut ErrorList) {
-    let (name, path) = (at.get("name"), at.get("mountPath"));
-    rules::required(&name, errors);
-    rules::required(&path, errors);
-    if !volumes.0.contains(name.text()) && !name.is_empty() {
-        errors.push(FieldError::not_found(&name.path, name.text()));
-    }
-    if !path.is_empty() && !paths.insert(path.text()) {
-        errors.push(FieldError::invalid(&path.path, path.text(), "must be unique"));
-    }
-    let (sub, expression) = (at.get("subPath"), at.get("subPathExpr"));
-    if !sub.is_empty() {
-        relative(&sub, errors);
-    }
-    if !expression.is_empty() {
-        if !sub.is_empty() {
-            let detail = "subPathExpr and subPath are mutually exclusive";
-            errors.push(FieldError::invalid(&expression.path, expression.text(), detail));
-        }
-        relative(&expression, errors);
-    }
-    let propagation = at.get("mountPropagation");
-    rules::one_of(&propagation, &["Bidirectional", "HostToContainer", "None"], errors);
-}
-
-/// `validateLocalDescendingPath`
-fn relative(at: &At<'_>, errors: &mut ErrorList) {
-    if at.text().starts_with('/') {
-        errors.push(FieldError::invalid(&at.path, at.text(), "must be a relative path"));
-    }
-    no_backsteps(at, errors);
+    mode(&file.get("mode"), errors);
 }

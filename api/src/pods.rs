@@ -1,24 +1,20 @@
-//! The quality of service that a pod gets (`ComputePodQOS`).
+//! What can be told from a pod alone.
 
-use api::Object;
-use api::quantity::Quantity;
 use serde_json::Value;
 
-use super::array;
+use crate::quantity::Quantity;
 
 const COUNTED: [&str; 2] = ["cpu", "memory"];
 
-/// `Guaranteed`, `Burstable` or `BestEffort`.
-pub(super) fn class(pod: &Object) -> &'static str {
-    if let Some(resources) = pod.at(&["spec", "resources"]).filter(|resources| {
-        ["requests", "limits"].iter().any(|of| COUNTED.iter().any(|name| amount(resources, of, name).is_some()))
-    }) {
+/// The quality of service that a pod of this spec gets: `Guaranteed`, `Burstable` or `BestEffort` (`ComputePodQOS`).
+pub fn quality(spec: &Value) -> &'static str {
+    let none = Value::Null;
+    let resources = spec.get("resources").unwrap_or(&none);
+    if ["requests", "limits"].iter().any(|of| COUNTED.iter().any(|name| amount(resources, of, name).is_some())) {
         return of(std::iter::once(resources));
     }
-    let containers = array(pod, &["spec", "containers"]).iter().chain(array(pod, &["spec", "initContainers"]));
-    let none = Value::Null;
-    let resources: Vec<&Value> = containers.map(|container| container.get("resources").unwrap_or(&none)).collect();
-    of(resources.into_iter())
+    let containers = ["containers", "initContainers"].iter().filter_map(|list| spec.get(*list)?.as_array()).flatten();
+    of(containers.map(|container| container.get("resources").unwrap_or(&none)))
 }
 
 fn of<'a>(all: impl Iterator<Item = &'a Value>) -> &'static str {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::at::At;
-use super::rules::{self, IMMUTABLE};
+use serde_json::Value;
+
 use crate::field::{ErrorList, FieldError};
-use crate::names;
+use crate::internal;
+use crate::validation::at::At;
+use crate::validation::pod::resources;
+use crate::validation::rules::IMMUTABLE;
 
 /// What a quota may count without a qualified name (`standardQuotaResources`).
 const STANDARD: [&str; 18] = [
@@ -29,20 +32,6 @@ const STANDARD: [&str; 18] = [
     "services.nodeports",
 ];
 const LOAD_BALANCERS: &str = "services.loadbalancers";
-/// Known as resources, but not to quotas.
-const OTHER: [&str; 1] = ["storage"];
-/// Counted in whole numbers (`integerResources`).
-const WHOLE: [&str; 9] = [
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    LOAD_BALANCERS,
-];
 const PODS_AND_COMPUTE: [&str; 7] =
     ["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 const CONFLICTS: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]];
@@ -75,23 +64,19 @@ fn is_huge_pages(key: &str) -> bool {
 
 /// `ValidateResourceQuotaResourceName` and `ValidateResourceQuantityValue`
 fn resource(key: &str, amount: &At<'_>, errors: &mut ErrorList) {
-    let wrong = names::label_key(key);
-    let qualified = key.contains('/');
-    let known = qualified || is_standard(key) || OTHER.contains(&key);
-    if wrong.is_empty() && !known {
-        let detail = "must be a standard resource type or fully qualified";
-        errors.push(FieldError::invalid(&amount.path, key, detail));
-    }
-    for message in wrong {
-        errors.push(FieldError::invalid(&amount.path, key, message));
-    }
-    if !qualified && !is_standard(key) {
+    resources::any_name(key, &amount.path, errors);
+    if !key.contains('/') && !is_standard(key) {
         errors.push(FieldError::invalid(&amount.path, key, "must be a standard resource for quota"));
     }
-    rules::nonnegative_quantity(amount, errors);
-    let fraction = rules::quantity(amount).is_some_and(|quantity| quantity.milli_value() % 1000 != 0);
-    if WHOLE.contains(&key) && fraction {
-        errors.push(FieldError::invalid(&amount.path, amount.value.clone(), "must be an integer"));
+    resources::amount(key, amount, errors);
+}
+
+/// `ValidateResourceQuotaStatusUpdate`
+pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    for list in ["hard", "used"] {
+        for (key, amount) in new.at(&["status", list]).entries() {
+            resource(key, &amount, errors);
+        }
     }
 }
 
@@ -144,7 +129,8 @@ fn selector(spec: &At<'_>, limited: &[&str], errors: &mut ErrorList) {
         }
         for _ in limited.iter().filter(|resource| applies(scope, resource) == Some(false)) {
             let detail = "unsupported scope applied to resource";
-            errors.push(FieldError::invalid(&list.path, at.value.clone(), detail));
+            let shown = internal::compact("ScopeSelector", at.value, &Value::Null);
+            errors.push(FieldError::invalid_text(&list.path, shown, detail));
         }
         let by_value = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
         if is_scope(scope) && !by_value && operator != "Exists" {

@@ -1,0 +1,144 @@
+//! Events, which two groups serve and only the newer one is strict about.
+
+use serde_json::Value;
+
+use crate::Object;
+use crate::field::{ErrorList, FieldError, Path};
+use crate::internal;
+use crate::names;
+use crate::validation::at::At;
+use crate::validation::rules;
+
+const TEXT_LENGTH_MAX: usize = 128;
+const NOTE_LENGTH_MAX: usize = 1024;
+const SERIES_COUNT_MIN: i64 = 2;
+const NEEDLESS: &str = "needs to be unset";
+
+/// An event, as it is stored (`ValidateEventCreate`, `ValidateEventUpdate`); `strict` if it came by `events.k8s.io/v1`.
+pub fn event(new: &Object, old: Option<&Object>, strict: bool) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (new, old) = (At::root(new), old.map(At::root));
+    legacy(&new, strict, &mut errors);
+    match (strict, &old) {
+        (false, _) => {}
+        (true, None) => created(&new, &mut errors),
+        (true, Some(old)) => fixed(&new, old, &mut errors),
+    }
+    errors
+}
+
+fn legacy(new: &At<'_>, strict: bool, errors: &mut ErrorList) {
+    let namespace = new.at(&["metadata", "namespace"]).text();
+    let of = new.at(&["involvedObject", "namespace"]);
+    let timed = new.get("eventTime").is_set();
+    let fits = match (of.text(), timed) {
+        ("", false) => matches!(namespace, "" | "default"),
+        ("", true) => matches!(namespace, "default" | "kube-system"),
+        (of, false) => of == namespace,
+        (_, true) => true,
+    };
+    if !fits {
+        errors.push(FieldError::invalid(&of.path, of.text(), "does not match event.namespace"));
+    }
+    if timed {
+        reporter(new, strict, errors);
+    }
+    for message in names::dns1123_subdomain(namespace) {
+        errors.push(FieldError::invalid(&Path::new("namespace"), namespace, message));
+    }
+}
+
+/// What an event with a time must say of who reports what.
+fn reporter(new: &At<'_>, strict: bool, errors: &mut ErrorList) {
+    let controller = new.get("reportingComponent");
+    let path = Path::new(if strict { "reportingController" } else { "reportingComponent" });
+    if controller.is_empty() {
+        errors.push(FieldError::required(&path, ""));
+    }
+    rules::label_name(&path, controller.text(), errors);
+    for name in ["reportingInstance", "action", "reason"] {
+        let at = new.get(name);
+        rules::required(&at, errors);
+        if at.text().len() > TEXT_LENGTH_MAX {
+            let detail = format!("can have at most {TEXT_LENGTH_MAX} characters");
+            errors.push(FieldError::invalid(&at.path, "", detail));
+        }
+    }
+    let message = new.get("message");
+    if message.text().len() > NOTE_LENGTH_MAX {
+        errors.push(FieldError::invalid(&message.path, "", format!("can have at most {NOTE_LENGTH_MAX} characters")));
+    }
+}
+
+fn created(new: &At<'_>, errors: &mut ErrorList) {
+    series(&new.get("series"), errors);
+    let type_ = new.get("type");
+    if new.get("eventTime").is_absent() {
+        errors.push(FieldError::required(&Path::new("eventTime"), ""));
+    }
+    if !matches!(type_.text(), "Normal" | "Warning") {
+        errors.push(FieldError::invalid(&type_.path, "", format!("has invalid value: {}", type_.text())));
+    }
+    let counted = new.get("count").number().unwrap_or(0) != 0;
+    let sourced = ["component", "host"].iter().any(|name| !new.at(&["source", name]).is_empty());
+    let set = [
+        ("firstTimestamp", new.get("firstTimestamp").is_set()),
+        ("lastTimestamp", new.get("lastTimestamp").is_set()),
+        ("count", counted),
+        ("source", sourced),
+    ];
+    for (name, _) in set.iter().filter(|(_, set)| *set) {
+        errors.push(FieldError::invalid(&Path::new(name), "", NEEDLESS));
+    }
+}
+
+/// `validateV1EventSeries`
+fn series(at: &At<'_>, errors: &mut ErrorList) {
+    if at.is_absent() {
+        return;
+    }
+    if at.get("count").number().unwrap_or(0) < SERIES_COUNT_MIN {
+        errors.push(FieldError::invalid(&at.path.child("count"), "", "should be at least 2"));
+    }
+    if at.get("lastObservedTime").is_absent() {
+        errors.push(FieldError::required(&at.path.child("lastObservedTime"), ""));
+    }
+}
+
+/// Nothing but the series changes.
+fn fixed(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    if new.get("series").value != old.get("series").value {
+        series(&new.get("series"), errors);
+    }
+    let fields = [
+        ("involvedObject", "ObjectReference"),
+        ("reason", ""),
+        ("message", ""),
+        ("source", "EventSource"),
+        ("firstTimestamp", "-"),
+        ("lastTimestamp", "-"),
+        ("count", ""),
+        ("reason", ""),
+        ("type", ""),
+        ("eventTime", "-"),
+        ("action", ""),
+        ("related", "*ObjectReference"),
+        ("reportingController", ""),
+        ("reportingInstance", ""),
+    ];
+    for (name, type_name) in fields {
+        let stored = if name == "reportingController" { "reportingComponent" } else { name };
+        let (now, before) = (new.get(stored), old.get(stored));
+        if rules::same(now.value, before.value) {
+            continue;
+        }
+        let shown = match type_name {
+            "" if name == "count" => now.number().unwrap_or(0).to_string(),
+            "" => Value::from(now.text()).to_string(),
+            "-" => now.value.to_string(),
+            _ if type_name.starts_with('*') && now.is_absent() => "null".to_string(),
+            _ => internal::compact(type_name.trim_start_matches('*'), now.value, &Value::Null),
+        };
+        errors.push(FieldError::invalid_text(&Path::new(name), shown, rules::IMMUTABLE));
+    }
+}

@@ -1,0 +1,86 @@
+//! Resource claims of a pod, and their use by containers.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::scope::Scope;
+use crate::field::{ErrorList, FieldError, Path};
+use crate::internal;
+use crate::names;
+use crate::validation::at::At;
+use crate::validation::rules;
+
+/// `validatePodResourceClaims`
+pub(super) fn pod(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
+    for claim in at.items() {
+        if scope.is_mirror {
+            errors.push(FieldError::forbidden(&Path::unnamed(), "static pods do not support resource claims"));
+            continue;
+        }
+        let name = claim.get("name");
+        if name.is_empty() {
+            errors.push(FieldError::required(&name.path, ""));
+        } else if seen.insert(name.text()) {
+            rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
+        } else {
+            errors.push(FieldError::duplicate(&name.path, name.text()));
+        }
+        let sources = ["resourceClaimName", "resourceClaimTemplateName"].map(|name| claim.get(name));
+        let detail = match sources.iter().filter(|at| at.is_set()).count() {
+            0 => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            1 => "",
+            _ => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+        };
+        if !detail.is_empty() {
+            let shown = internal::compact("PodResourceClaim", claim.value, &Value::Null);
+            errors.push(FieldError::invalid_text(&claim.path, shown, detail));
+        }
+        for source in sources.iter().filter(|at| at.is_set()) {
+            rules::invalid_each(source, names::dns1123_subdomain(source.text()), errors);
+        }
+    }
+}
+
+/// `validateResourceClaimNames`
+pub(super) fn of_container(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for claim in at.items() {
+        let (name, request) = (claim.get("name").text(), claim.get("request"));
+        if name.is_empty() {
+            errors.push(FieldError::required(&claim.path, ""));
+            continue;
+        }
+        if seen.contains(name) {
+            errors.push(FieldError::duplicate(&claim.path, name));
+        } else {
+            let mut key = name.to_string();
+            if !request.is_empty() {
+                rules::invalid_each(&request, names::dns1123_label(request.text()), errors);
+                key = format!("{name}/{}", request.text());
+            }
+            if seen.contains(&key) {
+                errors.push(FieldError::duplicate(&claim.path, key.as_str()));
+            } else if request.is_empty() {
+                let parts = seen.iter().filter(|other| other.split_once('/').is_some_and(|(of, _)| of == name));
+                for _ in parts {
+                    errors.push(FieldError::duplicate(&claim.path, name));
+                }
+            }
+            seen.insert(key);
+        }
+        if !scope.claims.contains(name) {
+            let mut error = FieldError::not_found(&claim.path, name);
+            error.detail = "must be one of the names in pod.spec.resourceClaims".into();
+            match scope.claims.is_empty() {
+                true => error.detail.push_str(" which is empty"),
+                false => {
+                    let known: Vec<&str> = scope.claims.iter().copied().collect();
+                    error.detail.push_str(&format!(": {}", known.join(", ")));
+                }
+            }
+            errors.push(error);
+        }
+    }
+}

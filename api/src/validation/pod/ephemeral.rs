@@ -1,0 +1,77 @@
+//! Ephemeral containers, which join a pod that runs.
+
+use std::collections::BTreeSet;
+
+use super::scope::Scope;
+use super::volumes::Volumes;
+use super::{annotations, containers, metadata_and_spec, of_mirror};
+use crate::field::{ErrorList, FieldError};
+use crate::internal;
+use crate::validation::at::At;
+
+/// Fields that such a container has and may not use.
+const FORBIDDEN: &[&str] = &[
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+];
+const DETAIL: &str = "cannot be set for an Ephemeral Container";
+
+/// `validateEphemeralContainers`
+pub(super) fn containers(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
+    let others = || spec.get("containers").items().chain(spec.get("initContainers").items());
+    let mut seen: BTreeSet<&str> = others().map(|container| container.get("name").text()).collect();
+    let targets = seen.clone();
+    for container in spec.get("ephemeralContainers").items() {
+        containers::common(&container, volumes, scope, errors);
+        containers::trimmed_image(&container, errors);
+        containers::unique(&container, &mut seen, errors);
+        let target = container.get("targetContainerName");
+        if !target.is_empty() && !targets.contains(target.text()) {
+            errors.push(FieldError::not_found(&target.path, target.text()));
+        }
+        for at in FORBIDDEN.iter().map(|name| container.get(name)).filter(At::is_set) {
+            if !at.path.as_str().ends_with(".resources") || !at.is_empty() {
+                errors.push(FieldError::forbidden(&at.path, DETAIL));
+            }
+        }
+        for mount in container.get("volumeMounts").items() {
+            for at in ["subPath", "subPathExpr"].map(|name| mount.get(name)).iter().filter(|at| !at.is_empty()) {
+                errors.push(FieldError::forbidden(&at.path, DETAIL));
+            }
+        }
+    }
+}
+
+/// `ValidatePodEphemeralContainersUpdate`
+pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let Some(old) = old else { return };
+    if let Some(error) = of_mirror(old, "static pods do not support ephemeral containers") {
+        *errors = vec![error];
+        return;
+    }
+    metadata_and_spec(new, errors);
+    annotations::update(new, old, errors);
+    let list = new.at(&["spec", "ephemeralContainers"]);
+    for before in old.at(&["spec", "ephemeralContainers"]).items() {
+        let name = before.get("name").text();
+        match list.items().filter(|after| after.get("name").text() == name).last() {
+            None => {
+                let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
+                errors.push(FieldError::forbidden(&list.path, detail));
+            }
+            Some(after) if !super::update::same(before.value, after.value) => {
+                let difference = internal::difference("EphemeralContainer", before.value, after.value);
+                let detail = format!("existing ephemeral containers {name:?} may not be changed\n{difference}");
+                errors.push(FieldError::forbidden(&list.path, detail));
+            }
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Topology spread constraints, and the keys of labels that selectors take from the pod itself.
+
+use serde_json::Value;
+
+use crate::field::{ErrorList, FieldError};
+use crate::names;
+use crate::validation::at::At;
+use crate::validation::rules;
+
+/// `validateTopologySpreadConstraints`
+pub(super) fn constraints(at: &At<'_>, errors: &mut ErrorList) {
+    let all: Vec<At<'_>> = at.items().collect();
+    for (index, constraint) in all.iter().enumerate() {
+        let (skew, key) = (constraint.get("maxSkew"), constraint.get("topologyKey"));
+        let when = constraint.get("whenUnsatisfiable");
+        if skew.number().unwrap_or(0) <= 0 {
+            errors.push(FieldError::invalid(&skew.path, skew.number().unwrap_or(0), rules::NOT_POSITIVE));
+        }
+        if key.is_empty() {
+            errors.push(FieldError::required(&key.path, "can not be empty"));
+        }
+        if !matches!(when.text(), "DoNotSchedule" | "ScheduleAnyway") {
+            let supported = ["DoNotSchedule", "ScheduleAnyway"];
+            errors.push(FieldError::not_supported(&when.path, when.text(), &supported));
+        }
+        let pair =
+            |at: &At<'_>| (at.get("topologyKey").text().to_string(), at.get("whenUnsatisfiable").text().to_string());
+        if all[index + 1..].iter().any(|other| pair(other) == pair(constraint)) {
+            let shown = format!("{{{}, {}}}", key.text(), when.text());
+            let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
+            errors.push(FieldError::duplicate(&path, shown));
+        }
+        domains(constraint, when.text(), errors);
+        for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            rules::one_of(&constraint.get(name), &["Honor", "Ignore"], errors);
+        }
+        label_keys(constraint, errors);
+        if constraint.get("labelSelector").is_set() {
+            rules::label_selector(&constraint.get("labelSelector"), errors);
+        }
+    }
+}
+
+fn domains(constraint: &At<'_>, when: &str, errors: &mut ErrorList) {
+    let at = constraint.get("minDomains");
+    if at.number().is_some_and(|number| number <= 0) {
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), rules::NOT_POSITIVE));
+    }
+    if at.is_set() && when != "DoNotSchedule" {
+        let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
+        errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+    }
+}
+
+/// `ValidateMatchLabelKeysAndMismatchLabelKeys`, of a constraint or of a term of pod affinity.
+pub(super) fn label_keys(at: &At<'_>, errors: &mut ErrorList) {
+    let selector = at.get("labelSelector");
+    let lists = ["matchLabelKeys", "mismatchLabelKeys"].map(|name| at.get(name));
+    for list in lists.iter().filter(|list| !list.is_empty()) {
+        if selector.is_absent() {
+            errors.push(FieldError::forbidden(&list.path, "must not be specified when labelSelector is not set"));
+            continue;
+        }
+        for key in list.items() {
+            rules::invalid_each(&key, names::label_key(key.text()), errors);
+        }
+    }
+    let [matching, other] = &lists;
+    // The expressions that were made of the keys when the pod was created may stand beside no others of the key.
+    let mut seen: Vec<&str> = selector.get("matchLabels").entries().map(|(key, _)| key).collect();
+    for key in selector.get("matchExpressions").items().map(|expression| expression.get("key").text()) {
+        let index = matching.items().position(|given| given.text() == key);
+        if let Some(index) = index.filter(|_| seen.contains(&key)) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(&at.path.index(index), key, detail));
+        }
+        seen.push(key);
+    }
+    let values: Vec<&Value> = other.items().map(|key| key.value).collect();
+    for key in matching.items().filter(|key| values.contains(&key.value)) {
+        let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+        errors.push(FieldError::invalid(&key.path, key.text(), detail));
+    }
+}

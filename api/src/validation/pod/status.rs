@@ -1,0 +1,239 @@
+//! The status of a pod (`ValidatePodStatusUpdate`).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{annotations, security};
+use crate::field::{ErrorList, FieldError};
+use crate::internal;
+use crate::names;
+use crate::validation::at::At;
+use crate::validation::rules;
+
+const SYSTEM_CONDITIONS: [&str; 3] = ["PodScheduled", "Ready", "Initialized"];
+const NOT_NEGATIVE: &str = "must be a non-negative integer";
+const MESSAGE_LENGTH_MAX: usize = 1024;
+
+pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    let Some(old) = old else { return };
+    annotations::update(new, old, errors);
+    let (status, before, spec) = (new.get("status"), old.get("status"), new.get("spec"));
+    conditions(&status.get("conditions"), errors);
+    nominated(&status, &before, old, errors);
+    let observed = status.get("observedGeneration");
+    if observed.number().is_some_and(|number| number < 0) {
+        errors.push(FieldError::invalid(&observed.path, observed.value.clone(), NOT_NEGATIVE));
+    }
+    let class = status.get("qosClass");
+    if class.text() != before.get("qosClass").text() {
+        errors.push(FieldError::invalid(&class.path, class.text(), rules::IMMUTABLE));
+    }
+    for (list, containers) in [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")] {
+        transitions(&status.get(list), &before.get(list), &old.get("spec"), containers, errors);
+    }
+    transitions(&status.get("ephemeralContainerStatuses"), &before.get("ephemeralContainerStatuses"), old, "", errors);
+    claims(&status.get("resourceClaimStatuses"), &spec, errors);
+    addresses(&status.get("podIPs"), &before.get("podIPs"), "PodIP", errors);
+    let (host, hosts) = (status.get("hostIP"), status.get("hostIPs"));
+    if let Some(first) = hosts.items().next().map(|item| item.get("ip")) {
+        if first.text() != host.text() {
+            errors.push(FieldError::invalid(&first.path, first.text(), "must be equal to `hostIP`"));
+        }
+        addresses(&hosts, &before.get("hostIPs"), "HostIP", errors);
+    }
+    let os = spec.at(&["os", "name"]);
+    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        users(&status.get(list), os.text(), errors);
+    }
+    allocated(&status.get("containerStatuses"), &spec.get("containers"), errors);
+    allocated(&status.get("initContainerStatuses"), &spec.get("initContainers"), errors);
+    for container in status.get("ephemeralContainerStatuses").items() {
+        let at = container.get("allocatedResourcesStatus");
+        if !at.is_empty() {
+            errors.push(FieldError::forbidden(&at.path, "must not be specified in container status"));
+        }
+    }
+}
+
+fn conditions(at: &At<'_>, errors: &mut ErrorList) {
+    for condition in at.items() {
+        let (type_, observed) = (condition.get("type"), condition.get("observedGeneration"));
+        if observed.number().is_some_and(|number| number < 0) {
+            errors.push(FieldError::invalid(&observed.path, observed.value.clone(), NOT_NEGATIVE));
+        }
+        if !SYSTEM_CONDITIONS.contains(&type_.text()) {
+            rules::label_name(&condition.path.child("Type"), type_.text(), errors);
+        }
+    }
+}
+
+fn nominated(status: &At<'_>, before: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    let name = status.get("nominatedNodeName");
+    if name.is_empty() || name.text() == before.get("nominatedNodeName").text() {
+        return;
+    }
+    rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
+    if !old.at(&["spec", "nodeName"]).is_empty() {
+        let detail = "may not be set on pods that are already bound to a node";
+        errors.push(FieldError::forbidden(&name.path, detail));
+    }
+}
+
+/// What has ended begins anew only where the policy says so (`ValidateContainerStateTransition`).
+fn transitions(new: &At<'_>, old: &At<'_>, spec: &At<'_>, list: &str, errors: &mut ErrorList) {
+    if !list.is_empty() && restarts_all(spec) {
+        return;
+    }
+    for (index, before) in old.items().enumerate() {
+        let ended = before.at(&["state", "terminated"]);
+        let name = before.get("name").text();
+        let after = new
+            .items()
+            .find(|after| after.get("name").text() == name && after.at(&["state", "terminated"]).is_absent());
+        if ended.is_absent() || after.is_none() {
+            continue;
+        }
+        let code = ended.get("exitCode").number().unwrap_or(0);
+        let container = spec.get(list).items().find(|container| container.get("name").text() == name);
+        if !container.is_some_and(|container| restarts(&container, spec, code)) {
+            let path = new.path.index(index).child("state");
+            errors.push(FieldError::forbidden(&path, "may not be transitioned to non-terminated state"));
+        }
+    }
+}
+
+/// Whether a rule of any container restarts them all (`AllContainersCouldRestart`).
+fn restarts_all(spec: &At<'_>) -> bool {
+    let containers = spec.get("containers").items().chain(spec.get("initContainers").items());
+    let mut rules = containers.flat_map(|container| container.get("restartPolicyRules").items());
+    rules.any(|rule| rule.get("action").text() == "RestartAllContainers")
+}
+
+/// `ContainerShouldRestart`
+fn restarts(container: &At<'_>, spec: &At<'_>, code: i64) -> bool {
+    let own = container.get("restartPolicy");
+    if own.is_set() {
+        for rule in container.get("restartPolicyRules").items() {
+            let listed = rule.at(&["exitCodes", "values"]).items().any(|value| value.number() == Some(code));
+            let fits = match rule.at(&["exitCodes", "operator"]).text() {
+                "In" => listed,
+                "NotIn" => !listed,
+                _ => false,
+            };
+            if fits && rule.get("action").text() == "Restart" {
+                return true;
+            }
+        }
+    }
+    match if own.is_set() { own.text() } else { spec.get("restartPolicy").text() } {
+        "Never" => false,
+        "OnFailure" => code != 0,
+        _ => true,
+    }
+}
+
+/// `validatePodResourceClaimStatuses`
+fn claims(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
+    for status in at.items() {
+        let (name, claim) = (status.get("name"), status.get("resourceClaimName"));
+        if !spec.get("resourceClaims").items().any(|claim| claim.get("name").text() == name.text()) {
+            let detail = "must match the name of an entry in `spec.resourceClaims`";
+            errors.push(FieldError::invalid(&name.path, name.text(), detail));
+        }
+        if !seen.insert(name.text()) {
+            errors.push(FieldError::duplicate(&name.path, name.text()));
+        }
+        if claim.is_set() {
+            rules::invalid_each(&claim, names::dns1123_subdomain(claim.text()), errors);
+        }
+    }
+}
+
+/// `validatePodIPs`, whose paths stop at the item.
+fn addresses(at: &At<'_>, before: &At<'_>, type_name: &str, errors: &mut ErrorList) {
+    let known: Vec<&str> = before.items().map(|item| item.get("ip").text()).collect();
+    let mut families = Vec::new();
+    for item in at.items() {
+        let ip = item.get("ip");
+        let ip = At::new(item.path.clone(), ip.value);
+        let parsed = if known.contains(&ip.text()) { ip.text().parse().ok() } else { rules::ip(&ip, errors) };
+        families.extend(parsed.map(|parsed| parsed.is_ipv4()));
+    }
+    if at.len() > 1 && (families.len() != 2 || at.len() > 2 || families[0] == families[1]) {
+        let shown = internal::compact_list(type_name, at.value);
+        let detail = "may specify no more than one IP for each IP family";
+        errors.push(FieldError::invalid_text(&at.path, shown, detail));
+    }
+}
+
+/// `validateContainerStatusUsers`
+fn users(at: &At<'_>, os: &str, errors: &mut ErrorList) {
+    for container in at.items() {
+        let linux = container.at(&["user", "linux"]);
+        if linux.is_absent() {
+            continue;
+        }
+        if os == "windows" {
+            errors.push(FieldError::forbidden(&linux.path, "cannot be set for a windows pod"));
+            continue;
+        }
+        for name in ["uid", "gid"] {
+            security::id(&linux.get(name), errors);
+        }
+        for group in linux.get("supplementalGroups").items() {
+            security::id(&group, errors);
+        }
+    }
+}
+
+/// `validateContainerStatusAllocatedResourcesStatus`
+fn allocated(at: &At<'_>, containers: &At<'_>, errors: &mut ErrorList) {
+    for status in at.items() {
+        let container = containers.items().find(|c| c.get("name").value == status.get("name").value);
+        for resource in status.get("allocatedResourcesStatus").items() {
+            if let Some(container) = &container {
+                allocated_name(&resource.get("name"), container, errors);
+            }
+            let mut seen = BTreeSet::new();
+            for one in resource.get("resources").items() {
+                let (health, message, id) = (one.get("health"), one.get("message"), one.get("resourceID"));
+                if !["Healthy", "Unhealthy", "Unknown"].contains(&health.text()) {
+                    let supported = ["Healthy", "Unhealthy", "Unknown"];
+                    errors.push(FieldError::not_supported(&health.path, health.text(), &supported));
+                }
+                if message.value == &Value::from("") {
+                    errors.push(FieldError::required(&message.path, "must be non-empty if specified"));
+                } else if message.text().len() > MESSAGE_LENGTH_MAX {
+                    errors.push(FieldError::too_long(&message.path, MESSAGE_LENGTH_MAX));
+                }
+                if !seen.insert(id.text()) {
+                    errors.push(FieldError::duplicate(&id.path, id.text()));
+                }
+            }
+        }
+    }
+}
+
+fn allocated_name(name: &At<'_>, container: &At<'_>, errors: &mut ErrorList) {
+    let wanted = container.get("resources");
+    let (found, detail) = match name.text().strip_prefix("claim:") {
+        Some(claim) => {
+            let fits = wanted.get("claims").items().any(|own| match own.get("request").text() {
+                "" => own.get("name").text() == claim,
+                request => format!("{}/{request}", own.get("name").text()) == claim,
+            });
+            let detail = "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' \
+                          or 'claim:<claimName>' if request is empty";
+            (fits, detail)
+        }
+        None => {
+            let fits = wanted.get("requests").value.get(name.text()).is_some();
+            (fits, "must match one of the container's resource requests")
+        }
+    };
+    if !found {
+        errors.push(FieldError::invalid(&name.path, name.text(), detail));
+    }
+}

@@ -1,0 +1,209 @@
+//! What of a pod's spec may change (`ValidatePodUpdate`).
+
+use serde_json::{Map, Value};
+
+use super::{affinity, annotations, metadata_and_spec};
+use crate::field::{ErrorList, FieldError};
+use crate::internal;
+use crate::validation::at::At;
+use crate::validation::rules;
+
+const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
+`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
+`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const LISTS: [&str; 2] = ["containers", "initContainers"];
+
+pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    metadata_and_spec(new, errors);
+    annotations::update(new, old, errors);
+    let (spec, before) = (new.get("spec"), old.get("spec"));
+    for list in LISTS {
+        if !containers(&spec.get(list), &before.get(list), errors) {
+            return;
+        }
+    }
+    if !deadline(&spec, &before, errors) {
+        return;
+    }
+    tolerations(&spec, &before, errors);
+    gates(&spec, &before, errors);
+    let mut kept = without_change(&spec, &before);
+    if !before.get("schedulingGates").is_empty() {
+        gated(&mut kept, &spec, &before, errors);
+    }
+    if !same(&kept, before.value) {
+        let difference = internal::difference("PodSpec", before.value, &kept);
+        errors.push(FieldError::forbidden(&spec.path, format!("{ALLOWED}\n{difference}")));
+    }
+}
+
+/// Whether two values mean the same: what is unset may be absent, null, empty or zero (`Semantic.DeepEqual` of the
+/// internal types).
+pub fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(a), Value::Object(b)) => {
+            let known = |name: &String| same(a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null));
+            a.keys().all(known) && b.keys().filter(|name| !a.contains_key(*name)).all(known)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Null, filled) | (filled, Value::Null) => match filled {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        },
+        (a, b) => a == b,
+    }
+}
+
+/// `ValidateContainerUpdates`; false if there is no use in looking further.
+fn containers(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
+    if new.len() != old.len() {
+        errors.push(FieldError::forbidden(&new.path, "pod updates may not add or remove containers"));
+        return false;
+    }
+    for container in new.items() {
+        rules::required(&container.get("image"), errors);
+        super::containers::trimmed_image(&container, errors);
+    }
+    true
+}
+
+/// A deadline may only come nearer.
+fn deadline(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
+    let at = new.get("activeDeadlineSeconds");
+    let detail = match (at.number(), old.get("activeDeadlineSeconds").number()) {
+        (Some(after), _) if !(0..=i64::from(i32::MAX)).contains(&after) => {
+            "must be between 0 and 2147483647, inclusive"
+        }
+        (Some(after), Some(before)) if before < after => "must be less than or equal to previous value",
+        (None, Some(_)) => {
+            let detail = "must not update from a positive integer to nil value";
+            errors.push(FieldError::invalid(&at.path, Value::Null, detail));
+            return true;
+        }
+        _ => return true,
+    };
+    errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
+    false
+}
+
+/// `validateOnlyAddedTolerations`
+fn tolerations(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    let timeless = |at: &At<'_>| {
+        let mut toleration = at.value.clone();
+        if let Some(map) = toleration.as_object_mut() {
+            map.remove("tolerationSeconds");
+        }
+        toleration
+    };
+    let at = new.get("tolerations");
+    for before in old.get("tolerations").items() {
+        if !at.items().any(|after| same(&timeless(&before), &timeless(&after))) {
+            let detail = "existing toleration can not be modified except its tolerationSeconds";
+            errors.push(FieldError::forbidden(&at.path, detail));
+            return;
+        }
+    }
+    affinity::tolerations(&at, errors);
+}
+
+/// `validateOnlyDeletedSchedulingGates`
+fn gates(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    for gate in new.get("schedulingGates").items() {
+        let name = gate.get("name");
+        if !old.get("schedulingGates").items().any(|before| before.get("name").text() == name.text()) {
+            let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", name.text());
+            errors.push(FieldError::forbidden(&name.path, detail));
+        }
+    }
+}
+
+fn copy(to: &mut Value, from: &Value, field: &str) {
+    let Some(map) = to.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => _ = map.insert(field.to_string(), value.clone()),
+        None => _ = map.remove(field),
+    }
+}
+
+/// The new spec with everything put back that may change.
+fn without_change(new: &At<'_>, old: &At<'_>) -> Value {
+    let mut kept = new.value.clone();
+    for list in LISTS {
+        let Some(containers) = kept.get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for (container, before) in containers.iter_mut().zip(old.get(list).items()) {
+            copy(container, before.value, "image");
+        }
+    }
+    for field in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
+        copy(&mut kept, old.value, field);
+    }
+    let period = "terminationGracePeriodSeconds";
+    let was_negative = old.get(period).number().is_some_and(|before| before < 0);
+    if was_negative && new.get(period).number() == Some(1) {
+        copy(&mut kept, old.value, period);
+    }
+    kept
+}
+
+/// A pod that is held back may be steered more narrowly: its node selector may gain labels, its node affinity may be set.
+fn gated(kept: &mut Value, new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    let selector = new.get("nodeSelector");
+    let lost = old.get("nodeSelector").entries().any(|(key, value)| selector.value.get(key) != Some(value.value));
+    if lost {
+        let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.push(FieldError::invalid(&selector.path, selector.value.clone(), detail));
+    }
+    copy(kept, old.value, "nodeSelector");
+    let (after, before) = (new.at(&["affinity", "nodeAffinity"]), old.at(&["affinity", "nodeAffinity"]));
+    if same(after.value, before.value) {
+        return;
+    }
+    node_terms(&after.get(REQUIRED).get("nodeSelectorTerms"), &before.get(REQUIRED), errors);
+    let others = ["podAffinity", "podAntiAffinity"];
+    match kept.get_mut("affinity").and_then(Value::as_object_mut) {
+        None => {
+            if before.is_set() {
+                kept["affinity"] = Value::Object(Map::from_iter([("nodeAffinity".to_string(), before.value.clone())]));
+            }
+        }
+        Some(map) if old.get("affinity").is_absent() && others.iter().all(|name| !map.contains_key(*name)) => {
+            copy(kept, old.value, "affinity");
+        }
+        Some(map) => {
+            map.remove("nodeAffinity");
+            if before.is_set() {
+                map.insert("nodeAffinity".to_string(), before.value.clone());
+            }
+        }
+    }
+}
+
+/// `validateNodeAffinityMutation`: every term is kept and at most gains requirements.
+fn node_terms(new: &At<'_>, required: &At<'_>, errors: &mut ErrorList) {
+    let old = required.get("nodeSelectorTerms");
+    if required.is_absent() || old.is_empty() {
+        return;
+    }
+    if new.len() != old.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        let shown = internal::compact_list("NodeSelectorTerm", new.value);
+        errors.push(FieldError::invalid_text(&new.path, shown, detail));
+        return;
+    }
+    for (after, before) in new.items().zip(old.items()) {
+        let lists = ["matchExpressions", "matchFields"];
+        let was_empty = lists.iter().all(|list| before.get(list).is_empty());
+        let grows = lists.iter().all(|list| {
+            let (after, before) = (after.get(list), before.get(list));
+            after.len() >= before.len() && after.items().zip(before.items()).all(|(a, b)| same(a.value, b.value))
+        });
+        if !grows || was_empty && lists.iter().any(|list| !after.get(list).is_empty()) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            let shown = internal::compact("NodeSelectorTerm", after.value, &Value::Null);
+            errors.push(FieldError::invalid_text(&after.path, shown, detail));
+        }
+    }
+}
