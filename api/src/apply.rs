@@ -20,7 +20,7 @@ mod typed;
 mod updater;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use conflict::Conflict;
 pub use fields_v1::{decode as decode_fields, encode as encode_fields};
@@ -38,10 +38,10 @@ pub const MANAGER_LENGTH_MAX: usize = 128;
 pub const UPDATE_MANAGERS_MAX: usize = 10;
 
 /// An object in another version of its resource, with that version's schema.
-pub type Converted = (Value, Schema);
+pub type Converted = (Object, Schema);
 
 /// Converts an object to another version (`group/version`); `None` if that version is no more.
-pub type Convert<'a> = dyn Fn(&Value, &str) -> Option<Converted> + 'a;
+pub type Convert<'a> = dyn Fn(&Object, &str) -> Option<Converted> + 'a;
 
 /// What an operation on fields needs to know beside the objects.
 pub struct Request<'a> {
@@ -117,15 +117,8 @@ pub fn update(request: &Request<'_>, live: Option<&Object>, new: &mut Object) {
     new.remove(&["metadata", "managedFields"]);
     let created = live.is_none_or(|live| live.uid().is_empty());
     if !managers.is_empty() || created {
-        let mut live_value = live.cloned();
-        if let Some(live) = &mut live_value {
-            live.remove(&["metadata", "managedFields"]);
-        }
-        let live_value = live_value.map(Object::into_value);
-        let new_value = std::mem::take(new).into_value();
-        updater::update(request, live_value.as_ref(), &new_value, &mut managers, request.manager);
+        updater::update(request, live, new, &mut managers, request.manager);
         managers.cap();
-        *new = Object::from_value(new_value).unwrap_or_default();
     }
     managers.encode_into(new);
 }
@@ -146,28 +139,29 @@ pub fn apply(request: &Request<'_>, live: Option<&Object>, patch: Object, force:
         return Err(ApplyError::BadRequest("metadata.managedFields must be nil".into()));
     }
     let mut managers = managers::of_live(live);
-    let (mut base, exists) = match live {
-        Some(live) => (live.clone(), true),
-        None => (managers::empty_object(request.api_version, request.kind), false),
+    let empty;
+    let base = match live {
+        Some(live) => live,
+        None => {
+            empty = managers::empty_object(request.api_version, request.kind);
+            &empty
+        }
     };
-    base.remove(&["metadata", "managedFields"]);
-    let base = base.into_value();
-    if managers.is_empty() && exists {
-        updater::update(request, None, &base, &mut managers, "before-first-apply");
+    if managers.is_empty() && live.is_some() {
+        updater::update(request, None, base, &mut managers, "before-first-apply");
     }
     let patch = patch.into_value();
-    let outcome = match updater::apply(request, &base, &patch, managers.clone(), force) {
+    let outcome = match updater::apply(request, base, &patch, managers.clone(), force) {
         Err(ApplyError::Conflicts(conflicts)) if request.manager == "kubectl" => {
-            let conflicts = last_applied::not_allowed(request, &base, conflicts);
+            let conflicts = last_applied::not_allowed(request, base, conflicts);
             if !conflicts.is_empty() {
                 return Err(ApplyError::Conflicts(conflicts));
             }
-            updater::apply(request, &base, &patch, managers, true)
+            updater::apply(request, base, &patch, managers, true)
         }
         other => other,
     };
-    let (merged, managers) = outcome?;
-    let mut merged = Object::from_value(merged.unwrap_or(base)).unwrap_or_default();
+    let (mut merged, managers) = outcome?;
     if request.manager == "kubectl" {
         last_applied::refresh(&mut merged, patch);
     }
@@ -178,18 +172,11 @@ pub fn apply(request: &Request<'_>, live: Option<&Object>, patch: Object, force:
 /// Takes the times of `live`'s managed fields into `new` if nothing else differs, so that a write without a change
 /// stays one. Whether the objects are equal then, but for their resource version.
 pub fn keep_times(live: &Object, new: &mut Object) -> bool {
-    let same_entry = |a: &Value, b: &Value| match (a.as_object(), b.as_object()) {
-        (Some(a), Some(b)) => {
-            let fields = |m: &'_ serde_json::Map<String, Value>| m.iter().filter(|(k, _)| *k != "time").count();
-            fields(a) == fields(b) && a.iter().all(|(k, v)| k == "time" || b.get(k) == Some(v))
-        }
-        _ => false,
-    };
-    let entries = |o: &'_ Object| o.at(&["metadata", "managedFields"]).and_then(Value::as_array).cloned();
-    let (old, mine) = (entries(live).unwrap_or_default(), entries(new).unwrap_or_default());
+    let same_entry = |a: &Value, b: &Value| fields(a.as_object(), &["time"]).eq(fields(b.as_object(), &["time"]));
+    let (old, mine) = (managers::entries(live), managers::entries(new));
     // The entries may stand in another order, since they are sorted by time.
     let same = old.len() == mine.len() && mine.iter().all(|m| old.iter().any(|o| same_entry(o, m)));
-    if !same || !equal_but_managed(live, new) {
+    if !same || !equal_but(live, new, &["managedFields", "resourceVersion"]) {
         return false;
     }
     if let Some(old) = live.at(&["metadata", "managedFields"]) {
@@ -198,16 +185,15 @@ pub fn keep_times(live: &Object, new: &mut Object) -> bool {
     true
 }
 
-fn equal_but_managed(left: &Object, right: &Object) -> bool {
-    let rest = |o: &Object| o.0.iter().filter(|(k, _)| *k != "metadata").count();
-    if rest(left) != rest(right) || !left.0.iter().all(|(k, v)| k == "metadata" || right.0.get(k) == Some(v)) {
-        return false;
-    }
-    let skipped = |k: &str| matches!(k, "managedFields" | "resourceVersion");
-    let metadata = |o: &'_ Object| o.at(&["metadata"]).and_then(Value::as_object).cloned().unwrap_or_default();
-    let (left, right) = (metadata(left), metadata(right));
-    let count = |m: &serde_json::Map<String, Value>| m.keys().filter(|k| !skipped(k)).count();
-    count(&left) == count(&right) && left.iter().all(|(k, v)| skipped(k) || right.get(k) == Some(v))
+/// Whether two objects are equal but for some metadata.
+fn equal_but(left: &Object, right: &Object, ignored: &[&str]) -> bool {
+    let metadata = |object| fields(Object::at(object, &["metadata"]).and_then(Value::as_object), ignored);
+    fields(Some(&left.0), &["metadata"]).eq(fields(Some(&right.0), &["metadata"])) && metadata(left).eq(metadata(right))
+}
+
+/// The fields of a map in order of name, but for some.
+fn fields<'a>(map: Option<&'a Map<String, Value>>, but: &[&str]) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    map.into_iter().flatten().filter(|(name, _)| !but.contains(&name.as_str()))
 }
 
 #[cfg(test)]

@@ -45,17 +45,16 @@ impl Version {
     /// Everything that is wrong with an object, new or changed (`customResourceStrategy.Validate` and
     /// `ValidateUpdate`). Metadata is validated elsewhere.
     pub fn validate(&self, object: &Object, old: Option<&Object>) -> ErrorList {
-        let whole = Value::Object(object.0.clone());
         let mut errors = ErrorList::new();
         if let Some(schema) = &self.schema {
-            let of_schema = values::validate(schema, &whole, &Path::root());
+            let of_schema = values::validate_object(schema, object);
             let unchanged = |error: &FieldError| old.is_some_and(|old| lists::unchanged(&error.path, object, old));
             errors.extend(of_schema.into_iter().filter(|error| !unchanged(error)));
         }
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate(object));
         }
-        self.finish(&whole, old, &Path::root(), errors)
+        self.finish(object, old, errors)
     }
 
     /// Everything that is wrong with an object whose status is written.
@@ -70,24 +69,22 @@ impl Version {
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate_status(object));
         }
-        let whole = Value::Object(object.0.clone());
-        self.finish(&whole, Some(old), &Path::root(), errors)
+        self.finish(object, Some(old), errors)
     }
 
     /// Lists that must be sets or maps, then the rules, unless the object is too wrong to evaluate them.
-    fn finish(&self, whole: &Value, old: Option<&Object>, path: &Path, mut errors: ErrorList) -> ErrorList {
+    fn finish(&self, object: &Object, old: Option<&Object>, mut errors: ErrorList) -> ErrorList {
         let Some(schema) = &self.schema else { return errors };
-        let old = old.map(|old| Value::Object(old.0.clone()));
-        let were_wrong = old.as_ref().is_some_and(|old| !lists::validate(schema, old, path).is_empty());
+        let were_wrong = old.is_some_and(|old| !lists::validate(schema, old).is_empty());
         if !were_wrong {
-            errors.extend(lists::validate(schema, whole, path));
+            errors.extend(lists::validate(schema, object));
         }
         if schema.has_rules && errors.iter().any(blocks_rules) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing \
                        errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));
         } else if schema.has_rules {
-            errors.extend(cel::validate(schema, whole, old.as_ref(), path));
+            errors.extend(cel::validate_object(schema, object, old));
         }
         errors
     }

@@ -250,7 +250,7 @@ pub fn decode_any(body: &[u8], format: Format, catalogue: &Catalogue) -> Result<
 }
 
 fn decode_tree(
-    tree: Tree,
+    tree: Tree<'_>,
     mut strict: Vec<String>,
     target: &Target,
     validation: FieldValidation,
@@ -283,7 +283,7 @@ fn decode_tree(
 }
 
 /// The `apiVersion` and `kind` that a tree states.
-fn stated_kind(tree: &Tree) -> Result<(String, String), String> {
+fn stated_kind(tree: &Tree<'_>) -> Result<(String, String), String> {
     const FIND_KIND: &str =
         r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
     let prefix = "couldn't get version/kind; json parse error: json: cannot unmarshal";
@@ -295,13 +295,13 @@ fn stated_kind(tree: &Tree) -> Result<(String, String), String> {
     };
     let (mut api_version, mut kind) = (String::new(), String::new());
     for (key, value) in entries {
-        let slot = match key.as_str() {
+        let slot = match &**key {
             "apiVersion" => &mut api_version,
             "kind" => &mut kind,
             _ => continue,
         };
         match value {
-            Tree::String(text) => slot.clone_from(text),
+            Tree::String(text) => *slot = text.clone().into_owned(),
             Tree::Null => {}
             other => {
                 return Err(format!("{prefix} {} into Go struct field .{key} of type string", other.kind_name()));

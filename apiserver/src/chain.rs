@@ -14,7 +14,7 @@ use crate::authentication::{anonymous, impersonation};
 use crate::authorization::{self, Attributes};
 use crate::content::{Format, negotiate};
 use crate::context::WriteOptions;
-use crate::request::{Query, RequestInfo, query::decode};
+use crate::request::{Query, RequestInfo};
 use crate::verbs::patch::{PatchType, patch_type};
 use crate::{Context, Registry, answer, documents, options, verbs};
 
@@ -33,16 +33,13 @@ pub struct Outcome {
 }
 
 /// Answers a request.
-pub async fn handle(registry: &Registry, request: Request<Body>) -> (Response<Body>, Outcome) {
+pub async fn handle(
+    registry: &Registry,
+    request: Request<Body>,
+    query: Query,
+    info: RequestInfo,
+) -> (Response<Body>, Outcome) {
     let (parts, body) = request.into_parts();
-    let query = Query::parse(parts.uri.query().unwrap_or(""));
-    let path = decode(parts.uri.path(), false).into_owned();
-    let info = match RequestInfo::new(&parts.method, &path, &query) {
-        Ok(info) => info,
-        Err(error) => {
-            return (answer::status(&Status::internal(error), Format::Json), Outcome::default());
-        }
-    };
     let outcome = Outcome { info: info.clone() };
     let format = negotiate(&parts.headers, &query).map_or(Format::Json, |r| r.format);
     let given = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();

@@ -59,7 +59,7 @@ pub fn apply(ctx: &Context, target: &Target, old: Option<&Object>, configuration
 fn with_request<T>(ctx: &Context, target: &Target, work: impl FnOnce(&Request<'_>) -> T) -> T {
     let resource = &target.resource;
     let catalogue = ctx.registry.catalogue();
-    let convert = |value: &Value, api_version: &str| convert(&catalogue, target, value, api_version);
+    let convert = |object: &Object, api_version: &str| convert(&catalogue, target, object, api_version);
     let api_version = resource.api_version();
     let has_status = resource.subresource("status").is_some();
     let subresource = target.subresource.as_str();
@@ -77,10 +77,9 @@ fn with_request<T>(ctx: &Context, target: &Target, work: impl FnOnce(&Request<'_
 }
 
 /// An object in another version of its resource.
-fn convert(catalogue: &Arc<Catalogue>, target: &Target, value: &Value, api_version: &str) -> Option<Converted> {
+fn convert(catalogue: &Arc<Catalogue>, target: &Target, object: &Object, api_version: &str) -> Option<Converted> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = catalogue.get(group, version, &target.resource.plural)?;
-    let object = Object::from_value(value.clone())?;
-    let object = codec::convert(object, resource.custom, api_version).ok()?;
-    Some((object.into_value(), resource.schema.clone()))
+    let object = codec::convert(object.clone(), resource.custom, api_version).ok()?;
+    Some((object, resource.schema.clone()))
 }

@@ -18,6 +18,7 @@ use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
 use crate::Config;
 use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
+use crate::memo::Memo;
 use crate::metrics::Metrics;
 use crate::plug::Plugins;
 use crate::state::State;
@@ -136,6 +137,19 @@ impl Registry {
         name: &str,
     ) -> Option<Object> {
         snapshot.get(&key(group, resource, namespace, name)).and_then(read)
+    }
+
+    /// As [`Registry::get`], decoded once for as long as it is not written: for kinds of which there are few.
+    pub fn get_shared(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        let snapshot = self.snapshot();
+        let entry = snapshot.get(&key(group, resource, namespace, name))?;
+        Memo::of(entry).object(entry)
+    }
+
+    /// All objects of a resource, decoded once for as long as they are not written: for kinds of which there are few.
+    pub fn list_shared(&self, group: &str, resource: &str) -> Vec<Arc<Object>> {
+        let (snapshot, prefix) = (self.snapshot(), prefix(group, resource, ""));
+        snapshot.list(&prefix, None).filter_map(|entry| Memo::of(entry).object(entry)).collect()
     }
 
     /// All objects of a resource in a snapshot, in their storage version; an empty namespace means all.

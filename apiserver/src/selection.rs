@@ -7,6 +7,7 @@ use api::catalogue::Resource;
 use api::selector::{Attributes, FieldSelector, LabelSelector, convert_field, extract};
 use store::Entry;
 
+use crate::memo::Memo;
 use crate::options::ListOptions;
 
 /// Where the value of a selected field is.
@@ -105,7 +106,7 @@ impl Selection {
             let paths: Vec<&str> = self.paths.iter().map(String::as_str).collect();
             Arc::new(extract(bytes, &paths))
         };
-        let facts: Arc<Attributes> = entry.memo(|bytes| compute(bytes));
+        let facts = Memo::of(entry).attributes(|| compute(entry.value()));
         // A definition that changed its selectable fields leaves memos with the old ones behind.
         if facts.fields.len() == self.paths.len() { facts } else { compute(entry.value()) }
     }

@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::chain::inflight::Inflight;
 use crate::content::Format;
+use crate::request::query::decode;
 use crate::request::{Query, RequestInfo};
 use crate::{Config, Registry, answer, chain, definitions};
 
@@ -63,13 +64,19 @@ impl ApiServer {
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let started = self.registry.clock().instant();
-        let (long_running, reads) = classify(&request);
+        let query = Query::parse(request.uri().query().unwrap_or(""));
+        let path = decode(request.uri().path(), false).into_owned();
+        let info = RequestInfo::new(request.method(), &path, &query);
+        let (long_running, reads) = info.as_ref().map_or((false, true), classify);
         let work = async {
             let _permit = match self.inflight.enter(reads, long_running).await {
                 Ok(permit) => permit,
                 Err(status) => return (answer::status(&status, Format::Json), chain::Outcome::default()),
             };
-            chain::handle(&self.registry, request).await
+            match info {
+                Ok(info) => chain::handle(&self.registry, request, query, info).await,
+                Err(error) => (answer::status(&Status::internal(error), Format::Json), chain::Outcome::default()),
+            }
         };
         let caught = std::panic::AssertUnwindSafe(work).catch_unwind();
         let done = if long_running { Ok(caught.await) } else { tokio::time::timeout(REQUEST_TIMEOUT, caught).await };
@@ -92,9 +99,7 @@ impl ApiServer {
 }
 
 /// Whether a request may run for long, and whether it changes nothing.
-fn classify(request: &Request<Body>) -> (bool, bool) {
-    let query = Query::parse(request.uri().query().unwrap_or(""));
-    let Ok(info) = RequestInfo::new(request.method(), request.uri().path(), &query) else { return (false, true) };
+fn classify(info: &RequestInfo) -> (bool, bool) {
     let connects = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log");
     let long_running = info.verb == "watch" || info.verb == "proxy" || connects;
     let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");

@@ -4,6 +4,8 @@
 mod layer;
 #[path = "faults/load.rs"]
 mod load;
+#[path = "faults/mount.rs"]
+mod mount;
 
 use std::fs;
 use std::path::Path;
@@ -229,11 +231,13 @@ fn a_tail_cut_anywhere_leaves_a_state_that_was() {
     for round in 0..60 {
         let left = directory.path().join("left");
         copy(&data, &left);
-        let at = 64 + random() as usize % (end - 64);
+        let mut at = 64 + random() as usize % (end - 64);
         let mut bytes = whole.clone();
         if round % 2 == 0 {
             bytes.truncate(at)
         } else {
+            // What a power failure leaves unwritten are whole sectors.
+            at = at.next_multiple_of(512);
             bytes[at..].fill(0)
         }
         fs::write(left.join("log-0000000000000001"), &bytes).unwrap();
@@ -399,4 +403,81 @@ fn a_directory_has_one_owner_and_a_known_format() {
     assert!(matches!(newer, Some(StoreError::NewerFormat { found: 2, known: 1, .. })), "{newer:?}");
     fs::write(data.join("format"), "what?\n").unwrap();
     assert!(matches!(Durable::open(load::small(&data)), Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
+fn the_newest_acknowledged_write_does_not_vanish_with_a_changed_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let store = Durable::open(DurableConfig { segment_bytes: 1 << 20, ..load::small(&data) }).unwrap();
+    runtime().block_on(async {
+        for number in 1..=3 {
+            store.commit(load::step(0, number)).await.unwrap();
+        }
+    });
+    let expected = content(&*store);
+    drop(store);
+    let log = "log-0000000000000001";
+    let whole = fs::read(data.join(log)).unwrap();
+    let end = whole.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    let mut random = random(5);
+    let mut refused = 0;
+    for round in 0..60 {
+        // The mark at the very end, where a torn write would show, and anywhere in the last frame.
+        let at = if round < 4 { end - 1 - round } else { end - 1 - random() as usize % 2_000 };
+        let mut bytes = whole.clone();
+        bytes[at] = if round % 2 == 0 { 0 } else { !bytes[at] };
+        let left = directory.path().join("left");
+        copy(&data, &left);
+        fs::write(left.join(log), &bytes).unwrap();
+        match Durable::open(load::small(&left)) {
+            Ok(store) => assert!(content(&*store) == expected, "byte {at} of {end}"),
+            Err(StoreError::Corrupt { .. }) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        fs::remove_dir_all(&left).unwrap();
+    }
+    assert!(refused > 40, "{refused} refused");
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_checkpoint_is_made_loses_nothing() {
+    let Some(disk) = mount::Small::new("3m") else { return };
+    let data = disk.path().join("data");
+    let filler = disk.path().join("filler");
+    fs::write(&filler, vec![1; 1 << 20]).unwrap();
+    let store = Durable::open(load::small(&data)).unwrap();
+    let progress = Arc::new(Progress::default());
+    let runtime = runtime();
+    // Each writer ends at its first refusal.
+    let run = load::run(store.clone(), progress.clone(), Arc::new(AtomicBool::new(false)));
+    let filled = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), run).await });
+    if filled.is_err() {
+        return println!("skipped: the load fits the disk");
+    }
+    let (acknowledged, submitted) = (progress.acknowledged(), progress.submitted());
+    load::verify(&*store, &acknowledged, &submitted).unwrap();
+    drop(runtime.block_on(store.close()));
+    drop(store);
+    fs::remove_file(&filler).unwrap();
+    let again = Durable::open(load::small(&data)).unwrap();
+    load::verify(&*again, &acknowledged, &submitted).unwrap();
+    runtime.block_on(again.commit(Transaction::create("/more", Bytes::new()))).unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_by_name() {
+    let Some(disk) = mount::Small::new("3m") else { return };
+    let data = disk.path().join("data");
+    let store = Durable::open(load::small(&data)).unwrap();
+    runtime().block_on(store.commit(Transaction::create("/a", Bytes::new()))).unwrap();
+    drop(store);
+    disk.remount("ro");
+    match Durable::open(load::small(&data)).err() {
+        Some(StoreError::Io(why)) => assert!(why.contains("Read-only"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    disk.remount("rw");
+    let again = Durable::open(load::small(&data)).unwrap();
+    assert_eq!(content(&*again).len(), 1);
 }

@@ -1,8 +1,10 @@
 //! The difference between two values by their type.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value};
 
-use super::set::{PathElement, Set};
+use super::set::{Node, PathElement, Set};
 use super::typed::{Absent, Maybe, Shape, absent, child, is_zero, item_element, shape};
 use crate::schema::Type;
 
@@ -23,10 +25,22 @@ enum Change {
 }
 
 impl Difference {
-    fn push(&mut self, element: &PathElement, change: Change, below: Self) {
-        self.added.push(element, change == Change::Added, below.added);
-        self.removed.push(element, change == Change::Removed, below.removed);
-        self.modified.push(element, change == Change::Modified, below.modified);
+    /// Adds an element that comes after all others.
+    fn push(&mut self, element: PathElement, change: Change, below: Self) {
+        let parts = [
+            (&mut self.added, change == Change::Added, below.added),
+            (&mut self.removed, change == Change::Removed, below.removed),
+            (&mut self.modified, change == Change::Modified, below.modified),
+        ];
+        let mut parts = parts.into_iter().filter(|(_, member, below)| *member || !below.is_empty()).peekable();
+        // Nearly always it goes into one of them.
+        while let Some((set, member, below)) = parts.next() {
+            if parts.peek().is_none() {
+                set.nodes.push(Node { element, member, below });
+                return;
+            }
+            set.nodes.push(Node { element: element.clone(), member, below });
+        }
     }
 
     fn sort(&mut self) {
@@ -44,10 +58,30 @@ impl Difference {
     }
 }
 
-/// Compares two objects; an absent one is the empty object of the type.
-pub(crate) fn compare(left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>) -> Difference {
+type Fields = Map<String, Value>;
+
+/// Compares two objects but for their managed fields; an absent one is the empty object of the type.
+pub(crate) fn compare(left: Option<&Fields>, right: Option<&Fields>, ty: Maybe<'_>) -> Difference {
+    let mut out = Difference::default();
     let empty = Value::Object(Map::new());
-    visit(Some(left.unwrap_or(&empty)), Some(right.unwrap_or(&empty)), ty).1
+    if !matches!(shape(ty, Some(&empty)), Shape::Map) {
+        return out;
+    }
+    let empty = Map::new();
+    for (name, l, r) in pairs(Some(left.unwrap_or(&empty)), Some(right.unwrap_or(&empty))) {
+        match (name, l, r) {
+            ("metadata", Some(Value::Object(l)), Some(Value::Object(r))) => {
+                let ty = child(ty, name).0;
+                let mut below = Difference::default();
+                for (name, l, r) in pairs(Some(l), Some(r)).filter(|(name, ..)| *name != "managedFields") {
+                    field(name, l, r, ty, true, &mut below);
+                }
+                out.push(PathElement::field(name), Change::None, below);
+            }
+            _ => field(name, l, r, ty, true, &mut out),
+        }
+    }
+    out
 }
 
 fn visit(left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>) -> (Change, Difference) {
@@ -108,35 +142,34 @@ fn leaf(left: Option<&Value>, right: Option<&Value>) -> Change {
     }
 }
 
-/// Walks the fields of two maps in order of name.
-fn fields(left: Option<&Map<String, Value>>, right: Option<&Map<String, Value>>, ty: Maybe<'_>) -> Difference {
+fn fields(left: Option<&Fields>, right: Option<&Fields>, ty: Maybe<'_>) -> Difference {
     let mut out = Difference::default();
     // Below what is absent nothing is shown, so nothing is present without being written.
     let both = left.is_some() && right.is_some();
-    let mut left = left.into_iter().flatten().peekable();
-    let mut right = right.into_iter().flatten().peekable();
-    loop {
-        let (name, l, r) = match (left.peek(), right.peek()) {
-            (None, None) => return out,
-            (Some((ln, _)), Some((rn, _))) if ln == rn => {
-                let (name, l) = left.next().expect("peeked");
-                (name, Some(l), right.next().map(|(_, r)| r))
-            }
-            (Some((ln, _)), Some((rn, _))) if ln > rn => {
-                let (name, r) = right.next().expect("peeked");
-                (name, None, Some(r))
-            }
-            (None, Some(_)) => {
-                let (name, r) = right.next().expect("peeked");
-                (name, None, Some(r))
-            }
-            (Some(_), _) => {
-                let (name, l) = left.next().expect("peeked");
-                (name, Some(l), None)
-            }
-        };
+    for (name, l, r) in pairs(left, right) {
         field(name, l, r, ty, both, &mut out);
     }
+    out
+}
+
+type Pair<'a> = (&'a str, Option<&'a Value>, Option<&'a Value>);
+
+/// The fields of two maps in order of name.
+fn pairs<'a>(left: Option<&'a Fields>, right: Option<&'a Fields>) -> impl Iterator<Item = Pair<'a>> {
+    let mut left = left.into_iter().flatten().peekable();
+    let mut right = right.into_iter().flatten().peekable();
+    std::iter::from_fn(move || {
+        let order = match (left.peek(), right.peek()) {
+            (None, None) => return None,
+            (Some((l, _)), Some((r, _))) => l.cmp(r),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+        };
+        let l = if order.is_le() { left.next() } else { None };
+        let r = if order.is_ge() { right.next() } else { None };
+        let name = l.or(r).map(|(name, _)| name.as_str())?;
+        Some((name, l.map(|(_, value)| value), r.map(|(_, value)| value)))
+    })
 }
 
 fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>, both: bool, out: &mut Difference) {
@@ -163,7 +196,7 @@ fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>,
         }
     }
     let (change, difference) = visit(left, right, below);
-    out.push(&PathElement::field(name), change, difference);
+    out.push(PathElement::field(name), change, difference);
 }
 
 /// Compares lists whose items are told apart; repeated items count as one that is owned as a whole.
@@ -183,7 +216,7 @@ fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
         if is_right { entry.2.push(item) } else { entry.1.push(item) }
     }
     let mut out = Difference::default();
-    for (element, l, r) in &all {
+    for (element, l, r) in all {
         let (change, below) = match (l.as_slice(), r.as_slice()) {
             ([] | [_], [] | [_]) => visit(l.first().copied(), r.first().copied(), list.elem()),
             ([_, _, ..], [_, _, ..]) => (if l == r { Change::None } else { Change::Modified }, Difference::default()),
@@ -193,7 +226,7 @@ fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
                     .map(|r| visit(None, Some(r), list.elem()))
                     .unwrap_or((Change::None, Difference::default()));
                 if below.0 == Change::Added {
-                    out.added.push(element, true, Set::default());
+                    out.added.push(&element, true, Set::default());
                 }
                 (Change::Removed, below.1)
             }
@@ -203,7 +236,7 @@ fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
                     .map(|l| visit(Some(l), None, list.elem()))
                     .unwrap_or((Change::None, Difference::default()));
                 if below.0 == Change::Removed {
-                    out.removed.push(element, true, Set::default());
+                    out.removed.push(&element, true, Set::default());
                 }
                 (Change::Added, below.1)
             }

@@ -13,9 +13,9 @@ pub(crate) const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configur
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 
 /// The conflicts that stay when fields that client-side apply set, and that still have that value, are given over.
-pub(super) fn not_allowed(request: &Request<'_>, live: &Value, conflicts: Vec<Conflict>) -> Vec<Conflict> {
-    let annotation = live["metadata"]["annotations"][ANNOTATION].as_str().filter(|a| !a.is_empty());
-    let last: Option<Value> = annotation.and_then(|text| serde_json::from_str(text).ok());
+pub(super) fn not_allowed(request: &Request<'_>, live: &Object, conflicts: Vec<Conflict>) -> Vec<Conflict> {
+    let annotation = live.str_at(&["metadata", "annotations", ANNOTATION]);
+    let last: Option<Value> = serde_json::from_str(annotation).ok();
     let Some(last) = last.filter(|last| last["apiVersion"].as_str() == Some(request.api_version)) else {
         return conflicts;
     };
@@ -23,7 +23,7 @@ pub(super) fn not_allowed(request: &Request<'_>, live: &Value, conflicts: Vec<Co
     if !super::typed::validate(&last, ty, true).is_empty() {
         return conflicts;
     }
-    let difference = compare(Some(&last), Some(live), ty);
+    let difference = compare(last.as_object(), Some(&live.0), ty);
     let allowed = field_set(&last, ty)
         .difference(&difference.modified)
         .difference(&difference.added)

@@ -111,16 +111,13 @@ impl Managers {
         }
         let mut entries: Vec<(&Identity, &Manager)> = self.0.iter().collect();
         entries.sort_by(|(a, am), (b, bm)| {
-            let key = |id: &Identity, m: &Manager| {
-                (
-                    id.operation,
-                    m.time.clone().unwrap_or_default(),
-                    id.manager.clone(),
-                    m.api_version.clone(),
-                    id.subresource.clone(),
-                )
-            };
-            key(a, am).cmp(&key(b, bm))
+            (a.operation, am.time.as_deref().unwrap_or(""), &a.manager, &am.api_version, &a.subresource).cmp(&(
+                b.operation,
+                bm.time.as_deref().unwrap_or(""),
+                &b.manager,
+                &bm.api_version,
+                &b.subresource,
+            ))
         });
         let entries: Vec<Value> = entries.into_iter().map(|(id, manager)| encode(id, manager)).collect();
         object.metadata_mut().insert("managedFields".into(), Value::Array(entries));
@@ -171,10 +168,14 @@ pub fn decode(entries: &[Value]) -> Option<Managers> {
     Some(managers)
 }
 
+/// The entries of an object.
+pub(crate) fn entries(object: &Object) -> &[Value] {
+    object.at(&["metadata", "managedFields"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
 /// The managers of an object; none if it has none or they are malformed.
 pub(crate) fn of_live(live: Option<&Object>) -> Managers {
-    let entries = live.and_then(|live| live.at(&["metadata", "managedFields"])).and_then(Value::as_array);
-    entries.and_then(|entries| decode(entries)).unwrap_or_default()
+    live.and_then(|live| decode(entries(live))).unwrap_or_default()
 }
 
 /// The managers that the new object states, if it states any and not through a subresource; else the live ones.

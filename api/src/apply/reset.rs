@@ -1,5 +1,7 @@
 //! The fields that nobody owns: those that an endpoint ignores, and metadata that the server sets.
 
+use std::sync::LazyLock;
+
 use super::compare::Difference;
 use super::set::{PathElement, Set};
 
@@ -81,19 +83,22 @@ impl Reset {
 }
 
 /// What no manager owns, whoever writes it.
-pub(super) fn never_owned() -> Set {
-    Set::of_fields(&[
-        &["apiVersion"],
-        &["kind"],
-        &["metadata"],
-        &["metadata", "name"],
-        &["metadata", "namespace"],
-        &["metadata", "creationTimestamp"],
-        &["metadata", "selfLink"],
-        &["metadata", "uid"],
-        &["metadata", "clusterName"],
-        &["metadata", "generation"],
-        &["metadata", "managedFields"],
-        &["metadata", "resourceVersion"],
-    ])
+pub(super) fn never_owned() -> &'static Set {
+    static SET: LazyLock<Set> = LazyLock::new(|| Set::of_fields(NEVER_OWNED));
+    &SET
 }
+
+const NEVER_OWNED: &[&[&str]] = &[
+    &["apiVersion"],
+    &["kind"],
+    &["metadata"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
+    &["metadata", "creationTimestamp"],
+    &["metadata", "selfLink"],
+    &["metadata", "uid"],
+    &["metadata", "clusterName"],
+    &["metadata", "generation"],
+    &["metadata", "managedFields"],
+    &["metadata", "resourceVersion"],
+];

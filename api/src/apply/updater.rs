@@ -10,21 +10,22 @@ use super::managers::{Identity, Manager, Managers, Operation};
 use super::merge::merge;
 use super::set::Set;
 use super::typed::{Maybe, joined, validate};
-use super::{ApplyError, Request, conflict, reset};
+use super::{ApplyError, Request, conflict, equal_but, reset};
+use crate::Object;
 use crate::schema::Schema;
 use crate::time;
 
 /// The differences between two objects, by version.
 struct Comparisons<'a> {
     request: &'a Request<'a>,
-    old: Option<&'a Value>,
-    new: &'a Value,
+    old: Option<&'a Object>,
+    new: &'a Object,
     by_version: Vec<(String, Option<Difference>)>,
 }
 
 impl<'a> Comparisons<'a> {
-    fn new(request: &'a Request<'a>, old: Option<&'a Value>, new: &'a Value) -> Self {
-        let difference = compare(old, Some(new), Some(request.schema.root()));
+    fn new(request: &'a Request<'a>, old: Option<&'a Object>, new: &'a Object) -> Self {
+        let difference = compare(old.map(|old| &old.0), Some(&new.0), Some(request.schema.root()));
         let difference = request.reset.filter_difference(difference);
         Self { request, old, new, by_version: vec![(request.api_version.to_string(), Some(difference))] }
     }
@@ -54,7 +55,7 @@ impl<'a> Comparisons<'a> {
             Some(old) => Some(convert(old, version)?.0),
             None => None,
         };
-        let difference = compare(old.as_ref(), Some(&new), Some(schema.root()));
+        let difference = compare(old.as_ref().map(|old| &old.0), Some(&new.0), Some(schema.root()));
         Some(self.request.reset.filter_difference(difference))
     }
 }
@@ -97,13 +98,19 @@ fn disown(
 }
 
 /// Records an update by `manager`. The time is kept if it took nothing.
-pub(super) fn update(request: &Request<'_>, live: Option<&Value>, new: &Value, managers: &mut Managers, manager: &str) {
+pub(super) fn update(
+    request: &Request<'_>,
+    live: Option<&Object>,
+    new: &Object,
+    managers: &mut Managers,
+    manager: &str,
+) {
     let mut comparisons = Comparisons::new(request, live, new);
     let disowned = disown(&mut comparisons, managers, None, true);
     debug_assert!(disowned.is_ok(), "a forced update has no conflicts");
     let Difference { modified, added, .. } = comparisons.into_own();
     let mut set = request.reset.filter(if modified.is_empty() { added } else { modified.union(&added) });
-    set.subtract(&reset::never_owned());
+    set.subtract(reset::never_owned());
     if set.is_empty() {
         return;
     }
@@ -116,14 +123,14 @@ pub(super) fn update(request: &Request<'_>, live: Option<&Value>, new: &Value, m
     managers.0.insert(id, Manager { api_version: request.api_version.to_string(), time, set });
 }
 
-/// Applies a configuration: the new object, or none if it is equal to the live one, and the managers.
+/// Applies a configuration: the new object without managed fields, and the managers.
 pub(super) fn apply(
     request: &Request<'_>,
-    live: &Value,
+    live: &Object,
     patch: &Value,
     mut managers: Managers,
     force: bool,
-) -> Result<(Option<Value>, Managers), ApplyError> {
+) -> Result<(Object, Managers), ApplyError> {
     let ty = Some(request.schema.root());
     let errors = validate(patch, ty, true);
     if !errors.is_empty() {
@@ -132,6 +139,8 @@ pub(super) fn apply(
         return Err(ApplyError::Type(format!("failed to create typed patch object ({what}): {why}")));
     }
     let mut new = live.clone();
+    new.remove(&["metadata", "managedFields"]);
+    let mut new = new.into_value();
     merge(&mut new, patch, ty);
     let id = Identity::new(request.manager, Operation::Apply, "", request.subresource);
     let last = managers.0.remove(&id);
@@ -141,19 +150,19 @@ pub(super) fn apply(
     if let Some(last) = last {
         prune(request, &mut new, &managers, &last);
     }
+    let new = Object::from_value(new).unwrap_or_default();
     let mut comparisons = Comparisons::new(request, Some(live), &new);
     disown(&mut comparisons, &mut managers, Some(&id), force)?;
-    let changed = *live != new;
     if let Some(mut own) = managers.0.remove(&id) {
-        own.set.subtract(&reset::never_owned());
-        if changed {
+        own.set.subtract(reset::never_owned());
+        if !equal_but(live, &new, &["managedFields"]) {
             own.time = Some(time::format(request.now));
         }
         if !own.set.is_empty() {
             managers.0.insert(id, own);
         }
     }
-    Ok((changed.then_some(new), managers))
+    Ok((new, managers))
 }
 
 fn described(object: &Value, request: &Request<'_>) -> String {
@@ -170,7 +179,10 @@ fn in_version<'a>(
 ) -> Option<(Cow<'a, Value>, Cow<'a, Schema>)> {
     match request.convert.filter(|_| version != request.api_version) {
         None => Some((Cow::Borrowed(object), Cow::Borrowed(request.schema))),
-        Some(convert) => convert(object, version).map(|(object, schema)| (Cow::Owned(object), Cow::Owned(schema))),
+        Some(convert) => {
+            let (object, schema) = convert(&Object::from_value(object.clone())?, version)?;
+            Some((Cow::Owned(object.into_value()), Cow::Owned(schema)))
+        }
     }
 }
 
@@ -196,9 +208,10 @@ fn prune(request: &Request<'_>, merged: &mut Value, managers: &Managers, last: &
     if last.api_version == request.api_version {
         *merged = pruned;
     } else if let Some(convert) = request.convert
+        && let Some(pruned) = Object::from_value(pruned.clone())
         && let Some((back, _)) = convert(&pruned, request.api_version)
     {
-        *merged = back;
+        *merged = back.into_value();
     } else {
         *merged = pruned;
     }

@@ -18,6 +18,7 @@ mod library;
 mod macros;
 mod network;
 mod types;
+mod wanted;
 
 use std::sync::{Arc, OnceLock};
 
@@ -29,7 +30,9 @@ pub(super) use declare::declare;
 
 use super::definition::text;
 use super::node::{Additional, Node};
+use crate::Object;
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
+use wanted::Wanted;
 
 /// Longest message that a message expression may give, in bytes.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
@@ -42,9 +45,27 @@ const CHEAP_MAX: u64 = 10_000;
 /// The most that all rules may cost for one object (`RuntimeCELCostBudget`).
 const OBJECT_COST_MAX: u64 = 10_000_000;
 
+/// The compiled rules of one place.
+#[derive(Debug)]
+pub(super) struct Rules {
+    rules: Vec<Rule>,
+    wanted: Wanted,
+}
+
+impl Rules {
+    /// Compiles `x-kubernetes-validations`.
+    pub(super) fn new(rules: &[Value]) -> Self {
+        let rules: Vec<Rule> = rules.iter().map(Rule::new).collect();
+        let programs =
+            rules.iter().flat_map(|rule| rule.program.as_ref().ok().into_iter().chain(&rule.message_program));
+        let wanted = Wanted::by(programs.map(Program::expression));
+        Self { rules, wanted }
+    }
+}
+
 /// A compiled rule.
 #[derive(Debug)]
-pub(super) struct Rule {
+struct Rule {
     source: String,
     program: Result<Program, String>,
     loops: u32,
@@ -79,7 +100,7 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 }
 
 impl Rule {
-    pub(super) fn new(rule: &Value) -> Self {
+    fn new(rule: &Value) -> Self {
         let source = text(rule, "rule").trim().to_string();
         let program = program(&source);
         let uses = |p: &Program| p.references().has_variable("oldSelf");
@@ -98,11 +119,25 @@ impl Rule {
     }
 }
 
-/// Everything that the rules of a schema say against a value. What did not change is not held against it.
-pub(super) fn validate(schema: &Node, value: &Value, old: Option<&Value>, path: &Path) -> ErrorList {
+/// Everything that the rules of a schema say against an object. What did not change is not held against it.
+pub(super) fn validate_object(schema: &Node, object: &Object, old: Option<&Object>) -> ErrorList {
+    if schema.rules.is_empty() && schema.all_of.is_empty() {
+        let run = |run: &mut Run| run.fields(schema, &object.0, old.map(|old| &old.0), &Path::root());
+        return on_fitting_stack(schema, &Path::root(), run);
+    }
+    let whole = |object: &Object| Value::Object(object.0.clone());
+    validate(schema, &whole(object), old.map(whole).as_ref(), &Path::root())
+}
+
+/// Everything that the rules of a schema say against a value.
+fn validate(schema: &Node, value: &Value, old: Option<&Value>, path: &Path) -> ErrorList {
+    on_fitting_stack(schema, path, |run| run.visit(schema, value, old, path))
+}
+
+fn on_fitting_stack(schema: &Node, path: &Path, visit: impl FnOnce(&mut Run) + Send) -> ErrorList {
     let run = || {
         let mut run = Run { errors: ErrorList::new(), budget: OBJECT_COST_MAX, stopped: false };
-        run.visit(schema, value, old, path);
+        visit(&mut run);
         run.errors
     };
     if !schema.has_large_rules {
@@ -156,19 +191,19 @@ impl Run {
     }
 
     fn rules(&mut self, of: &Node, schema: &Node, value: &Value, old: Option<&Value>, path: &Path) {
-        let rules = of.compiled();
-        if rules.is_empty() {
+        if of.rules.is_empty() {
             return;
         }
+        let Rules { rules, wanted } = of.compiled();
         let mut context = Context::with_env(env().clone());
-        context.add_variable_from_value("self", data::convert(schema, value));
+        context.add_variable_from_value("self", data::convert(schema, value, wanted));
         let size = cost::longest(value).max(old.map_or(0, cost::longest));
         for rule in rules {
             if self.stopped || (rule.uses_old && old.is_none() && !rule.optional_old) {
                 continue;
             }
             if rule.uses_old {
-                let old = old.map(|old| data::convert(schema, old));
+                let old = old.map(|old| data::convert(schema, old, wanted));
                 context.add_variable_from_value("oldSelf", data::old_self(old, rule.optional_old));
             }
             let cost = size.max(1).saturating_pow(rule.loops).saturating_add(1);

@@ -7,23 +7,15 @@ use crate::Object;
 use crate::field::{ErrorList, FieldError, Path};
 
 /// Repeated items of sets and repeated keys of maps (`listtype.ValidateListSetsAndMaps`).
-pub(super) fn validate(schema: &Node, value: &Value, path: &Path) -> ErrorList {
+pub(super) fn validate(schema: &Node, object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    visit(schema, value, path, &mut errors);
+    fields(schema, &object.0, &Path::root(), &mut errors);
     errors
 }
 
 fn visit(schema: &Node, value: &Value, path: &Path, errors: &mut ErrorList) {
     match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                match (schema.properties.get(name), &schema.additional) {
-                    (Some(below), _) => visit(below, value, &path.child(name), errors),
-                    (None, Additional::Schema(below)) => visit(below, value, &path.key(name), errors),
-                    _ => {}
-                }
-            }
-        }
+        Value::Object(map) => fields(schema, map, path, errors),
         Value::Array(items) => {
             match schema.list_type.as_str() {
                 "set" => repeated(items.iter().cloned(), path, errors),
@@ -36,6 +28,16 @@ fn visit(schema: &Node, value: &Value, path: &Path, errors: &mut ErrorList) {
             }
         }
         _ => {}
+    }
+}
+
+fn fields(schema: &Node, map: &Map<String, Value>, path: &Path, errors: &mut ErrorList) {
+    for (name, value) in map.iter().filter(|(_, value)| value.is_object() || value.is_array()) {
+        match (schema.properties.get(name), &schema.additional) {
+            (Some(below), _) => visit(below, value, &path.child(name), errors),
+            (None, Additional::Schema(below)) => visit(below, value, &path.key(name), errors),
+            _ => {}
+        }
     }
 }
 
@@ -98,7 +100,8 @@ mod tests {
             "s": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
             "m": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"], "items": {"type": "object"}}}}));
         let value = json!({"s": ["a", "b", "a", "a"], "m": [{"n": 1}, {"n": 2, "x": 1}, {"n": 2}]});
-        let texts: Vec<String> = validate(&schema, &value, &Path::root()).iter().map(ToString::to_string).collect();
+        let object = Object::from_value(value).unwrap();
+        let texts: Vec<String> = validate(&schema, &object).iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["m[2]: Duplicate value: {\"n\":2}", "s[2]: Duplicate value: \"a\""]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use super::cel::Rule;
+use super::cel::Rules;
 use super::pattern::Pattern;
 
 /// What `additionalProperties` says.
@@ -48,7 +48,7 @@ pub struct Node {
     pub(super) list_type: String,
     pub(super) map_keys: Vec<String>,
     pub(super) rules: Vec<Value>,
-    compiled: OnceLock<Vec<Rule>>,
+    compiled: OnceLock<Rules>,
     /// Whether there is a rule here or below.
     pub(super) has_rules: bool,
     /// Whether one of them may need more stack than a worker has.
@@ -69,9 +69,16 @@ impl Node {
         self.properties.get(name)
     }
 
+    /// Whether it says nothing of an object as a whole but how many fields it has and of what schemas.
+    pub(super) fn is_plain(&self) -> bool {
+        let junctors = [&self.all_of, &self.any_of, &self.one_of];
+        let is_object = self.types.is_empty() || self.types.iter().any(|name| name == "object");
+        is_object && self.allowed.is_empty() && junctors.iter().all(|nodes| nodes.is_empty()) && self.not.is_none()
+    }
+
     /// The rules here, compiled when they are first needed.
-    pub(super) fn compiled(&self) -> &[Rule] {
-        self.compiled.get_or_init(|| self.rules.iter().map(Rule::new).collect())
+    pub(super) fn compiled(&self) -> &Rules {
+        self.compiled.get_or_init(|| Rules::new(&self.rules))
     }
 
     fn of_map(map: &Map<String, Value>) -> Self {

@@ -4,17 +4,30 @@ use serde_json::{Map, Value};
 
 use super::formats;
 use super::node::{Additional, Node};
+use crate::Object;
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 
 /// Everything that is wrong with a value. Paths in messages start at the value, paths of errors at `prefix`.
 pub(super) fn validate(schema: &Node, value: &Value, prefix: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    Walk { prefix, errors: &mut errors }.value(schema, value, "");
+    Walk { prefix, path: String::new(), errors: &mut errors }.value(schema, value);
+    errors
+}
+
+/// Everything that is wrong with an object as a whole.
+pub(super) fn validate_object(schema: &Node, object: &Object) -> ErrorList {
+    if !schema.is_plain() {
+        return validate(schema, &Value::Object(object.0.clone()), &Path::root());
+    }
+    let mut errors = ErrorList::new();
+    Walk { prefix: &Path::root(), path: String::new(), errors: &mut errors }.fields(schema, &object.0);
     errors
 }
 
 struct Walk<'a> {
     prefix: &'a Path,
+    /// Where the walk is, below the prefix.
+    path: String,
     errors: &'a mut ErrorList,
 }
 
@@ -37,20 +50,32 @@ fn number(value: f64) -> String {
 }
 
 impl Walk<'_> {
-    fn path(&self, path: &str) -> Path {
-        match path.trim_start_matches('.') {
+    /// The path of an error here.
+    fn at(&self) -> Path {
+        match self.path.trim_start_matches('.') {
             "" => self.prefix.clone(),
             path => self.prefix.child(path),
         }
     }
 
-    fn invalid(&mut self, path: &str, value: impl Into<Value>, why: &str) {
-        let at = self.path(path);
+    /// Goes on at a field.
+    fn below(&mut self, name: &str, visit: impl FnOnce(&mut Self)) {
+        let back = self.path.len();
+        if back > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        visit(self);
+        self.path.truncate(back);
+    }
+
+    fn invalid(&mut self, value: impl Into<Value>, why: &str) {
+        let (at, path) = (self.at(), &self.path);
         self.errors.push(FieldError::invalid(&at, value, format!("{path} in body {why}")));
     }
 
-    fn wrong_type(&mut self, path: &str, wanted: &str, got: &str) {
-        let at = self.path(path);
+    fn wrong_type(&mut self, wanted: &str, got: &str) {
+        let (at, path) = (self.at(), &self.path);
         let why = format!("{path} in body must be of type {wanted}: {got:?}");
         self.errors.push(FieldError::type_invalid(&at, got, why));
     }
@@ -61,29 +86,29 @@ impl Walk<'_> {
         self.errors.push(FieldError::invalid(&at, "", why));
     }
 
-    fn value(&mut self, schema: &Node, value: &Value, path: &str) {
+    fn value(&mut self, schema: &Node, value: &Value) {
         if value.is_null() {
             let typed = !schema.types.is_empty() && !schema.nullable;
             if typed {
-                self.wrong_type(path, &schema.types.join(","), "null");
+                self.wrong_type(&schema.types.join(","), "null");
             }
-            return self.allowed(schema, value, path);
+            return self.allowed(schema, value);
         }
-        self.of_type(schema, value, path);
-        self.junctors(schema, value, path);
+        self.of_type(schema, value);
+        self.junctors(schema, value);
         match value {
-            Value::String(text) => self.text(schema, text, path),
-            Value::Number(n) => self.range(schema, value, n.as_f64().unwrap_or(0.0), path),
-            Value::Array(items) => self.items(schema, items, path),
+            Value::String(text) => self.text(schema, text),
+            Value::Number(n) => self.range(schema, value, n.as_f64().unwrap_or(0.0)),
+            Value::Array(items) => self.items(schema, items),
             _ => {}
         }
-        self.allowed(schema, value, path);
+        self.allowed(schema, value);
         if let Value::Object(map) = value {
-            self.fields(schema, map, path);
+            self.fields(schema, map);
         }
     }
 
-    fn of_type(&mut self, schema: &Node, value: &Value, path: &str) {
+    fn of_type(&mut self, schema: &Node, value: &Value) {
         if schema.types.is_empty() {
             return;
         }
@@ -93,30 +118,30 @@ impl Walk<'_> {
         let fits = has(name) || whole || (name == "integer" && has("number"));
         let plain = !matches!(value, Value::String(_) | Value::Array(_));
         if plain && !schema.format.is_empty() && !fits && format != schema.format {
-            return self.wrong_type(path, &schema.format, format);
+            return self.wrong_type(&schema.format, format);
         }
         if !has("number") && !has("integer") && !schema.format.is_empty() && !plain {
             return;
         }
         if !fits {
-            self.wrong_type(path, &schema.types.join(","), name);
+            self.wrong_type(&schema.types.join(","), name);
         }
     }
 
-    fn tried(&self, schema: &Node, value: &Value, path: &str) -> ErrorList {
+    fn tried(&self, schema: &Node, value: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        Walk { prefix: self.prefix, errors: &mut errors }.value(schema, value, path);
+        Walk { prefix: self.prefix, path: self.path.clone(), errors: &mut errors }.value(schema, value);
         errors
     }
 
-    fn junctors(&mut self, schema: &Node, value: &Value, path: &str) {
+    fn junctors(&mut self, schema: &Node, value: &Value) {
         let tried = |walk: &Self, nodes: &[Node]| -> Vec<ErrorList> {
-            nodes.iter().map(|node| walk.tried(node, value, path)).collect()
+            nodes.iter().map(|node| walk.tried(node, value)).collect()
         };
         if !schema.any_of.is_empty() {
             let results = tried(self, &schema.any_of);
             if results.iter().all(|errors| !errors.is_empty()) {
-                self.composite(format!("{path:?} must validate at least one schema (anyOf)"));
+                self.composite(format!("{:?} must validate at least one schema (anyOf)", self.path));
                 self.errors.extend(results.into_iter().next().unwrap_or_default());
             }
         }
@@ -126,7 +151,7 @@ impl Walk<'_> {
             if valid != 1 {
                 let found =
                     if valid == 0 { "Found none valid".into() } else { format!("Found {valid} valid alternatives") };
-                self.composite(format!("{path:?} must validate one and only one schema (oneOf). {found}"));
+                self.composite(format!("{:?} must validate one and only one schema (oneOf). {found}", self.path));
                 if valid == 0 {
                     self.errors.extend(results.into_iter().next().unwrap_or_default());
                 }
@@ -139,47 +164,47 @@ impl Walk<'_> {
             self.errors.extend(results.into_iter().flatten());
             if valid != all {
                 let none = if valid == 0 { ". None validated" } else { "" };
-                self.composite(format!("{path:?} must validate all the schemas (allOf){none}"));
+                self.composite(format!("{:?} must validate all the schemas (allOf){none}", self.path));
             }
         }
-        if schema.not.as_ref().is_some_and(|not| self.tried(not, value, path).is_empty()) {
-            self.composite(format!("{path:?} must not validate the schema (not)"));
+        if schema.not.as_ref().is_some_and(|not| self.tried(not, value).is_empty()) {
+            self.composite(format!("{:?} must not validate the schema (not)", self.path));
         }
     }
 
-    fn text(&mut self, schema: &Node, text: &str, path: &str) {
+    fn text(&mut self, schema: &Node, text: &str) {
         let length = text.chars().count() as i64;
         if let Some(max) = schema.max_length.filter(|max| length > *max) {
-            let at = self.path(path);
+            let at = self.at();
             self.errors.push(FieldError::too_long(&at, usize::try_from(max).unwrap_or(0)));
         }
         if let Some(min) = schema.min_length.filter(|min| length < *min) {
-            self.invalid(path, text, &format!("should be at least {min} chars long"));
+            self.invalid(text, &format!("should be at least {min} chars long"));
         }
         if let Some(pattern) = schema.pattern.as_ref().filter(|p| !p.matches(text)) {
             let why = format!("should match '{}'", pattern.text);
-            self.invalid(path, text, &why);
+            self.invalid(text, &why);
         }
         if !formats::matches(&schema.format, text) {
-            self.wrong_type(path, &schema.format, text);
+            self.wrong_type(&schema.format, text);
         }
     }
 
-    fn range(&mut self, schema: &Node, value: &Value, n: f64, path: &str) {
+    fn range(&mut self, schema: &Node, value: &Value, n: f64) {
         if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0 && (n / f).fract() != 0.0) {
-            self.invalid(path, value.clone(), &format!("should be a multiple of {}", number(factor)));
+            self.invalid(value.clone(), &format!("should be a multiple of {}", number(factor)));
         }
         if let Some((max, exclusive)) = schema.maximum
             && (n > max || (exclusive && n == max))
         {
             let or_equal = if exclusive { "" } else { " or equal to" };
-            self.invalid(path, value.clone(), &format!("should be less than{or_equal} {}", number(max)));
+            self.invalid(value.clone(), &format!("should be less than{or_equal} {}", number(max)));
         }
         if let Some((min, exclusive)) = schema.minimum
             && (n < min || (exclusive && n == min))
         {
             let or_equal = if exclusive { "" } else { " or equal to" };
-            self.invalid(path, value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
+            self.invalid(value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
         }
         let range = match schema.format.as_str() {
             "int32" => f64::from(i32::MIN)..=f64::from(i32::MAX),
@@ -188,28 +213,33 @@ impl Walk<'_> {
         };
         if !range.contains(&n) {
             let (kind, format) = (schema.types.join(","), &schema.format);
-            let at = self.path(path);
-            let why = format!("Checked value must be of type {kind} with format {format} in {path}");
+            let at = self.at();
+            let why = format!("Checked value must be of type {kind} with format {format} in {}", self.path);
             self.errors.push(FieldError::invalid(&at, value.clone(), why));
         }
     }
 
-    fn items(&mut self, schema: &Node, items: &[Value], path: &str) {
+    fn items(&mut self, schema: &Node, items: &[Value]) {
         if let Some(of_item) = &schema.items {
+            let back = self.path.len();
             for (i, item) in items.iter().enumerate() {
-                self.value(of_item, item, &format!("{path}[{i}]"));
+                self.path.push('[');
+                self.path.push_str(itoa::Buffer::new().format(i));
+                self.path.push(']');
+                self.value(of_item, item);
+                self.path.truncate(back);
             }
         }
         if let Some(min) = schema.min_items.filter(|min| (items.len() as i64) < *min) {
-            self.invalid(path, items.len(), &format!("should have at least {min} items"));
+            self.invalid(items.len(), &format!("should have at least {min} items"));
         }
         if let Some(max) = schema.max_items.filter(|max| items.len() as i64 > *max) {
-            let at = self.path(path);
+            let at = self.at();
             self.errors.push(FieldError::too_many(&at, items.len(), usize::try_from(max).unwrap_or(0)));
         }
     }
 
-    fn allowed(&mut self, schema: &Node, value: &Value, path: &str) {
+    fn allowed(&mut self, schema: &Node, value: &Value) {
         let same = |allowed: &Value| {
             allowed == value || (value.is_number() && allowed.as_f64().is_some() && allowed.as_f64() == value.as_f64())
         };
@@ -219,38 +249,38 @@ impl Walk<'_> {
         let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), String::from);
         let texts: Vec<String> = schema.allowed.iter().map(text).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let at = self.path(path);
+        let at = self.at();
         self.errors.push(FieldError::not_supported(&at, value.clone(), &texts));
     }
 
-    fn fields(&mut self, schema: &Node, map: &Map<String, Value>, path: &str) {
-        let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+    fn fields(&mut self, schema: &Node, map: &Map<String, Value>) {
         if let Some(min) = schema.min_properties.filter(|min| (map.len() as i64) < *min) {
-            self.invalid(path, map.len(), &format!("should have at least {min} properties"));
+            self.invalid(map.len(), &format!("should have at least {min} properties"));
         }
         if let Some(max) = schema.max_properties.filter(|max| map.len() as i64 > *max) {
-            let at = self.path(path);
+            let at = self.at();
             self.errors.push(FieldError::too_many(&at, map.len(), usize::try_from(max).unwrap_or(0)));
         }
         for (name, value) in map.iter().filter(|(name, _)| !schema.properties.contains_key(*name)) {
             match &schema.additional {
                 Additional::Open => {}
-                Additional::Schema(of_value) => self.value(of_value, value, &below(name)),
+                Additional::Schema(of_value) => self.below(name, |walk| walk.value(of_value, value)),
                 Additional::Closed => {
-                    let at = self.path(&below(name));
-                    let why = format!("{path}.{name} in body is a forbidden property");
-                    self.errors.push(FieldError::invalid(&at, "", why));
+                    let why = format!("{}.{name} in body is a forbidden property", self.path);
+                    self.below(name, |walk| walk.errors.push(FieldError::invalid(&walk.at(), "", why)));
                 }
             }
         }
         for (name, of_field) in &schema.properties {
             if let Some(value) = map.get(name) {
-                self.value(of_field, value, &below(name));
+                self.below(name, |walk| walk.value(of_field, value));
             }
         }
         for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
-            let path = self.path(&below(name));
-            self.errors.push(FieldError { error_type: ErrorType::Required, path, value: None, detail: String::new() });
+            self.below(name, |walk| {
+                let (error_type, path) = (ErrorType::Required, walk.at());
+                walk.errors.push(FieldError { error_type, path, value: None, detail: String::new() });
+            });
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A JSON parser that accepts and refuses what Go's `encoding/json` does, in its words.
 
+use std::borrow::Cow;
+
 use super::tree::{NESTING_MAX, PARSED_NESTING_MAX, Tree};
 
 /// Parses a whole document.
-pub(super) fn parse(bytes: &[u8]) -> Result<Tree, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Tree<'_>, String> {
     let mut parser = Parser { bytes, at: 0, depth: 0 };
     let tree = parser.value("looking for beginning of value")?;
     parser.space();
@@ -19,7 +21,7 @@ struct Parser<'a> {
     depth: usize,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn space(&mut self) {
         while matches!(self.bytes.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
@@ -46,7 +48,7 @@ impl Parser<'_> {
         format!("invalid character {shown} {context}")
     }
 
-    fn value(&mut self, context: &str) -> Result<Tree, String> {
+    fn value(&mut self, context: &str) -> Result<Tree<'a>, String> {
         self.space();
         match self.bytes.get(self.at) {
             Some(b'{') => self.nested(Self::object),
@@ -60,7 +62,7 @@ impl Parser<'_> {
         }
     }
 
-    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Tree, String>) -> Result<Tree, String> {
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Tree<'a>, String>) -> Result<Tree<'a>, String> {
         if self.depth >= NESTING_MAX {
             return self.deep();
         }
@@ -71,7 +73,7 @@ impl Parser<'_> {
         Ok(tree)
     }
 
-    fn object(&mut self) -> Result<Tree, String> {
+    fn object(&mut self) -> Result<Tree<'a>, String> {
         let mut entries = Vec::new();
         self.space();
         if self.bytes.get(self.at) == Some(&b'}') {
@@ -95,7 +97,7 @@ impl Parser<'_> {
         }
     }
 
-    fn array(&mut self) -> Result<Tree, String> {
+    fn array(&mut self) -> Result<Tree<'a>, String> {
         let mut items = Vec::new();
         self.space();
         if self.bytes.get(self.at) == Some(&b']') {
@@ -117,7 +119,7 @@ impl Parser<'_> {
     }
 
     /// Checks the syntax of an array or object that is nested too deeply to be kept, without recursion.
-    fn deep(&mut self) -> Result<Tree, String> {
+    fn deep(&mut self) -> Result<Tree<'a>, String> {
         let name = if self.bytes[self.at] == b'{' { "object" } else { "array" };
         let mut closings = Vec::new();
         loop {
@@ -171,7 +173,7 @@ impl Parser<'_> {
     }
 
     /// A key and the colon after it.
-    fn key(&mut self) -> Result<String, String> {
+    fn key(&mut self) -> Result<Cow<'a, str>, String> {
         if self.bytes.get(self.at) != Some(&b'"') {
             return Err(self.unexpected("looking for beginning of object key string"));
         }
@@ -184,7 +186,7 @@ impl Parser<'_> {
         Ok(key)
     }
 
-    fn literal(&mut self, word: &str, tree: Tree) -> Result<Tree, String> {
+    fn literal(&mut self, word: &str, tree: Tree<'a>) -> Result<Tree<'a>, String> {
         for expected in word.bytes() {
             if self.bytes.get(self.at) != Some(&expected) {
                 let context = format!("in literal {word} (expecting {:?})", char::from(expected));
@@ -195,7 +197,7 @@ impl Parser<'_> {
         Ok(tree)
     }
 
-    fn number(&mut self) -> Result<Tree, String> {
+    fn number(&mut self) -> Result<Tree<'a>, String> {
         let start = self.at;
         if self.bytes[self.at] == b'-' {
             self.at += 1;
@@ -217,7 +219,7 @@ impl Parser<'_> {
             self.some_digits("in exponent of numeric literal")?;
         }
         let text = std::str::from_utf8(&self.bytes[start..self.at]).expect("digits are ASCII");
-        Ok(Tree::Number(text.to_string()))
+        Ok(Tree::Number(text.into()))
     }
 
     fn digits(&mut self) {
@@ -235,32 +237,33 @@ impl Parser<'_> {
     }
 
     /// A string; bytes that are no UTF-8 become the replacement character, as in Go.
-    fn string(&mut self) -> Result<String, String> {
+    fn string(&mut self) -> Result<Cow<'a, str>, String> {
         self.at += 1;
-        let start = self.at;
-        while matches!(self.bytes.get(self.at), Some(0x20..=0xff)) && !matches!(self.bytes[self.at], b'"' | b'\\') {
+        let text = self.plain_text();
+        if self.bytes.get(self.at) == Some(&b'"') {
             self.at += 1;
+            return Ok(text);
         }
-        let mut out = String::from_utf8_lossy(&self.bytes[start..self.at]).into_owned();
+        let mut out = text.into_owned();
         loop {
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(out);
+                    return Ok(out.into());
                 }
                 Some(b'\\') => self.escape(&mut out)?,
-                Some(0x20..=0xff) => {
-                    let start = self.at;
-                    while matches!(self.bytes.get(self.at), Some(0x20..=0xff))
-                        && !matches!(self.bytes[self.at], b'"' | b'\\')
-                    {
-                        self.at += 1;
-                    }
-                    out.push_str(&String::from_utf8_lossy(&self.bytes[start..self.at]));
-                }
+                Some(0x20..=0xff) => out.push_str(&self.plain_text()),
                 _ => return Err(self.unexpected("in string literal")),
             }
         }
+    }
+
+    /// What comes before the next quote, escape or control character.
+    fn plain_text(&mut self) -> Cow<'a, str> {
+        let rest = &self.bytes[self.at..];
+        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
+        self.at += end;
+        String::from_utf8_lossy(&rest[..end])
     }
 
     fn escape(&mut self, out: &mut String) -> Result<(), String> {

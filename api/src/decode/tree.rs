@@ -1,4 +1,7 @@
-//! JSON as it was written: entries in order, duplicates and spelling of numbers kept.
+//! JSON as it was written: entries in order, duplicates and spelling of numbers kept. Texts are those of the body,
+//! where nothing in them had to be replaced.
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
@@ -22,20 +25,20 @@ pub(crate) fn nesting(value: &Value) -> usize {
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tree {
+pub(super) enum Tree<'a> {
     Null,
     Bool(bool),
     /// As it was spelled.
-    Number(String),
-    String(String),
-    Array(Vec<Tree>),
-    Object(Vec<(String, Tree)>),
+    Number(Cow<'a, str>),
+    String(Cow<'a, str>),
+    Array(Vec<Self>),
+    Object(Vec<(Cow<'a, str>, Self)>),
     /// An array or object (it says which) nested deeper than [`NESTING_MAX`]. Its syntax was checked, no more: it may
     /// be dropped, or be of the wrong type, but not kept.
     Deep(&'static str),
 }
 
-impl Tree {
+impl Tree<'_> {
     /// What Go's errors call it.
     pub(super) fn kind_name(&self) -> &'static str {
         match self {
@@ -58,10 +61,11 @@ impl Tree {
             Self::Null => Value::Null,
             Self::Bool(yes) => Value::Bool(yes),
             Self::Number(text) => untyped_number(&text),
-            Self::String(text) => Value::String(text),
+            Self::String(text) => Value::String(text.into_owned()),
             Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect::<Result<_, _>>()?),
             Self::Object(entries) => {
-                let entries = entries.into_iter().map(|(key, value)| Ok::<_, &str>((key, value.into_value()?)));
+                let entries = entries.into_iter();
+                let entries = entries.map(|(key, value)| Ok::<_, &str>((key.into_owned(), value.into_value()?)));
                 Value::Object(entries.collect::<Result<Map<_, _>, _>>()?)
             }
             Self::Deep(_) => return Err(TOO_DEEP),
@@ -86,15 +90,17 @@ pub(crate) fn double(number: f64) -> Value {
     Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
-impl From<Value> for Tree {
+impl From<Value> for Tree<'_> {
     fn from(value: Value) -> Self {
         match value {
             Value::Null => Self::Null,
             Value::Bool(yes) => Self::Bool(yes),
-            Value::Number(number) => Self::Number(number.to_string()),
-            Value::String(text) => Self::String(text),
+            Value::Number(number) => Self::Number(number.to_string().into()),
+            Value::String(text) => Self::String(text.into()),
             Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
-            Value::Object(map) => Self::Object(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+            Value::Object(map) => {
+                Self::Object(map.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+            }
         }
     }
 }

@@ -1,6 +1,10 @@
 //! A tree becomes a value of a type, or an error that Go's decoder would give.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::shape::{self, fields_shape, is_omitted};
 use super::tree::{TOO_DEEP, Tree, double};
@@ -13,7 +17,7 @@ const STRICT_MAX: usize = 100;
 
 /// Converts a whole document. What strict decoding finds goes to `strict` if it is asked for.
 pub(super) fn convert(
-    tree: Tree,
+    tree: Tree<'_>,
     root: Type<'_>,
     custom: bool,
     is_strict: bool,
@@ -53,8 +57,8 @@ struct Coder<'a, 's> {
 
 impl<'a> Coder<'a, '_> {
     /// The value, or none if it counts as absent. `named` is the Go name of a scalar's or collection's type.
-    fn value(&mut self, ty: Type<'a>, named: Option<&'a str>, tree: Tree) -> Option<Value> {
-        if self.fatal || (tree == Tree::Null && !keeps_null(ty)) {
+    fn value(&mut self, ty: Type<'a>, named: Option<&'a str>, tree: Tree<'_>) -> Option<Value> {
+        if self.fatal || (matches!(tree, Tree::Null) && !keeps_null(ty)) {
             return None;
         }
         match (ty.kind(), tree) {
@@ -71,7 +75,7 @@ impl<'a> Coder<'a, '_> {
             (Kind::Struct | Kind::Map, Tree::Deep("object")) | (Kind::List, Tree::Deep("array")) => {
                 self.stop(TOO_DEEP.to_string())
             }
-            (Kind::String | Kind::Duration, Tree::String(text)) => Some(Value::String(text)),
+            (Kind::String | Kind::Duration, Tree::String(text)) => Some(Value::String(text.into_owned())),
             (Kind::Bytes, Tree::String(text)) => self.bytes(&text),
             (Kind::Boolean, Tree::Bool(yes)) => Some(Value::Bool(yes)),
             (Kind::Int32 | Kind::Int64 | Kind::Double, Tree::Number(text)) => self.number(ty, named, &text),
@@ -84,32 +88,33 @@ impl<'a> Coder<'a, '_> {
         self.context.is_some_and(|ty| ty.name().is_some())
     }
 
-    fn fields(&mut self, ty: Type<'a>, entries: Vec<(String, Tree)>) -> Map<String, Value> {
+    fn fields(&mut self, ty: Type<'a>, entries: Vec<(Cow<'_, str>, Tree<'_>)>) -> Map<String, Value> {
         let outer = self.context.replace(ty);
         let mut map = Map::new();
-        let mut seen: Vec<&str> = Vec::with_capacity(entries.len().min(64));
-        let mut seen_unknown = Map::new();
+        let mut seen: SmallVec<[&str; 16]> = SmallVec::new();
+        let mut seen_unknown = BTreeSet::new();
         for (key, tree) in entries {
             let back = self.enter_key(&key);
             if let Some(field) = ty.field(&key) {
                 if seen.contains(&field.name()) {
                     self.find("duplicate field");
+                } else {
+                    seen.push(field.name());
                 }
-                seen.push(field.name());
-                self.field(field, tree, &mut map);
+                self.field(field, key, tree, &mut map);
             } else if let Some(elem) = ty.additional() {
-                if map.contains_key(&key) {
+                if map.contains_key(&*key) {
                     self.find("duplicate field");
                 }
                 let value = self.value(elem, None, tree).unwrap_or(Value::Null);
-                map.insert(key, value);
+                map.insert(key.into_owned(), value);
             } else if ty.preserves_unknown_fields() {
-                if map.contains_key(&key) {
+                if map.contains_key(&*key) {
                     self.find("duplicate field");
                 }
                 let value = self.untyped(tree);
-                map.insert(key, value);
-            } else if seen_unknown.insert(key, Value::Null).is_none() {
+                map.insert(key.into_owned(), value);
+            } else if seen_unknown.insert(key) {
                 self.find("unknown field");
             }
             self.strict_path.truncate(back);
@@ -119,8 +124,8 @@ impl<'a> Coder<'a, '_> {
         map
     }
 
-    fn field(&mut self, field: Field<'a>, tree: Tree, map: &mut Map<String, Value>) {
-        let is_null = tree == Tree::Null;
+    fn field(&mut self, field: Field<'a>, key: Cow<'_, str>, tree: Tree<'_>, map: &mut Map<String, Value>) {
+        let is_null = matches!(tree, Tree::Null);
         if is_null && field.pointer() && field.ty().kind() == Kind::Any && (!self.lenient || self.in_builtin()) {
             map.remove(field.name());
             return;
@@ -135,11 +140,11 @@ impl<'a> Coder<'a, '_> {
                 map.remove(field.name());
             }
             Some(value) => {
-                map.insert(field.name().to_string(), value);
+                map.insert(key.into_owned(), value);
             }
             // A null unsets pointers, lists and maps, and leaves the rest as it was.
             None if is_null && self.lenient && !self.in_builtin() => {
-                map.insert(field.name().to_string(), Value::Null);
+                map.insert(key.into_owned(), Value::Null);
             }
             None if is_null && (field.pointer() || matches!(field.ty().kind(), Kind::List | Kind::Map)) => {
                 map.remove(field.name());
@@ -148,14 +153,16 @@ impl<'a> Coder<'a, '_> {
         }
     }
 
-    fn items(&mut self, ty: Type<'a>, named: Option<&'a str>, items: Vec<Tree>) -> Value {
+    fn items(&mut self, ty: Type<'a>, named: Option<&'a str>, items: Vec<Tree<'_>>) -> Value {
         let elem = ty.elem().expect("a list has items");
         let named = named.filter(|n| !n.starts_with('='));
         let back = self.strict_path.len();
         let mut out = Vec::with_capacity(items.len());
         for (place, tree) in items.into_iter().enumerate() {
             if self.strict.is_some() {
-                self.strict_path.push_str(&format!("[{place}]"));
+                self.strict_path.push('[');
+                self.strict_path.push_str(itoa::Buffer::new().format(place));
+                self.strict_path.push(']');
             }
             out.push(self.element(elem, named, tree));
             self.strict_path.truncate(back);
@@ -163,30 +170,30 @@ impl<'a> Coder<'a, '_> {
         Value::Array(out)
     }
 
-    fn entries(&mut self, ty: Type<'a>, named: Option<&'a str>, entries: Vec<(String, Tree)>) -> Value {
+    fn entries(&mut self, ty: Type<'a>, named: Option<&'a str>, entries: Vec<(Cow<'_, str>, Tree<'_>)>) -> Value {
         let elem = ty.elem().expect("a map has values");
         let named = named.filter(|n| !n.starts_with('='));
         let mut map = Map::new();
         for (key, tree) in entries {
             let back = self.enter_key(&key);
-            if map.contains_key(&key) {
+            if map.contains_key(&*key) {
                 self.find("duplicate field");
             }
             let value = self.element(elem, named, tree);
-            map.insert(key, value);
+            map.insert(key.into_owned(), value);
             self.strict_path.truncate(back);
         }
         Value::Object(map)
     }
 
     /// An item of a list or value of a map, where a null is the zero value.
-    fn element(&mut self, elem: Type<'a>, named: Option<&'a str>, tree: Tree) -> Value {
+    fn element(&mut self, elem: Type<'a>, named: Option<&'a str>, tree: Tree<'_>) -> Value {
         let value = self.value(elem, named, tree);
         value.unwrap_or_else(|| if self.lenient { Value::Null } else { shape::zero(elem) })
     }
 
     /// A value as it is.
-    fn whole(&mut self, tree: Tree) -> Option<Value> {
+    fn whole(&mut self, tree: Tree<'_>) -> Option<Value> {
         match tree.into_value() {
             Ok(value) => Some(value),
             Err(error) => self.stop(error.to_string()),
@@ -194,17 +201,17 @@ impl<'a> Coder<'a, '_> {
     }
 
     /// A value without a schema, in which strict decoding still finds duplicates.
-    fn untyped(&mut self, tree: Tree) -> Value {
+    fn untyped(&mut self, tree: Tree<'_>) -> Value {
         match tree {
             Tree::Object(entries) => {
                 let mut map = Map::new();
                 for (key, tree) in entries {
                     let back = self.enter_key(&key);
-                    if map.contains_key(&key) {
+                    if map.contains_key(&*key) {
                         self.find("duplicate field");
                     }
                     let value = self.untyped(tree);
-                    map.insert(key, value);
+                    map.insert(key.into_owned(), value);
                     self.strict_path.truncate(back);
                 }
                 Value::Object(map)
@@ -233,7 +240,7 @@ impl<'a> Coder<'a, '_> {
         }
     }
 
-    fn quantity(&mut self, tree: Tree) -> Option<Value> {
+    fn quantity(&mut self, tree: Tree<'_>) -> Option<Value> {
         let parsed = match tree {
             Tree::String(text) | Tree::Number(text) => Quantity::parse(text.trim()),
             Tree::Null => return Some("0".into()),
@@ -245,7 +252,7 @@ impl<'a> Coder<'a, '_> {
         }
     }
 
-    fn time(&mut self, ty: Type<'a>, tree: Tree) -> Option<Value> {
+    fn time(&mut self, ty: Type<'a>, tree: Tree<'_>) -> Option<Value> {
         let Tree::String(text) = tree else { return self.stop_wrong(tree.kind_name(), "string") };
         let micro = ty.kind() == Kind::MicroTime;
         let parsed = if micro { time::normalize_micro(&text) } else { time::normalize(&text) };
@@ -255,9 +262,9 @@ impl<'a> Coder<'a, '_> {
         }
     }
 
-    fn int_or_string(&mut self, tree: Tree) -> Option<Value> {
+    fn int_or_string(&mut self, tree: Tree<'_>) -> Option<Value> {
         match tree {
-            Tree::String(text) => Some(text.into()),
+            Tree::String(text) => Some(text.into_owned().into()),
             Tree::Number(text) if self.lenient => self.whole(Tree::Number(text)),
             Tree::Number(text) => match text.parse::<i32>() {
                 Ok(number) => Some(number.into()),
@@ -269,7 +276,7 @@ impl<'a> Coder<'a, '_> {
     }
 
     /// `JSONSchemaPropsOrArray` and its like, which decode themselves and so are never strict inside.
-    fn schema_or(&mut self, ty: Type<'a>, tree: Tree) -> Option<Value> {
+    fn schema_or(&mut self, ty: Type<'a>, tree: Tree<'_>) -> Option<Value> {
         match (ty.kind(), tree) {
             (_, tree @ (Tree::Object(_) | Tree::Deep("object"))) => self.alone(ty.inner(), tree),
             (Kind::SchemaOrArray, Tree::Array(items)) => {
@@ -284,7 +291,7 @@ impl<'a> Coder<'a, '_> {
         }
     }
 
-    fn alone(&mut self, ty: Type<'a>, tree: Tree) -> Option<Value> {
+    fn alone(&mut self, ty: Type<'a>, tree: Tree<'_>) -> Option<Value> {
         match convert(tree, ty, false, false, &mut Vec::new()) {
             Ok(value) => Some(value),
             Err(error) => self.stop(error),

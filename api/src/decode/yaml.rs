@@ -11,7 +11,7 @@ mod tests;
 use super::tree::Tree;
 
 /// Parses a document; keys given twice in one map are told in `strict`.
-pub(super) fn parse(bytes: &[u8], strict: &mut Vec<String>) -> Result<Tree, String> {
+pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tree<'a>, String> {
     // JSON is YAML, and its own parser is faster and has no aliases to guard against.
     if bytes.trim_ascii_start().starts_with(b"{")
         && let Ok(tree) = super::json::parse(bytes)

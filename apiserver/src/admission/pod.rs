@@ -1,5 +1,7 @@
 //! What pods are given on the way in: priority, tolerations, and what their runtime class asks for.
 
+use std::sync::Arc;
+
 use api::{Object, Status};
 use serde_json::{Value, json};
 
@@ -30,7 +32,7 @@ fn resolve_priority(attributes: &Attributes<'_>, pod: &mut Object) -> Result<(),
     let class = if name.is_empty() {
         default_class(attributes)
     } else {
-        let found = attributes.ctx.registry.get("scheduling.k8s.io", "priorityclasses", "", &name);
+        let found = attributes.ctx.registry.get_shared("scheduling.k8s.io", "priorityclasses", "", &name);
         let why = || format!("no PriorityClass with name {name} was found");
         Some(found.ok_or_else(|| forbidden(attributes, Some(pod), &why()))?)
     };
@@ -65,9 +67,8 @@ fn resolve_priority(attributes: &Attributes<'_>, pod: &mut Object) -> Result<(),
     Ok(())
 }
 
-fn default_class(attributes: &Attributes<'_>) -> Option<Object> {
-    let registry = &attributes.ctx.registry;
-    let classes = registry.list_in(&registry.snapshot(), "scheduling.k8s.io", "priorityclasses", "");
+fn default_class(attributes: &Attributes<'_>) -> Option<Arc<Object>> {
+    let classes = attributes.ctx.registry.list_shared("scheduling.k8s.io", "priorityclasses");
     let defaults = classes.into_iter().filter(|class| class.at(&["globalDefault"]) == Some(&Value::Bool(true)));
     defaults.min_by_key(|class| class.at(&["value"]).and_then(Value::as_i64).unwrap_or(0))
 }
@@ -98,7 +99,9 @@ pub(super) fn toleration_seconds(attributes: &Attributes<'_>, object: Option<&mu
     }
     let mut tolerations = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let before = tolerations.len();
-    let field = |toleration: &Value, name: &str| toleration.get(name).and_then(Value::as_str).unwrap_or("").to_string();
+    fn field<'a>(toleration: &'a Value, name: &str) -> &'a str {
+        toleration.get(name).and_then(Value::as_str).unwrap_or("")
+    }
     let missing: Vec<&str> = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
         .into_iter()
         .filter(|key| {
@@ -131,7 +134,7 @@ pub(super) fn runtime_class(attributes: &Attributes<'_>, object: Option<&mut Obj
         }
         return Ok(());
     }
-    let Some(class) = attributes.ctx.registry.get("node.k8s.io", "runtimeclasses", "", &name) else {
+    let Some(class) = attributes.ctx.registry.get_shared("node.k8s.io", "runtimeclasses", "", &name) else {
         return Err(forbidden(attributes, Some(pod), &format!("pod rejected: RuntimeClass {name:?} not found")));
     };
     if let Some(overhead) = class.at(&["overhead", "podFixed"]) {

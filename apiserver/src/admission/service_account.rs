@@ -1,5 +1,6 @@
 //! Every pod runs as a service account, whose token it finds in a volume.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Object, Status};
@@ -121,9 +122,9 @@ async fn validate(attributes: &Attributes<'_>, pod: &Object) -> Result<(), Statu
     Ok(())
 }
 
-async fn account(attributes: &Attributes<'_>, pod: &Object, name: &str) -> Result<Object, Status> {
+async fn account(attributes: &Attributes<'_>, pod: &Object, name: &str) -> Result<Arc<Object>, Status> {
     let (registry, namespace) = (&attributes.ctx.registry, attributes.namespace);
-    let found = match registry.get("", "serviceaccounts", namespace, name) {
+    let found = match registry.get_shared("", "serviceaccounts", namespace, name) {
         None if name == "default" => wait_for(registry, namespace, name).await,
         found => found,
     };
@@ -134,14 +135,14 @@ async fn account(attributes: &Attributes<'_>, pod: &Object, name: &str) -> Resul
 }
 
 /// Waits for the account to be made.
-async fn wait_for(registry: &Registry, namespace: &str, name: &str) -> Option<Object> {
+async fn wait_for(registry: &Registry, namespace: &str, name: &str) -> Option<Arc<Object>> {
     let key = key("", "serviceaccounts", namespace, name);
     let mut watch = registry.store().watch(registry.snapshot().revision()).ok()?;
     let made = async {
         while registry.snapshot().get(&key).is_none() {
             watch.next().await.ok()?;
         }
-        registry.get("", "serviceaccounts", namespace, name)
+        registry.get_shared("", "serviceaccounts", namespace, name)
     };
     tokio::time::timeout(DEFAULT_ACCOUNT_WAIT, made).await.ok().flatten()
 }

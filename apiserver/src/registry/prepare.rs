@@ -159,9 +159,7 @@ fn rule(target: &Target) -> NameRule {
 fn separate(target: &Target, new: &mut Object, old: &Object) {
     match target.subresource.as_str() {
         "" if facts::separates_status(&target.storage) => match old.0.get("status") {
-            Some(status) => {
-                new.0.insert("status".into(), status.clone());
-            }
+            Some(status) => put(new, "status", status),
             None => {
                 new.0.remove("status");
             }
@@ -169,20 +167,30 @@ fn separate(target: &Target, new: &mut Object, old: &Object) {
         "status" => {
             let status = new.0.remove("status");
             let metadata = new.0.remove("metadata");
-            let mut kept = old.clone();
-            kept.0.remove("status");
+            new.0.retain(|name, _| old.0.contains_key(name));
             if let Some(metadata) = metadata {
-                kept.0.insert("metadata".into(), metadata);
+                new.0.insert("metadata".into(), metadata);
+            }
+            for (name, value) in old.0.iter().filter(|(name, _)| *name != "status") {
+                if name != "metadata" || !new.0.contains_key(name) {
+                    put(new, name, value);
+                }
             }
             if let Some(status) = status {
-                kept.0.insert("status".into(), status);
+                new.0.insert("status".into(), status);
             }
             if target.resource.custom {
-                keep_metadata(&mut kept, old);
+                keep_metadata(new, old);
             }
-            *new = kept;
         }
         _ => {}
+    }
+}
+
+/// Sets a field that is nearly always what it should be.
+fn put(object: &mut Object, name: &str, value: &Value) {
+    if object.0.get(name) != Some(value) {
+        object.0.insert(name.to_string(), value.clone());
     }
 }
 
@@ -204,16 +212,17 @@ fn count_generation(target: &Target, new: &mut Object, old: &Object) {
     if !facts::has_generation(&target.storage) || target.subresource == "status" {
         return;
     }
-    let desired = |object: &Object| {
-        let fields = object.0.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion"));
-        fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
-    };
     let relabelled =
         facts::counted_metadata(&target.storage).any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
-    if relabelled || desired(new) != desired(old) {
+    if relabelled || !desired(new).eq(desired(old)) {
         let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
         new.set(&["metadata", "generation"], before + 1);
     }
+}
+
+/// The fields that say what is wanted.
+fn desired(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
+    object.0.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion"))
 }
 
 fn copy_metadata(new: &mut Object, old: &Object, field: &str) {

@@ -1,5 +1,7 @@
 //! Update: read, change, check, and commit if nothing else did meanwhile.
 
+use std::borrow::Cow;
+
 use api::field::{FieldError, Path};
 use api::{Object, Status};
 use store::{StoreError, Transaction};
@@ -61,7 +63,11 @@ pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut 
 
 /// The new object, admitted, prepared and checked, in the version that is stored.
 async fn prepared(ctx: &Context, target: &Target, old: &Object, change: &mut Change<'_>) -> Result<Object, Status> {
-    let seen = codec::from_storage(&target.resource, old.clone())?;
+    let seen = if old.api_version() == target.resource.api_version() {
+        Cow::Borrowed(old)
+    } else {
+        Cow::Owned(codec::from_storage(&target.resource, old.clone())?)
+    };
     let mut new = change(Some(&seen))?;
     target.admit(ctx, Operation::Update, Some(&mut new), Some(&seen)).await?;
     check_uid(target, &new, old)?;

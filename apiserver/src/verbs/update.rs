@@ -17,12 +17,18 @@ pub async fn update(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let format = content::body_format(&call.parts.headers)?;
     let bytes = body::read(body).await?;
     let ctx = &call.ctx;
-    let object = codec::decode(ctx, &bytes, format, &Target::of(&call.resource))?;
+    let kind = Target::of(&call.resource);
+    let object = codec::decode(ctx, &bytes, format, &kind)?;
     call.check_name(&object)?;
     let target = call.target(options::to_value(&ctx.options, "UpdateOptions"));
     let creates = facts::allows_create_on_update(&target.storage);
+    let mut decoded = Some(object);
     let mut change = |old: Option<&api::Object>| {
-        let mut new = object.clone();
+        // It is only decoded again when another write came first.
+        let mut new = match decoded.take() {
+            Some(object) => object,
+            None => codec::decode(ctx, &bytes, format, &kind)?,
+        };
         match old {
             Some(old) => managed::track_update(ctx, &target, old, &mut new),
             None => managed::track_create(ctx, &target, &mut new),

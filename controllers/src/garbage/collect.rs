@@ -55,7 +55,7 @@ impl Collector {
         if owners.dangling.is_empty() && owners.waiting.is_empty() {
             return Ok(Action::Done);
         }
-        let Some((api, live)) = self.live(uid, &node).await? else { return Ok(Action::Done) };
+        let Some((api, mut live)) = self.live(uid, &node).await? else { return Ok(Action::Done) };
         if owners.solid > 0 {
             let gone: Vec<_> = owners.dangling.into_iter().chain(owners.waiting).collect();
             drop_owners(&api, &live, &gone).await?;
@@ -66,6 +66,13 @@ impl Collector {
             return Ok(Action::Retry);
         }
         let foreground = !owners.waiting.is_empty() && self.graph.lock().dependents(uid).next().is_some();
+        if foreground && self.graph.lock().may_be_in_a_circle(uid) {
+            unblock_owners(&api, &live).await?;
+            match self.live(uid, &node).await? {
+                Some((_, unblocked)) => live = unblocked,
+                None => return Ok(Action::Done),
+            }
+        }
         self.delete(&api, &live, foreground).await
     }
 
@@ -177,6 +184,16 @@ async fn drop_owners(api: &Api<Meta>, live: &Meta, gone: &[String]) -> Result<()
         return Ok(());
     }
     merge(api, live, serde_json::json!({ "ownerReferences": left })).await
+}
+
+/// Lets the owners of an object go before it (`unblockOwnerReferencesStrategicMergePatch` in the reference's collector).
+async fn unblock_owners(api: &Api<Meta>, live: &Meta) -> Result<()> {
+    let mut owners = live.owner_references().to_vec();
+    if owners.iter().all(|owner| owner.block_owner_deletion != Some(true)) {
+        return Ok(());
+    }
+    owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+    merge(api, live, serde_json::json!({ "ownerReferences": owners })).await
 }
 
 async fn remove_finalizer(api: &Api<Meta>, live: &Meta, finalizer: &str) -> Result<()> {

@@ -62,6 +62,12 @@ impl Graph {
         self.dependents(uid).filter(|(_, n)| blocks(n)).map(|(u, n)| (u.clone(), n.waits)).collect()
     }
 
+    /// Whether an object may be in a circle of owners: something that depends on it waits itself already. It need not be one,
+    /// but an object that stopped blocking its owners without need only lets them go a little early.
+    pub(super) fn may_be_in_a_circle(&self, uid: &str) -> bool {
+        self.dependents(uid).any(|(_, dependent)| dependent.waits)
+    }
+
     /// Takes in the newest state of an object. Returns the objects to look at.
     pub(super) fn put(&mut self, uid: &str, node: Node) -> Vec<String> {
         let old = self.nodes.insert(uid.to_owned(), node.clone());
@@ -154,6 +160,17 @@ mod tests {
     fn a_dependent_of_nobody_is_looked_at() {
         let mut graph = Graph::default();
         assert_eq!(graph.put("pod", node("pod", &[("owner", true)])), ["pod"]);
+    }
+
+    #[test]
+    fn a_circle_shows_when_it_closes() {
+        let mut graph = Graph::default();
+        for (uid, owner) in [("a", "c"), ("b", "a"), ("c", "b")] {
+            graph.put(uid, node(uid, &[(owner, true)]));
+        }
+        graph.put("a", Node { waits: true, deleting: true, ..node("a", &[("c", true)]) });
+        assert!(!graph.may_be_in_a_circle("b"));
+        assert!(graph.may_be_in_a_circle("c"), "a waits and depends on c");
     }
 
     #[test]

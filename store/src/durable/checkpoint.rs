@@ -24,8 +24,8 @@ const META_KEY: &[u8] = b"\0meta";
 const VALUE_HEADER_BYTES: usize = 24;
 /// A zero byte, which no key holds, and the number of the chunk.
 const CHUNK_SUFFIX_BYTES: usize = 5;
-/// sled's threads may hold its file a moment after it was closed.
-const OPEN_ATTEMPTS: u32 = 100;
+/// sled's threads may hold its file after it was closed, longer on a busy machine.
+const OPEN_ATTEMPTS: u32 = 1_000;
 const OPEN_RETRY: Duration = Duration::from_millis(10);
 
 /// An open checkpoint.

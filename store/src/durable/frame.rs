@@ -3,7 +3,9 @@
 //! A file is preallocated and reads as zeros where nothing was written. Frames begin at multiples of
 //! [`FRAME_ALIGN`], so a header never crosses a sector. A write that was cut off by a power failure leaves sectors of
 //! zeros behind; a frame whose checksum fails though every sector of it is there was changed afterwards. That is how
-//! [`read_frame`] tells a torn tail from corruption. Integers are little-endian.
+//! [`read_frame`] tells a torn tail, which was never acknowledged, from corruption of what was. What it cannot tell: a
+//! last frame of which a whole sector was overwritten with zeros (or all of it), and a changed byte in a last frame
+//! that holds a whole sector of zeros, which no JSON does; both look torn. Integers are little-endian.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -223,7 +225,8 @@ pub(crate) fn read_frame(file: &[u8], at: usize, sequence: u64) -> Found<'_> {
     let Some(header) = rest.get(..FRAME_HEADER_BYTES) else { return Found::Torn };
     let marks = u32_at(header, 0) == FRAME_MAGIC && header[28..] == END_MARK;
     if !marks || u32_at(header, 24) != header_checksum(header, sequence) {
-        if header[FRAME_HEADER_BYTES - 1] == 0 {
+        // It lies in one sector, so it was written as a whole or not at all.
+        if is_blank(header) {
             return Found::Torn;
         }
         return Found::Corrupt(format!("the frame header at offset {at} fails its checksum"));
@@ -262,7 +265,7 @@ pub(crate) fn later_frame(file: &[u8], at: usize, sequence: u64, first: Revision
 fn is_torn(payload: &[u8], offset: usize) -> bool {
     // What shares a sector with the header was written with it.
     let head = (offset.next_multiple_of(SECTOR_BYTES) - offset).min(payload.len());
-    payload.last() == Some(&0) || payload[head..].chunks(SECTOR_BYTES).any(is_blank)
+    payload[head..].chunks(SECTOR_BYTES).any(is_blank)
 }
 
 /// Word by word: a segment is mostly zeros when it is opened.

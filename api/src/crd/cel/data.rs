@@ -9,6 +9,7 @@ use cel::objects::OptionalValue;
 
 use super::super::formats::go_duration;
 use super::super::node::{Additional, Node};
+use super::wanted::Wanted;
 
 /// Words that are no field names in CEL.
 pub(super) const RESERVED: [&str; 21] = [
@@ -35,8 +36,8 @@ pub(super) const RESERVED: [&str; 21] = [
     "while",
 ];
 
-/// A value by its schema. Fields that the schema does not name are not there.
-pub(super) fn convert(schema: &Node, value: &serde_json::Value) -> Value {
+/// What is wanted of a value, by its schema. Fields that the schema does not name are not there.
+pub(super) fn convert(schema: &Node, value: &serde_json::Value, wanted: &Wanted) -> Value {
     match value {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(b) => Value::Bool(*b),
@@ -52,24 +53,33 @@ pub(super) fn convert(schema: &Node, value: &serde_json::Value) -> Value {
         serde_json::Value::Array(items) => {
             let any = Node::default();
             let below = schema.items.as_deref().unwrap_or(&any);
-            Value::List(Arc::new(items.iter().map(|item| convert(below, item)).collect()))
+            Value::List(Arc::new(items.iter().map(|item| convert(below, item, Wanted::ALL)).collect()))
         }
         serde_json::Value::Object(map) => {
-            let mut fields: HashMap<String, Value> = HashMap::with_capacity(map.len());
+            let mut fields: HashMap<String, Value> = HashMap::new();
+            let mut add = |name: String, below: &Node, value: &serde_json::Value| {
+                if let Some(wanted) = wanted.field(&name) {
+                    fields.insert(name, convert(below, value, wanted));
+                }
+            };
             for (name, value) in map {
                 match (schema.properties.get(name), &schema.additional) {
-                    (Some(below), _) => escape(name).and_then(|escaped| {
-                        let value = convert(below, value);
+                    (Some(below), _) => {
+                        let Some(escaped) = escape(name) else { continue };
                         // Keywords may stand after a dot as they are.
                         if RESERVED.contains(&name.as_str()) {
-                            fields.insert(name.clone(), value.clone());
+                            add(name.clone(), below, value);
                         }
-                        fields.insert(escaped, value)
-                    }),
-                    (None, Additional::Schema(below)) => fields.insert(name.clone(), convert(below, value)),
+                        add(escaped, below, value);
+                    }
+                    (None, Additional::Schema(below)) => add(name.clone(), below, value),
                     // Metadata and kind are seen even where the schema leaves them out.
-                    (None, _) => escape(name).and_then(|name| fields.insert(name, convert(&Node::default(), value))),
-                };
+                    (None, _) => {
+                        if let Some(name) = escape(name) {
+                            add(name, &Node::default(), value);
+                        }
+                    }
+                }
             }
             Value::from(fields)
         }

@@ -6,10 +6,10 @@ use super::nodes::{Document, Kind, Place};
 use super::scalar::{Scalar, float_text, resolve};
 use crate::decode::tree::{NESTING_MAX, Tree};
 
-type Entries = BTreeMap<String, Tree>;
+type Entries = BTreeMap<String, Tree<'static>>;
 
 /// Converts what is at `root`; keys that are given twice are told in `duplicates`.
-pub(super) fn convert(document: &Document, root: Place, duplicates: &mut Vec<String>) -> Result<Tree, String> {
+pub(super) fn convert(document: &Document, root: Place, duplicates: &mut Vec<String>) -> Result<Tree<'static>, String> {
     Converter { document, duplicates }.value(root, 0)
 }
 
@@ -19,7 +19,7 @@ struct Converter<'a> {
 }
 
 impl Converter<'_> {
-    fn value(&mut self, place: Place, depth: usize) -> Result<Tree, String> {
+    fn value(&mut self, place: Place, depth: usize) -> Result<Tree<'static>, String> {
         let document = self.document;
         match &document.nodes[self.target(place)].kind {
             Kind::Sequence(_) if depth >= NESTING_MAX => Ok(Tree::Deep("array")),
@@ -32,15 +32,15 @@ impl Converter<'_> {
                 let mut entries = Entries::new();
                 self.entries(children, depth, &mut entries)?;
                 // The reference goes through a Go map here, so what strict decoding finds comes in order of name.
-                Ok(Tree::Object(entries.into_iter().collect()))
+                Ok(Tree::Object(entries.into_iter().map(|(key, value)| (key.into(), value)).collect()))
             }
             _ => match self.scalar(place)? {
                 Scalar::Null => Ok(Tree::Null),
                 Scalar::Bool(yes) => Ok(Tree::Bool(yes)),
-                Scalar::Integer(number) => Ok(Tree::Number(number.to_string())),
-                Scalar::Float(number) if number.is_finite() => Ok(Tree::Number(float_text(number))),
+                Scalar::Integer(number) => Ok(Tree::Number(number.to_string().into())),
+                Scalar::Float(number) if number.is_finite() => Ok(Tree::Number(float_text(number).into())),
                 Scalar::Float(number) => Err(format!("json: unsupported value: {}", unsupported(number))),
-                Scalar::Text(text) => Ok(Tree::String(text)),
+                Scalar::Text(text) => Ok(Tree::String(text.into())),
             },
         }
     }

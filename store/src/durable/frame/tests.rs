@@ -79,8 +79,7 @@ fn frames_are_read_back() {
 }
 
 #[test]
-fn a_changed_bit_in_a_frame_is_corrupt_or_looks_torn() {
-    let (mut corrupt, mut torn) = (0, 0);
+fn a_changed_byte_in_a_frame_is_corrupt() {
     for seed in 0..20 {
         let mut random = random(seed);
         let (file, states) = log(&mut random);
@@ -88,16 +87,18 @@ fn a_changed_bit_in_a_frame_is_corrupt_or_looks_torn() {
         for _ in 0..200 {
             let at = FILE_HEADER_BYTES + random() as usize % (end - FILE_HEADER_BYTES);
             let mut changed = file.clone();
-            changed[at] ^= 1 << (random() % 8);
+            // Other bits, and a byte that looks as if it were never written.
+            changed[at] = if random().is_multiple_of(3) { 0 } else { changed[at] ^ (1 + random() % 255) as u8 };
+            if changed == file {
+                continue;
+            }
             match read(&changed, &states) {
-                (_, "corrupt") => corrupt += 1,
-                (_, "torn") => torn += 1,
+                (_, "corrupt") => {}
                 // The zeros that fill up a frame mean nothing.
                 (count, _) => assert!(count == states.len() - 1 && file[at] == 0, "seed {seed}, byte {at}"),
             }
         }
     }
-    assert!(torn < corrupt / 20, "{torn} torn, {corrupt} corrupt");
 }
 
 #[test]
