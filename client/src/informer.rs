@@ -7,7 +7,7 @@
 //!
 //! Handlers must be quick (they enqueue), must not block and must not add handlers to their own informer.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,14 @@ use futures::StreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::informer_cache::Cache;
+use crate::informer_cache::{Cache, Mark};
+
+pub use crate::informer_cache::Labels;
 use crate::{Change, Clock, ObjectKey};
 
 /// First pause after a failed list or watch.
@@ -40,8 +43,8 @@ pub struct Selection {
 }
 
 /// What a kind needs so that an informer can hold it.
-pub trait Cached: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
-impl<K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Cached for K {}
+pub trait Cached: Resource + Clone + Serialize + DeserializeOwned + Debug + Send + Sync + 'static {}
+impl<K: Resource + Clone + Serialize + DeserializeOwned + Debug + Send + Sync + 'static> Cached for K {}
 
 /// Drops from an object what nobody reads, before it goes into the cache.
 pub type Transform<K> = fn(&mut K);
@@ -52,6 +55,9 @@ pub fn drop_managed_fields<K: Resource>(object: &mut K) {
 }
 
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send>;
+
+/// The keys that a list under way has told so far.
+pub type Relist = Option<BTreeSet<ObjectKey>>;
 
 struct Shared<K> {
     cache: RwLock<Cache<K>>,
@@ -96,7 +102,7 @@ impl<K: Cached> Informer<K> {
     }
 
     /// Handles one event of a watch.
-    pub fn feed(&self, relist: &mut Option<BTreeMap<ObjectKey, K>>, event: Event<K>) {
+    pub fn feed(&self, relist: &mut Relist, event: Event<K>) {
         self.0.handle(relist, event);
     }
 
@@ -117,7 +123,12 @@ impl<K: Cached> Informer<K> {
 
     /// Every object of a namespace.
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
-        self.0.cache.read().list_in(namespace)
+        self.0.cache.read().list_in(namespace, &|_| true)
+    }
+
+    /// The objects of a namespace whose labels are wanted; cheaper than to list all and look.
+    pub fn list_matching(&self, namespace: &str, wanted: impl Fn(&Labels) -> bool) -> Vec<Arc<K>> {
+        self.0.cache.read().list_in(namespace, &wanted)
     }
 
     /// How many objects the cache holds.
@@ -140,7 +151,15 @@ impl<K: Cached> Informer<K> {
     /// # Panics
     /// If no such index was added.
     pub fn indexed(&self, name: &str, value: &str) -> Vec<Arc<K>> {
-        self.0.cache.read().indexed(name, value)
+        self.0.cache.read().indexed(name, value, &|_| true)
+    }
+
+    /// Those of [`Informer::indexed`] whose labels are wanted; cheaper than to look at all.
+    ///
+    /// # Panics
+    /// If no such index was added.
+    pub fn indexed_matching(&self, name: &str, value: &str, wanted: impl Fn(&Labels) -> bool) -> Vec<Arc<K>> {
+        self.0.cache.read().indexed(name, value, &wanted)
     }
 
     /// Adds a handler. It is called at once for every object in the cache, and then for each change.
@@ -167,21 +186,22 @@ impl<K: Cached> Informer<K> {
 }
 
 impl<K: Cached> Shared<K> {
-    fn handle(&self, relist: &mut Option<BTreeMap<ObjectKey, K>>, event: Event<K>) {
+    fn handle(&self, relist: &mut Relist, event: Event<K>) {
         match event {
-            Event::Init => *relist = Some(BTreeMap::new()),
+            Event::Init => *relist = Some(BTreeSet::new()),
             Event::InitApply(mut object) => {
                 (self.transform)(&mut object);
-                relist.get_or_insert_default().insert(ObjectKey::of(&object), object);
+                let key = ObjectKey::of(&object);
+                relist.get_or_insert_default().insert(key.clone());
+                self.apply(&self.handlers.lock(), key, object);
             }
             Event::InitDone => {
-                self.replace(relist.take().unwrap_or_default());
+                self.delete_missed(&relist.take().unwrap_or_default());
                 self.synced.send_replace(true);
             }
             Event::Apply(mut object) => {
                 (self.transform)(&mut object);
-                let handlers = self.handlers.lock();
-                self.apply(&handlers, ObjectKey::of(&object), object);
+                self.apply(&self.handlers.lock(), ObjectKey::of(&object), object);
             }
             Event::Delete(object) => {
                 let handlers = self.handlers.lock();
@@ -190,30 +210,26 @@ impl<K: Cached> Shared<K> {
         }
     }
 
-    fn replace(&self, objects: BTreeMap<ObjectKey, K>) {
+    /// Deletes what a whole list did not tell of.
+    fn delete_missed(&self, listed: &BTreeSet<ObjectKey>) {
         let handlers = self.handlers.lock();
-        let gone: Vec<_> = self.cache.read().keys().into_iter().filter(|k| !objects.contains_key(k)).collect();
+        let gone: Vec<_> = self.cache.read().keys().filter(|key| !listed.contains(*key)).cloned().collect();
         for key in gone {
             self.delete(&handlers, &key, None);
-        }
-        for (key, object) in objects {
-            self.apply(&handlers, key, object);
         }
     }
 
     fn apply(&self, handlers: &[Handler<K>], key: ObjectKey, object: K) {
-        let old = self.cache.read().get(&key);
-        if let Some(old) = &old
-            && old.meta().resource_version.is_some()
-            && old.meta().resource_version == object.meta().resource_version
-        {
-            return;
-        }
-        // Another object of the same name: its delete was missed, and a controller must hear of both.
-        if let Some(old) = &old
-            && old.meta().uid != object.meta().uid
-        {
-            self.delete(handlers, &key, None);
+        let mark = Mark::of(&object);
+        let known = self.cache.read().mark(&key);
+        if let Some(known) = known {
+            if mark.version.is_some() && known.version == mark.version {
+                return;
+            }
+            if known.uid != mark.uid {
+                // Another object of the same name: its delete was missed, and a controller must hear of both.
+                self.delete(handlers, &key, None);
+            }
         }
         let new = Arc::new(object);
         let old = self.cache.write().insert(key, new.clone());
@@ -330,7 +346,7 @@ mod tests {
         assert!(informer.has_synced());
         said.lock().clear();
         list(&informer, &[map("b", "2", 2), map("c", "9", 7), map("d", "4", 8)]);
-        assert_eq!(*said.lock(), ["-a@1", "-c@3", "+c@7", "+d@8"], "b is the same, c is another of that name");
+        assert_eq!(*said.lock(), ["-c@3", "+c@7", "+d@8", "-a@1"], "b is the same, c is another of that name");
     }
 
     #[test]

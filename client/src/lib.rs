@@ -15,6 +15,7 @@ mod informer_cache;
 pub mod informers;
 pub mod key;
 pub mod lease;
+mod packed;
 pub mod queue;
 
 pub use change::Change;

@@ -1,5 +1,7 @@
 //! Every resource that the API server serves, custom ones too.
 
+use std::time::Duration;
+
 use client::{Change, Informer, Informers, Selection, WorkQueue};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
@@ -8,6 +10,9 @@ use kube::discovery::{ApiResource, Discovery};
 use kube::{Api, Client};
 
 use crate::error::Result;
+
+/// Definitions often come many at once, and each means that all resources are asked for: so long changes gather.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// An object of which only the metadata is of interest.
 pub(crate) type Meta = PartialObjectMeta<DynamicObject>;
@@ -48,7 +53,7 @@ pub(crate) async fn all(client: &Client) -> Result<Vec<Served>> {
         .collect())
 }
 
-/// Enqueues `()` whenever resources may have come or gone.
+/// Enqueues `()` soon after resources may have come or gone.
 pub(crate) fn watch_definitions(informers: &Informers, queue: &WorkQueue<()>) -> Informer<Meta> {
     let definitions = ApiResource {
         group: "apiextensions.k8s.io".into(),
@@ -59,6 +64,6 @@ pub(crate) fn watch_definitions(informers: &Informers, queue: &WorkQueue<()>) ->
     };
     let informer = informers.dynamic::<Meta>(&definitions, Selection::default());
     let to = queue.clone();
-    informer.on_change(move |_: &Change<Meta>| to.add(()));
+    informer.on_change(move |_: &Change<Meta>| to.add_after((), GATHER));
     informer
 }

@@ -18,7 +18,7 @@ use crate::error::{Result, ignore_not_found};
 use crate::owner::{controller_name, controller_of};
 use crate::percent::{Round, resolve};
 use crate::pod::{is_ready, is_terminal, is_terminating};
-use crate::selector;
+use crate::selector::{self, Labels};
 
 /// Keys worked on at a time.
 const WORKERS: usize = 2;
@@ -60,7 +60,7 @@ pub(crate) async fn run(context: Context) {
     controller.pods.on_change(move |change| {
         let pod = change.object();
         for budget in budgets.list_in(pod.metadata.namespace.as_deref().unwrap_or_default()) {
-            if selects(&budget, pod) || change.old().is_some_and(|old| selects(&budget, old)) {
+            if selects(&budget, pod.labels()) || change.old().is_some_and(|old| selects(&budget, old.labels())) {
                 to.add(ObjectKey::of(&*budget));
             }
         }
@@ -97,16 +97,16 @@ fn watch_sizes(controller: &Budgets, queue: &client::WorkQueue<ObjectKey>) {
 }
 
 /// An empty selector selects every pod of the namespace, none selects nothing.
-fn selects(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
+fn selects(budget: &PodDisruptionBudget, labels: &Labels) -> bool {
     let wanted = budget.spec.as_ref().and_then(|s| s.selector.as_ref());
-    wanted.is_some_and(|s| selector::matches(s, pod.labels()))
+    wanted.is_some_and(|s| selector::matches(s, labels))
 }
 
 impl Budgets {
     async fn sync(&self, key: ObjectKey) -> Result<Action> {
         let Some(budget) = self.budgets.get_key(&key) else { return Ok(Action::Done) };
-        let pods: Vec<Arc<Pod>> =
-            self.pods.list_in(&key.namespace).into_iter().filter(|p| selects(&budget, p) && !is_terminal(p)).collect();
+        let pods = self.pods.list_matching(&key.namespace, |labels| selects(&budget, labels));
+        let pods: Vec<Arc<Pod>> = pods.into_iter().filter(|p| !is_terminal(p)).collect();
         let now = Time(self.context.clock.now());
         let (disrupted, look_again) = still_disrupted(&budget, &pods, &now);
         let away = |p: &Pod| disrupted.contains_key(&p.name_any());

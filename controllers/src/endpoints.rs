@@ -14,6 +14,7 @@ use kube::api::{DeleteParams, PostParams};
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating};
 use crate::pod::{is_ready, node_name};
+use crate::selector;
 use crate::service_pods::{self, HEADLESS_LABEL, has_cluster_ip, hostname, is_endpoint, is_headless, target_port};
 
 /// Keys worked on at a time.
@@ -76,8 +77,8 @@ impl Controller {
             return Ok(Action::Done);
         };
         let Some(selector) = service_pods::selector(&service) else { return Ok(Action::Done) };
-        let pods = self.pods.list_in(&key.namespace);
-        let pods: Vec<&Pod> = pods.iter().map(|p| &**p).filter(|p| service_pods::selects(selector, p)).collect();
+        let pods = self.pods.list_matching(&key.namespace, |labels| selector::contains(labels, selector));
+        let pods: Vec<&Pod> = pods.iter().map(|p| &**p).collect();
         let wanted = endpoints_of(&service, &pods, current.as_deref());
         match current {
             Some(current) if *current == wanted => {}

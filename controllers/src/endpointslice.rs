@@ -13,8 +13,8 @@ use kube::api::{DeleteParams, PostParams};
 
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_namespace_terminating};
-use crate::service_pods;
 use crate::writes::{self, Writes};
+use crate::{selector, service_pods};
 pub(crate) use mirror::run as run_mirroring;
 use plan::Plan;
 
@@ -114,8 +114,8 @@ impl Controller {
         if service.metadata.deletion_timestamp.is_some() {
             return Ok(Action::Done);
         }
-        let pods = self.pods.list_in(&key.namespace);
-        let pods: Vec<&Pod> = pods.iter().map(|p| &**p).filter(|p| service_pods::selects(selector, p)).collect();
+        let pods = self.pods.list_matching(&key.namespace, |labels| selector::contains(labels, selector));
+        let pods: Vec<&Pod> = pods.iter().map(|p| &**p).collect();
         let zone = |node: &str| self.nodes.get("", node).and_then(|n| n.labels().get(ZONE).cloned());
         let plan = plan::of_service(&service, &pods, &existing, zone);
         carry_out(&self.context, &self.writes, &key, plan).await?;

@@ -85,9 +85,9 @@ where
         return Ok(claimed);
     }
     let mut checked = false;
-    for object in candidates.indexed(ORPHANS, &namespace) {
+    for object in candidates.indexed_matching(ORPHANS, &namespace, &wanted) {
         let gone = object.meta().deletion_timestamp.is_some();
-        if gone || !wanted(object.labels()) || !adoptable(&object) {
+        if gone || !adoptable(&object) {
             continue;
         }
         if !checked {

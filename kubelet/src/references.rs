@@ -2,19 +2,20 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Debug,
     sync::Arc,
     time::Duration,
 };
 
-use client::{Clock, Informer, Selection, informer::drop_managed_fields};
+use client::{
+    Clock, Informer, Selection,
+    informer::{Cached, drop_managed_fields},
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
 };
 use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 /// How long the first answer of a watch may take before the pod is told so and tries again.
@@ -92,7 +93,7 @@ impl<K> Clone for Watched<K> {
 impl<K> Watched<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Cached,
 {
     fn new(client: Client, clock: Clock, cancel: CancellationToken, wake: Wake) -> Self {
         Self { client, clock, cancel, wake, entries: Arc::default() }

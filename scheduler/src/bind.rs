@@ -125,16 +125,13 @@ impl Binder {
         message: &str,
         nominated: Option<&str>,
     ) -> Result<(), BindError> {
-        let status = pod.pod.status.as_ref();
-        let conditions = status.and_then(|status| status.conditions.as_ref());
-        let before = conditions.into_iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+        let before = pod.scheduled.as_deref();
         let same = before.is_some_and(|condition| {
             condition.status == "False"
                 && condition.reason.as_deref() == Some(reason)
                 && condition.message.as_deref() == Some(message)
         });
-        let promised = status.and_then(|status| status.nominated_node_name.as_deref());
-        if same && (nominated.is_none() || nominated == promised) {
+        if same && (nominated.is_none() || nominated == pod.nominated.as_deref()) {
             return Ok(());
         }
         let since = before.filter(|condition| condition.status == "False").and_then(|c| c.last_transition_time.clone());
@@ -142,7 +139,7 @@ impl Binder {
         let mut patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [{
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
             "lastProbeTime": null, "lastTransitionTime": api::time::format(since),
-            "observedGeneration": pod.pod.metadata.generation,
+            "observedGeneration": pod.generation,
         }]}});
         if let Some(node) = nominated {
             patch["status"]["nominatedNodeName"] = json!(node);

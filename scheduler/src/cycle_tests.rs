@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::selector::LabelSelector;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 
@@ -57,9 +57,9 @@ fn pod(name: &str, spec: Value) -> Arc<PodInfo> {
         spec["containers"] = json!([{"name": "c"}]);
     }
     let labels = json!({"app": name.split('-').next()});
-    Arc::new(PodInfo::new(parse(
-        json!({"metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels}, "spec": spec}),
-    )))
+    let pod: Arc<Pod> =
+        parse(json!({"metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels}, "spec": spec}));
+    Arc::new(PodInfo::new(&pod))
 }
 
 fn cpu(amount: &str) -> Value {

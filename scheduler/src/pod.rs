@@ -1,19 +1,40 @@
 //! A pod as the scheduler sees it: what its filters need, worked out once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use api::selector::LabelSelector;
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{
+    NodeAffinity, ObjectReference, Pod, PodAffinityTerm, PodCondition, PodSpec, Toleration, TopologySpreadConstraint,
+};
 
 use crate::resources::Requests;
 
-/// A pod with what filters and scores read, parsed once.
+/// What the scheduler needs of a pod, parsed once. The pod itself is not kept: it is many times as large.
 #[derive(Debug)]
 pub struct PodInfo {
-    /// The pod.
-    pub pod: Arc<Pod>,
+    namespace: String,
+    name: String,
     /// Its uid.
     pub uid: String,
+    resource_version: Option<String>,
+    /// Which state of its spec this is.
+    pub generation: Option<i64>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// When it was started.
+    pub started: Option<jiff::Timestamp>,
+    /// Whether gates hold it.
+    pub gated: bool,
+    /// Whether others may be made to go for it.
+    pub preempts: bool,
+    /// Where it may go.
+    pub wanted: Wanted,
+    /// Its condition `PodScheduled`.
+    pub scheduled: Option<Box<PodCondition>>,
+    /// The node that it was promised.
+    pub nominated: Option<String>,
     /// Its priority.
     pub priority: i32,
     /// What it asks for.
@@ -28,6 +49,23 @@ pub struct PodInfo {
     pub preferred: Vec<(i64, Term)>,
     /// Topology spread constraints.
     pub spread: Vec<Spread>,
+}
+
+/// What a pod says of the node it wants.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// The one node that it names; empty if it names none.
+    pub node_name: String,
+    /// Labels that the node must have.
+    pub node_selector: BTreeMap<String, String>,
+    /// Required and preferred affinity to nodes.
+    pub node_affinity: Option<Box<NodeAffinity>>,
+    /// The taints that it puts up with.
+    pub tolerations: Vec<Toleration>,
+    /// Its images.
+    pub images: Vec<String>,
+    /// The names of the claims that it mounts.
+    pub claims: Vec<String>,
 }
 
 /// A port taken on the node itself.
@@ -63,11 +101,11 @@ pub struct Term {
 
 impl Term {
     /// Whether the term selects `pod`, given the labels of the pod's namespace.
-    pub fn selects(&self, pod: &Pod, namespaces: &dyn NamespaceLabels) -> bool {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or("");
+    pub fn selects(&self, pod: &PodInfo, namespaces: &dyn NamespaceLabels) -> bool {
+        let namespace = pod.namespace();
         let in_namespace = self.namespaces.iter().any(|name| name == namespace)
             || self.namespace_selector.as_ref().is_some_and(|selector| namespaces.matches(namespace, selector));
-        in_namespace && self.selector.matches(labels(pod))
+        in_namespace && self.selector.matches(&pod.labels)
     }
 }
 
@@ -86,51 +124,90 @@ pub struct Spread {
     pub selector: LabelSelector,
 }
 
-static NO_LABELS: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
-
-/// The labels of a pod.
-pub fn labels(pod: &Pod) -> &std::collections::BTreeMap<String, String> {
-    pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
-}
-
 impl PodInfo {
     /// Parses a pod.
-    pub fn new(pod: Arc<Pod>) -> Self {
-        let spec = pod.spec.as_ref();
+    pub fn new(pod: &Pod) -> Self {
+        let (meta, spec, status) = (&pod.metadata, pod.spec.as_ref(), pod.status.as_ref());
         let affinity = spec.and_then(|spec| spec.affinity.as_ref());
         let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
         let far = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
         let mut preferred = Vec::new();
         let wanted = near.and_then(|near| near.preferred_during_scheduling_ignored_during_execution.as_ref());
         for weighted in wanted.into_iter().flatten() {
-            preferred.push((i64::from(weighted.weight), term(&pod, &weighted.pod_affinity_term)));
+            preferred.push((i64::from(weighted.weight), term(pod, &weighted.pod_affinity_term)));
         }
         let unwanted = far.and_then(|far| far.preferred_during_scheduling_ignored_during_execution.as_ref());
         for weighted in unwanted.into_iter().flatten() {
-            preferred.push((-i64::from(weighted.weight), term(&pod, &weighted.pod_affinity_term)));
+            preferred.push((-i64::from(weighted.weight), term(pod, &weighted.pod_affinity_term)));
         }
-        let terms = |list: Option<&Vec<PodAffinityTerm>>| list.into_iter().flatten().map(|t| term(&pod, t)).collect();
+        let terms = |list: Option<&Vec<PodAffinityTerm>>| list.into_iter().flatten().map(|t| term(pod, t)).collect();
+        let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+        let scheduled = conditions.into_iter().find(|condition| condition.type_ == "PodScheduled");
         Self {
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone(),
+            generation: meta.generation,
+            labels: meta.labels.clone().unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+            gated: spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()),
+            preempts: spec.and_then(|spec| spec.preemption_policy.as_deref()) != Some("Never"),
+            wanted: spec.map(|spec| Wanted::new(spec, meta.name.as_deref().unwrap_or(""))).unwrap_or_default(),
+            scheduled: scheduled.cloned().map(Box::new),
+            nominated: status.and_then(|status| status.nominated_node_name.clone()),
             priority: spec.and_then(|spec| spec.priority).unwrap_or(0),
-            requests: Requests::of(&pod),
-            host_ports: host_ports(&pod),
+            requests: Requests::of(pod),
+            host_ports: host_ports(pod),
             affinity: terms(near.and_then(|near| near.required_during_scheduling_ignored_during_execution.as_ref())),
             anti_affinity: terms(far.and_then(|far| far.required_during_scheduling_ignored_during_execution.as_ref())),
             preferred,
-            spread: spread(&pod),
-            pod,
+            spread: spread(pod),
         }
     }
 
     /// The namespace.
     pub fn namespace(&self) -> &str {
-        self.pod.metadata.namespace.as_deref().unwrap_or("")
+        &self.namespace
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        self.pod.metadata.name.as_deref().unwrap_or("")
+        &self.name
+    }
+
+    /// A reference to the pod, as events have it.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid: Some(self.uid.clone()),
+            resource_version: self.resource_version.clone(),
+            ..ObjectReference::default()
+        }
+    }
+}
+
+impl Wanted {
+    fn new(spec: &PodSpec, pod_name: &str) -> Self {
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let volumes = spec.volumes.iter().flatten();
+        let claims = volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(claim.claim_name.clone()),
+            (None, Some(_)) => Some(format!("{pod_name}-{}", volume.name)),
+            (None, None) => None,
+        });
+        Self {
+            node_name: spec.node_name.clone().unwrap_or_default(),
+            node_selector: spec.node_selector.clone().unwrap_or_default(),
+            node_affinity: spec.affinity.as_ref().and_then(|a| a.node_affinity.clone()).map(Box::new),
+            tolerations: spec.tolerations.clone().unwrap_or_default(),
+            images: containers.map(|container| container.image.clone().unwrap_or_default()).collect(),
+            claims: claims.collect(),
+        }
     }
 }
 
@@ -181,7 +258,7 @@ fn add_keys(
     operator: &str,
 ) {
     for key in keys.into_iter().flatten() {
-        let Some(value) = labels(pod).get(key) else { continue };
+        let Some(value) = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) else { continue };
         selector.match_expressions.get_or_insert_default().push(
             k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement {
                 key: key.clone(),

@@ -28,8 +28,7 @@ pub struct Preemption {
 /// # Errors
 /// What is said of it after the reasons of the nodes.
 pub fn plan(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup, error: &FitError) -> Result<Preemption, String> {
-    let policy = pod.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref());
-    if policy == Some("Never") {
+    if !pod.preempts {
         return Err("preemption: not eligible due to preemptionPolicy=Never.".into());
     }
     let hopeful: Vec<&NodeInfo> = error
@@ -56,12 +55,8 @@ fn says(nodes: usize, hopeful: usize) -> String {
 fn cost(candidate: &Preemption) -> (i32, i64, usize, Reverse<Option<jiff::Timestamp>>) {
     let highest = candidate.victims.iter().map(|pod| pod.priority).max().unwrap_or(i32::MIN);
     let sum = candidate.victims.iter().map(|pod| i64::from(pod.priority)).sum();
-    let started = candidate.victims.iter().filter(|pod| pod.priority == highest).filter_map(|pod| started(pod)).min();
+    let started = candidate.victims.iter().filter(|pod| pod.priority == highest).filter_map(|pod| pod.started).min();
     (highest, sum, candidate.victims.len(), Reverse(started))
-}
-
-fn started(pod: &PodInfo) -> Option<jiff::Timestamp> {
-    pod.pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
 }
 
 /// Takes away every less important pod, then puts back as many as it can, the most important first.
@@ -71,7 +66,7 @@ fn victims(pod: &PodInfo, node: &NodeInfo, cache: &Cache, lookup: &dyn Lookup) -
     if lesser.is_empty() {
         return None;
     }
-    lesser.sort_by_key(|other| (Reverse(other.priority), started(other), other.uid.clone()));
+    lesser.sort_by_key(|other| (Reverse(other.priority), other.started, other.uid.clone()));
     let mut emptier = node.clone();
     let mut absent = HashSet::new();
     for other in &lesser {

@@ -82,7 +82,7 @@ pub struct Queue {
 impl Queue {
     /// Adds a pod, or takes over its newer state.
     pub fn set(&mut self, pod: Arc<PodInfo>, now: Duration) {
-        let gated = has_gates(&pod);
+        let gated = pod.gated;
         let uid = pod.uid.clone();
         let Some(known) = self.waiting.get_mut(&uid) else {
             self.sequence += 1;
@@ -212,14 +212,9 @@ fn pause(attempts: u32) -> Duration {
     (BACKOFF_MIN * (1 << doublings)).min(BACKOFF_MAX)
 }
 
-fn has_gates(pod: &PodInfo) -> bool {
-    let gates = pod.pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
-    gates.is_some_and(|gates| !gates.is_empty())
-}
-
 /// Whether a change may make the pod fit: its spec or labels, not its status.
 fn spec_changed(old: &PodInfo, new: &PodInfo) -> bool {
-    old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels
+    old.generation != new.generation || old.gated != new.gated || old.labels != new.labels
 }
 
 #[cfg(test)]
@@ -235,7 +230,7 @@ mod tests {
         let gates = if gated { json!([{"name": "g"}]) } else { json!(null) };
         let pod = json!({"metadata": {"uid": uid},
             "spec": {"priority": priority, "schedulingGates": gates, "containers": []}});
-        Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap())))
+        Arc::new(PodInfo::new(&serde_json::from_value(pod).unwrap()))
     }
 
     fn pop(queue: &mut Queue, now: u64) -> Option<String> {

@@ -145,7 +145,7 @@ impl Scheduler {
             core.nominated.remove(uid);
             let known = core.cache.has_pod(uid);
             let relabelled = change.old().is_some_and(|old| old.metadata.labels != pod.metadata.labels);
-            core.cache.set_pod(Arc::new(PodInfo::new(pod.clone())), node);
+            core.cache.set_pod(Arc::new(PodInfo::new(pod)), node);
             drop(core);
             if !known || relabelled {
                 self.on_event(ClusterEvent::PodPlaced);
@@ -157,7 +157,7 @@ impl Scheduler {
             core.queue.remove(uid);
         } else if mine && !core.cache.has_pod(uid) {
             let now = self.clock.elapsed();
-            core.queue.set(Arc::new(PodInfo::new(pod.clone())), now);
+            core.queue.set(Arc::new(PodInfo::new(pod)), now);
             drop(core);
             self.wake.notify_one();
         }
@@ -225,7 +225,7 @@ impl Scheduler {
             Ok(()) => {
                 let (namespace, name, node) = (pod.namespace(), pod.name(), &decision.node);
                 let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                self.events.event(&*pod.pod, EventType::Normal, "Scheduled", message);
+                self.events.event_about(pod.reference(), EventType::Normal, "Scheduled", message);
                 let mut core = self.core.lock();
                 core.queue.remove(&pod.uid);
                 core.nominated.remove(&pod.uid);
@@ -233,7 +233,7 @@ impl Scheduler {
             Err(error) => {
                 tracing::debug!(pod = pod.name(), %error, "binding failed");
                 let message = format!("binding rejected: {error}");
-                self.events.event(&*pod.pod, EventType::Warning, "FailedScheduling", message.clone());
+                self.events.event_about(pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
                 {
                     let mut core = self.core.lock();
                     core.cache.forget(&pod.uid);
@@ -249,7 +249,7 @@ impl Scheduler {
 
     async fn report(&self, pod: &PodInfo, error: &FitError, preemption: Result<Preemption, String>) {
         let message = error.message(preemption.as_ref().err().map(String::as_str));
-        self.events.event(&*pod.pod, EventType::Warning, "FailedScheduling", message.clone());
+        self.events.event_about(pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
         let nominated = preemption.as_ref().ok().map(|preemption| preemption.node.as_str());
         if let Err(error) = self.binder.mark_unschedulable(pod, "Unschedulable", &message, nominated).await {
             tracing::debug!(pod = pod.name(), %error, "status not written");
@@ -257,7 +257,7 @@ impl Scheduler {
         let Ok(preemption) = preemption else { return };
         for victim in &preemption.victims {
             let text = format!("Preempted by pod {} on node {}", pod.uid, preemption.node);
-            self.events.event(&*victim.pod, EventType::Normal, "Preempted", text);
+            self.events.event_about(victim.reference(), EventType::Normal, "Preempted", text);
         }
         if let Err(error) = self.binder.preempt(pod, &preemption).await {
             tracing::warn!(pod = pod.name(), %error, "preemption failed");

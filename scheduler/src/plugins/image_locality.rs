@@ -15,9 +15,7 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo], cache: &Cache) -> Option<Vec<i6
     if nodes.iter().all(|node| node.images.is_empty()) {
         return None;
     }
-    let spec = pod.pod.spec.as_ref()?;
-    let inits = spec.init_containers.iter().flatten();
-    let images: Vec<String> = spec.containers.iter().chain(inits).map(|c| normalized(c.image.as_deref())).collect();
+    let images: Vec<String> = pod.wanted.images.iter().map(|image| normalized(image)).collect();
     let spread: Vec<f64> = images
         .iter()
         .map(|image| {
@@ -35,8 +33,7 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo], cache: &Cache) -> Option<Vec<i6
 }
 
 /// An image without a tag means its tag `latest`.
-fn normalized(image: Option<&str>) -> String {
-    let image = image.unwrap_or("");
+fn normalized(image: &str) -> String {
     if image.rfind(':') <= image.rfind('/') { format!("{image}:latest") } else { image.to_string() }
 }
 
@@ -46,7 +43,7 @@ mod tests {
 
     #[test]
     fn names_get_their_tag() {
-        let check = |image: &str, expect: &str| assert_eq!(normalized(Some(image)), expect);
+        let check = |image: &str, expect: &str| assert_eq!(normalized(image), expect);
         check("nginx", "nginx:latest");
         check("nginx:1", "nginx:1");
         check("registry:5000/nginx", "registry:5000/nginx:latest");

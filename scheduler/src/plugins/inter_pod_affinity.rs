@@ -47,35 +47,35 @@ impl State {
             }
         }
         let nothing_near = state.near.iter().all(HashSet::is_empty);
-        state.first = nothing_near && pod.affinity.iter().all(|term| term.selects(&pod.pod, lookup));
+        state.first = nothing_near && pod.affinity.iter().all(|term| term.selects(pod, lookup));
         state
     }
 
     fn look_at(&mut self, pod: &PodInfo, node: &NodeInfo, other: &PodInfo, lookup: &dyn Lookup) {
         let value = |key: &str| node.labels().get(key).cloned();
         for term in &other.anti_affinity {
-            if let Some(value) = value(&term.topology_key).filter(|_| term.selects(&pod.pod, lookup)) {
+            if let Some(value) = value(&term.topology_key).filter(|_| term.selects(pod, lookup)) {
                 self.unwelcome.insert((term.topology_key.clone(), value));
             }
         }
         // A pod counts for affinity if it matches every term, as in the reference.
-        if !pod.affinity.is_empty() && pod.affinity.iter().all(|term| term.selects(&other.pod, lookup)) {
+        if !pod.affinity.is_empty() && pod.affinity.iter().all(|term| term.selects(other, lookup)) {
             for (term, near) in pod.affinity.iter().zip(&mut self.near) {
                 near.extend(value(&term.topology_key));
             }
         }
         for (term, far) in pod.anti_affinity.iter().zip(&mut self.far) {
-            if term.selects(&other.pod, lookup) {
+            if term.selects(other, lookup) {
                 far.extend(value(&term.topology_key));
             }
         }
         for (weight, term) in &pod.preferred {
-            if let Some(value) = value(&term.topology_key).filter(|_| term.selects(&other.pod, lookup)) {
+            if let Some(value) = value(&term.topology_key).filter(|_| term.selects(other, lookup)) {
                 *self.weights.entry((term.topology_key.clone(), value)).or_default() += weight;
             }
         }
         for (weight, term) in &other.preferred {
-            if let Some(value) = value(&term.topology_key).filter(|_| term.selects(&pod.pod, lookup)) {
+            if let Some(value) = value(&term.topology_key).filter(|_| term.selects(pod, lookup)) {
                 *self.weights.entry((term.topology_key.clone(), value)).or_default() += weight;
             }
         }

@@ -13,7 +13,7 @@ use crate::pod::PodInfo;
 /// # Errors
 /// Why the node cannot take the pod.
 pub fn filter_name(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    let wanted = pod.pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("");
+    let wanted = &pod.wanted.node_name;
     if !wanted.is_empty() && wanted != node.name() {
         return Err(Rejection::final_(Plugin::NodeName, "node(s) didn't match the requested node name"));
     }
@@ -33,10 +33,9 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 
 /// Whether the pod's node selector and required affinity match the node.
 pub fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
-    let Some(spec) = &pod.pod.spec else { return true };
     let labels = node.labels();
-    let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let selected = pod.wanted.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+    let affinity = pod.wanted.node_affinity.as_ref();
     let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     selected && required.is_none_or(|selector| selector_matches(selector, labels, node.name()))
 }
@@ -48,8 +47,7 @@ pub fn selector_matches(selector: &NodeSelector, labels: &BTreeMap<String, Strin
 
 /// Prefers nodes that match preferred terms, by the sum of their weights.
 pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
-    let affinity = pod.pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
-    let preferred = affinity.preferred_during_scheduling_ignored_during_execution.as_ref()?;
+    let preferred = pod.wanted.node_affinity.as_ref()?.preferred_during_scheduling_ignored_during_execution.as_ref()?;
     let weigh = |node: &&NodeInfo| {
         let matching = preferred.iter().filter(|term| term_matches(&term.preference, node.labels(), node.name()));
         matching.map(|term| i64::from(term.weight)).sum()

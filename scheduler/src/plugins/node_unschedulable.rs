@@ -14,7 +14,7 @@ use crate::pod::PodInfo;
 pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     let cordon =
         || Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
-    if node.unschedulable() && !tolerates(&pod.pod, &cordon()) {
+    if node.unschedulable() && !tolerates(pod, &cordon()) {
         return Err(Rejection::final_(Plugin::NodeUnschedulable, "node(s) were unschedulable"));
     }
     Ok(())

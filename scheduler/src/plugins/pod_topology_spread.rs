@@ -6,7 +6,7 @@ use super::taint_toleration::tolerates;
 use super::{Plugin, Rejection, SCORE_MAX, node_affinity};
 use crate::cache::Cache;
 use crate::node::NodeInfo;
-use crate::pod::{PodInfo, Spread, labels};
+use crate::pod::{PodInfo, Spread};
 
 /// How many like pods each domain has, for each constraint.
 #[derive(Default)]
@@ -97,14 +97,14 @@ fn count(pod: &PodInfo, spread: &Spread, all: &[Spread], cache: &Cache, absent: 
         }
         let refuses = |taint: &&k8s_openapi::api::core::v1::Taint| taint.effect != "PreferNoSchedule";
         let honoured = constraint.node_taints_policy.as_deref() == Some("Honor");
-        if honoured && node.taints().iter().filter(refuses).any(|taint| !tolerates(&pod.pod, taint)) {
+        if honoured && node.taints().iter().filter(refuses).any(|taint| !tolerates(pod, taint)) {
             continue;
         }
         let like = node.pods.values().filter(|other| {
             !absent.contains(&other.uid)
                 && other.namespace() == pod.namespace()
-                && other.pod.metadata.deletion_timestamp.is_none()
-                && spread.selector.matches(labels(&other.pod))
+                && !other.deleting
+                && spread.selector.matches(&other.labels)
         });
         let number = i64::try_from(like.count()).unwrap_or(i64::MAX);
         *by_domain.entry(node.labels()[&constraint.topology_key].clone()).or_default() += number;
@@ -115,6 +115,6 @@ fn count(pod: &PodInfo, spread: &Spread, all: &[Spread], cache: &Cache, absent: 
         max_skew: i64::from(constraint.max_skew),
         min: if few { 0 } else { by_domain.values().copied().min().unwrap_or(0) },
         by_domain,
-        own: i64::from(spread.selector.matches(labels(&pod.pod))),
+        own: i64::from(spread.selector.matches(&pod.labels)),
     }
 }

@@ -1,6 +1,6 @@
 //! `TaintToleration`: a tainted node takes only pods that tolerate its taints.
 
-use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 use super::{Plugin, Rejection, normalize};
 use crate::node::NodeInfo;
@@ -12,7 +12,7 @@ use crate::pod::PodInfo;
 /// Why the node cannot take the pod.
 pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     let refuses = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-    if node.taints().iter().filter(refuses).any(|taint| !tolerates(&pod.pod, taint)) {
+    if node.taints().iter().filter(refuses).any(|taint| !tolerates(pod, taint)) {
         return Err(Rejection::final_(Plugin::TaintToleration, "node(s) had untolerated taint(s)"));
     }
     Ok(())
@@ -20,7 +20,7 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 
 /// Prefers nodes with fewer `PreferNoSchedule` taints that the pod does not tolerate.
 pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
-    let avoids = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(&pod.pod, taint);
+    let avoids = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(pod, taint);
     let count = |node: &&NodeInfo| node.taints().iter().filter(avoids).count();
     let mut scores: Vec<i64> = nodes.iter().map(|node| i64::try_from(count(node)).unwrap_or(i64::MAX)).collect();
     if scores.iter().all(|score| *score == 0) {
@@ -31,9 +31,8 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
 }
 
 /// Whether one of the pod's tolerations covers the taint.
-pub fn tolerates(pod: &Pod, taint: &Taint) -> bool {
-    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_ref());
-    tolerations.into_iter().flatten().any(|toleration| covers(toleration, taint))
+pub fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
+    pod.wanted.tolerations.iter().any(|toleration| covers(toleration, taint))
 }
 
 /// `Toleration.ToleratesTaint` in `k8s.io/api/core/v1`.

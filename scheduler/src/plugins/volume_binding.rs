@@ -45,16 +45,6 @@ impl Plan {
     }
 }
 
-/// The names of the claims that a pod mounts.
-pub fn claim_names(pod: &PodInfo) -> impl Iterator<Item = String> + '_ {
-    let volumes = pod.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{}-{}", pod.name(), volume.name)),
-        (None, None) => None,
-    })
-}
-
 impl State {
     /// Looks the claims up.
     ///
@@ -62,15 +52,15 @@ impl State {
     /// If one is missing, lost, or must be bound by somebody else first.
     pub fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup) -> Result<Self, Rejection> {
         let mut state = Self::default();
-        for name in claim_names(pod) {
+        for name in &pod.wanted.claims {
             let claim = lookup
-                .claim(pod.namespace(), &name)
+                .claim(pod.namespace(), name)
                 .ok_or_else(|| Rejection::final_(PLUGIN, format!("persistentvolumeclaim {name:?} not found")))?;
             if claim.metadata.deletion_timestamp.is_some() {
                 return Err(Rejection::final_(PLUGIN, format!("persistentvolumeclaim {name:?} is being deleted")));
             }
             let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_deref()).unwrap_or(&[]);
-            if modes.iter().any(|mode| mode == "ReadWriteOncePod") && in_use(pod, &name, cache) {
+            if modes.iter().any(|mode| mode == "ReadWriteOncePod") && in_use(pod, name, cache) {
                 let reason = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode \
                               already in-use by another pod";
                 return Err(Rejection::resolvable(PLUGIN, reason));
@@ -143,7 +133,9 @@ pub fn bound_volume(claim: &PersistentVolumeClaim) -> Option<&str> {
 
 fn in_use(pod: &PodInfo, claim: &str, cache: &Cache) -> bool {
     cache.nodes().flat_map(|node| node.pods.values()).any(|other| {
-        other.uid != pod.uid && other.namespace() == pod.namespace() && claim_names(other).any(|name| name == claim)
+        other.uid != pod.uid
+            && other.namespace() == pod.namespace()
+            && other.wanted.claims.iter().any(|name| name == claim)
     })
 }
 
