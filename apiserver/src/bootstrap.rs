@@ -101,11 +101,9 @@ pub async fn reconcile(registry: &Registry, bootstrap: &Bootstrap) -> Result<usi
     roles::fill_aggregated(&mut desired);
     desired.extend(own::objects(registry, bootstrap));
     stamp(&mut desired, &clock::time(registry.clock().now()));
-    let mut written = 0;
-    for chunk in desired.chunks(TRANSACTION_OBJECTS_MAX) {
-        written += write(registry, chunk).await?;
-    }
-    Ok(written)
+    // All at once, so that they become one group of the log.
+    let writes = desired.chunks(TRANSACTION_OBJECTS_MAX).map(|chunk| write(registry, chunk));
+    Ok(futures::future::try_join_all(writes).await?.into_iter().sum())
 }
 
 /// Conditions in the data file have no times: they became true now.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use api::UserInfo;
+use api::catalogue::Catalogue;
 use apiserver::assembly::assemble;
 use apiserver::authentication::TokenFile;
 use apiserver::bootstrap::{self, Bootstrap};
@@ -40,13 +41,8 @@ impl ControlPlane {
         let listener = listen(config).await?;
         let address = listener.local_addr()?;
         let advertised = advertised(config.bind);
-        let now = clock::SystemClock::shared().now();
-        let (store, pki) = open(config, now)?;
-        let (names, addresses) = serving_names(config, advertised)?;
-        let made = |error| Error::part("certificates", error);
-        let serving = pki.serving(&names, &addresses, now).map_err(made)?;
-        let admin = pki.admin(now).map_err(made)?;
-        let tls = pki.server_config(&serving).map_err(made)?;
+        let (store, identity) = open(config, advertised)?;
+        let Identity { pki, admin, tls } = identity;
         let mut settings = apiserver::Config::new(store.clone());
         settings.service_cidrs = vec![config.service_cidr];
         settings.advertised = SocketAddr::new(advertised, address.port()).to_string();
@@ -128,24 +124,53 @@ async fn listen(config: &ClusterConfig) -> Result<TcpListener, Error> {
     })
 }
 
-fn open(config: &ClusterConfig, now: jiff::Timestamp) -> Result<(Arc<dyn Store>, Pki), Error> {
+/// Who the server is.
+struct Identity {
+    pki: Pki,
+    admin: CertificateAndKey,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+/// Opens what is kept, each part on a thread of its own: one waits for the disk while another computes.
+fn open(config: &ClusterConfig, advertised: IpAddr) -> Result<(Arc<dyn Store>, Identity), Error> {
+    if let Some(directory) = &config.data_dir {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::thread::scope(|scope| {
+        let identity = scope.spawn(|| identity(config, advertised));
+        // The built-in resources are parsed once in a process.
+        scope.spawn(Catalogue::builtin);
+        let store = open_store(config)?;
+        let identity = identity.join().map_err(|_| Error::part("certificates", "they could not be made"))??;
+        Ok((store, identity))
+    })
+}
+
+fn identity(config: &ClusterConfig, advertised: IpAddr) -> Result<Identity, Error> {
     let made = |error| Error::part("certificates", error);
-    let Some(directory) = &config.data_dir else {
-        return Ok((store::Memory::new(), Pki::in_memory(now).map_err(made)?));
+    let now = clock::SystemClock::shared().now();
+    let pki = match &config.data_dir {
+        Some(directory) => Pki::open(directory, now),
+        None => Pki::in_memory(now),
     };
-    std::fs::create_dir_all(directory)?;
-    let store: Arc<dyn Store> = match config.store {
-        StoreKind::Memory => store::Memory::new(),
-        StoreKind::Sled => {
-            let mut durable = store::DurableConfig::new(Layout::new(directory).store());
-            durable.sync = match config.store_sync {
-                StoreSync::Always => store::SyncPolicy::Always,
-                StoreSync::Never => store::SyncPolicy::Never,
-            };
-            store::Durable::open(durable)?
-        }
+    let pki = pki.map_err(made)?;
+    let (names, addresses) = serving_names(config, advertised)?;
+    let serving = pki.serving(&names, &addresses, now).map_err(made)?;
+    let admin = pki.admin(now).map_err(made)?;
+    let tls = pki.server_config(&serving).map_err(made)?;
+    Ok(Identity { pki, admin, tls })
+}
+
+fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
+    let Some(directory) = config.data_dir.as_deref().filter(|_| config.store == StoreKind::Sled) else {
+        return Ok(store::Memory::new());
     };
-    Ok((store, Pki::open(directory, now).map_err(made)?))
+    let mut durable = store::DurableConfig::new(Layout::new(directory).store());
+    durable.sync = match config.store_sync {
+        StoreSync::Always => store::SyncPolicy::Always,
+        StoreSync::Never => store::SyncPolicy::Never,
+    };
+    Ok(store::Durable::open(durable)?)
 }
 
 fn plugins(config: &ClusterConfig, pki: &Pki, issuer: &str, advertised: &str) -> Result<Plugins, Error> {
