@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use api::catalogue::Resource;
-use api::object::{metadata_offset, splice_resource_version};
+use api::object::metadata_offset;
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, VARY};
@@ -17,13 +17,20 @@ use crate::answer::{self, GZIP_THRESHOLD_BYTES};
 use crate::list::Page;
 
 /// How much of a list is put together at a time.
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 128 * 1024;
+/// A chunk ends when less than this is left of it: most objects are shorter.
+const CHUNK_SLACK_BYTES: usize = 16 * 1024;
+/// How much longer an item may be than what is stored.
+const ITEM_BYTES_MORE: usize = 64;
+/// How many chunks may be on their way out until the memory of the first is used again. Fresh memory for each would
+/// have to be cleared by the system first.
+const CHUNKS_MAX: usize = 6;
 
 /// The list as plain JSON, from the stored bytes.
 pub fn respond(resource: &Resource, page: Page, gzip: bool) -> Response<Body> {
-    let size: usize = page.entries.iter().map(|e| e.value().len() + 32).sum();
+    let size: usize = page.entries.iter().map(|e| e.value().len() + ITEM_BYTES_MORE).sum();
     let mut chunks = Chunks::new(resource, page);
-    if size < CHUNK_BYTES && !(gzip && size >= GZIP_THRESHOLD_BYTES) {
+    if size < CHUNK_BYTES - 2 * CHUNK_SLACK_BYTES && !(gzip && size >= GZIP_THRESHOLD_BYTES) {
         let whole = chunks.next().unwrap_or_default();
         return answer::bytes(200, "application/json", whole);
     }
@@ -60,6 +67,9 @@ struct Chunks {
     entries: std::vec::IntoIter<Entry>,
     first: bool,
     ended: bool,
+    /// The memory of the chunks, by turns.
+    buffers: [BytesMut; CHUNKS_MAX],
+    turn: usize,
     /// Items of built-in lists leave `apiVersion` and `kind` out, those of custom resources have them.
     typed: bool,
 }
@@ -77,6 +87,8 @@ impl Chunks {
             entries: page.entries.into_iter(),
             first: true,
             ended: false,
+            buffers: Default::default(),
+            turn: 0,
             typed: resource.custom,
         }
     }
@@ -89,37 +101,38 @@ impl Iterator for Chunks {
         if self.ended {
             return None;
         }
-        let mut out = Vec::with_capacity(CHUNK_BYTES.min(self.entries.len() * 4096 + 4096));
+        self.turn = (self.turn + 1) % CHUNKS_MAX;
+        let out = &mut self.buffers[self.turn];
+        // Does nothing if what was made of it before is gone.
+        out.reserve(CHUNK_BYTES.min(self.entries.len() * 4096 + 4096));
         if let Some(head) = self.head.take() {
             out.extend_from_slice(&head);
         }
         for entry in self.entries.by_ref() {
             if !self.first {
-                out.push(b',');
+                out.put_u8(b',');
             }
             self.first = false;
-            item(&mut out, &entry, self.typed);
-            if out.len() >= CHUNK_BYTES - CHUNK_BYTES / 8 {
-                return Some(out.into());
+            item(out, &entry, self.typed);
+            if out.len() >= CHUNK_BYTES - CHUNK_SLACK_BYTES {
+                return Some(out.split().freeze());
             }
         }
         self.ended = true;
         out.extend_from_slice(b"]}\n");
-        Some(out.into())
+        Some(out.split().freeze())
     }
 }
 
-fn item(out: &mut Vec<u8>, entry: &Entry, typed: bool) {
+fn item(out: &mut BytesMut, entry: &Entry, typed: bool) {
     let value = entry.value();
-    if typed {
-        splice_resource_version(value, entry.mod_revision(), out);
-        return;
-    }
     let at = metadata_offset(value);
-    let head = write!(out, "{{\"metadata\":{{\"resourceVersion\":\"{}\"", entry.mod_revision());
-    head.expect("a Vec takes every write");
+    let head = if typed { &value[..at] } else { b"{\"metadata\":{" };
+    out.extend_from_slice(head);
+    let version = write!(out.writer(), "\"resourceVersion\":\"{}\"", entry.mod_revision());
+    version.expect("memory takes every write");
     if value[at] != b'}' {
-        out.push(b',');
+        out.put_u8(b',');
     }
     out.extend_from_slice(&value[at..]);
 }
