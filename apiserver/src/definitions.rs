@@ -70,6 +70,21 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Lets go of the schemas, which are most of a definition: its rows have them now, and whatever happens to it next
+    /// comes with the whole definition. One that waits or goes is looked at again as it is.
+    fn shed_schemas(&mut self) {
+        if self.rows.is_empty() || self.is_terminating() {
+            return;
+        }
+        let object = Arc::make_mut(&mut self.object);
+        let versions = object.0.get_mut("spec").and_then(|spec| spec.get_mut("versions")).and_then(Value::as_array_mut);
+        for version in versions.into_iter().flatten().filter_map(Value::as_object_mut) {
+            version.remove("schema");
+        }
+    }
+}
+
 impl Follower {
     async fn run(&mut self) -> Result<(), StoreError> {
         let snapshot = self.registry.snapshot();
@@ -140,6 +155,9 @@ impl Follower {
                 && error.code != 409
             {
                 tracing::warn!(definition = name, %error, "a custom resource definition could not be brought up to date");
+            }
+            if let Some(known) = self.known.get_mut(&name) {
+                known.shed_schemas();
             }
         }
     }
