@@ -27,7 +27,7 @@ enum Chore {
     },
     /// Builds the release binary, measures the project's figures and prints the table.
     Bench {
-        /// Only figures of this sort (start, create, get, list, watch, bound, idle, node).
+        /// Only this part: start, control-plane, custom, scheduling, idle or node.
         #[arg(default_value = "")]
         sort: String,
     },

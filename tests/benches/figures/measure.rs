@@ -1,4 +1,4 @@
-//! Rounds of one figure, and the table.
+//! Rounds of one figure, the bar that it has to reach, and the table.
 
 use std::fs::File;
 use std::io::Write;
@@ -22,15 +22,57 @@ impl Round {
         self.values.push(value);
     }
 
-    fn at(&self, share: f64) -> String {
+    /// The value that so large a share of the others is not above.
+    fn value_at(&self, share: f64) -> Option<f64> {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
-        let Some(last) = sorted.len().checked_sub(1) else { return "-".into() };
-        let value = sorted[(last as f64 * share).round() as usize];
-        match value {
-            v if v >= 1000.0 => format!("{v:.0} {}", self.unit),
-            v if v >= 10.0 => format!("{v:.1} {}", self.unit),
-            v => format!("{v:.2} {}", self.unit),
+        let last = sorted.len().checked_sub(1)?;
+        Some(sorted[(last as f64 * share).round() as usize])
+    }
+
+    pub fn median(&self) -> f64 {
+        self.value_at(0.5).unwrap_or(f64::NAN)
+    }
+
+    fn at(&self, share: f64) -> String {
+        self.value_at(share).map_or("-".into(), |value| format!("{} {}", shown(value), self.unit))
+    }
+}
+
+fn shown(value: f64) -> String {
+    match value {
+        v if v >= 1000.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+/// What a figure has to reach.
+#[derive(Clone, Copy)]
+pub enum Bar {
+    /// It is told beside another.
+    None,
+    /// The median may not be more.
+    AtMost(f64),
+    /// The median may not be less.
+    AtLeast(f64),
+}
+
+impl Bar {
+    fn text(self, unit: &str) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::AtMost(bar) => format!("≤ {} {unit}", shown(bar)),
+            Self::AtLeast(bar) => format!("≥ {} {unit}", shown(bar)),
+        }
+    }
+
+    fn verdict(self, median: f64) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::AtMost(bar) if median <= bar => "reached",
+            Self::AtLeast(bar) if median >= bar => "reached",
+            _ => "**missed**",
         }
     }
 }
@@ -38,24 +80,43 @@ impl Round {
 /// The table, printed row by row.
 pub struct Figures {
     wanted: String,
+    missed: Vec<String>,
 }
 
 impl Figures {
-    /// Rows are measured whose name contains `wanted`.
+    /// Measures the parts whose name contains `wanted`.
     pub fn new(wanted: &str) -> Self {
-        println!("| figure | bar | min | median | max |\n|---|---|---|---|---|");
-        Self { wanted: wanted.to_string() }
+        println!("| figure | bar | min | median | max | |\n|---|---|---|---|---|---|");
+        Self { wanted: wanted.to_string(), missed: Vec::new() }
     }
 
-    /// Whether figures of this sort are to be measured.
-    pub fn wants(&self, sort: &str) -> bool {
-        self.wanted.is_empty() || sort.contains(&self.wanted)
+    /// Whether a part is to be measured.
+    pub fn wants(&self, part: &str) -> bool {
+        self.wanted.is_empty() || part.contains(&self.wanted)
     }
 
     /// Prints a row.
-    pub fn row(&mut self, figure: &str, bar: &str, round: &Round) {
-        println!("| {figure} | {bar} | {} | {} | {} |", round.at(0.0), round.at(0.5), round.at(1.0));
+    pub fn row(&mut self, figure: &str, bar: Bar, round: &Round) {
+        let verdict = bar.verdict(round.median());
+        if verdict == "**missed**" {
+            self.missed.push(figure.trim().to_string());
+        }
+        let (min, median, max) = (round.at(0.0), round.at(0.5), round.at(1.0));
+        println!("| {figure} | {} | {min} | {median} | {max} | {verdict} |", bar.text(round.unit));
         let _ = std::io::stdout().flush();
+    }
+
+    /// Prints a row that says why nothing was measured.
+    pub fn skipped(&mut self, figures: &str, reason: &str) {
+        println!("| {figures} | | | | | not measured: {} |", reason.replace('\n', " ").replace('|', "/"));
+    }
+
+    /// Prints what missed its bar.
+    pub fn end(&self) {
+        match self.missed.as_slice() {
+            [] => println!("\nEvery bar was reached."),
+            missed => println!("\nMissed: {}.", missed.join("; ")),
+        }
     }
 }
 

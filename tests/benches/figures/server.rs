@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::http::{Call, Connection};
 use crate::{Failure, http};
 
 /// The administrator's token in the bench's token file.
@@ -21,6 +22,7 @@ pub struct Server {
     /// Its port on the loopback address.
     pub port: u16,
     ready: Duration,
+    ready_cpu: Duration,
 }
 
 impl Server {
@@ -32,15 +34,19 @@ impl Server {
     }
 
     async fn start_in(directory: TempDir, flags: &[&str]) -> Result<Self, Failure> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let log = std::fs::File::create(directory.path().join("log"))?;
         let mut command = Command::new(binary()?);
-        command.args(["server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--data-dir"]);
+        command.args(["server", "--port", &port.to_string(), "--data-dir"]);
         command.arg(directory.path().join("data")).arg("--token-auth-file").arg(directory.path().join("tokens"));
+        if flags.contains(&"--disable-agent") {
+            command.args(["--bind", "127.0.0.1"]);
+        }
         command.args(flags).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let begin = Instant::now();
         let child = command.spawn()?;
-        let mut server = Self { child, directory: Some(directory), port, ready: Duration::ZERO };
+        let mut server =
+            Self { child, directory: Some(directory), port, ready: Duration::ZERO, ready_cpu: Duration::ZERO };
         while !http::ready(&server).await {
             if begin.elapsed() > START_MAX || server.child.try_wait()?.is_some() {
                 let directory = server.directory.as_ref().ok_or("the server has a directory")?;
@@ -50,6 +56,7 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         server.ready = begin.elapsed();
+        server.ready_cpu = server.cpu()?;
         Ok(server)
     }
 
@@ -62,16 +69,27 @@ impl Server {
 
     /// Makes the namespace and the service account that pods need.
     pub async fn prepare(&self) -> Result<(), Failure> {
-        http::post(self, "/api/v1/namespaces", r#"{"metadata":{"name":"bench"}}"#.into()).await?;
-        let account = r#"{"metadata":{"name":"default"}}"#;
+        let mut connection = Connection::open(self).await?;
+        connection.call(Call::post("/api/v1/namespaces", &br#"{"metadata":{"name":"bench"}}"#[..])).await?;
+        let account = &br#"{"metadata":{"name":"default"}}"#[..];
         // The controller may have made it already.
-        let _ = http::post(self, "/api/v1/namespaces/bench/serviceaccounts", account.into()).await;
+        connection.succeeds(Call::post("/api/v1/namespaces/bench/serviceaccounts", account)).await?;
         Ok(())
     }
 
     /// From exec to ready.
     pub fn ready_ms(&self) -> f64 {
         self.ready.as_secs_f64() * 1e3
+    }
+
+    /// What the server's processor time was by then, in steps of 10 ms.
+    pub fn ready_cpu_ms(&self) -> f64 {
+        self.ready_cpu.as_secs_f64() * 1e3
+    }
+
+    /// The directory with everything that it keeps.
+    pub fn data(&self) -> PathBuf {
+        self.directory.as_ref().map(|directory| directory.path().join("data")).unwrap_or_default()
     }
 
     /// Resident memory.
@@ -116,7 +134,13 @@ impl Drop for Server {
     }
 }
 
-fn binary() -> Result<PathBuf, Failure> {
+/// A port that nobody listens on.
+pub fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The binary that is measured: the one beside the bench, or the one that `CORACLE_BINARY` names.
+pub fn binary() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os("CORACLE_BINARY") {
         return Ok(path.into());
     }

@@ -1,0 +1,72 @@
+//! Load: many requests on some connections, and what they took.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::http::{Call, Connection};
+use crate::measure::Round;
+use crate::server::Server;
+
+/// Measures one load round by round: how many a second, and the server's CPU for each.
+pub struct Rate {
+    pub per_second: Round,
+    pub cpu: Round,
+    pub latency: Round,
+}
+
+impl Rate {
+    pub fn new() -> Self {
+        Self { per_second: Round::new("/s"), cpu: Round::new("µs"), latency: Round::new("ms") }
+    }
+
+    /// Makes `count` requests on `connections` connections, each as `make` says, and adds what was seen.
+    pub async fn round(
+        &mut self,
+        server: &Server,
+        connections: usize,
+        count: usize,
+        make: impl Fn(usize) -> Call + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        let cpu = server.cpu()?;
+        let begin = Instant::now();
+        let latencies = each(server, connections, count, make).await?;
+        self.per_second.add(count as f64 / begin.elapsed().as_secs_f64());
+        self.cpu.add((server.cpu()? - cpu).as_secs_f64() * 1e6 / count as f64);
+        for latency in latencies {
+            self.latency.add(latency.as_secs_f64() * 1e3);
+        }
+        Ok(())
+    }
+}
+
+/// Makes requests 0 to `count` on `connections` connections; gives how long each took.
+pub async fn each(
+    server: &Server,
+    connections: usize,
+    count: usize,
+    make: impl Fn(usize) -> Call + Send + Sync + 'static,
+) -> Result<Vec<Duration>, Failure> {
+    let make = Arc::new(make);
+    let mut workers = JoinSet::new();
+    for worker in 0..connections {
+        let (make, mut connection) = (make.clone(), Connection::open(server).await?);
+        workers.spawn(async move {
+            let mut latencies = Vec::with_capacity(count / connections + 1);
+            for number in (worker..count).step_by(connections) {
+                let call = make(number);
+                let start = Instant::now();
+                connection.call(call).await?;
+                latencies.push(start.elapsed());
+            }
+            Ok::<_, Failure>(latencies)
+        });
+    }
+    let mut latencies = Vec::with_capacity(count);
+    while let Some(worker) = workers.join_next().await {
+        latencies.extend(worker??);
+    }
+    Ok(latencies)
+}
