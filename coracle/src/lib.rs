@@ -5,6 +5,7 @@
 pub mod cli;
 mod clock;
 pub mod cluster;
+mod code_pages;
 mod commands;
 pub mod config;
 mod connect;

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cluster::Cluster;
 use crate::config::ClusterConfig;
 use crate::error::Error;
-use crate::{kubeconfig, process};
+use crate::{code_pages, kubeconfig, process};
 
 /// Runs a cluster until it is told to end. Pods go on running: the next start adopts them.
 ///
@@ -28,11 +28,16 @@ pub fn run(config: ClusterConfig) -> Result<(), Error> {
         std::fs::write(process::pid_path(&data_dir), std::process::id().to_string())?;
         kubeconfig::refresh(&data_dir, cluster.kubeconfig())?;
         tracing::info!(url = cluster.url(), "serving");
+        let settled = tokio::spawn(async {
+            tokio::time::sleep(code_pages::SETTLED_AFTER).await;
+            code_pages::release();
+        });
         let failure = tokio::select! {
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
             failure = cluster.failed() => Some(failure),
         };
+        settled.abort();
         cluster.stop().await?;
         match std::fs::remove_file(process::pid_path(&data_dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
