@@ -36,7 +36,7 @@ impl From<PatchError> for Status {
                 let message = "the server rejected our request due to an error in our request";
                 Status::failure(422, "Invalid", message).with_details(StatusDetails::default())
             }
-            PatchError::TooLarge(message) => Status::too_large(format!("Request entity is too large: {message}")),
+            PatchError::TooLarge(message) => Status::too_large(format!("Request entity too large: {message}")),
             PatchError::Unclassified(message) => Status::failure(500, "", message),
         }
     }

@@ -47,6 +47,9 @@ const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
+/// Larger exponents are refused. (The reference takes them, and computes for minutes.)
+const EXPONENT_MAX: i32 = 1_000_000;
+
 /// A text split at its parts.
 struct Parts<'a> {
     negative: bool,
@@ -87,6 +90,9 @@ fn interpret(suffix: &str) -> Result<(Format, i32), QuantityError> {
     }
     let exponent = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty()).ok_or(QuantityError::Suffix)?;
     let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
+    if !(-EXPONENT_MAX..=EXPONENT_MAX).contains(&exponent) {
+        return Err(QuantityError::Suffix);
+    }
     Ok((Format::DecimalExponent, exponent))
 }
 

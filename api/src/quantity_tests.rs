@@ -51,6 +51,8 @@ fn check_error(text: &str, error: QuantityError) {
 
 #[test]
 fn refuses() {
+    check_error("1e2147483647", QuantityError::Suffix);
+    check_error("1e-2147483648", QuantityError::Suffix);
     check_error("", QuantityError::Format);
     check_error("1x", QuantityError::Format);
     check_error("1.2.3", QuantityError::Format);

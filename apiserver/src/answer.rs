@@ -50,6 +50,14 @@ pub fn page_not_found() -> Response<Body> {
     text(404, "404 page not found\n")
 }
 
+/// What a client gets that has to come back later (`tooManyRequests` in apiserver's filters).
+pub fn too_many_requests() -> Response<Body> {
+    const RETRY_AFTER_SECONDS: u32 = 1;
+    let mut response = text(429, "Too many requests, please try again later.\n");
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    response
+}
+
 /// A status as the answer, in the client's format where that is possible.
 pub fn status(status: &Status, format: Format) -> Response<Body> {
     let mut response = match format {

@@ -80,7 +80,7 @@ async fn answer_request(
     let ctx = Arc::new(Context::new(user, info, options, registry.clone()));
     *audit_id = Some(ctx.audit_id.clone());
     let answered = if ctx.info.is_resource_request {
-        let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group);
+        let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group) && !ctx.info.path.starts_with("//");
         if known { verbs::dispatch(ctx.clone(), parts, body, query).await } else { Ok(answer::page_not_found()) }
     } else {
         documents::answer(&ctx, &parts, &query).await

@@ -115,7 +115,8 @@ pub fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
     if text.is_empty() {
         return Ok(Format::Json);
     }
-    Format::of_content_type(text).ok_or_else(|| unsupported(&FORMATS.map(media_type)))
+    let format = if text.starts_with(';') { None } else { Format::of_content_type(text) };
+    format.ok_or_else(|| unsupported(&FORMATS.map(media_type)))
 }
 
 /// The error for a body in a media type that is none of `accepted`.

@@ -12,6 +12,7 @@ use api::status::{StatusCause, StatusDetails};
 use store::{Entry, Revision, Snapshot, StoreError};
 
 use crate::options::ListOptions;
+use crate::request::query::not_a_number;
 use crate::selection::Selection;
 use crate::{Registry, list::token::Token};
 
@@ -112,8 +113,10 @@ pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let bad = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-    text.parse().map(Some).map_err(|_| bad)
+    text.parse().map(Some).map_err(|_| {
+        let why = if text.starts_with(['-', '+']) { "invalid syntax" } else { not_a_number(text) };
+        format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}")
+    })
 }
 
 fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: &ListOptions) -> Result<Page, Status> {
@@ -127,7 +130,8 @@ fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: 
         None => registry.snapshot(),
         Some(revision) => match registry.store().snapshot_at(revision) {
             Ok(snapshot) => snapshot,
-            Err(StoreError::Compacted { .. } | StoreError::FutureRevision { .. }) => return Err(stale_token(&token)),
+            Err(StoreError::Compacted { .. }) => return Err(stale_token(&token)),
+            Err(StoreError::FutureRevision { newest, .. }) => return Err(too_large(revision, newest)),
             Err(error) => return Err(crate::registry::store_status(&error)),
         },
     };

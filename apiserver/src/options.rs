@@ -291,8 +291,9 @@ fn check_manager(manager: &str) -> Vec<FieldError> {
     if manager.len() > MANAGER_LENGTH_MAX {
         errors.push(FieldError::too_long(&path, MANAGER_LENGTH_MAX));
     }
-    if let Some((at, _)) = manager.char_indices().find(|(_, c)| c.is_control()) {
-        let why = format!("should only contain printable characters: bad character at {at}");
+    let is_print = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace());
+    if let Some((at, bad)) = manager.char_indices().find(|(_, c)| !is_print(*c)) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(bad));
         errors.push(FieldError::invalid(&path, manager, why));
     }
     errors

@@ -16,9 +16,9 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::chain::inflight::Inflight;
+use crate::chain::inflight::{Inflight, TooMany};
 use crate::content::Format;
-use crate::request::query::decode;
+use crate::request::query::{decode, is_escaped};
 use crate::request::{Query, RequestInfo};
 use crate::{Config, Registry, answer, chain, definitions};
 
@@ -38,6 +38,11 @@ impl ApiServer {
     /// [`ApiServer::set_ready`] was.
     pub fn new(config: Config) -> Self {
         Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default() }
+    }
+
+    /// The same with other limits on how many requests are served at once.
+    pub fn with_inflight(self, inflight: Inflight) -> Self {
+        Self { inflight: Arc::new(inflight), ..self }
     }
 
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go. Runs until
@@ -67,15 +72,20 @@ impl ApiServer {
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let path = decode(request.uri().path(), false).into_owned();
         let info = RequestInfo::new(request.method(), &path, &query);
+        let is_escaped = is_escaped(request.uri().path());
         let (long_running, reads) = info.as_ref().map_or((false, true), classify);
         let work = async {
             let _permit = match self.inflight.enter(reads, long_running).await {
                 Ok(permit) => permit,
-                Err(status) => return (answer::status(&status, Format::Json), chain::Outcome::default()),
+                Err(TooMany) => return (answer::too_many_requests(), chain::Outcome::default()),
             };
             match info {
+                _ if !is_escaped => (answer::text(400, "400 Bad Request"), chain::Outcome::default()),
                 Ok(info) => chain::handle(&self.registry, request, query, info).await,
-                Err(error) => (answer::status(&Status::internal(error), Format::Json), chain::Outcome::default()),
+                Err(error) => {
+                    let text = format!("Internal Server Error: {path:?}: failed to create RequestInfo: {error}\n");
+                    (answer::text(500, text), chain::Outcome::default())
+                }
             }
         };
         let caught = std::panic::AssertUnwindSafe(work).catch_unwind();

@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::body::Room;
+
 /// The state that health endpoints show.
 #[derive(Debug, Default)]
 pub struct State {
     ready: AtomicBool,
     stopping: CancellationToken,
+    bodies: Room,
 }
 
 impl State {
@@ -20,6 +23,11 @@ impl State {
     /// Whether requests may come.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// The room for large bodies.
+    pub fn bodies(&self) -> &Room {
+        &self.bodies
     }
 
     /// The server begins to stop: watches end, and nothing new is accepted.

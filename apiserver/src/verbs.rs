@@ -15,8 +15,9 @@ use std::sync::Arc;
 use api::catalogue::{Resource, Subresource};
 use api::{Object, Status};
 use axum::body::Body;
-use http::Response;
+use bytes::Bytes;
 use http::request::Parts;
+use http::{Method, Response};
 use serde_json::Value;
 
 use crate::content::{Format, Representation, Transform, negotiate_among};
@@ -81,6 +82,14 @@ impl Call {
             )));
         }
         Ok(())
+    }
+
+    /// The request's body.
+    ///
+    /// # Errors
+    /// 413 if it is too long, 400 if it breaks off.
+    pub async fn read_body(&self, body: Body) -> Result<Bytes, Status> {
+        self.ctx.registry.state().bodies().read(body).await
     }
 
     /// The user agent, or the empty string.
@@ -150,9 +159,34 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
     }
     let representation =
         negotiate_among(&parts.headers, &query, |format, transform| can_be_written(&resource, format, transform))?;
-    let verb = info.verb.clone();
+    check_path(&ctx, &parts, &resource)?;
+    let verb = ctx.info.verb.clone();
     let call = Call { ctx, parts, query, resource, representation };
     route(call, &verb, body).await
+}
+
+/// Refuses names that cannot be part of a key, and methods that a path does not have (`NamespaceKeyFunc`).
+fn check_path(ctx: &Context, parts: &Parts, resource: &Resource) -> Result<(), Status> {
+    let info = &ctx.info;
+    let (name, namespace) = (info.name.as_str(), info.namespace.as_str());
+    let is_of_collection = matches!(info.verb.as_str(), "list" | "watch" | "create" | "deletecollection");
+    if name.is_empty() && !info.subresource.is_empty() {
+        return Err(Status::bad_request("name must be provided"));
+    }
+    let misses = name.is_empty() && !is_of_collection;
+    let exceeds = !name.is_empty() && info.verb == "create" && info.subresource.is_empty();
+    if misses || exceeds || parts.method == Method::HEAD {
+        return Err(method_not_allowed());
+    }
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('%') => "may not contain '%'".to_string(),
+        _ if matches!(namespace, "." | "..") => {
+            return Err(Status::failure(500, "", format!("invalid key: \"/{}/{namespace}\"", resource.plural)));
+        }
+        _ => return Ok(()),
+    };
+    Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {why}")))
 }
 
 /// Custom resources have no protobuf form, and neither have tables and other views.

@@ -6,6 +6,8 @@ mod clock;
 mod definitions;
 #[path = "api/harness.rs"]
 mod harness;
+#[path = "api/hostile.rs"]
+mod hostile;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/watches.rs"]

@@ -56,7 +56,7 @@ fn is_date_time(text: &str) -> bool {
 fn is_uuid(text: &str, version: Option<u8>) -> bool {
     let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
     let shape = text.len() == 32 || text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
-    shape && digits.iter().all(u8::is_ascii_hexdigit) && version.is_none_or(|v| digits[12] == v)
+    shape && digits.len() == 32 && digits.iter().all(u8::is_ascii_hexdigit) && version.is_none_or(|v| digits[12] == v)
 }
 
 fn is_email(text: &str) -> bool {
@@ -159,6 +159,7 @@ mod tests {
         check("cidr", &["10.0.0.0/8", "::/0"], &["10.0.0.0"]);
         check("uuid", &["123e4567-e89b-12d3-a456-426614174000"], &["123"]);
         check("uuid4", &["123e4567-e89b-42d3-a456-426614174000"], &["123e4567-e89b-12d3-a456-426614174000"]);
+        check("uuid4", &[], &["--------------------------------"]);
         check("byte", &["aGk="], &["a", "?"]);
         check("email", &["a@b.c"], &["a", "@b", "a@"]);
         check("hostname", &["a.b-c"], &["-a", "a..b"]);

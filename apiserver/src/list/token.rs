@@ -1,8 +1,10 @@
 //! The `continue` token: a state and a place in it (`storage.EncodeContinue`).
 
+use api::decode::{Format, decode_untyped};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 use store::Revision;
 
 /// The only version of tokens there is.
@@ -17,7 +19,7 @@ pub struct Token {
     pub start: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Wire {
     v: String,
     rv: i64,
@@ -41,19 +43,20 @@ impl Token {
             let at = bad_base64_byte(text);
             format!("continue key is not valid: illegal base64 data at input byte {at}")
         })?;
-        let wire: Wire =
-            serde_json::from_slice(&bytes).map_err(|error| format!("continue key is not valid: {error}"))?;
+        let value =
+            decode_untyped(&bytes, Format::Json).map_err(|error| format!("continue key is not valid: {error}"))?;
+        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("").to_string();
+        let wire =
+            Wire { v: text("v"), rv: value.get("rv").and_then(Value::as_i64).unwrap_or(0), start: text("start") };
         if wire.v != VERSION {
-            return Err(format!(
-                "continue key is not valid: server does not recognize this encoded version {:?}",
-                wire.v
-            ));
+            let version = wire.v;
+            return Err(format!("continue key is not valid: server does not recognize this encoded version {version}"));
         }
         if wire.start.is_empty() || wire.start.starts_with('/') || wire.start.split('/').any(|p| p == "..") {
             return Err(format!("continue key is not valid: {}", wire.start));
         }
         let revision = match wire.rv {
-            -1 => None,
+            rv if rv < 0 => None,
             0 => {
                 return Err(
                     "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"

@@ -50,10 +50,22 @@ impl Query {
             None | Some("") => Ok(None),
             Some(text) => match text.parse() {
                 Ok(number) => Ok(Some(number)),
-                Err(_) => Err(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
+                Err(_) => Err(format!("strconv.ParseInt: parsing {text:?}: {}", not_a_number(text))),
             },
         }
     }
+}
+
+/// Why Go's `strconv` does not take a text for an integer.
+pub fn not_a_number(text: &str) -> &'static str {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_number { "value out of range" } else { "invalid syntax" }
+}
+
+/// Whether every `%` of a path begins an escape.
+pub fn is_escaped(path: &str) -> bool {
+    path.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Decodes percent escapes (and `+` in queries); what is no escape stays as it is.

@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long headers may take to come.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// How many connections there may be at once; more are closed as they come.
+const CONNECTIONS_MAX: usize = 16_384;
 /// How long the listener rests when the system is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// How much one HTTP/2 stream may have under way (`MaxUploadBufferPerStream` is smaller in the reference).
@@ -43,6 +46,7 @@ impl ApiServer {
         let connections = TaskTracker::new();
         connections.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
         let closing = CancellationToken::new();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -50,9 +54,16 @@ impl ApiServer {
             };
             match accepted {
                 Ok((stream, _)) => {
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        tracing::warn!("there are {CONNECTIONS_MAX} connections; one more is closed");
+                        continue;
+                    };
                     let connection =
                         Connection { server: self.clone(), acceptor: acceptor.clone(), closing: closing.clone() };
-                    connections.spawn(connection.run(stream));
+                    connections.spawn(async move {
+                        connection.run(stream).await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

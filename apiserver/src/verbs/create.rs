@@ -9,7 +9,7 @@ use super::Call;
 use crate::plug::Operation;
 use crate::registry;
 use crate::registry::prepare;
-use crate::{body, codec, content, managed, options};
+use crate::{codec, content, managed, options};
 
 /// Creates an object, or hands it to what is plugged in for a resource that is not stored.
 ///
@@ -17,7 +17,7 @@ use crate::{body, codec, content, managed, options};
 /// For bodies that do not decode, and whatever admission, validation or the store refuse them with.
 pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let format = content::body_format(&call.parts.headers)?;
-    let bytes = body::read(body).await?;
+    let bytes = call.read_body(body).await?;
     let ctx = &call.ctx;
     let kind = match call.subresource() {
         Some(subresource) => Target::of_subresource(&call.resource, subresource),

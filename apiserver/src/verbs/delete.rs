@@ -13,7 +13,7 @@ use crate::registry::delete as registry;
 use crate::registry::target::Target;
 use crate::registry::{facts, read};
 use crate::selection::Selection;
-use crate::{answer, body, content};
+use crate::{answer, content};
 
 /// Deletes an object.
 ///
@@ -69,7 +69,7 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response<Body>,
 }
 
 async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> {
-    let bytes = body::read(body).await?;
+    let bytes = call.read_body(body).await?;
     if bytes.is_empty() {
         return DeleteOptions::new(None, &call.query);
     }

@@ -13,7 +13,7 @@ use crate::content::Format;
 use crate::registry::prepare;
 use crate::registry::target::Target as Place;
 use crate::registry::update as registry;
-use crate::{body, codec, content, managed, options};
+use crate::{codec, content, managed, options};
 
 /// The kinds of patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
         let all = MEDIA_TYPES.iter().filter(|(_, k)| !(call.resource.custom && *k == PatchType::Strategic));
         return Err(content::unsupported(&all.map(|(name, _)| *name).collect::<Vec<_>>()));
     };
-    let bytes = body::read(body).await?;
+    let bytes = call.read_body(body).await?;
     let place = call.target(options::to_value(&call.ctx.options, "PatchOptions"));
     let patched = Patching::new(&call, &place, kind, &bytes)?;
     let mut change = |old: Option<&Object>| patched.apply(old);
@@ -76,7 +76,7 @@ impl<'a> Patching<'a> {
     pub fn new(call: &'a Call, place: &'a Place, kind: PatchType, bytes: &Bytes) -> Result<Self, Status> {
         let format = if kind == PatchType::Apply { Format::Yaml } else { Format::Json };
         let patch = decode_untyped(bytes, format).map_err(|error| {
-            let what = if kind == PatchType::Apply { "YAML" } else { "patch" };
+            let what = if kind == PatchType::Apply { "YAML: error converting YAML to JSON" } else { "patch" };
             Status::bad_request(format!("error decoding {what}: {error}"))
         })?;
         Ok(Self { call, place, kind, patch })

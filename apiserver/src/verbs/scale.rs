@@ -16,7 +16,7 @@ use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
 use crate::content::Transform;
 use crate::registry::{read, update as registry};
-use crate::{answer, body, codec, content, managed, options};
+use crate::{answer, codec, content, managed, options};
 
 /// Get, update and patch of a scale.
 ///
@@ -43,7 +43,7 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
             .ok_or_else(|| content::unsupported(&["application/json-patch+json", "application/merge-patch+json"]))?;
         // A scale has no lists, so a strategic merge is a plain one.
         let patch = if patch == PatchType::Strategic { PatchType::Merge } else { patch };
-        let bytes = body::read(body).await?;
+        let bytes = call.read_body(body).await?;
         let patching = Patching::new(&call, &target, patch, &bytes)?;
         let mut change = |old: Option<&Object>| {
             let old = old.ok_or_else(|| target.not_found())?;
@@ -54,7 +54,7 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         registry::update(&call.ctx, &target, false, &mut change).await?
     } else {
         let format = content::body_format(&call.parts.headers)?;
-        let bytes = body::read(body).await?;
+        let bytes = call.read_body(body).await?;
         let scale = codec::decode(&call.ctx, &bytes, format, &decode_as)?;
         let mut change = |old: Option<&Object>| {
             let old = old.ok_or_else(|| target.not_found())?;

@@ -7,7 +7,7 @@ use http::Response;
 
 use super::Call;
 use crate::registry::{facts, update as registry};
-use crate::{body, codec, content, managed, options};
+use crate::{codec, content, managed, options};
 
 /// Replaces an object, or the part of it that a subresource is.
 ///
@@ -15,7 +15,7 @@ use crate::{body, codec, content, managed, options};
 /// For bodies that do not decode, and whatever admission, validation or the store refuse them with.
 pub async fn update(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let format = content::body_format(&call.parts.headers)?;
-    let bytes = body::read(body).await?;
+    let bytes = call.read_body(body).await?;
     let ctx = &call.ctx;
     let kind = Target::of(&call.resource);
     let object = codec::decode(ctx, &bytes, format, &kind)?;
