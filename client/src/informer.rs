@@ -165,8 +165,12 @@ impl<K: Cached> Informer<K> {
     /// Adds a handler. It is called at once for every object in the cache, and then for each change.
     pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + 'static) {
         let mut handlers = self.0.handlers.lock();
-        for object in self.list() {
-            handler(&Change::Added(object));
+        // One by one: all of them unpacked at once would take many times their room.
+        let keys: Vec<ObjectKey> = self.0.cache.read().keys().cloned().collect();
+        for key in keys {
+            if let Some(object) = self.get_key(&key) {
+                handler(&Change::Added(object));
+            }
         }
         handlers.push(Box::new(handler));
     }
