@@ -34,6 +34,15 @@ use crate::Object;
 use crate::field::ErrorList;
 use at::At;
 
+/// The addresses and families that a service asks for (`ValidateServiceClusterIPsRelatedFields`), which the allocator
+/// looks at before anything else.
+pub fn cluster_ips(new: &Object, old: Option<&Object>) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let before = old.map(|old| At::root(old).get("spec"));
+    core::cluster_ips(&At::root(new).get("spec"), before.as_ref(), &mut errors);
+    errors
+}
+
 /// The rules of a kind: the object, and the one before it on an update.
 type Rules = fn(&At<'_>, Option<&At<'_>>, &mut ErrorList);
 

@@ -12,6 +12,9 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
     match name {
         "api.core.v1.Pod" => resources::pod(map),
         "api.core.v1.Container" | "api.core.v1.EphemeralContainer" => container(map),
+        "api.core.v1.PodSpec" => drop_disabled(map, &["schedulingGroup"]),
+        "api.core.v1.VolumeProjection" => drop_disabled(map, &["clusterTrustBundle", "podCertificate"]),
+        "api.core.v1.NodeSpec" => drop_disabled(map, &["configSource"]),
         "api.core.v1.Volume" => volume(map),
         "api.core.v1.ImageVolumeSource" => pull_policy(map, "reference", "pullPolicy"),
         "api.core.v1.ServiceSpec" => service(map),
@@ -66,8 +69,20 @@ fn copy_if_absent(map: &mut Fields, from: &str, to: &str) {
     }
 }
 
+/// Drops fields that stand behind features which are off in this version (`DropDisabledPodFields` and its kin).
+fn drop_disabled(map: &mut Fields, names: &[&str]) {
+    for name in names {
+        map.remove(*name);
+    }
+}
+
 fn container(map: &mut Fields) {
     pull_policy(map, "image", "imagePullPolicy");
+    // A signal that cannot be chosen takes hooks along that say nothing else.
+    let Some(Value::Object(lifecycle)) = map.get_mut("lifecycle") else { return };
+    if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+        map.remove("lifecycle");
+    }
 }
 
 fn pull_policy(map: &mut Fields, image: &str, policy: &str) {

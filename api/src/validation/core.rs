@@ -12,12 +12,14 @@ mod service_update;
 mod services;
 pub mod sources;
 pub mod volumes;
+pub mod warnings;
 
 use super::at::At;
 use super::rules::{self, IMMUTABLE};
 use super::{Rules, pod, workload};
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
+pub(super) use services::cluster_ips;
 
 /// The highest priority that a user may define (`HighestUserDefinablePriority`).
 const PRIORITY_MAX: i64 = 1_000_000_000;

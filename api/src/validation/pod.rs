@@ -8,6 +8,7 @@ mod environment;
 mod ephemeral;
 mod mounts;
 mod network;
+mod overlaps;
 mod probes;
 mod projected;
 mod resize;
@@ -18,6 +19,7 @@ mod spread;
 mod status;
 mod update;
 mod volumes;
+pub mod warnings;
 mod windows;
 
 use super::at::At;

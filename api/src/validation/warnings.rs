@@ -11,11 +11,37 @@ use crate::names;
 const STATIC_SUFFIX: &str = ".static.k8s.io";
 
 /// The warnings of a kind: the object, and the one before it on an update.
-type Rules = fn(&At<'_>, Option<&At<'_>>) -> Vec<String>;
+pub(super) type Rules = fn(&At<'_>, Option<&At<'_>>) -> Vec<String>;
 
-/// The warnings about an object of a built-in kind; pods and their templates have theirs elsewhere.
+/// The warnings about an object of a built-in kind.
 pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old: Option<&Object>) -> Vec<String> {
-    let rules: Rules = match (group, resource, subresource) {
+    let (new, old) = (At::root(new), old.map(At::root));
+    let mut warnings = of_kind(group, resource, subresource).map_or_else(Vec::new, |rules| rules(&new, old.as_ref()));
+    if subresource.is_empty() {
+        templates(group, resource, &new, old.as_ref(), &mut warnings);
+    }
+    warnings
+}
+
+/// A template is looked at when the object is made, and again with each new generation.
+fn templates(group: &str, resource: &str, new: &At<'_>, old: Option<&At<'_>>, warnings: &mut Vec<String>) {
+    let path: &[&str] = match (group, resource) {
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
+        | ("batch", "jobs")
+        | ("", "replicationcontrollers") => &["spec", "template"],
+        ("batch", "cronjobs") => &["spec", "jobTemplate", "spec", "template"],
+        ("", "podtemplates") => &["template"],
+        _ => return,
+    };
+    const GENERATION: [&str; 2] = ["metadata", "generation"];
+    if old.is_none_or(|old| old.at(&GENERATION).value != new.at(&GENERATION).value) {
+        warnings.extend(super::pod::warnings::template(&new.at(path)));
+    }
+}
+
+fn of_kind(group: &str, resource: &str, subresource: &str) -> Option<Rules> {
+    Some(match (group, resource, subresource) {
+        ("", ..) => return super::core::warnings::rules_of(resource, subresource),
         ("apps", "deployments" | "replicasets", "") | ("batch", "jobs", "") => host_name,
         ("apps", "statefulsets", "") => stateful_set,
         ("batch", "cronjobs", "") => cron_job,
@@ -28,9 +54,8 @@ pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old:
         ("storage.k8s.io", "csistoragecapacities", "") => capacity,
         ("node.k8s.io", "runtimeclasses", "") => runtime_class,
         ("admissionregistration.k8s.io", ..) => static_name,
-        _ => return Vec::new(),
-    };
-    rules(&At::root(new), old.map(At::root).as_ref())
+        _ => return None,
+    })
 }
 
 /// A name that pods get theirs from should be a label.
@@ -124,7 +149,7 @@ fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// Labels of nodes that have newer names.
-fn old_label(key: &str) -> Option<&'static str> {
+pub(super) fn old_label(key: &str) -> Option<&'static str> {
     Some(match key {
         "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
         "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
@@ -137,6 +162,9 @@ fn old_label(key: &str) -> Option<&'static str> {
         "failure-domain.beta.kubernetes.io/zone" => {
             "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"
         }
+        "app.kubernetes.io/created-by" => "deprecated since v1.9",
+        "scheduler.alpha.kubernetes.io/preferAvoidPods" => "deprecated since v1.22; use Taints and Tolerations instead",
+        "node-role.kubernetes.io/master" => "use \"node-role.kubernetes.io/control-plane\" instead",
         _ => return None,
     })
 }

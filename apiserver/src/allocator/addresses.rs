@@ -73,7 +73,7 @@ fn take(
                 continue;
             }
             Some(address) => {
-                check(service, address, &of_family, snapshot)?;
+                check(ctx, service, address, &of_family, snapshot)?;
                 address
             }
             None => pick(ctx, &of_family, &all, snapshot).ok_or_else(|| {
@@ -93,11 +93,17 @@ fn take(
     Ok(all)
 }
 
-fn check(service: &Object, address: IpAddr, ranges: &[IpNet], snapshot: &Snapshot) -> Result<(), Status> {
+fn check(
+    ctx: &Context,
+    service: &Object,
+    address: IpAddr,
+    ranges: &[IpNet],
+    snapshot: &Snapshot,
+) -> Result<(), Status> {
     let fits = ranges.iter().any(|range| range.contains(&address) && is_assignable(range, address));
     let why = if !fits {
         "the provided network does not match the current range"
-    } else if snapshot.get(&holder(address)).is_some() {
+    } else if snapshot.get(&holder(address)).is_some() && !ctx.options.dry_run {
         "provided IP is already allocated"
     } else {
         return Ok(());

@@ -66,6 +66,10 @@ pub fn fill(ctx: &Context, service: &mut Object, old: Option<&Object>) {
     let mut families = texts(service, "ipFamilies");
     for address in texts(service, "clusterIPs").iter().skip(families.len()) {
         let Ok(address) = address.parse::<IpAddr>() else { break };
+        // A family that the cluster lacks is an error, which is found later.
+        if !configured.contains(&family(address)) {
+            return;
+        }
         families.push(family(address).to_string());
     }
     if families.is_empty() {
@@ -79,7 +83,7 @@ pub fn fill(ctx: &Context, service: &mut Object, old: Option<&Object>) {
     }
 }
 
-/// What is wrong with the families and the addresses asked for.
+/// What is wrong with the families and the addresses asked for (`initIPFamilyFields`).
 pub fn errors(ctx: &Context, service: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = ErrorList::new();
     if is_external(service) {
@@ -89,41 +93,36 @@ pub fn errors(ctx: &Context, service: &Object, old: Option<&Object>) -> ErrorLis
     let (families, addresses) = (texts(service, "ipFamilies"), texts(service, "clusterIPs"));
     let policy = service.str_at(&["spec", "ipFamilyPolicy"]);
     let configured = configured(ctx);
-    let at_policy = path.child("ipFamilyPolicy");
-    if let Some(old) = old
-        && !is_external(old)
-        && let (Some(before), after) = (texts(old, "clusterIPs").first(), addresses.first())
-        && after.is_some_and(|after| after != before)
+    let mut refuse = |detail: String| errors.push(FieldError::invalid(&path.child("ipFamilyPolicy"), policy, detail));
+    for (field, list, one, many) in
+        [("clusterIPs", &addresses, "cluster IP", "cluster IPs"), ("ipFamilies", &families, "IP family", "IP families")]
     {
-        let why = "may not change once set";
-        errors.push(FieldError::invalid(&path.child("clusterIPs").index(0), json!(addresses), why));
-    }
-    if policy == "SingleStack" {
-        for (list, what) in [(&addresses, "cluster IPs"), (&families, "IP families")] {
-            if list.len() == 2 {
-                let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
-                errors.push(FieldError::invalid(&at_policy, policy, why));
-            }
+        let before = old.map(|old| texts(old, field)).unwrap_or_default();
+        let reduced = before.len() == 2 && list.len() == 1 && before[0] == list[0];
+        if policy == "SingleStack" && list.len() == 2 {
+            refuse(format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {many} are specified"));
+        } else if policy != "SingleStack" && reduced {
+            refuse(format!("must be 'SingleStack' to release the secondary {one}"));
         }
     }
-    for (index, address) in addresses.iter().enumerate().filter(|(_, address)| *address != "None") {
-        if address.parse::<IpAddr>().is_err() {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid(&path.child("clusterIPs").index(index), address.as_str(), why));
+    for (index, address) in addresses.iter().enumerate().skip(families.len()) {
+        let of = address.parse().map_or(V4, family);
+        if address != "None" && !configured.contains(&of) {
+            let at = path.child("clusterIPs").index(index);
+            let detail = format!("{of} is not configured on this cluster");
+            errors.push(FieldError::invalid(&at, json!(addresses), detail));
         }
     }
-    if is_headless(service) && !has_selector(service) {
+    if !errors.is_empty() || is_headless(service) && !has_selector(service) {
         return errors;
     }
     if policy == "RequireDualStack" && configured.len() < 2 {
-        let why = "this cluster is not configured for dual-stack services";
-        errors.push(FieldError::invalid(&at_policy, policy, why));
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(FieldError::invalid(&path.child("ipFamilyPolicy"), policy, detail));
     }
-    for (index, family) in families.iter().enumerate() {
-        if !configured.contains(&family.as_str()) && policy != "RequireDualStack" {
-            let at = path.child("ipFamilies").index(index);
-            errors.push(FieldError::invalid(&at, family.as_str(), "not configured on this cluster"));
-        }
+    for (index, family) in families.iter().enumerate().filter(|(_, family)| !configured.contains(&family.as_str())) {
+        let at = path.child("ipFamilies").index(index);
+        errors.push(FieldError::invalid(&at, family.as_str(), "not configured on this cluster"));
     }
     errors
 }

@@ -10,7 +10,9 @@ use store::{Condition, Operation, Snapshot, Transaction};
 
 use super::invalid;
 use crate::Context;
-use crate::strategy::service::{needs_health_port, needs_node_ports, node_port, ports, ports_mut, protocol};
+use crate::strategy::service::{
+    has_node_ports, needs_health_port, needs_node_ports, node_port, ports, ports_mut, protocol,
+};
 
 /// The first node port.
 pub const NODE_PORT_MIN: i64 = 30_000;
@@ -26,7 +28,9 @@ fn holder(port: i64) -> Arc<str> {
 
 fn held(service: &Object) -> Vec<i64> {
     let health = service.at(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64);
-    let mut all: Vec<i64> = ports(service).iter().map(node_port).chain(health).filter(|port| *port != 0).collect();
+    let numbers = ports(service).iter().map(node_port).filter(|_| has_node_ports(service));
+    let health = health.filter(|_| needs_health_port(service));
+    let mut all: Vec<i64> = numbers.chain(health).filter(|port| *port != 0).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -71,13 +75,16 @@ struct Taking<'a> {
 
 impl Taking<'_> {
     fn node_ports(&mut self, service: &mut Object) -> Result<(), Status> {
+        if !has_node_ports(service) {
+            return Ok(());
+        }
         // Two protocols on one port share one node port.
         let mut shared: BTreeMap<i64, (i64, Vec<String>)> = BTreeMap::new();
         let mut numbers = vec![0; ports(service).len()];
         for (index, port) in ports(service).iter().enumerate().filter(|(_, port)| node_port(port) != 0) {
             let number = node_port(port);
             let path = Path::new("spec").child("ports").index(index).child("nodePort");
-            self.check(service, number, &path)?;
+            self.check(number).map_err(|why| invalid(service, FieldError::invalid(&path, number, why)))?;
             numbers[index] = number;
             let entry = shared.entry(service_port(port)).or_insert((number, Vec::new()));
             entry.1.push(protocol(port).to_string());
@@ -108,21 +115,25 @@ impl Taking<'_> {
 
     fn health_port(&mut self, service: &mut Object) -> Result<(), Status> {
         let asked = service.at(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64).unwrap_or(0);
+        if !needs_health_port(service) {
+            return Ok(());
+        }
         if asked != 0 {
-            return self.check(service, asked, &Path::new("spec").child("healthCheckNodePort"));
+            return self.check(asked).map_err(|why| {
+                Status::internal(format!("failed to allocate requested HealthCheck NodePort {asked}: {why}"))
+            });
         }
-        if needs_health_port(service) {
-            let port = self.pick()?;
-            service.set(&["spec", "healthCheckNodePort"], port);
-        }
+        let port = self.pick()?;
+        service.set(&["spec", "healthCheckNodePort"], port);
         Ok(())
     }
 
-    fn check(&mut self, service: &Object, port: i64, path: &Path) -> Result<(), Status> {
-        if self.before.contains(&port) || self.taken.contains(&port) {
+    /// Takes a port that was asked for; why it cannot be had. A dry run takes none, and so misses none.
+    fn check(&mut self, port: i64) -> Result<(), String> {
+        if self.before.contains(&port) || self.taken.contains(&port) || self.ctx.options.dry_run {
             return Ok(());
         }
-        let why = if !(NODE_PORT_MIN..=NODE_PORT_MAX).contains(&port) {
+        Err(if !(NODE_PORT_MIN..=NODE_PORT_MAX).contains(&port) {
             format!(
                 "provided port is not in the valid range. The range of valid ports is {NODE_PORT_MIN}-{NODE_PORT_MAX}"
             )
@@ -131,8 +142,7 @@ impl Taking<'_> {
         } else {
             self.taken.push(port);
             return Ok(());
-        };
-        Err(invalid(service, FieldError::invalid(path, port, why)))
+        })
     }
 
     fn pick(&mut self) -> Result<i64, Status> {

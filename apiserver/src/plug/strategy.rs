@@ -20,6 +20,11 @@ pub trait Strategy: Send + Sync {
         ErrorList::new()
     }
 
+    /// What refuses an object that is wrong before the reference comes to look at all that is wrong with it.
+    fn refuses_first(&self, _ctx: &Context, _new: &Object, _old: Option<&Object>) -> Option<Status> {
+        None
+    }
+
     /// What the client is warned of.
     fn warnings(&self, _ctx: &Context, _new: &Object, _old: Option<&Object>) -> Vec<String> {
         Vec::new()

@@ -72,7 +72,8 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     errors.extend(kind_errors(target, object, None));
     errors.extend(strategy.validate(ctx, object, None));
     if !errors.is_empty() {
-        return Err(target.invalid(object.name(), &errors));
+        let first = strategy.refuses_first(ctx, object, None);
+        return Err(first.unwrap_or_else(|| target.invalid(object.name(), &errors)));
     }
     for text in strategy.warnings(ctx, object, None).into_iter().chain(kind_warnings(target, object, None)) {
         ctx.warn(text);
@@ -102,7 +103,8 @@ pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Obj
     }
     let errors = update_errors(ctx, target, new, old);
     if !errors.is_empty() {
-        return Err(target.invalid(new.name(), &errors));
+        let first = strategy.refuses_first(ctx, new, Some(old));
+        return Err(first.unwrap_or_else(|| target.invalid(new.name(), &errors)));
     }
     for text in strategy.warnings(ctx, new, Some(old)).into_iter().chain(kind_warnings(target, new, Some(old))) {
         ctx.warn(text);

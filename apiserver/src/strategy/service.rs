@@ -29,6 +29,16 @@ impl Strategy for Service {
         allocator::families::errors(ctx, new, old)
     }
 
+    /// Addresses, families and ports are looked at, and allocated, before the rest.
+    fn refuses_first(&self, ctx: &Context, new: &Object, old: Option<&Object>) -> Option<Status> {
+        for errors in [api::validation::cluster_ips(new, old), allocator::families::errors(ctx, new, old)] {
+            if !errors.is_empty() {
+                return Some(Status::invalid("", "Service", new.name(), &errors));
+            }
+        }
+        allocator::accompany(ctx, Some(&mut new.clone()), old, &ctx.registry.snapshot()).err()
+    }
+
     fn allocates(&self) -> bool {
         true
     }
@@ -117,7 +127,7 @@ fn inherit(new: &mut Object, old: &Object) {
     }
 }
 
-fn has_node_ports(service: &Object) -> bool {
+pub(crate) fn has_node_ports(service: &Object) -> bool {
     matches!(kind(service), "NodePort" | "LoadBalancer")
 }
 

@@ -141,7 +141,7 @@ fn affinity(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateServiceClusterIPsRelatedFields`
-fn cluster_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) {
+pub fn cluster_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) {
     if is_type(spec, "ExternalName") {
         return;
     }

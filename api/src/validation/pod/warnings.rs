@@ -1,0 +1,264 @@
+//! What a client is told of a pod, or of a template, that is good but not as it should be
+//! (`warningsForPodSpecAndMeta` in `pkg/api/pod`).
+
+use std::collections::BTreeMap;
+
+use super::{containers_of, overlaps};
+use crate::names;
+use crate::validation::addresses::address_warnings;
+use crate::validation::at::At;
+use crate::validation::rules;
+use crate::validation::warnings::old_label;
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
+const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+const SECCOMP_FIELD: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
+const APP_ARMOR_FIELD: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+/// Annotations that do nothing any more.
+const ANNOTATIONS: [(&str, &str); 3] = [
+    (
+        "scheduler.alpha.kubernetes.io/critical-pod",
+        "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+    ),
+    ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+    ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+];
+/// Volumes that are going or gone: the field, how its path is shown, and since when.
+const VOLUMES: [(&str, &str, &str); 9] = [
+    ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("gitRepo", "gitRepo", "deprecated in v1.11"),
+    ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
+    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+    ("quobyte", "quobyte", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+];
+
+/// Warnings about a new pod; an update gives none.
+pub fn pod(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+    if old.is_some() {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    let problems = names::dns1123_label(new.at(&["metadata", "name"]).text());
+    if !problems.is_empty() {
+        warnings.push(format!(
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is \
+             recommended: [{}]",
+            problems.join(" ")
+        ));
+    }
+    of(new, false, &mut warnings);
+    warnings
+}
+
+/// Warnings about a template.
+pub fn template(at: &At<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    of(at, true, &mut warnings);
+    warnings
+}
+
+fn of(at: &At<'_>, is_template: bool, out: &mut Vec<String>) {
+    let (metadata, spec) = (at.get("metadata"), at.get("spec"));
+    node_labels(&spec, out);
+    for constraint in spec.get("topologySpreadConstraints").items() {
+        let key = constraint.get("topologyKey");
+        out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
+        no_selector(&constraint, out);
+    }
+    let annotations = metadata.get("annotations");
+    for (key, text) in ANNOTATIONS {
+        let at = annotations.key(key);
+        out.extend(at.is_set().then(|| format!("{}: {text}", at.path)));
+    }
+    volumes(&spec, out);
+    overlaps::of(&spec, out);
+    twice(&spec.get("hostAliases"), "ip", out);
+    twice(&spec.get("imagePullSecrets"), "name", out);
+    for name in spec.get("imagePullSecrets").items().map(|secret| secret.get("name")).filter(At::is_empty) {
+        out.push(format!("{}: invalid empty name \"\"", name.path));
+    }
+    fractions(&spec.get("overhead"), out);
+    containers(&spec, &annotations, is_template, out);
+    ports(&spec, out);
+    let grace = spec.get("terminationGracePeriodSeconds");
+    if grace.number().is_some_and(|number| number < 0) {
+        out.push(format!("{}: must be >= 0; negative values are invalid and will be treated as 1", grace.path));
+    }
+    for kind in ["podAffinity", "podAntiAffinity"].map(|kind| spec.at(&["affinity", kind])) {
+        kind.get(REQUIRED).items().for_each(|term| no_selector(&term, out));
+        kind.get(PREFERRED).items().for_each(|term| no_selector(&term.get("podAffinityTerm"), out));
+    }
+    for server in spec.at(&["dnsConfig", "nameservers"]).items() {
+        out.extend(address_warnings(&server.path, server.text()));
+    }
+    for ip in spec.get("hostAliases").items().map(|alias| alias.get("ip")) {
+        out.extend(address_warnings(&ip.path, ip.text()));
+    }
+}
+
+fn no_selector(term: &At<'_>, out: &mut Vec<String>) {
+    let at = term.get("labelSelector");
+    out.extend(at.is_absent().then(|| format!("{}: {NO_SELECTOR}", at.path)));
+}
+
+fn node_labels(spec: &At<'_>, out: &mut Vec<String>) {
+    for (key, at) in spec.get("nodeSelector").entries() {
+        out.extend(old_label(key).map(|text| format!("{}: {text}", at.path)));
+    }
+    let affinity = spec.at(&["affinity", "nodeAffinity"]);
+    for term in affinity.get(REQUIRED).get("nodeSelectorTerms").items() {
+        node_term(&term, false, out);
+    }
+    for term in affinity.get(PREFERRED).items() {
+        node_term(&term.get("preference"), true, out);
+    }
+}
+
+/// `GetWarningsForNodeSelectorTerm`
+pub(in crate::validation) fn node_term(term: &At<'_>, with_values: bool, out: &mut Vec<String>) {
+    for expression in term.get("matchExpressions").items() {
+        let key = expression.get("key");
+        out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
+        for value in expression.get("values").items().filter(|_| with_values) {
+            let messages = names::label_value(value.text());
+            out.extend(messages.into_iter().map(|text| format!("{}: {} is invalid, {text}", value.path, value.text())));
+        }
+    }
+}
+
+fn volumes(spec: &At<'_>, out: &mut Vec<String>) {
+    for volume in spec.get("volumes").items() {
+        for (name, shown, text) in VOLUMES.iter().filter(|(name, ..)| volume.get(name).is_set()) {
+            let _ = name;
+            out.push(format!("{}: {text}", volume.path.child(shown)));
+        }
+        claim(&volume.at(&["ephemeral", "volumeClaimTemplate", "spec"]), out);
+    }
+}
+
+/// `GetWarningsForPersistentVolumeClaimSpec`
+pub(in crate::validation) fn claim(spec: &At<'_>, out: &mut Vec<String>) {
+    for list in ["requests", "limits"] {
+        fraction(&spec.at(&["resources", list]).key("storage"), out);
+    }
+}
+
+/// Bytes are whole.
+fn fraction(at: &At<'_>, out: &mut Vec<String>) {
+    if let Some(quantity) = rules::quantity(at).filter(|quantity| quantity.milli_value() % 1000 != 0) {
+        let shown = quantity.to_string();
+        out.push(format!("{}: fractional byte value {shown:?} is invalid, must be an integer", at.path));
+    }
+}
+
+fn fractions(list: &At<'_>, out: &mut Vec<String>) {
+    ["memory", "ephemeral-storage"].iter().for_each(|name| fraction(&list.key(name), out));
+}
+
+/// What a list has more than once.
+fn twice(list: &At<'_>, name: &str, out: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for at in list.items().map(|item| item.get(name)) {
+        if !seen.insert(at.text()) {
+            out.push(format!("{}: duplicate {name} {:?}", at.path, at.text()));
+        }
+    }
+}
+
+fn containers(spec: &At<'_>, annotations: &At<'_>, is_template: bool, out: &mut Vec<String>) {
+    let context = spec.get("securityContext");
+    let of_pod = annotations.key(SECCOMP_POD);
+    if context.get("seccompProfile").is_absent() && of_pod.is_set() {
+        out.push(format!("{}: {SECCOMP_FIELD}", of_pod.path));
+    }
+    for container in containers_of(spec) {
+        let (own, name) = (container.get("securityContext"), container.get("name").text());
+        let seccomp = annotations.key(&format!("{SECCOMP_CONTAINER}{name}"));
+        if own.get("seccompProfile").is_absent() && seccomp.is_set() {
+            out.push(format!("{}: {SECCOMP_FIELD}", seccomp.path));
+        }
+        let armor = annotations.key(&format!("{APP_ARMOR}{name}"));
+        if is_template && own.get("appArmorProfile").is_absent() && armor.is_set() {
+            let profile = context.get("appArmorProfile");
+            let same = match (profile.get("type").text(), armor.text()) {
+                ("Unconfined", "unconfined") | ("RuntimeDefault", "runtime/default") => true,
+                ("Localhost", text) => text.strip_prefix("localhost/") == Some(profile.get("localhostProfile").text()),
+                _ => false,
+            };
+            out.extend((!same).then(|| format!("{}: {APP_ARMOR_FIELD}", armor.path)));
+        }
+        for name in ["memory", "ephemeral-storage"] {
+            for list in ["limits", "requests"] {
+                fraction(&container.at(&["resources", list]).key(name), out);
+            }
+        }
+        hidden(&container.get("env"), out);
+    }
+}
+
+/// A variable that takes the place of one before it, without building on it.
+fn hidden(env: &At<'_>, out: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for variable in env.items() {
+        let (name, value) = (variable.get("name").text(), variable.get("value").text());
+        let reference = format!("$({name})");
+        let builds_on = variable.get("valueFrom").is_absent() && value != reference && value.contains(&reference);
+        if !seen.insert(name) && !builds_on {
+            let text = format!("hides previous definition of {name:?}, which may be dropped when using apply");
+            out.push(format!("{}: {text}", variable.path));
+        }
+    }
+}
+
+fn ports(spec: &At<'_>, out: &mut Vec<String>) {
+    let number = |port: &At<'_>, name: &str| port.get(name).number().unwrap_or(0);
+    let mut known: BTreeMap<(i64, &str), Vec<At<'_>>> = BTreeMap::new();
+    for port in containers_of(spec).flat_map(|container| container.get("ports").items()) {
+        let (ip, host) = (port.get("hostIP").text(), number(&port, "hostPort"));
+        let (inner, protocol) = (number(&port, "containerPort"), port.get("protocol").text());
+        if !ip.is_empty() && host == 0 {
+            let name = port.get("name").text();
+            out.push(format!(
+                "{}: hostIP set without hostPort: {{Name:{name} HostPort:0 ContainerPort:{inner} Protocol:{protocol} \
+                 HostIP:{ip}}}",
+                port.path
+            ));
+        }
+        let others = known.entry((inner, protocol)).or_default();
+        for other in others.iter() {
+            let (other_ip, other_host) = (other.get("hostIP").text(), number(other, "hostPort"));
+            let what = if (ip, host) == (other_ip, other_host) {
+                "duplicate"
+            } else if host == 0 || other_host == 0 {
+                "overlapping"
+            } else if host == other_host && ip.is_empty() != other_ip.is_empty() {
+                "dangerously ambiguous"
+            } else {
+                continue;
+            };
+            out.push(format!("{}: {what} port definition with {}", port.path, other.path));
+        }
+        others.push(port);
+    }
+    let mut names: BTreeMap<&str, At<'_>> = BTreeMap::new();
+    for port in containers_of(spec).flat_map(|container| container.get("ports").items()) {
+        let name = port.get("name").text();
+        match names.get(name).filter(|_| !name.is_empty()) {
+            Some(other) => out.push(format!(
+                "{}: duplicate port name {name:?} with {other}, services and probes that select ports by name will use \
+                 {other}",
+                port.path,
+                other = other.path
+            )),
+            None => _ = names.insert(name, port),
+        }
+    }
+}
