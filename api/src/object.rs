@@ -106,7 +106,7 @@ impl Object {
     /// The stored bytes: `apiVersion`, `kind`, `metadata` (without its `resourceVersion`, which the store's
     /// revision is), then the rest in order of name. [`splice_resource_version`] puts the version back.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(1024);
+        let mut out = Vec::with_capacity(ENCODED_BYTES);
         out.extend_from_slice(b"{\"apiVersion\":");
         write(&mut out, self.0.get("apiVersion").unwrap_or(&Value::Null));
         out.extend_from_slice(b",\"kind\":");
@@ -121,9 +121,12 @@ impl Object {
         write_fields(&mut out, rest, false);
         out.push(b'}');
         // These bytes are kept: spare capacity would be, too.
-        Bytes::from(out.into_boxed_slice())
+        Bytes::copy_from_slice(&out)
     }
 }
+
+/// How long most encoded objects are at most.
+const ENCODED_BYTES: usize = 4 << 10;
 
 const METADATA: &[u8] = b"\"metadata\":{";
 

@@ -104,6 +104,10 @@ struct Load {
 
 impl Load {
     async fn send(&self, method: &str, path: &str, media_type: &str, body: &Value) -> Result<Vec<u8>, Failure> {
+        self.send_text(method, path, media_type, body.to_string()).await
+    }
+
+    async fn send_text(&self, method: &str, path: &str, media_type: &str, body: String) -> Result<Vec<u8>, Failure> {
         let user = api::UserInfo::new("admin", &["system:masters"]);
         let request = http::Request::builder()
             .method(method)
@@ -111,7 +115,7 @@ impl Load {
             .header("content-type", media_type)
             .header("user-agent", "load/1")
             .extension(user)
-            .body(Body::from(body.to_string()))?;
+            .body(Body::from(body))?;
         let answer = self.router.clone().oneshot(request).await?;
         let status = answer.status();
         let text = axum::body::to_bytes(answer.into_body(), usize::MAX).await?;
@@ -127,11 +131,12 @@ impl Load {
         media_type: &str,
         make: impl Fn(usize) -> (String, Value),
     ) -> Result<(), Failure> {
+        let bodies: Vec<(String, String)> =
+            (0..self.count).map(make).map(|(path, body)| (path, body.to_string())).collect();
         let started = (Instant::now(), cpu_nanoseconds()?);
         let mut served = 0;
-        for number in 0..self.count {
-            let (path, body) = make(number);
-            served = self.send(method, &path, media_type, &body).await?.len();
+        for (path, body) in bodies {
+            served = self.send_text(method, &path, media_type, body).await?.len();
         }
         let took = (started.0.elapsed(), cpu_nanoseconds()? - started.1);
         let count = self.count as f64;
@@ -177,23 +182,17 @@ async fn main() -> Result<(), Failure> {
     load.send("POST", "/api/v1/namespaces/load/serviceaccounts", JSON, &account).await?;
     let path = |number: usize| format!("{PODS}/p{number:06}");
     let name = |number: usize| format!("p{number:06}");
-    let mut updated = Value::Null;
     if wants("pod") || wants("bind") || wants("status") || wants("update") || wants("patch") {
         load.each("create of a pod", "POST", JSON, |i| (PODS.into(), pod(&name(i)))).await?;
-        let mut pod: Value = serde_json::from_slice(&load.send("GET", &path(0), JSON, &Value::Null).await?)?;
-        pod["metadata"]["labels"]["updated"] = "x".into();
-        let metadata = pod["metadata"].as_object_mut().ok_or("metadata")?;
-        metadata.remove("uid");
-        metadata.remove("resourceVersion");
-        updated = pod;
     }
     if wants("update") {
-        let update = |i| {
-            let mut pod = updated.clone();
-            pod["metadata"]["name"] = name(i).into();
-            (path(i), pod)
-        };
-        load.each("update of a pod's labels", "PUT", JSON, update).await?;
+        let mut pods = Vec::new();
+        for number in 0..count {
+            let mut pod: Value = serde_json::from_slice(&load.send("GET", &path(number), JSON, &Value::Null).await?)?;
+            pod["metadata"]["labels"]["updated"] = "x".into();
+            pods.push(pod);
+        }
+        load.each("update of a pod's labels", "PUT", JSON, |i| (path(i), pods[i].clone())).await?;
     }
     if wants("patch") {
         let patch = |i| (path(i), json!({"metadata": {"labels": {"more": "x"}}}));

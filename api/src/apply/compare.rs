@@ -144,6 +144,9 @@ fn leaf(left: Option<&Value>, right: Option<&Value>) -> Change {
 
 fn fields(left: Option<&Fields>, right: Option<&Fields>, ty: Maybe<'_>) -> Difference {
     let mut out = Difference::default();
+    if left.is_none_or(Map::is_empty) {
+        out.added.nodes.reserve_exact(right.map_or(0, Map::len));
+    }
     // Below what is absent nothing is shown, so nothing is present without being written.
     let both = left.is_some() && right.is_some();
     for (name, l, r) in pairs(left, right) {
