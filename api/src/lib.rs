@@ -21,8 +21,10 @@ pub mod patch;
 pub mod pods;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 #[cfg(test)]
 mod reference;
+pub mod resources;
 pub mod schedule;
 pub mod schema;
 pub mod selector;

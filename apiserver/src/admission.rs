@@ -1,13 +1,15 @@
 //! The admission plugins that a cluster has from the start, in the reference's order.
 //!
-//! Missing still: LimitRanger, ResourceQuota, PodSecurity, ClusterTrustBundleAttest, and everything that calls
+//! Missing still: PodSecurity, ClusterTrustBundleAttest, and everything that calls
 //! webhooks or evaluates policies.
 
 mod certificates;
 mod ingress;
+mod limit_range;
 mod namespace;
 mod node;
 mod pod;
+mod quota;
 mod service_account;
 mod storage;
 
@@ -24,6 +26,11 @@ pub use crate::plug::admission::{Admission, Attributes, Operation};
 pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(Plain { name: "NamespaceLifecycle", admit: Some(namespace::lifecycle), validate: None }),
+        Arc::new(Plain {
+            name: "LimitRanger",
+            admit: Some(limit_range::defaults),
+            validate: Some(limit_range::limits),
+        }),
         Arc::new(service_account::ServiceAccount),
         Arc::new(Plain { name: "NodeRestriction", admit: Some(node::restrict), validate: None }),
         Arc::new(Plain { name: "TaintNodesByCondition", admit: Some(node::taint_not_ready), validate: None }),
@@ -47,6 +54,8 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         Arc::new(Plain { name: "DefaultIngressClass", admit: Some(ingress::default_class), validate: None }),
         Arc::new(Plain { name: "PodTopologyLabels", admit: Some(pod::topology_labels), validate: None }),
         Arc::new(EscalationCheck::new(rbac.clone())),
+        // The last, so that nothing is counted that another refuses.
+        Arc::new(quota::ResourceQuota::default()),
     ]
 }
 

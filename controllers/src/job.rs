@@ -3,7 +3,9 @@
 //! Each pod holds a finalizer until its end is in the job's status, so that no end is missed or counted twice: the uid
 //! goes to `uncountedTerminatedPods`, then the finalizer goes, then the uid becomes a number.
 
+mod failure_policy;
 mod indexes;
+mod per_index;
 mod plan;
 mod pods;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use client::{Action, Change, EventType, Informer, ObjectKey, WorkQueue};
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -49,7 +52,7 @@ struct Jobs {
     expectations: Arc<Expectations>,
     writes: Writes,
     /// Failures since the last success, and the time of the last one.
-    failures: Mutex<HashMap<ObjectKey, (u32, Duration)>>,
+    failures: Mutex<HashMap<ObjectKey, (u32, Timestamp)>>,
 }
 
 /// Runs the controller until the context is cancelled.
@@ -170,17 +173,16 @@ impl Jobs {
 
     /// Counts failures in a row. Returns how long the next pod has to wait for them.
     fn note_failures(&self, key: &ObjectKey, plan: &Plan) -> Option<Duration> {
-        let now = self.context.clock.elapsed();
         let mut failures = self.failures.lock();
         if plan.new_failures > 0 {
-            let entry = failures.entry(key.clone()).or_insert((0, now));
-            *entry = (entry.0 + plan.new_failures, now);
+            let entry = failures.entry(key.clone()).or_default();
+            *entry = (entry.0 + plan.new_failures, plan.failed_at.unwrap_or_default());
         } else if plan.new_successes > 0 {
             failures.remove(key);
         }
         let (count, last) = failures.get(key).copied()?;
-        let pause = BACKOFF_SECONDS_MIN.saturating_mul(1 << (count - 1).min(16)).min(BACKOFF_SECONDS_MAX);
-        (last + Duration::from_secs(pause)).checked_sub(now).filter(|left| !left.is_zero())
+        // Each index waits for itself where failures are counted by index.
+        pause(count, last, self.context.clock.now()).filter(|_| plan.failures.is_none())
     }
 
     /// Creates and deletes pods. Returns how many there are more, and what failed.
@@ -205,8 +207,9 @@ impl Jobs {
         self.expectations.expect(key, wanted.len(), []);
         let (created, failure) = slow_start(wanted.len(), |i| {
             let index = wanted[i];
+            let failures = plan.failures.as_ref().zip(index).and_then(|(of, index)| of.get(&index)).copied();
             async move {
-                let pod = pods::new_pod(job, index)?;
+                let pod = pods::new_pod(job, index, failures)?;
                 self.context.create_pod(job, &pod).await.map(|_| ())
             }
         })
@@ -246,6 +249,13 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+/// How long it still is until a pod is made in place of the last that failed.
+fn pause(failures: u32, last: Timestamp, now: Timestamp) -> Option<Duration> {
+    let seconds = BACKOFF_SECONDS_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_SECONDS_MAX);
+    let passed = Duration::try_from(now.duration_since(last)).unwrap_or_default();
+    Duration::from_secs(seconds).checked_sub(passed).filter(|left| !left.is_zero())
 }
 
 /// An event that a plan asks for.

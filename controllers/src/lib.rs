@@ -27,6 +27,7 @@ mod pod_control;
 mod pod_gc;
 mod replicaset;
 mod replicated;
+mod resource_quota;
 mod root_ca;
 mod selector;
 mod service_pods;

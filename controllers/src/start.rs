@@ -64,6 +64,7 @@ controllers! {
     "endpoints-controller" "endpoint-controller" crate::endpoints::run;
     "endpointslice-controller" "endpointslice-controller" crate::endpointslice::run;
     "endpointslice-mirroring-controller" "endpointslicemirroring-controller" crate::endpointslice::run_mirroring;
+    "resourcequota-controller" "resourcequota-controller" crate::resource_quota::run;
     "namespace-controller" "namespace-controller" crate::namespace::run;
     "garbage-collector-controller" "generic-garbage-collector" crate::garbage::run;
 }

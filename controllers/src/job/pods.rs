@@ -1,18 +1,64 @@
 //! The pods of a job.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use kube::ResourceExt;
 
 use super::{TRACKING, spec};
 use crate::error::Result;
-use crate::pod::{is_terminating, phase};
+use crate::pod::{condition, is_terminating, phase};
 use crate::pod_control::pod_from_template;
 
 /// The label and annotation of a pod's index.
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// The variable by which containers know it.
 const INDEX_ENV: &str = "JOB_COMPLETION_INDEX";
+
+/// The annotations that tell how often an index failed before this pod: what counts, and what the failure policy ignores.
+const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const IGNORED_FAILURES: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
+
+/// How often an index failed before a pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Failures {
+    /// Failures that count.
+    pub(super) counted: i32,
+    /// Failures that the failure policy ignores.
+    pub(super) ignored: i32,
+}
+
+impl Failures {
+    /// Those that a pod carries.
+    pub(super) fn of(pod: &Pod) -> Self {
+        let number = |name: &str| pod.annotations().get(name).and_then(|n| n.parse::<i32>().ok());
+        let number = |name: &str| number(name).filter(|n| *n >= 0).unwrap_or(0);
+        Self { counted: number(FAILURES), ignored: number(IGNORED_FAILURES) }
+    }
+
+    /// All of them.
+    pub(super) fn all(self) -> i32 {
+        self.counted.saturating_add(self.ignored)
+    }
+}
+
+/// When a pod that ended did so (`getFinishedTime`): when its last container did, or when it was no longer ready, or when
+/// it was deleted.
+pub(super) fn finished_at(pod: &Pod) -> Timestamp {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
+    let ends = containers.iter().map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0));
+    let ends: Option<Vec<Timestamp>> = ends.collect();
+    let last = ends.and_then(|ends| ends.into_iter().max());
+    let unready =
+        || condition(pod, "Ready").filter(|c| c.status == "False")?.last_transition_time.as_ref().map(|t| t.0);
+    let deleted = || {
+        let at = pod.metadata.deletion_timestamp.as_ref()?.0;
+        at.checked_sub(SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0))).ok()
+    };
+    let created = || pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    last.or_else(unready).or_else(deleted).or_else(created).unwrap_or_default()
+}
 
 /// Whether the end of the pod is yet to be counted.
 pub(super) fn is_tracked(pod: &Pod) -> bool {
@@ -30,8 +76,8 @@ pub(super) fn is_failed(job: &Job, pod: &Pod) -> bool {
     phase(pod) == "Failed" || (!waits && is_terminating(pod) && phase(pod) != "Succeeded")
 }
 
-/// A pod of the job; with an index in an indexed job.
-pub(super) fn new_pod(job: &Job, index: Option<i32>) -> Result<Pod> {
+/// A pod of the job; with an index in an indexed job, and the failures of the index where the job limits those.
+pub(super) fn new_pod(job: &Job, index: Option<i32>, failures: Option<Failures>) -> Result<Pod> {
     let mut pod = pod_from_template(&spec(job)?.template, job);
     pod.metadata.finalizers.get_or_insert_default().push(TRACKING.into());
     let Some(index) = index else { return Ok(pod) };
@@ -39,6 +85,13 @@ pub(super) fn new_pod(job: &Job, index: Option<i32>) -> Result<Pod> {
     pod.metadata.generate_name = Some(format!("{name}-"));
     pod.metadata.annotations.get_or_insert_default().insert(INDEX.into(), index.to_string());
     pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
+    if let Some(failures) = failures {
+        let annotations = pod.metadata.annotations.get_or_insert_default();
+        annotations.insert(FAILURES.into(), failures.counted.to_string());
+        if failures.ignored > 0 {
+            annotations.insert(IGNORED_FAILURES.into(), failures.ignored.to_string());
+        }
+    }
     let spec = pod.spec.get_or_insert_default();
     spec.hostname = Some(name);
     spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()).for_each(tell_index);
@@ -50,7 +103,7 @@ fn tell_index(container: &mut Container) {
     if env.iter().any(|e| e.name == INDEX_ENV) {
         return;
     }
-    let field = ObjectFieldSelector { api_version: None, field_path: format!("metadata.annotations['{INDEX}']") };
+    let field = ObjectFieldSelector { api_version: None, field_path: format!("metadata.labels['{INDEX}']") };
     env.push(EnvVar {
         name: INDEX_ENV.into(),
         value: None,

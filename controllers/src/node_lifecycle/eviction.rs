@@ -1,5 +1,6 @@
 //! Pods leave nodes with `NoExecute` taints, once they no longer bear them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{BY_NODE, by_node};
@@ -19,6 +21,9 @@ use crate::tolerations::borne_for;
 /// Pods worked on at a time.
 const WORKERS: usize = 8;
 
+/// Since when pods are on a node with taints that they bear for some time only. A taint need not say when it was added.
+type Since = Mutex<HashMap<ObjectKey, jiff::Timestamp>>;
+
 /// Runs the controller until the context is cancelled.
 pub(crate) async fn run(context: Context) {
     let queue = context.queue();
@@ -29,16 +34,23 @@ pub(crate) async fn run(context: Context) {
     pods.wait_synced().await;
     watch(&nodes, &pods, &queue);
     let of = context.clone();
+    let since = Arc::new(Since::default());
     context
         .run("taint-eviction", queue, WORKERS, move |key| {
-            let (context, nodes, pod) = (of.clone(), nodes.clone(), pods.get_key(&key));
+            let (context, since, pod) = (of.clone(), since.clone(), pods.get_key(&key).filter(|p| !is_terminating(p)));
+            let node = pod.as_ref().and_then(|pod| nodes.get("", node_name(pod)));
             async move {
-                let Some(pod) = pod.filter(|p| !is_terminating(p)) else { return Ok::<_, Error>(Action::Done) };
-                let Some(node) = nodes.get("", node_name(&pod)) else { return Ok(Action::Done) };
-                match left(&node, &pod, context.clock.now()) {
-                    None => Ok(Action::Done),
-                    Some(left) if !left.is_zero() => Ok(Action::RequeueAfter(left)),
-                    Some(_) => evict(&context, &pod).await,
+                let bears = pod.as_ref().zip(node).and_then(|(pod, node)| bears(&node, pod));
+                let (Some(pod), Some((bears, added))) = (pod, bears) else {
+                    since.lock().remove(&key);
+                    return Ok::<_, Error>(Action::Done);
+                };
+                let now = context.clock.now();
+                let seen = *since.lock().entry(key).or_insert(now);
+                let passed = Duration::try_from(now.duration_since(added.unwrap_or(seen))).unwrap_or_default();
+                match bears.saturating_sub(passed) {
+                    left if !left.is_zero() => Ok(Action::RequeueAfter(left)),
+                    _ => evict(&context, &pod).await,
                 }
             }
         })
@@ -50,7 +62,8 @@ fn watch(nodes: &Informer<Node>, pods: &Informer<Pod>, queue: &WorkQueue<ObjectK
     nodes.on_change(move |change| {
         let node = change.object();
         let changed = change.old().is_none_or(|old| executing(old) != executing(node));
-        if !change.is_delete() && changed && !executing(node).is_empty() {
+        // A taint that is gone ends the time of those who bore it.
+        if !change.is_delete() && changed {
             of.indexed(BY_NODE, &node.name_any()).iter().for_each(|p| to.add(ObjectKey::of(&**p)));
         }
     });
@@ -58,7 +71,7 @@ fn watch(nodes: &Informer<Node>, pods: &Informer<Pod>, queue: &WorkQueue<ObjectK
     pods.on_change(move |change| {
         let pod = change.object();
         let node = nodes.get("", node_name(pod));
-        if !change.is_delete() && node.is_some_and(|n| !executing(&n).is_empty()) {
+        if node.is_some_and(|n| !executing(&n).is_empty()) {
             to.add(ObjectKey::of(&**pod));
         }
     });
@@ -69,14 +82,13 @@ fn executing(node: &Node) -> Vec<Taint> {
     taints.filter(|t| t.effect == "NoExecute").cloned().collect()
 }
 
-/// How long the pod may stay; `None` is for ever.
-fn left(node: &Node, pod: &Pod, now: jiff::Timestamp) -> Option<Duration> {
+/// How long the pod may stay from when the last taint was added, if that is known; `None` is for ever.
+fn bears(node: &Node, pod: &Pod) -> Option<(Duration, Option<jiff::Timestamp>)> {
     let taints = executing(node);
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
-    let borne = Duration::from_secs(borne_for(&taints, tolerations)?);
-    let since = taints.iter().filter_map(|t| t.time_added.as_ref().map(|t| t.0)).max();
-    let passed = since.and_then(|t| Duration::try_from(now.duration_since(t)).ok()).unwrap_or_default();
-    Some(borne.saturating_sub(passed))
+    let seconds = borne_for(&taints, tolerations)?;
+    let added = taints.iter().map(|t| t.time_added.as_ref().map(|t| t.0)).collect::<Option<Vec<_>>>();
+    Some((Duration::from_secs(seconds), added.and_then(|all| all.into_iter().max())))
 }
 
 async fn evict(context: &Context, pod: &Arc<Pod>) -> Result<Action> {

@@ -6,11 +6,12 @@
 //! deleted with a grace period of zero); `fail-indexes 1,3` (a pod of an indexed Job fails if its index is one of these).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Clock, Informers};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ pub async fn node(plane: &Plane, name: &str, room: Value) {
     nodes.until(name, "no taint", |node| node["spec"]["taints"].as_array().is_none_or(Vec::is_empty)).await;
 }
 
+/// How often nodes say that they live; they are given up after some forty seconds.
+const HEARTBEAT_SECONDS: u64 = 10;
+
 /// Runs the pods of every node until `token` is cancelled.
 pub fn pretend(client: &kube::Client, token: &CancellationToken) {
     let informers = Informers::new(client.clone(), Clock::system(), token.clone());
@@ -38,6 +42,7 @@ pub fn pretend(client: &kube::Client, token: &CancellationToken) {
             let _ = seen.send(change.object().clone());
         }
     });
+    tokio::spawn(beat(client.clone(), token.clone()));
     let client = client.clone();
     tokio::spawn(async move {
         let mut number = 0;
@@ -48,6 +53,20 @@ pub fn pretend(client: &kube::Client, token: &CancellationToken) {
     });
 }
 
+async fn beat(client: kube::Client, token: CancellationToken) {
+    let nodes: Api<Node> = Api::all(client);
+    let mut every = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
+    while token.run_until_cancelled(every.tick()).await.is_some() {
+        let Ok(all) = nodes.list(&ListParams::default()).await else { continue };
+        for node in all.items.iter().filter(|node| !node.name_any().starts_with("fake")) {
+            let now = Clock::system().now();
+            let ready = json!({"type": "Ready", "status": "True", "lastHeartbeatTime": now.to_string()});
+            let status = Patch::Strategic(json!({"status": {"conditions": [ready]}}));
+            let _ = nodes.patch_status(&node.name_any(), &PatchParams::default(), &status).await;
+        }
+    }
+}
+
 async fn drive(client: &kube::Client, pod: &Pod, number: u32) {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let script = pod.annotations().get("pretend").map_or("", String::as_str);
@@ -56,6 +75,11 @@ async fn drive(client: &kube::Client, pod: &Pod, number: u32) {
     // What another did meanwhile is told of in a later event, so that a refusal is no loss.
     if pod.metadata.deletion_timestamp.is_some() {
         if script != "keep" {
+            if !pod.finalizers().is_empty() && matches!(phase.as_str(), "Pending" | "Running") {
+                // Its containers are stopped before it goes, as somebody who holds it will see.
+                let ended = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+                let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &ended).await;
+            }
             let same = Preconditions { uid: pod.uid(), resource_version: None };
             let at_once = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(same), ..<_>::default() };
             let _ = api.delete(&pod.name_any(), &at_once).await;
@@ -96,6 +120,20 @@ fn status(pod: &Pod, script: &str, number: u32) -> Value {
     let is_ready = if ready { "True" } else { "False" };
     let condition =
         |kind: &str| json!({"type": kind, "status": is_ready, "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    json!({"phase": phase, "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "10.1.0.1", "startTime": "2026-01-01T00:00:00Z",
+    json!({"phase": phase, "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "10.1.0.1", "hostIPs": [{"ip": "10.1.0.1"}], "startTime": "2026-01-01T00:00:00Z",
         "containerStatuses": statuses, "conditions": [condition("Ready"), condition("ContainersReady")]})
+}
+
+/// Says of a running pod whether it is ready.
+pub async fn set_ready(plane: &Plane, pod: &str, ready: bool) {
+    let status = if ready { "True" } else { "False" };
+    let conditions = ["Ready", "ContainersReady"]
+        .map(|kind| json!({"type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}));
+    plane.of("v1", "pods").status().strategic(pod, json!({"status": {"conditions": conditions}})).await;
+}
+
+/// Ends a pod: `Succeeded` or `Failed`.
+pub async fn end(plane: &Plane, pod: &str, phase: &str) {
+    let ready = json!({"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    plane.of("v1", "pods").status().strategic(pod, json!({"status": {"phase": phase, "conditions": [ready]}})).await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
 use crate::plane::{Plane, Shared};
 
@@ -15,13 +15,13 @@ pub struct Conformance {
     /// The exact codename, as `conformance.yaml` has it.
     pub codename: &'static str,
     alone: bool,
-    run: Box<dyn Fn(Plane) -> BoxFuture<'static, ()> + Send + Sync>,
+    run: Box<dyn Fn(Plane) -> LocalBoxFuture<'static, ()> + Send + Sync>,
 }
 
 /// A test in a namespace of its own on the cluster that all share.
 pub fn test<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()> + 'static,
 {
     Conformance { codename, alone: false, run: Box::new(move |plane| Box::pin(run(plane))) }
 }
@@ -29,7 +29,7 @@ where
 /// A test on a cluster of its own.
 pub fn alone<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()> + 'static,
 {
     Conformance { alone: true, ..test(codename, run) }
 }

@@ -16,8 +16,6 @@
 //!   deletecollection) for kinds whose test demands no more than that.
 //! - Pods are run by a node agent that only pretends; [`agent`] tells what the annotation `pretend` makes of a pod.
 
-#![expect(dead_code, reason = "the frame has what the tests to come need")]
-
 mod agent;
 mod case;
 mod coverage;
@@ -26,8 +24,17 @@ mod plane;
 mod resource;
 mod watch;
 
+mod apps;
+mod auth;
+mod garbage;
 mod kinds;
+mod namespace;
+mod network;
+mod nodes;
 mod plain;
+mod pods;
+mod quota;
+mod volumes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,7 +44,19 @@ use libtest_mimic::{Arguments, Trial};
 use plane::Shared;
 
 /// Every module with tests.
-const MODULES: &[fn() -> Vec<Conformance>] = &[kinds::tests, plain::tests];
+const MODULES: &[fn() -> Vec<Conformance>] = &[
+    kinds::tests,
+    plain::tests,
+    namespace::tests,
+    garbage::tests,
+    quota::tests,
+    apps::tests,
+    network::tests,
+    pods::tests,
+    nodes::tests,
+    auth::tests,
+    volumes::tests,
+];
 
 /// Tests mostly wait for controllers, so that more of them than there are cores run at once.
 const AT_ONCE: usize = 12;

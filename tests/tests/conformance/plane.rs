@@ -62,7 +62,7 @@ impl Drop for Inner {
 pub struct Answer {
     /// The HTTP status.
     pub code: u16,
-    /// The body; null if it is no JSON.
+    /// The body; null if there is none.
     pub body: Value,
 }
 
@@ -175,7 +175,9 @@ impl Plane {
         let response = self.0.client.send(request).await.expect("an answer");
         let code: StatusCode = response.status();
         let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Answer { code: code.as_u16(), body: serde_json::from_slice(&bytes).unwrap_or_default() }
+        let body = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
+        let body = body.unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(&bytes)));
+        Answer { code: code.as_u16(), body }
     }
 }
 

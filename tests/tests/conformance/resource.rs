@@ -36,6 +36,11 @@ impl Resource {
         self.sub("status")
     }
 
+    /// Its scale.
+    pub fn scale(&self) -> Self {
+        self.sub("scale")
+    }
+
     fn at(&self, name: &str) -> String {
         format!("{}/{name}{}", self.path, self.below)
     }
@@ -50,6 +55,11 @@ impl Resource {
     /// Creates an object.
     pub async fn try_create(&self, object: &Value) -> Answer {
         self.plane.request(Method::POST, &self.path, Some(object)).await
+    }
+
+    /// Posts to a subresource of one object, or with an empty subresource to the object.
+    pub async fn try_post(&self, name: &str, object: &Value) -> Answer {
+        self.plane.request(Method::POST, &self.at(name), Some(object)).await
     }
 
     /// Reads an object that is there.
