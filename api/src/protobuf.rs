@@ -35,6 +35,9 @@ pub enum ProtobufError {
     /// A number is longer than 64 bits.
     #[error("proto: integer overflow")]
     Overflow,
+    /// A quantity is none.
+    #[error(transparent)]
+    Quantity(#[from] crate::quantity::QuantityError),
     /// Messages are nested too deeply.
     #[error("proto: exceeded max depth")]
     TooDeep,

@@ -41,7 +41,8 @@ pub struct Quantity {
 const NANO: i32 = -9;
 /// Decimal digits that always fit an `i64`; the reference's quick path, which may keep the text, ends there.
 const QUICK_DIGITS: i32 = 18;
-/// More digits than this are refused: they do not fit the mantissa.
+/// More digits than this are refused: they do not fit the mantissa. Those of the fraction count in threes, as they are
+/// printed, so that what is printed can be read.
 const DIGITS_MAX: usize = 36;
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 const DECIMAL: [(&str, i32); 10] =
@@ -116,7 +117,7 @@ impl Quantity {
             return Err(QuantityError::Format);
         }
         let parts = split(text)?;
-        if parts.whole.len() + parts.fraction.len() > DIGITS_MAX {
+        if parts.whole.len() + parts.fraction.len().next_multiple_of(3) > DIGITS_MAX {
             return Err(QuantityError::Numeric);
         }
         let (format, exponent) = interpret(parts.suffix)?;

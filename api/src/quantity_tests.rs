@@ -51,6 +51,7 @@ fn check_error(text: &str, error: QuantityError) {
 
 #[test]
 fn refuses() {
+    check_error("20020000000000922337203000000000000000.1", QuantityError::Numeric);
     check_error("1e2147483647", QuantityError::Suffix);
     check_error("1e-2147483648", QuantityError::Suffix);
     check_error("", QuantityError::Format);

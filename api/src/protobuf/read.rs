@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::wire::{Reader, Wire};
 use super::{PREFIX, ProtobufError};
 use crate::decode::{NESTING_MAX, double, fields_shape, is_omitted, nesting};
+use crate::quantity::Quantity;
 use crate::schema::{Field, Kind, Type};
 use crate::time;
 
@@ -104,7 +105,7 @@ fn value(ty: Type<'_>, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value
         Kind::Quantity => {
             let text = first(wire.bytes(name)?)?;
             let text = String::from_utf8_lossy(text);
-            if text.is_empty() { "0".into() } else { text.into() }
+            if text.is_empty() { "0".into() } else { Quantity::parse(&text)?.to_string().into() }
         }
         Kind::Time => instant(wire.bytes(name)?)?.map_or(Value::Null, |at| time::format(at).into()),
         Kind::MicroTime => instant(wire.bytes(name)?)?.map_or(Value::Null, |at| time::format_micro(at).into()),

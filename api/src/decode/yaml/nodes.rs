@@ -1,8 +1,10 @@
 //! From libyaml's events to the nodes of one document.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use libyaml_safer::{Error, ErrorKind, EventData, Parser};
+use libyaml_safer::{Error, ErrorKind, EventData, Parser, ScalarStyle};
 
 /// Deepest nesting (`max_flow_level`, `max_indents`).
 const NESTING_MAX: usize = 10_000;
@@ -49,13 +51,20 @@ pub(super) fn compose(text: &str) -> Result<Document, String> {
     if text.lines().filter(|line| line.starts_with('%')).nth(DIRECTIVES_MAX).is_some() {
         return Err("too many directives".to_string());
     }
-    let mut input = text.as_bytes();
+    // The scanner panics where a block scalar ends with the input; the line break that prevents it is no part of the
+    // scalar.
+    let is_closed = text.ends_with('\n');
+    let closed = if is_closed { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
+    let length = if is_closed { u64::MAX } else { text.chars().count() as u64 };
+    let mut input = closed.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
     let mut composer = Composer::default();
     loop {
-        let event = parser.parse().map_err(|error| told(&error))?;
+        let event = catch_unwind(AssertUnwindSafe(|| parser.parse())).map_err(|_| "unexpected end of stream")?;
+        let event = event.map_err(|error| told(&error))?;
         let line = event.start_mark.line;
+        let is_last = event.end_mark.index > length;
         match event.data {
             EventData::StreamStart { .. } | EventData::DocumentStart { .. } => {}
             EventData::StreamEnd | EventData::DocumentEnd { .. } => return Ok(composer.document),
@@ -65,7 +74,10 @@ pub(super) fn compose(text: &str) -> Result<Document, String> {
                 composer.document.aliases = true;
                 composer.add(Kind::Alias { name: anchor, target }, line);
             }
-            EventData::Scalar { anchor, tag, value, plain_implicit, .. } => {
+            EventData::Scalar { anchor, tag, mut value, plain_implicit, style, .. } => {
+                if is_last && matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && value.ends_with('\n') {
+                    value.pop();
+                }
                 let place = composer.add(Kind::Scalar { value, tag, plain: plain_implicit }, line);
                 composer.anchor(anchor, place);
             }

@@ -38,6 +38,9 @@ fn structure() {
     check("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n", Ok(json!({"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}})));
     check("u: &a {k: 1}\nv: &b {k: 2}\nw: {<<: [*a, *b]}\n", Ok(json!({"u": {"k": 1}, "v": {"k": 2}, "w": {"k": 1}})));
     check("a: |\n  x\n  y\n", Ok(json!({"a": "x\ny\n"})));
+    check("a: |\n  x", Ok(json!({"a": "x"})));
+    check("a: |+\n  x\n\n", Ok(json!({"a": "x\n\n"})));
+    check("a: >-\n  x\n  y", Ok(json!({"a": "x y"})));
     check("a: {<<: 1}", Err("yaml: map merge requires map or sequence of maps as the value"));
     let mut strict = Vec::new();
     parse(b"a: 1\nb: 2\na: 3\n", &mut strict).unwrap();
