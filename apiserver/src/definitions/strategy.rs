@@ -8,20 +8,33 @@ use super::{CLEANUP_FINALIZER, status};
 use crate::Context;
 use crate::plug::Strategy;
 
+/// Notes that objects are stored in the storage version, the first if there are several.
+fn store_version(definition: &mut Object) {
+    let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten();
+    let mut storage = versions.filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true));
+    let Some(name) = storage.next().and_then(|version| version.get("name")).cloned() else { return };
+    let stored = definition.at(&["status", "storedVersions"]).and_then(Value::as_array);
+    let mut stored = stored.cloned().unwrap_or_default();
+    if !stored.contains(&name) {
+        stored.push(name);
+        definition.set(&["status", "storedVersions"], stored);
+    }
+}
+
 /// The strategy of definitions.
 pub struct Definition;
 
 impl Strategy for Definition {
     fn prepare_for_create(&self, _: &Context, new: &mut Object) {
-        let storage = new.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten();
-        let storage: Vec<Value> = storage
-            .filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true))
-            .filter_map(|version| version.get("name").cloned())
-            .collect();
-        let status = json!({
-            "acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": storage,
-        });
+        let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": []});
         new.set(&["status"], status);
+        store_version(new);
+    }
+
+    fn prepare_for_update(&self, ctx: &Context, new: &mut Object, _: &Object) {
+        if ctx.info.subresource.is_empty() {
+            store_version(new);
+        }
     }
 
     fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
