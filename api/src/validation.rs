@@ -23,7 +23,9 @@ mod pod;
 mod policy;
 mod rbac;
 mod rules;
-mod storage;
+mod scheduling;
+mod services;
+mod storage_classes;
 #[cfg(test)]
 mod tests;
 pub mod warnings;
@@ -56,6 +58,7 @@ pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old:
         ("", _) => core::rules_of(resource, subresource),
         (_, "" | "scale" | "resize") => rules_of(group, resource),
         (_, "status") => status_rules_of(group, resource),
+        (_, "approval") => Some(certificates::approval as Rules),
         _ => None,
     };
     let Some(rules) = rules else { return errors };
@@ -74,16 +77,18 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler,
         ("networking.k8s.io", "ingresses") => networking::ingress,
         ("networking.k8s.io", "networkpolicies") => network_policies::policy,
-        ("storage.k8s.io", "storageclasses") => storage::class,
-        ("scheduling.k8s.io", "priorityclasses") => core::priority_class,
-        ("node.k8s.io", "runtimeclasses") => core::runtime_class,
-        ("coordination.k8s.io", "leases") => core::lease,
+        ("storage.k8s.io", "storageclasses") => storage_classes::storage_class,
+        ("scheduling.k8s.io", "priorityclasses") => scheduling::priority_class,
+        ("node.k8s.io", "runtimeclasses") => scheduling::runtime_class,
+        ("coordination.k8s.io", "leases") => scheduling::lease,
         ("apps", "controllerrevisions") => apps::controller_revision,
         ("policy", "poddisruptionbudgets") => policy::disruption_budget,
         ("discovery.k8s.io", "endpointslices") => discovery::slice,
         ("networking.k8s.io", "ingressclasses") => networking_classes::ingress_class,
         ("networking.k8s.io", "ipaddresses") => networking_classes::ip_address,
         ("networking.k8s.io", "servicecidrs") => networking_classes::service_cidr,
+        ("apiregistration.k8s.io", "apiservices") => services::api_service,
+        ("storage.k8s.io", "volumeattributesclasses") => storage_classes::attributes_class,
         ("storage.k8s.io", "csidrivers") => csi::driver,
         ("storage.k8s.io", "csinodes") => csi::node,
         ("storage.k8s.io", "csistoragecapacities") => csi::capacity,
@@ -110,6 +115,10 @@ fn status_rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler_status,
         ("policy", "poddisruptionbudgets") => policy::disruption_budget_status,
         ("networking.k8s.io", "ingresses") => networking::ingress_status,
+        ("storage.k8s.io", "volumeattachments") => csi::attachment,
+        ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations") => flowcontrol::status,
+        ("certificates.k8s.io", "certificatesigningrequests") => certificates::signature,
+        ("apiregistration.k8s.io", "apiservices") => services::api_service_status,
         _ => return None,
     })
 }

@@ -21,6 +21,7 @@ pub mod content;
 pub mod context;
 pub mod definitions;
 pub mod documents;
+mod flow_schemas;
 pub mod list;
 pub mod managed;
 mod memo;

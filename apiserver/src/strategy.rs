@@ -59,6 +59,7 @@ fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
         ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
         ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
         ("apps", "daemonsets") => &workload::DaemonSet,
+        ("discovery.k8s.io", "endpointslices") => &workload::EndpointSlice,
         ("autoscaling", "horizontalpodautoscalers") => &Initial(r#"{"currentMetrics":null,"desiredReplicas":0}"#),
         ("networking.k8s.io", "ingresses") => &Initial(r#"{"loadBalancer":{}}"#),
         ("policy", "poddisruptionbudgets") => {

@@ -1,7 +1,7 @@
 //! Addresses and ranges in objects, of three strictnesses: what Go's old parser took (leading zeros and all), what may
 //! be written anew into a field that took that once, and what is written as the standard wants it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -183,35 +183,6 @@ pub fn range_warnings(path: &Path, text: &str) -> Vec<String> {
         warnings.push(format!("{path}: IPv6 CIDR value {text:?} should be in RFC 5952 canonical format ({net:?})"));
     }
     warnings
-}
-
-/// What is wrong with an address that others cannot reach (`ValidateEndpointIP`).
-pub fn unreachable(ip: IpAddr) -> Option<&'static str> {
-    let (is_any, is_loopback, is_link, is_multicast_link) = match ip {
-        IpAddr::V4(ip) => of_v4(ip),
-        IpAddr::V6(ip) => of_v6(ip),
-    };
-    if is_any {
-        Some("may not be unspecified (0.0.0.0 or ::)")
-    } else if is_loopback {
-        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    } else if is_link {
-        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-    } else if is_multicast_link {
-        Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
-    } else {
-        None
-    }
-}
-
-fn of_v4(ip: Ipv4Addr) -> (bool, bool, bool, bool) {
-    let octets = ip.octets();
-    (ip.is_unspecified(), ip.is_loopback(), ip.is_link_local(), octets[..3] == [224, 0, 0])
-}
-
-fn of_v6(ip: Ipv6Addr) -> (bool, bool, bool, bool) {
-    let first = ip.segments()[0];
-    (ip.is_unspecified(), ip.is_loopback(), first & 0xffc0 == 0xfe80, first & 0xff0f == 0xff02)
 }
 
 #[cfg(test)]

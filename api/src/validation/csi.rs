@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
+use super::internal;
 use super::rules::{self, IMMUTABLE};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
 const DRIVER_NAME_LENGTH_MAX: usize = 63;
-const NODE_ID_LENGTH_MAX: usize = 192;
+const NODE_ID_LENGTH_MAX: usize = 256;
+const UPDATE_PERIOD_SECONDS_MIN: i64 = 10;
+const METADATA_BYTES_MAX: usize = 256 * 1024;
+const MESSAGE_LENGTH_MAX: usize = 1024;
 const TOKEN_SECONDS_MIN: i64 = 600;
 const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 
@@ -33,6 +37,16 @@ pub fn driver(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     if spec.get("seLinuxMount").is_absent() {
         errors.push(FieldError::required(&spec.get("seLinuxMount").path, ""));
+    }
+    let period = spec.get("nodeAllocatableUpdatePeriodSeconds");
+    if period.number().is_some_and(|number| number < UPDATE_PERIOD_SECONDS_MIN) {
+        let detail = "must be greater than or equal to 10 seconds";
+        errors.push(FieldError::invalid(&period.path, period.value.clone(), detail));
+    }
+    let secrets = spec.get("serviceAccountTokenInSecrets");
+    if secrets.is_set() && spec.get("tokenRequests").is_empty() {
+        let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        errors.push(FieldError::invalid(&secrets.path, secrets.value.clone(), detail));
     }
     let Some(before) = old.map(|old| old.get("spec")) else { return };
     let attach = At::new(attach_path, spec.get("attachRequired").value);
@@ -103,7 +117,9 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
         for now in drivers.items().filter(|now| now.get("name").value == before.get("name").value) {
             let fixed = |driver: &At<'_>| rules::without(driver, &["allocatable"]);
             if fixed(&now) != fixed(&before) {
-                errors.push(FieldError::invalid(&drivers.path, fixed(&now), IMMUTABLE));
+                let shown = fixed(&now);
+                let at = At::new(drivers.path.clone(), &shown);
+                errors.push(internal::invalid(&at, "storage.CSINodeDriver", IMMUTABLE));
             }
         }
     }
@@ -112,15 +128,16 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 /// `ValidateCSIStorageCapacity` and `ValidateCSIStorageCapacityUpdate`
 pub fn capacity(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let class = new.get("storageClassName");
+    if let Some(old) = old {
+        rules::immutable(&new.get("nodeTopology"), &old.get("nodeTopology"), errors);
+        rules::immutable(&class, &old.get("storageClassName"), errors);
+        return;
+    }
     rules::label_selector(&new.get("nodeTopology"), errors);
     for message in names::dns1123_subdomain(class.text()) {
         errors.push(FieldError::invalid(&class.path, class.text(), message));
     }
     rules::nonnegative_quantity(&new.get("capacity"), errors);
-    if let Some(old) = old {
-        rules::immutable(&new.get("nodeTopology"), &old.get("nodeTopology"), errors);
-        rules::immutable(&class, &old.get("storageClassName"), errors);
-    }
 }
 
 /// `ValidateVolumeAttachment` and `ValidateVolumeAttachmentUpdate`
@@ -142,10 +159,32 @@ pub fn attachment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     for message in names::dns1123_subdomain(node.text()) {
         errors.push(FieldError::invalid(&node.path, node.text(), message));
     }
+    attachment_status(&new.get("status"), errors);
     if name.is_set() {
         rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
     }
-    if let Some(old) = old {
-        rules::immutable(&spec, &old.get("spec"), errors);
+    if let Some(old) = old.filter(|old| old.get("spec").value != spec.value) {
+        debug_assert!(old.get("spec").is_set(), "a stored attachment has a spec");
+        errors.push(internal::invalid(&spec, "storage.VolumeAttachmentSpec", IMMUTABLE));
+    }
+}
+
+/// `validateVolumeAttachmentStatus`
+fn attachment_status(status: &At<'_>, errors: &mut ErrorList) {
+    let metadata = status.get("attachmentMetadata");
+    let size: usize = metadata.entries().map(|(key, value)| key.len() + value.text().len()).sum();
+    if size > METADATA_BYTES_MAX {
+        errors.push(FieldError::too_long(&metadata.path, METADATA_BYTES_MAX));
+    }
+    for problem in ["attachError", "detachError"].map(|name| status.get(name)) {
+        let (message, code) = (problem.get("message"), problem.get("errorCode"));
+        if message.text().len() > MESSAGE_LENGTH_MAX {
+            // The limit that the reference names is another one.
+            errors.push(FieldError::too_long(&message.path, METADATA_BYTES_MAX));
+        }
+        if code.number().is_some_and(|number| number < 0) {
+            let detail = "must be between 0 and 2147483647, inclusive";
+            errors.push(FieldError::invalid(&code.path, code.value.clone(), detail));
+        }
     }
 }

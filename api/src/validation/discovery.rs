@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
-use super::rules;
+use super::{addresses, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -70,14 +70,8 @@ fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
     for address in list.items() {
         if type_ == "FQDN" {
             domain(&address, errors);
-        } else if matches!(type_, "IPv4" | "IPv6")
-            && let Some(ip) = rules::ip(&address, errors)
-        {
-            if ip.is_ipv4() != (type_ == "IPv4") {
-                let detail = format!("must be an {type_} address");
-                errors.push(FieldError::invalid(&list.path, address.text(), detail));
-            }
-            rules::endpoint_ip(&address, errors);
+        } else if matches!(type_, "IPv4" | "IPv6") {
+            self::address(&list, &address, type_, errors);
         }
     }
     let node = at.get("nodeName");
@@ -94,6 +88,24 @@ fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
         rules::invalid_each(&host, names::dns1123_label(host.text()), errors);
     }
     hints(&at.get("hints"), errors);
+}
+
+/// An address that others can reach; those of version 6 must be in their canonical form.
+fn address(list: &At<'_>, at: &At<'_>, type_: &str, errors: &mut ErrorList) {
+    let before = errors.len();
+    if type_ == "IPv4" {
+        addresses::legacy_address(at, &[], errors);
+    } else {
+        rules::invalid_each(at, addresses::address(at.text()), errors);
+    }
+    if errors.len() > before {
+        return;
+    }
+    let Some(ip) = addresses::parse_address(at.text()) else { return };
+    if ip.is_ipv4() != (type_ == "IPv4") {
+        errors.push(FieldError::invalid(&list.path, at.text(), format!("must be an {type_} address")));
+    }
+    rules::endpoint_ip(at, errors);
 }
 
 /// `IsFullyQualifiedDomainName`

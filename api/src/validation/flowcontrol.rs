@@ -1,12 +1,14 @@
 //! Flow schemas and priority levels.
 
 use super::at::At;
-use super::rules;
+use super::{internal, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
 const PRECEDENCE_MAX: i64 = 10_000;
 const QUEUES_MAX: i64 = 10_000_000;
+/// How many bits of a hash deal hands of queues (`shufflesharding.MaxHashBits`).
+const HASH_BITS_MAX: u32 = 60;
 /// The name of the schema and of the level that limit nothing.
 const EXEMPT: &str = "exempt";
 const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
@@ -30,9 +32,10 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let method = spec.get("distinguisherMethod");
     let type_ = method.get("type");
     if method.is_set() && !matches!(type_.text(), "ByNamespace" | "ByUser") {
-        // The reference shows the whole method, with the names of its internal type.
-        let shown = serde_json::json!({"Type": type_.text()});
-        errors.push(FieldError::not_supported(&type_.path, shown, &["ByNamespace", "ByUser"]));
+        // The reference shows the whole method.
+        let shown = internal::shown(&method, "flowcontrol.FlowDistinguisherMethod");
+        let unsupported = FieldError::not_supported(&type_.path, "", &["ByNamespace", "ByUser"]);
+        errors.push(FieldError { value: Some(shown), ..unsupported });
     }
     let level = spec.at(&["priorityLevelConfiguration", "name"]);
     if level.is_empty() {
@@ -43,6 +46,35 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for rule in spec.get("rules").items() {
         self::rule(&rule, errors);
     }
+    status(new, None, errors);
+}
+
+/// `ValidateFlowSchemaStatus` and `ValidatePriorityLevelConfigurationStatus`
+pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    let mut seen = std::collections::BTreeSet::new();
+    for type_ in new.at(&["status", "conditions"]).items().map(|condition| condition.get("type")) {
+        if !seen.insert(type_.text()) {
+            errors.push(FieldError::duplicate(&type_.path, type_.text()));
+        }
+        rules::required(&type_, errors);
+    }
+}
+
+/// `ValidateNonResourceURLPath`
+fn url(at: &At<'_>, errors: &mut ErrorList) {
+    let path = at.text();
+    let detail = match path {
+        "" => "must not be empty",
+        "/" => return,
+        _ if !path.starts_with('/') => "must start with slash",
+        _ if path.contains(' ') => "must not contain white-space",
+        _ if path.contains("//") => "must not contain double slash",
+        _ if path.matches('*').count() > 1 || (path.contains('*') && !path.ends_with("/*")) => {
+            "wildcard can only do suffix matching"
+        }
+        _ => return,
+    };
+    errors.push(FieldError::invalid(&at.path, path, detail));
 }
 
 fn rule(at: &At<'_>, errors: &mut ErrorList) {
@@ -74,6 +106,9 @@ fn rule(at: &At<'_>, errors: &mut ErrorList) {
         let urls = rule.get("nonResourceURLs");
         let missing = "nonResourceURLs must contain at least one value";
         wildcard(&urls, missing, "non-resource URLs", errors);
+        if !has_wildcard(&urls) {
+            urls.items().for_each(|item| url(&item, errors));
+        }
     }
 }
 
@@ -159,6 +194,7 @@ pub fn level(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
                 errors.push(FieldError::forbidden(&limited.path, "must be nil if the type is not Limited"));
             }
             shares(&exempt, errors);
+            lendable(&exempt, errors);
         }
         "Limited" => {
             if exempt.is_set() {
@@ -172,13 +208,18 @@ pub fn level(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
         }
         other => errors.push(FieldError::not_supported(&type_.path, other, &["Exempt", "Limited"])),
     }
+    status(new, None, errors);
 }
 
 fn shares(at: &At<'_>, errors: &mut ErrorList) {
-    let (nominal, lendable) = (at.get("nominalConcurrencyShares"), at.get("lendablePercent"));
+    let nominal = at.get("nominalConcurrencyShares");
     if let Some(number) = nominal.number().filter(|number| *number < 0) {
         errors.push(FieldError::invalid(&nominal.path, number, "must be a non-negative integer"));
     }
+}
+
+fn lendable(at: &At<'_>, errors: &mut ErrorList) {
+    let lendable = at.get("lendablePercent");
     if let Some(number) = lendable.number().filter(|number| !(0..=100).contains(number)) {
         errors.push(FieldError::invalid(&lendable.path, number, "must be between 0 and 100, inclusive"));
     }
@@ -201,6 +242,7 @@ fn limited(at: &At<'_>, errors: &mut ErrorList) {
         "Reject" => {}
         other => errors.push(FieldError::not_supported(&type_.path, other, &["Queue", "Reject"])),
     }
+    lendable(at, errors);
     let borrowing = at.get("borrowingLimitPercent");
     if let Some(number) = borrowing.number().filter(|number| *number < 0) {
         errors.push(FieldError::invalid(&borrowing.path, number, "if specified, must be a non-negative integer"));
@@ -226,5 +268,19 @@ fn queuing(at: &At<'_>, errors: &mut ErrorList) {
     } else if size > count {
         let detail = format!("should not be greater than queues ({count})");
         errors.push(FieldError::invalid(&hand.path, size, detail));
+    } else if entropy_bits(count, size) > HASH_BITS_MAX {
+        let detail = format!(
+            "required entropy bits of deckSize {count} and handSize {size} should not be greater than {HASH_BITS_MAX}"
+        );
+        errors.push(FieldError::invalid(&hand.path, size, detail));
     }
+}
+
+/// How many bits of a hash it takes to deal a hand (`shufflesharding.RequiredEntropyBits`).
+fn entropy_bits(deck: i64, hand: i64) -> u32 {
+    #[expect(clippy::cast_precision_loss, reason = "decks are smaller than 2^24")]
+    let bits: f64 = (0..hand).map(|dealt| ((deck - dealt) as f64).log2()).sum();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of small logarithms")]
+    let bits = bits.ceil() as u32;
+    bits
 }

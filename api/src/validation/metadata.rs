@@ -156,7 +156,9 @@ impl Again {
         let (whole, changes) = match (group, resource, subresource) {
             ("policy", ..) | ("batch", "cronjobs", "status") => (false, false),
             ("batch", "jobs", "")
-            | ("networking.k8s.io", "ingresses" | "ingressclasses", "")
+            | ("networking.k8s.io", "ingresses" | "ingressclasses" | "ipaddresses", "")
+            | ("storage.k8s.io", "storageclasses" | "volumeattributesclasses", _)
+            | ("apiregistration.k8s.io", "apiservices", "")
             | ("apps", "controllerrevisions", _)
             | ("rbac.authorization.k8s.io" | "certificates.k8s.io", ..)
             | ("resource.k8s.io", "resourceclaims", "") => (true, true),

@@ -11,8 +11,9 @@ const CONTROLLER_LENGTH_MAX: usize = 250;
 pub fn ingress_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.get("spec");
     let controller = spec.get("controller");
-    if let Some(old) = old {
-        rules::immutable(&controller, &old.at(&["spec", "controller"]), errors);
+    if let Some(old) = old.filter(|old| old.at(&["spec", "controller"]).text() != controller.text()) {
+        debug_assert!(!old.at(&["spec", "controller"]).is_empty(), "a stored class has a controller");
+        errors.push(FieldError::invalid(&controller.path, controller.text(), rules::IMMUTABLE));
     }
     if controller.text().len() > CONTROLLER_LENGTH_MAX {
         errors.push(FieldError::too_long(&controller.path, CONTROLLER_LENGTH_MAX));
@@ -57,16 +58,19 @@ fn path_segment(at: &At<'_>, errors: &mut ErrorList) {
 /// `ValidateIPAddress` and `ValidateIPAddressUpdate`
 pub fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let parent = new.at(&["spec", "parentRef"]);
-    if let Some(old) = old {
-        if parent.value != old.at(&["spec", "parentRef"]).value {
-            errors.push(internal::invalid(&parent, "*networking.ParentReference", rules::IMMUTABLE));
-        }
-        return;
-    }
     if parent.is_absent() {
         errors.push(FieldError::required(&parent.path, ""));
-        return;
+    } else {
+        self::parent(&parent, errors);
     }
+    if let Some(old) = old.filter(|old| old.at(&["spec", "parentRef"]).value != parent.value) {
+        debug_assert!(old.at(&["spec", "parentRef"]).is_set(), "a stored address has an owner");
+        errors.push(internal::invalid(&parent, "*networking.ParentReference", rules::IMMUTABLE));
+    }
+}
+
+/// `validateIPAddressParentReference`
+fn parent(parent: &At<'_>, errors: &mut ErrorList) {
     let (group, namespace) = (parent.get("group"), parent.get("namespace"));
     if !group.is_empty() {
         rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);

@@ -4,6 +4,7 @@ use super::at::At;
 use super::rules;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
+use crate::selector::LabelSelector;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -17,6 +18,9 @@ pub fn cluster_role(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     for selector in selectors.items() {
         rules::label_selector(&selector, errors);
+        if LabelSelector::from_object(Some(selector.value)).is_err() {
+            errors.push(FieldError::invalid(&selector.path, serde_json::Value::Null, "invalid label selector."));
+        }
     }
 }
 

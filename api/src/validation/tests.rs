@@ -123,7 +123,10 @@ fn creates() {
         (
             "certificates.k8s.io/certificatesigningrequests",
             "spec: {signerName: a.b/c}",
-            &["spec.usages: Required value"],
+            &[
+                "spec.request: Invalid value: null: PEM block type must be CERTIFICATE REQUEST",
+                "spec.usages: Required value",
+            ],
         ),
         (
             "configmaps",

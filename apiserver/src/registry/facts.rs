@@ -41,6 +41,9 @@ const GENERATION: Names = &[
     (FLOW, "prioritylevelconfigurations"),
 ];
 
+/// As above, but a new object has none.
+const GENERATION_AFTER_CREATE: Names = &[(STORAGE, "csidrivers")];
+
 /// An update must say which version it is of.
 const CONDITIONAL: Names = &[
     ("apiextensions.k8s.io", "customresourcedefinitions"),
@@ -106,6 +109,24 @@ const ORPHANING: Names = &[("", "replicationcontrollers")];
 /// Nothing can own them or be owned.
 const WITHOUT_GARBAGE_COLLECTION: Names = &[("", "events")];
 
+/// A write of the status leaves all metadata alone but the managed fields (`ResetObjectMetaForStatus`).
+const METADATA_APART_FROM_STATUS: Names = &[
+    ("networking.k8s.io", "servicecidrs"),
+    ("resource.k8s.io", "devicetaintrules"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("scheduling.k8s.io", "podgroups"),
+    ("storagemigration.k8s.io", "storageversionmigrations"),
+    (ADMISSION, "validatingadmissionpolicies"),
+    (STORAGE, "volumeattachments"),
+];
+
+/// Fields behind features that are off by default: they are dropped, unless the object has them already.
+const DISABLED_FIELDS: &[(&str, &str, &[&str])] = &[
+    ("apps", "statefulsets", &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]),
+    ("coordination.k8s.io", "leases", &["spec", "strategy"]),
+    ("coordination.k8s.io", "leases", &["spec", "preferredHolder"]),
+];
+
 /// A client may set the status when it creates the object.
 const STATUS_ON_CREATE: Names = &[("", "nodes")];
 
@@ -121,6 +142,11 @@ fn among(table: Names, resource: &Resource) -> bool {
 
 /// Whether `metadata.generation` counts changes of the desired state.
 pub fn has_generation(resource: &Resource) -> bool {
+    begins_with_generation(resource) || among(GENERATION_AFTER_CREATE, resource)
+}
+
+/// Whether a new object has the first generation.
+pub fn begins_with_generation(resource: &Resource) -> bool {
     resource.custom || among(GENERATION, resource)
 }
 
@@ -159,6 +185,19 @@ pub fn is_garbage_collected(resource: &Resource) -> bool {
 /// Whether the status is for the status subresource alone.
 pub fn separates_status(resource: &Resource) -> bool {
     resource.subresource("status").is_some()
+}
+
+/// Whether a write of the status leaves all metadata alone but the managed fields.
+pub fn keeps_metadata_from_status(resource: &Resource) -> bool {
+    resource.custom || among(METADATA_APART_FROM_STATUS, resource)
+}
+
+/// The fields behind features that are off.
+pub fn disabled_fields(resource: &Resource) -> impl Iterator<Item = &'static [&'static str]> {
+    let of_resource = move |(group, plural, _): &&(&str, &str, &[&str])| {
+        *group == resource.storage_group && *plural == resource.plural
+    };
+    DISABLED_FIELDS.iter().filter(of_resource).map(|(_, _, path)| *path)
 }
 
 /// Whether a client may set the status when it creates the object.

@@ -56,8 +56,11 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     if !facts::keeps_status_on_create(&target.storage) {
         object.0.remove("status");
     }
-    if facts::has_generation(&target.storage) {
+    if facts::begins_with_generation(&target.storage) {
         object.set(&["metadata", "generation"], 1);
+    }
+    for path in facts::disabled_fields(&target.storage) {
+        object.remove(path);
     }
     let strategy = target.strategy(ctx);
     strategy.prepare_for_create(ctx, object);
@@ -88,6 +91,9 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
 pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Object) -> Result<(), Status> {
     copy_metadata(new, old, "generation");
     separate(target, new, old);
+    for path in facts::disabled_fields(&target.storage).filter(|path| old.at(path).is_none()) {
+        new.remove(path);
+    }
     let strategy = target.strategy(ctx);
     strategy.prepare_for_update(ctx, new, old);
     count_generation(target, new, old);
@@ -181,7 +187,7 @@ fn separate(target: &Target, new: &mut Object, old: &Object) {
             if let Some(status) = status {
                 new.0.insert("status".into(), status);
             }
-            if target.resource.custom {
+            if facts::keeps_metadata_from_status(&target.storage) {
                 keep_metadata(new, old);
             }
         }
@@ -196,7 +202,7 @@ fn put(object: &mut Object, name: &str, value: &Value) {
     }
 }
 
-/// A status update of a custom resource changes no metadata but the managed fields.
+/// Such a status update changes no metadata but the managed fields.
 fn keep_metadata(new: &mut Object, old: &Object) {
     let version = new.resource_version().to_string();
     let managed = new.remove(&["metadata", "managedFields"]);

@@ -105,6 +105,8 @@ impl Target {
 
     /// 422 with all that is wrong.
     pub fn invalid(&self, name: &str, errors: &ErrorList) -> Status {
-        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+        // Events are called by the group that they are stored in.
+        let group = if self.storage.stored() { &self.storage.storage_group } else { &self.resource.group };
+        Status::invalid(group, &self.resource.kind, name, errors)
     }
 }

@@ -100,3 +100,31 @@ impl Strategy for DeploymentStatus {
         }
     }
 }
+
+/// An endpoint slice, whose endpoints have no topology any more but for what is stored (`dropTopologyOnV1`).
+pub(super) struct EndpointSlice;
+
+const TOPOLOGY: &str = "deprecatedTopology";
+
+fn endpoints(slice: &mut Object) -> impl Iterator<Item = &mut serde_json::Map<String, Value>> {
+    let list = slice.0.get_mut("endpoints").and_then(Value::as_array_mut);
+    list.into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+impl Strategy for EndpointSlice {
+    fn prepare_for_create(&self, _: &Context, new: &mut Object) {
+        endpoints(new).for_each(|endpoint| {
+            endpoint.remove(TOPOLOGY);
+        });
+    }
+
+    fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
+        let stored = old.at(&["endpoints"]).and_then(Value::as_array);
+        let kept: Vec<Value> = stored.into_iter().flatten().filter_map(|e| e.get(TOPOLOGY).cloned()).collect();
+        endpoints(new).for_each(|endpoint| {
+            if endpoint.get(TOPOLOGY).is_some_and(|topology| !kept.contains(topology)) {
+                endpoint.remove(TOPOLOGY);
+            }
+        });
+    }
+}

@@ -7,7 +7,8 @@ use crate::field::{ErrorList, FieldError};
 use crate::names;
 use crate::selector::LabelSelector;
 use crate::validation::at::At;
-use crate::validation::{internal, pod, rules, storage};
+use crate::validation::core::claims;
+use crate::validation::{internal, pod, rules};
 
 /// What of the spec may change.
 const MUTABLE: [&str; 7] = [
@@ -59,7 +60,7 @@ fn spec(spec: &At<'_>, updates: bool, with_template: bool, errors: &mut ErrorLis
     }
     if !updates {
         for claim in spec.get("volumeClaimTemplates").items() {
-            storage::claim_spec(&claim.get("spec"), errors);
+            claims::spec(&claim.get("spec"), errors);
         }
     }
     rules::nonnegative(&spec.get("replicas"), errors);
