@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use cel::admission;
 pub use definition::validate;
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;

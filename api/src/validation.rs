@@ -4,6 +4,7 @@
 //! reference's `pkg/apis/*/validation`, cited by function in each file.
 
 pub mod addresses;
+mod admission_policies;
 mod apps;
 pub mod at;
 mod autoscaling;
@@ -100,6 +101,10 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("rbac.authorization.k8s.io", "clusterrolebindings") => rbac::cluster_role_binding,
         ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks::configuration,
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks::configuration,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => admission_policies::validating_policy,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => admission_policies::validating_binding,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => admission_policies::mutating_policy,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings") => admission_policies::mutating_binding,
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::request,
         _ => return None,
     })
@@ -119,6 +124,7 @@ fn status_rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations") => flowcontrol::status,
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::signature,
         ("apiregistration.k8s.io", "apiservices") => services::api_service_status,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => admission_policies::validating_policy_status,
         _ => return None,
     })
 }

@@ -5,6 +5,7 @@
 //! steps, the cost of a rule is bounded before it runs, from how deeply its loops nest and how long the lists, maps
 //! and texts of the value are; where that is much, from an estimate with the sizes that the value really has.
 
+pub(crate) mod admission;
 mod bound;
 mod check;
 mod compile;

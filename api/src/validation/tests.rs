@@ -1,6 +1,7 @@
 //! One line a case: a kind, an object, and all that is wrong with it.
 
 mod recorded;
+mod refused;
 
 use crate::Object;
 use crate::validation;

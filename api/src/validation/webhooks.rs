@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use super::admission_policies::match_conditions;
 use super::at::At;
 use super::rules;
+use crate::crd::admission::Scope;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const TIMEOUT_SECONDS_MAX: i64 = 30;
 
-/// `ValidateValidatingWebhookConfiguration` and `ValidateMutatingWebhookConfiguration`, but for match conditions.
+/// `ValidateValidatingWebhookConfiguration` and `ValidateMutatingWebhookConfiguration`.
 pub fn configuration(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for hook in new.get("webhooks").items() {
@@ -44,6 +46,7 @@ fn webhook(hook: &At<'_>, errors: &mut ErrorList) {
     rules::label_selector(&hook.get("objectSelector"), errors);
     rules::one_of(&hook.get("reinvocationPolicy"), &["IfNeeded", "Never"], errors);
     client(&hook.get("clientConfig"), errors);
+    match_conditions(&hook.get("matchConditions"), &Scope::default(), errors);
 }
 
 /// `IsFullyQualifiedName`
@@ -61,7 +64,7 @@ fn qualified_name(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `validateRuleWithOperations`
-fn rule(at: &At<'_>, errors: &mut ErrorList) {
+pub(super) fn rule(at: &At<'_>, errors: &mut ErrorList) {
     const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
     let operations = at.get("operations");
     rules::required(&operations, errors);

@@ -46,7 +46,8 @@ pub(super) fn parse(source: &str) -> Result<Parsed, String> {
     }
 }
 
-fn checked(source: &str, variables: &[(&str, Type)]) -> Result<(Parsed, Type, Checked), String> {
+/// Parses and checks an expression.
+pub(super) fn checked(source: &str, variables: &[(&str, Type)]) -> Result<(Parsed, Type, Checked), String> {
     let parsed = parse(source)?;
     let (output, checked) =
         check(&parsed.expr, &parsed.info, variables).map_err(|issues| issues::show(source, issues))?;
