@@ -3,7 +3,9 @@
 
 mod cel;
 mod definition;
+mod embedded;
 mod formats;
+mod internal;
 mod lists;
 mod names;
 mod node;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub(crate) use cel::admission;
-pub use definition::validate;
+pub use definition::{unrecognized_formats, validate};
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
 pub use rows::{RowError, rows};
@@ -35,6 +37,8 @@ pub struct Version {
     pub schema: Option<Node>,
     /// The scale subresource.
     pub scale: Option<Scale>,
+    /// The kind of its objects; empty if any will do.
+    pub kind: String,
     /// What clients of the version are warned with.
     pub deprecation_warning: Option<String>,
 }
@@ -46,6 +50,10 @@ impl Version {
     /// Everything that is wrong with an object, new or changed (`customResourceStrategy.Validate` and
     /// `ValidateUpdate`). Metadata is validated elsewhere.
     pub fn validate(&self, object: &Object, old: Option<&Object>) -> ErrorList {
+        let kind = object.0.get("kind").and_then(Value::as_str).unwrap_or("");
+        if !self.kind.is_empty() && kind != self.kind {
+            return vec![FieldError::invalid(&Path::new("kind"), kind, format!("must be {}", self.kind))];
+        }
         let mut errors = ErrorList::new();
         if let Some(schema) = &self.schema {
             let of_schema = values::validate_object(schema, object);
@@ -76,11 +84,13 @@ impl Version {
     /// Lists that must be sets or maps, then the rules, unless the object is too wrong to evaluate them.
     fn finish(&self, object: &Object, old: Option<&Object>, mut errors: ErrorList) -> ErrorList {
         let Some(schema) = &self.schema else { return errors };
+        embedded::validate_object(schema, object, &mut errors);
+        let has_no_name = object.name().is_empty();
         let were_wrong = old.is_some_and(|old| !lists::validate(schema, old).is_empty());
         if !were_wrong {
             errors.extend(lists::validate(schema, object));
         }
-        if schema.has_rules && errors.iter().any(blocks_rules) {
+        if schema.has_rules && (has_no_name || errors.iter().any(blocks_rules)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing \
                        errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));

@@ -268,18 +268,35 @@ fn decode_tree(
     let is_strict = validation != FieldValidation::Ignore;
     let value = typed::convert(tree, target.schema.root(), target.custom, is_strict, &mut strict).map_err(malformed)?;
     let mut object = Object::from_value(value).expect("a struct converts to an object");
+    if target.custom {
+        in_custom_order(&mut strict);
+    }
     if !strict.is_empty() && validation == FieldValidation::Strict {
         return Err(malformed(format!("strict decoding error: {}", strict.join(", "))));
     }
     if !is_strict {
         strict.clear();
     }
-    if !target.custom && !target.is_in_every_group() && api_version != target.api_version() {
+    if !target.is_in_every_group() && api_version != target.api_version() {
         return Err(DecodeError::OtherVersion { stated: api_version, expected: target.api_version() });
     }
     object.0.insert("apiVersion".into(), api_version.into());
     object.0.insert("kind".into(), kind.into());
     Ok(Decoded { object, warnings: strict })
+}
+
+/// What strict decoding finds in a custom object is told in another order: what is there twice, then unknown fields by
+/// name, then unknown fields of metadata.
+fn in_custom_order(strict: &mut [String]) {
+    let rank = |text: &str| match text.strip_prefix("unknown field \"") {
+        None => 0,
+        Some(path) if path.starts_with("metadata.") || path.contains(".metadata.") => 2,
+        Some(_) => 1,
+    };
+    strict.sort_by(|one, other| match (rank(one), rank(other)) {
+        (1, 1) => one.cmp(other),
+        (one, other) => one.cmp(&other),
+    });
 }
 
 /// The `apiVersion` and `kind` that a tree states.

@@ -57,6 +57,7 @@ fn below(ty: Type<'_>, value: &mut Value) {
         }
         (Kind::Map, Value::Object(map)) => {
             let Some(elem) = ty.elem() else { return };
+            map.retain(|_, item| !(item.is_null() && elem.rules().is_some_and(|rules| !rules.nullable)));
             map.values_mut().for_each(|item| below(elem, item));
         }
         _ => {}
@@ -82,6 +83,10 @@ fn of_custom(ty: Type<'_>, map: &mut Map<String, Value>) {
                 map.remove(field.name());
             }
         }
+    }
+    if let Some(rules) = ty.additional().and_then(Type::rules).filter(|rules| !rules.nullable) {
+        debug_assert!(!rules.nullable);
+        map.retain(|name, value| !value.is_null() || ty.field(name).is_some());
     }
     for (name, value) in map.iter_mut() {
         // Metadata of custom objects has no defaults.

@@ -30,7 +30,7 @@ mod storage_classes;
 #[cfg(test)]
 mod tests;
 pub mod warnings;
-mod webhooks;
+pub(crate) mod webhooks;
 mod workload;
 
 use crate::Object;

@@ -138,14 +138,14 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
     let info = &ctx.info;
     let catalogue = ctx.registry.catalogue();
     let Some(resource) = catalogue.get(&info.group, &info.version, &info.resource) else {
-        return Err(unknown_path());
+        return no_resource(&ctx);
     };
     let resource = resource.clone();
     if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
-        return Err(unknown_path());
+        return no_resource(&ctx);
     }
     if !resource.namespaced && !info.namespace.is_empty() && resource.plural != "namespaces" {
-        return Err(unknown_path());
+        return no_resource(&ctx);
     }
     if !info.subresource.is_empty() {
         let Some(subresource) = resource.subresource(&info.subresource) else { return Err(unknown_path()) };
@@ -187,6 +187,13 @@ fn check_path(ctx: &Context, parts: &Parts, resource: &Resource) -> Result<(), S
         _ => return Ok(()),
     };
     Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {why}")))
+}
+
+/// What a path gets that names no resource: below a group of custom resources the plain answer.
+fn no_resource(ctx: &Context) -> Result<Response<Body>, Status> {
+    let catalogue = ctx.registry.catalogue();
+    let mut of_group = catalogue.iter().filter(|r| r.group == ctx.info.group).map(|r| r.custom);
+    if of_group.all(|custom| custom) { Ok(answer::page_not_found()) } else { Err(unknown_path()) }
 }
 
 /// Custom resources have no protobuf form, and neither have tables and other views.

@@ -124,20 +124,31 @@ impl Rule {
 pub(super) fn validate_object(schema: &Node, object: &Object, old: Option<&Object>) -> ErrorList {
     if schema.rules.is_empty() && schema.all_of.is_empty() {
         let run = |run: &mut Run| run.fields(schema, &object.0, old.map(|old| &old.0), &Path::root());
-        return on_fitting_stack(schema, &Path::root(), run);
+        return on_fitting_stack(schema, &Path::root(), false, run);
     }
     let whole = |object: &Object| Value::Object(object.0.clone());
-    validate(schema, &whole(object), old.map(whole).as_ref(), &Path::root())
+    validate(schema, &whole(object), old.map(whole).as_ref(), &Path::root(), false)
 }
 
-/// Everything that the rules of a schema say against a value.
-fn validate(schema: &Node, value: &Value, old: Option<&Value>, path: &Path) -> ErrorList {
-    on_fitting_stack(schema, path, |run| run.visit(schema, value, old, path))
+/// Everything that the rules of a schema say against a value. `unchanged` values are held to it too if asked for.
+pub(super) fn validate(
+    schema: &Node,
+    value: &Value,
+    old: Option<&Value>,
+    path: &Path,
+    hold_unchanged: bool,
+) -> ErrorList {
+    on_fitting_stack(schema, path, hold_unchanged, |run| run.visit(schema, value, old, path))
 }
 
-fn on_fitting_stack(schema: &Node, path: &Path, visit: impl FnOnce(&mut Run) + Send) -> ErrorList {
+fn on_fitting_stack(
+    schema: &Node,
+    path: &Path,
+    hold_unchanged: bool,
+    visit: impl FnOnce(&mut Run) + Send,
+) -> ErrorList {
     let run = || {
-        let mut run = Run { errors: ErrorList::new(), budget: OBJECT_COST_MAX, stopped: false };
+        let mut run = Run { hold_unchanged, errors: ErrorList::new(), budget: OBJECT_COST_MAX, stopped: false };
         visit(&mut run);
         run.errors
     };
@@ -151,6 +162,7 @@ struct Run {
     errors: ErrorList,
     budget: u64,
     stopped: bool,
+    hold_unchanged: bool,
 }
 
 impl Run {
@@ -214,7 +226,7 @@ impl Run {
             if !self.spend(rule, cost, path, schema) {
                 return;
             }
-            let unchanged = !rule.uses_old && old == Some(value);
+            let unchanged = !self.hold_unchanged && !rule.uses_old && old == Some(value);
             if let Some(error) = evaluate(rule, &context, value, path, schema).filter(|_| !unchanged) {
                 self.errors.push(error);
             }

@@ -5,12 +5,10 @@
 
 use serde_json::Value;
 
-use super::schema;
-use super::selectable;
+use super::{formats, internal, schema, selectable};
 use crate::Object;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names::{dns1035_label, dns1123_subdomain};
-use crate::table::jsonpath;
 
 const APPROVAL: &str = "api-approved.kubernetes.io";
 const APPROVAL_LINK: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
@@ -34,11 +32,13 @@ pub fn validate(definition: &Object, old: Option<&Object>) -> ErrorList {
     let path = Path::new("spec");
     let mut errors = ErrorList::new();
     let wanted = format!("{}.{}", text(&spec["names"], "plural"), text(spec, "group"));
-    if old.is_none() && definition.name() != wanted {
-        let why = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(FieldError::invalid(&Path::new("metadata.name"), definition.name(), why));
+    let name = definition.name();
+    if old.is_none() && name != wanted && !name.is_empty() {
+        let at = Path::new("metadata.name");
+        errors.extend(dns1123_subdomain(name).into_iter().map(|why| FieldError::invalid(&at, name, why)));
+        errors.push(FieldError::invalid(&at, name, "must be spec.names.plural+\".\"+spec.group"));
     }
-    validate_spec(spec, &path, &mut errors);
+    validate_spec(spec, old.and_then(|old| old.0.get("spec")), &path, &mut errors);
     if let Some(old) = old {
         immutable(definition, old, &mut errors);
     }
@@ -52,14 +52,42 @@ pub fn validate(definition: &Object, old: Option<&Object>) -> ErrorList {
     errors
 }
 
+/// The formats in the schemas of a definition that mean nothing, each as often as it is there.
+pub fn unrecognized_formats(definition: &Object) -> Vec<String> {
+    fn visit(schema: &Value, found: &mut Vec<String>) {
+        let format = text(schema, "format");
+        if !format.is_empty() && !formats::is_known(text(schema, "type"), format) {
+            found.push(format.to_string());
+        }
+        for name in ["properties", "patternProperties", "definitions"] {
+            schema[name].as_object().into_iter().flatten().for_each(|(_, below)| visit(below, found));
+        }
+        for name in ["items", "additionalProperties", "not"] {
+            given(schema, name).filter(|below| below.is_object()).into_iter().for_each(|below| visit(below, found));
+        }
+        for name in ["allOf", "anyOf", "oneOf"] {
+            items(schema, name).iter().for_each(|below| visit(below, found));
+        }
+    }
+    let mut found = Vec::new();
+    let spec = definition.0.get("spec").unwrap_or(&Value::Null);
+    let versions = items(spec, "versions");
+    // What all versions share counts once.
+    let distinct = if shared(spec, "schema").is_some() { &versions[..1] } else { versions };
+    distinct.iter().for_each(|version| visit(&version["schema"]["openAPIV3Schema"], &mut found));
+    found
+}
+
 /// What all versions have in common under `name`, if they do.
-fn shared<'v>(spec: &'v Value, name: &str) -> Option<&'v Value> {
+pub(super) fn shared<'v>(spec: &'v Value, name: &str) -> Option<&'v Value> {
     let mut versions = items(spec, "versions").iter().map(|v| given(v, name));
     let first = versions.next()??;
     versions.all(|other| other == Some(first)).then_some(first)
 }
 
-fn validate_spec(spec: &Value, path: &Path, errors: &mut ErrorList) {
+fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut ErrorList) {
+    let null = Value::Null;
+    let old = old.unwrap_or(&null);
     group(text(spec, "group"), &path.child("group"), errors);
     one_of(text(spec, "scope"), &["Cluster", "Namespaced"], &path.child("scope"), errors);
     let versions = items(spec, "versions");
@@ -77,21 +105,29 @@ fn validate_spec(spec: &Value, path: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&at.index(i).child("name"), name, problems.join(",")));
         }
         seen.push(name);
-        validate_version(spec, version, &at.index(i), errors);
+        validate_version(spec, old, version, &at.index(i), errors);
     }
     seen.sort_unstable();
     if seen.windows(2).any(|pair| pair[0] == pair[1]) {
-        errors.push(FieldError::invalid(&at, versions.to_vec(), "must contain unique version names"));
+        errors.push(FieldError::invalid_text(&at, internal::versions(spec), "must contain unique version names"));
     }
     if versions.iter().filter(|v| v["storage"].as_bool() == Some(true)).count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid(&at, versions.to_vec(), why));
+        errors.push(FieldError::invalid_text(&at, internal::versions(spec), why));
+    }
+    // The reference keeps the first version's name once more, at the top.
+    if let Some(name) = versions.first().map(|v| text(v, "name")).filter(|name| !name.is_empty()) {
+        let problems = dns1035_label(name);
+        if !problems.is_empty() {
+            errors.push(FieldError::invalid(&path.child("version"), name, problems.join(",")));
+        }
     }
     required_names(&spec["names"], &path.child("names"), errors);
     validate_names(&spec["names"], &path.child("names"), errors);
     let status = versions.iter().any(|v| given(v, "subresources").and_then(|s| given(s, "status")).is_some());
     if let Some(shared) = shared(spec, "schema") {
-        of_schema(shared, status, &path.child("validation"), errors);
+        let unchanged = versions.first().is_some_and(|version| is_unchanged(old, version));
+        of_schema(shared, status, unchanged, &path.child("validation"), errors);
     }
     if let Some(shared) = shared(spec, "subresources") {
         subresources(shared, &path.child("subresources"), errors);
@@ -106,12 +142,12 @@ fn validate_spec(spec: &Value, path: &Path, errors: &mut ErrorList) {
 }
 
 /// What one version has for itself.
-fn validate_version(spec: &Value, version: &Value, path: &Path, errors: &mut ErrorList) {
+fn validate_version(spec: &Value, old: &Value, version: &Value, path: &Path, errors: &mut ErrorList) {
     deprecation(version, path, errors);
     let own = |name: &str| given(version, name).filter(|_| shared(spec, name).is_none());
     if let Some(schema) = own("schema") {
         let status = given(version, "subresources").and_then(|s| given(s, "status")).is_some();
-        of_schema(schema, status, &path.child("schema"), errors);
+        of_schema(schema, status, is_unchanged(old, version), &path.child("schema"), errors);
     }
     if let Some(own) = own("subresources") {
         subresources(own, &path.child("subresources"), errors);
@@ -124,9 +160,16 @@ fn validate_version(spec: &Value, version: &Value, path: &Path, errors: &mut Err
     }
 }
 
-fn of_schema(schema: &Value, status: bool, path: &Path, errors: &mut ErrorList) {
+/// Whether a version has the schema that it had before.
+fn is_unchanged(old: &Value, version: &Value) -> bool {
+    items(old, "versions")
+        .iter()
+        .any(|before| before["name"] == version["name"] && before["schema"] == version["schema"])
+}
+
+fn of_schema(schema: &Value, status: bool, unchanged: bool, path: &Path, errors: &mut ErrorList) {
     if let Some(open_api) = given(schema, "openAPIV3Schema") {
-        schema::validate(open_api, status, false, &path.child("openAPIV3Schema"), errors);
+        schema::validate(open_api, status, unchanged, &path.child("openAPIV3Schema"), errors);
     }
 }
 
@@ -263,10 +306,8 @@ fn columns(value: &Value, path: &Path, errors: &mut ErrorList) {
         let at = path.child("JSONPath");
         if json_path.is_empty() {
             errors.push(FieldError::required(&at, ""));
-        } else if simple_path(json_path, &at, errors)
-            && let Err(error) = jsonpath::Path::parse(json_path)
-        {
-            errors.push(FieldError::invalid(&at, json_path, error.to_string()));
+        } else {
+            simple_path(json_path, &at, errors);
         }
     }
 }
@@ -293,11 +334,21 @@ fn conversion(spec: &Value, path: &Path, errors: &mut ErrorList) {
         Some(client) if given(client, "url").is_some() == given(client, "service").is_some() => {
             errors.push(FieldError::required(&at, "exactly one of url or service is required"));
         }
-        Some(_) => {}
+        Some(client) => crate::validation::webhooks::client_config(client, &at, errors),
     }
     if reviews.is_empty() {
         errors.push(FieldError::required(&versions_at, ""));
-    } else if !reviews.iter().any(|v| matches!(v.as_str(), Some("v1" | "v1beta1"))) {
+        return;
+    }
+    for (i, version) in reviews.iter().enumerate() {
+        let (at, name) = (versions_at.index(i), version.as_str().unwrap_or(""));
+        if reviews[..i].contains(version) {
+            errors.push(FieldError::invalid(&at, name, "duplicate version"));
+            continue;
+        }
+        errors.extend(dns1035_label(name).into_iter().map(|why| FieldError::invalid(&at, name, why)));
+    }
+    if !reviews.iter().any(|v| matches!(v.as_str(), Some("v1" | "v1beta1"))) {
         let why = "must include at least one of v1, v1beta1";
         errors.push(FieldError::invalid(&versions_at, reviews.to_vec(), why));
     }
@@ -321,7 +372,8 @@ fn stored_versions(definition: &Object, spec: &Value, errors: &mut ErrorList) {
     let stored: Vec<Value> =
         definition.at(&["status", "storedVersions"]).and_then(Value::as_array).cloned().unwrap_or_default();
     if stored.is_empty() {
-        errors.push(FieldError::invalid(&path, stored, "must have at least one stored version"));
+        let shown = given(&definition.0["status"], "storedVersions").cloned().unwrap_or(Value::Null);
+        errors.push(FieldError::invalid(&path, shown, "must have at least one stored version"));
         return;
     }
     let versions = items(spec, "versions");

@@ -1,18 +1,60 @@
 //! The string formats that a schema may ask for (`strfmt` in kube-openapi).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use base64::Engine;
 
-use crate::time;
+use crate::{names, time};
+
+/// The formats that schemas may name; others are told of, and hold nothing back.
+const KNOWN: [&str; 28] = [
+    "bsonobjectid",
+    "uri",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "date",
+    "duration",
+    "datetime",
+    "k8s-short-name",
+    "k8s-long-name",
+    "k8sshortname",
+    "k8slongname",
+];
+
+/// Whether a format is known for a type.
+pub(super) fn is_known(kind: &str, format: &str) -> bool {
+    match kind {
+        "" | "string" => KNOWN.contains(&format.replace('-', "").as_str()),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    }
+}
 
 /// Whether a text has a format. Formats that are unknown hold nothing back.
 pub(super) fn matches(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => is_date_time(text),
         "date" => text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10,
-        "duration" => go_duration(text).is_some(),
-        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "duration" => go_duration(text).is_some() || is_spelled_duration(text),
+        "ipv4" => is_ipv4(text),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => text.parse::<ipnet::IpNet>().is_ok(),
         "uuid" => is_uuid(text, None),
@@ -21,13 +63,19 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
         "uuid5" => is_uuid(text, Some(b'5')),
         "byte" => !text.is_empty() && base64::engine::general_purpose::STANDARD.decode(text).is_ok(),
         "uri" => {
-            text.starts_with('/')
-                || text.split_once("://").is_some_and(|(scheme, rest)| {
-                    !rest.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-                })
+            let is_scheme = |scheme: &str| {
+                scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+            };
+            text.starts_with('/') || text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme))
         }
-        "email" => is_email(text),
-        "hostname" => text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_host_label),
+        "email" => {
+            let address = text.strip_suffix('>').and_then(|t| t.rsplit_once('<')).map_or(text, |(_, inner)| inner);
+            is_email(address)
+        }
+        "hostname" => is_hostname(text),
+        "k8s-short-name" => names::dns1123_label(text).is_empty(),
+        "k8s-long-name" => names::dns1123_subdomain(text).is_empty(),
         "mac" => is_mac(text),
         "hexcolor" => {
             let digits = text.strip_prefix('#').unwrap_or(text);
@@ -64,6 +112,43 @@ fn is_email(text: &str) -> bool {
     !local.is_empty() && !local.contains([' ', '@']) && !domain.is_empty() && domain.split('.').all(is_host_label)
 }
 
+/// Numbers and units in words, such as `2 weeks`.
+fn is_spelled_duration(text: &str) -> bool {
+    const UNITS: [&str; 19] = [
+        "ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk", "nano", "micro", "milli", "sec", "min", "hour",
+        "day", "week",
+    ];
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let number = rest[start..].trim_start_matches(|c: char| c.is_ascii_digit());
+        let unit = number.trim_start();
+        let end = unit.find(|c: char| !c.is_ascii_alphabetic() && c != 'µ').unwrap_or(unit.len());
+        let word = unit[..end].to_lowercase();
+        let known = |known: &&str| word == **known || (known.len() > 2 && word.starts_with(*known));
+        if UNITS.iter().any(known) {
+            return true;
+        }
+        rest = number;
+    }
+    false
+}
+
+/// Four numbers; leading zeros are allowed here.
+fn is_ipv4(text: &str) -> bool {
+    let good = |part: &str| (1..=3).contains(&part.len()) && part.parse::<u8>().is_ok();
+    text.split('.').count() == 4 && text.split('.').all(good)
+}
+
+/// One label, or several of which the last has two letters at least.
+fn is_hostname(text: &str) -> bool {
+    let inner = |c: char| c.is_alphanumeric() || c == '-';
+    let label =
+        |l: &str| (1..=63).contains(&l.len()) && l.chars().all(inner) && !l.starts_with('-') && !l.ends_with('-');
+    let labels: Vec<&str> = text.split('.').collect();
+    let top = labels.last().is_some_and(|l| l.chars().count() >= 2 && l.chars().all(char::is_alphabetic));
+    text.len() <= 255 && labels.iter().all(|l| label(l)) && (labels.len() == 1 || top)
+}
+
 fn is_host_label(label: &str) -> bool {
     !label.is_empty()
         && label.len() <= 63
@@ -73,6 +158,11 @@ fn is_host_label(label: &str) -> bool {
 }
 
 fn is_mac(text: &str) -> bool {
+    if text.contains('.') {
+        let groups: Vec<&str> = text.split('.').collect();
+        let good = |g: &&str| g.len() == 4 && g.bytes().all(|b| b.is_ascii_hexdigit());
+        return matches!(groups.len(), 3 | 4 | 10) && groups.iter().all(good);
+    }
     let separator = if text.contains('-') { '-' } else { ':' };
     let groups: Vec<&str> = text.split(separator).collect();
     matches!(groups.len(), 6 | 8 | 20)
@@ -162,7 +252,8 @@ mod tests {
         check("uuid4", &[], &["--------------------------------"]);
         check("byte", &["aGk="], &["a", "?"]);
         check("email", &["a@b.c"], &["a", "@b", "a@"]);
-        check("hostname", &["a.b-c"], &["-a", "a..b"]);
+        check("hostname", &["a.bc", "a-b"], &["-a", "a..b", "a.b", "a_b"]);
+        check("duration", &["2 weeks", "5 s", "1d"], &["weeks"]);
         check("mac", &["00:11:22:33:44:55"], &["00:11"]);
         check("hexcolor", &["#fff", "a0b1c2"], &["#ff"]);
         check("rgbcolor", &["rgb(1, 2, 255)"], &["rgb(1,2)", "rgb(1,2,256)"]);

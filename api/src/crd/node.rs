@@ -49,6 +49,9 @@ pub struct Node {
     pub(super) map_keys: Vec<String>,
     pub(super) rules: Vec<Value>,
     compiled: OnceLock<Rules>,
+    pub(super) embedded: bool,
+    /// Whether there is an embedded object here or below.
+    pub(super) has_embedded: bool,
     /// Whether there is a rule here or below.
     pub(super) has_rules: bool,
     /// Whether one of them may need more stack than a worker has.
@@ -128,6 +131,8 @@ impl Node {
             map_keys: texts("x-kubernetes-list-map-keys"),
             rules: list("x-kubernetes-validations"),
             compiled: OnceLock::new(),
+            embedded: yes("x-kubernetes-embedded-resource"),
+            has_embedded: false,
             has_rules: false,
             has_large_rules: false,
         };
@@ -136,6 +141,7 @@ impl Node {
             source("rule") || source("messageExpression")
         };
         node.has_large_rules = node.rules.iter().any(large) || node.children().any(|child| child.has_large_rules);
+        node.has_embedded = node.embedded || node.children().any(|child| child.has_embedded);
         node.has_rules = !node.rules.is_empty() || node.children().any(|child| child.has_rules);
         node
     }

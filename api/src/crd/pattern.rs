@@ -30,6 +30,7 @@ impl Pattern {
 
 /// A regular expression of a schema, or why it is none.
 pub(super) fn compile(text: &str) -> Result<Regex, String> {
+    let text = &literal_braces(text);
     let compiled = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
     match (compiled, told(text)) {
         (Ok(_), Some(why)) => Err(why),
@@ -60,13 +61,44 @@ fn told(text: &str) -> Option<String> {
             let operator = rest.char_indices().nth(1).map_or(rest, |(end, _)| &rest[..end]);
             ("missing argument to repetition operator", operator)
         }
-        ErrorKind::RepetitionCountInvalid | ErrorKind::RepetitionCountDecimalEmpty => ("invalid repeat count", at),
+        ErrorKind::RepetitionCountInvalid => ("invalid repeat count", at),
+        ErrorKind::GroupNameUnexpectedEof | ErrorKind::GroupNameInvalid => {
+            ("invalid named capture", rest_of_group(text))
+        }
         ErrorKind::EscapeUnexpectedEof => ("trailing backslash at end of expression", ""),
         ErrorKind::EscapeUnrecognized | ErrorKind::UnsupportedBackreference => ("invalid escape sequence", at),
         ErrorKind::UnsupportedLookAround | ErrorKind::FlagUnrecognized => ("invalid or unsupported Perl syntax", at),
         _ => return None,
     };
     Some(format!("error parsing regexp: {what}: `{shown}`"))
+}
+
+/// The text from the last named group on.
+fn rest_of_group(text: &str) -> &str {
+    text.rfind("(?").map_or(text, |start| &text[start..])
+}
+
+/// A brace that begins no count stands for itself in Go.
+fn literal_braces(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('{') {
+        let (before, from) = rest.split_at(start);
+        let inner = from[1..].split('}').next().unwrap_or("");
+        let closed = from[1..].contains('}');
+        let numbers: Vec<&str> = inner.split(',').collect();
+        let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+        let counts = closed
+            && numbers.len() <= 2
+            && is_number(numbers[0])
+            && numbers.get(1).is_none_or(|n| n.is_empty() || is_number(n));
+        let named = before.ends_with("\\p") || before.ends_with("\\P") || before.ends_with("\\x");
+        escaped.push_str(before);
+        escaped.push_str(if counts || named || before.ends_with('\\') { "{" } else { "\\{" });
+        rest = &from[1..];
+    }
+    escaped.push_str(rest);
+    escaped
 }
 
 /// Go refuses repetitions of repetitions, and counts that are too high.
@@ -123,7 +155,9 @@ mod tests {
         ] {
             assert_eq!(compile(text).unwrap_err(), format!("error parsing regexp: {why}"), "{text}");
         }
-        for text in ["^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "a{1000}", "(?:a*)*", "a*?", "\\d+\\.\\w"] {
+        for text in
+            ["^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "a{1000}", "(?:a*)*", "a*?", "\\d+\\.\\w", "a{,2}", "{a}", "\\p{L}"]
+        {
             compile(text).unwrap();
         }
     }

@@ -98,6 +98,7 @@ fn definition_of(version: &Value, schema: Option<&Value>, group: &str, kind: &st
     };
     Arc::new(Version {
         schema: schema.map(Node::new),
+        kind: kind.to_string(),
         scale: scale.map(Scale::new),
         deprecation_warning: deprecated.then_some(warning),
     })
@@ -151,9 +152,19 @@ fn columns(version: &Value) -> Result<Vec<PrinterColumn>, RowError> {
             name: text(column, "name"),
             kind: text(column, "type"),
             format: text(column, "format"),
-            description: text(column, "description"),
+            description: match text(column, "description") {
+                none if none.is_empty() => {
+                    let json_path = text(column, "jsonPath");
+                    format!("Custom resource definition column (in JSONPath format): {json_path}")
+                }
+                description => description,
+            },
             priority: column.get("priority").and_then(Value::as_i64).unwrap_or(0),
-            path: path(&text(column, "jsonPath"))?,
+            path: match path(&text(column, "jsonPath")) {
+                Ok(path) => path,
+                // The reference prints a definition with a column that cannot be read as one without columns.
+                Err(_) => return columns(&Value::Null),
+            },
         });
     }
     if all.is_empty() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::definition::{given, items, text};
 use super::node::Node;
-use super::values;
+use super::{cel, internal, values};
 use crate::field::{ErrorList, FieldError, Path};
 
 /// Schemas nested deeper than this are refused.
@@ -53,8 +53,12 @@ pub(super) fn validate(schema: &Value, status: bool, unchanged: bool, path: &Pat
     }
     let before = errors.len();
     let mut of_structure = ErrorList::new();
-    structural::validate(schema, path, &mut of_structure);
-    let is_structural = of_structure.is_empty();
+    // What is foreign is told in the words of the walk below, alone.
+    let is_foreign = structural::is_foreign(schema);
+    if !is_foreign {
+        structural::validate(schema, path, &mut of_structure);
+    }
+    let is_structural = of_structure.is_empty() && !is_foreign;
     errors.extend(of_structure);
     if is_structural {
         defaults(schema, path, errors);
@@ -88,14 +92,14 @@ fn root(schema: &Value, path: &Path, errors: &mut ErrorList) {
             "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
             all.join(" ")
         );
-        errors.push(FieldError::invalid(path, schema.clone(), why));
+        errors.push(FieldError::invalid_text(path, internal::schema(schema), why));
     }
 }
 
 /// Defaults must be valid values.
 fn defaults(schema: &Value, path: &Path, errors: &mut ErrorList) {
     if let Some(default) = schema.get("default").filter(|d| !d.is_null()) {
-        errors.extend(values::validate(&Node::new(schema), default, &path.child("default")));
+        default_value(schema, default, &path.child("default"), errors);
     }
     for (name, below) in schema["properties"].as_object().into_iter().flatten() {
         defaults(below, &path.child("properties").key(name), errors);
@@ -104,6 +108,41 @@ fn defaults(schema: &Value, path: &Path, errors: &mut ErrorList) {
         if let Some(below) = given(schema, name).filter(|b| b.is_object()) {
             defaults(below, &path.child(name), errors);
         }
+    }
+}
+
+fn default_value(schema: &Value, default: &Value, path: &Path, errors: &mut ErrorList) {
+    if is_unpruned(schema, default) {
+        errors.push(FieldError::invalid(path, default.clone(), "must not have unknown fields"));
+    }
+    let node = Node::new(schema);
+    let found = values::validate(&node, default, path);
+    if found.is_empty() && node.has_rules {
+        // Once as what it was before, once as what was not there.
+        let mut of_rules = cel::validate(&node, default, Some(default), path, true);
+        if of_rules.is_empty() {
+            of_rules = cel::validate(&node, default, None, path, true);
+        }
+        errors.extend(of_rules);
+    }
+    errors.extend(found);
+}
+
+/// Whether a value has fields that its schema does not name.
+fn is_unpruned(schema: &Value, value: &Value) -> bool {
+    let keeps = schema["x-kubernetes-preserve-unknown-fields"].as_bool() == Some(true);
+    match value {
+        Value::Object(map) => map.iter().any(|(name, value)| {
+            let additional = given(schema, "additionalProperties");
+            match (schema["properties"].get(name), additional) {
+                (Some(below), _) => is_unpruned(below, value),
+                (None, Some(below)) if below.is_object() => is_unpruned(below, value),
+                (None, Some(Value::Bool(true))) => false,
+                _ => !keeps,
+            }
+        }),
+        Value::Array(all) => all.iter().any(|item| is_unpruned(&schema["items"], item)),
+        _ => false,
     }
 }
 

@@ -49,6 +49,12 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e21 { format!("{value:.0}") } else { format!("{value}") }
 }
 
+/// Whether a number is a whole multiple; small factors are turned around, so that 0.3 is one of 0.1.
+fn is_multiple(n: f64, factor: f64) -> bool {
+    let times = if factor < 1.0 { 1.0 / factor * n } else { n / factor };
+    times.fract() == 0.0
+}
+
 impl Walk<'_> {
     /// The path of an error here.
     fn at(&self) -> Path {
@@ -191,32 +197,47 @@ impl Walk<'_> {
     }
 
     fn range(&mut self, schema: &Node, value: &Value, n: f64) {
-        if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0 && (n / f).fract() != 0.0) {
+        self.representable(schema, value);
+        // Against whole numbers the reference compares the whole part of a limit.
+        let limit = |limit: f64| if value.is_f64() { limit } else { limit.trunc() };
+        if let Some(factor) = schema.multiple_of.map(limit).filter(|f| *f > 0.0 && !is_multiple(n, *f)) {
             self.invalid(value.clone(), &format!("should be a multiple of {}", number(factor)));
         }
-        if let Some((max, exclusive)) = schema.maximum
+        if let Some((max, exclusive)) = schema.maximum.map(|(max, exclusive)| (limit(max), exclusive))
             && (n > max || (exclusive && n == max))
         {
             let or_equal = if exclusive { "" } else { " or equal to" };
             self.invalid(value.clone(), &format!("should be less than{or_equal} {}", number(max)));
         }
-        if let Some((min, exclusive)) = schema.minimum
+        if let Some((min, exclusive)) = schema.minimum.map(|(min, exclusive)| (limit(min), exclusive))
             && (n < min || (exclusive && n == min))
         {
             let or_equal = if exclusive { "" } else { " or equal to" };
             self.invalid(value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
         }
-        let range = match schema.format.as_str() {
-            "int32" => f64::from(i32::MIN)..=f64::from(i32::MAX),
-            "float" => f64::from(f32::MIN)..=f64::from(f32::MAX),
-            _ => return,
+    }
+
+    /// Whether a number fits the schema's type and format (`IsValueValidAgainstRange`).
+    fn representable(&mut self, schema: &Node, value: &Value) {
+        let [kind] = schema.types.as_slice() else { return };
+        let whole = match value.as_f64() {
+            Some(n) if value.is_f64() && n.fract() == 0.0 && n.abs() < i64::MAX as f64 => Some(n as i64),
+            _ => value.as_i64(),
         };
-        if !range.contains(&n) {
-            let (kind, format) = (schema.types.join(","), &schema.format);
-            let at = self.at();
-            let why = format!("Checked value must be of type {kind} with format {format} in {}", self.path);
-            self.errors.push(FieldError::invalid(&at, value.clone(), why));
+        let fits = match (kind.as_str(), schema.format.as_str()) {
+            ("integer", "int32") => whole.is_some_and(|n| i32::try_from(n).is_ok()),
+            ("integer", _) => whole.is_some(),
+            ("number", "float" | "float32") => value.as_f64().is_some_and(|n| n.abs() <= f64::from(f32::MAX)),
+            _ => true,
+        };
+        if fits {
+            return;
         }
+        let of = match schema.format.as_str() {
+            "" => "(default format)".to_string(),
+            format => format!("with format {format}"),
+        };
+        self.composite(format!("Checked value must be of type {kind} {of} in {}", self.path));
     }
 
     fn items(&mut self, schema: &Node, items: &[Value]) {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::admission_policies::match_conditions;
 use super::at::At;
 use super::rules;
 use crate::crd::admission::Scope;
-use crate::field::{ErrorList, FieldError};
+use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
@@ -150,6 +152,11 @@ fn review_versions(at: &At<'_>, errors: &mut ErrorList) {
         let detail = format!("must include at least one of {}", REVIEW_VERSIONS.join(", "));
         errors.push(FieldError::invalid(&at.path, at.value.clone(), detail));
     }
+}
+
+/// Where a webhook is, in a definition of custom resources.
+pub fn client_config(value: &Value, path: &Path, errors: &mut ErrorList) {
+    client(&At::new(path.clone(), value), errors);
 }
 
 fn client(at: &At<'_>, errors: &mut ErrorList) {

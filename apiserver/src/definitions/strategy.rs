@@ -26,7 +26,7 @@ pub struct Definition;
 
 impl Strategy for Definition {
     fn prepare_for_create(&self, _: &Context, new: &mut Object) {
-        let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": []});
+        let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": null});
         new.set(&["status"], status);
         store_version(new);
     }
@@ -39,6 +39,12 @@ impl Strategy for Definition {
 
     fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
         api::crd::validate(new, old)
+    }
+
+    fn warnings(&self, _: &Context, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let before = old.map(api::crd::unrecognized_formats).unwrap_or_default();
+        let formats = api::crd::unrecognized_formats(new).into_iter().filter(|format| !before.contains(format));
+        formats.map(|format| format!("unrecognized format {format:?}")).collect()
     }
 
     /// The first delete only marks: the definition stays until its objects are gone.

@@ -8,7 +8,7 @@ mod compile;
 
 fn said(schema: Value, value: Value, old: Option<Value>) -> Vec<String> {
     let node = Node::new(&schema);
-    validate(&node, &value, old.as_ref(), &Path::new("spec")).iter().map(ToString::to_string).collect()
+    validate(&node, &value, old.as_ref(), &Path::new("spec"), false).iter().map(ToString::to_string).collect()
 }
 
 fn schema(rule: Value) -> Value {
@@ -165,7 +165,7 @@ fn hostile_expressions_are_refused_or_run() {
         chain("-", 20_000),
     ] {
         let node = Node::new(&schema(json!({"rule": source})));
-        let _ = validate(&node, &json!({"a": 1}), None, &Path::new("spec"));
+        let _ = validate(&node, &json!({"a": 1}), None, &Path::new("spec"), false);
         let declared = declare(&schema(json!({})), "selfType", false).unwrap();
         let _ = super::compile(&json!({"rule": source}), &declared);
     }

@@ -1,12 +1,12 @@
 //! The validation rules of a schema: that their texts are there, that they compile, and what they may cost.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Place, Walk};
 use crate::crd::cel::{self, Outcome};
 use crate::crd::definition::{given, items, text};
-use crate::crd::selectable;
-use crate::field::{FieldError, Path, in_html};
+use crate::crd::{internal, selectable};
+use crate::field::{FieldError, Path};
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 /// The most that one rule may be estimated to cost for one object (`StaticEstimatedCostLimit`).
@@ -61,21 +61,6 @@ fn too_expensive(what: &str, cost: u64, limit: u64) -> String {
         "{what} exceeds budget by factor of {shown} (try simplifying the rule, or adding maxItems, maxProperties, and \
          maxLength where arrays, maps, and strings are declared)"
     )
-}
-
-/// A rule as the reference shows it: its fields in their order.
-fn shown(rule: &Value) -> String {
-    let optional = |name: &str| given(rule, name).cloned().unwrap_or(Value::Null);
-    let fields = [
-        ("Rule", json!(text(rule, "rule"))),
-        ("Message", json!(text(rule, "message"))),
-        ("MessageExpression", json!(text(rule, "messageExpression"))),
-        ("Reason", optional("reason")),
-        ("FieldPath", json!(text(rule, "fieldPath"))),
-        ("OptionalOldSelf", optional("optionalOldSelf")),
-    ];
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    in_html(format!("{{{}}}", fields.join(",")))
 }
 
 fn has_newline(text: &str) -> bool {
@@ -149,7 +134,7 @@ impl Walk<'_> {
     }
 
     fn compiled(&mut self, rule: &Value, outcome: &Outcome, times: u64, path: &Path, place: &Place) {
-        let shown = shown(rule);
+        let shown = internal::rule(rule);
         let rule_at = path.child("rule");
         let cost = outcome.cost.saturating_mul(times);
         if cost > RULE_COST_MAX && !self.unchanged {

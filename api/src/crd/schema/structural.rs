@@ -14,6 +14,24 @@ enum Level {
     Field,
 }
 
+/// Whether there is something in a schema that has no structural form; it is refused in other words.
+pub(super) fn is_foreign(schema: &Value) -> bool {
+    const FOREIGN: [&str; 7] =
+        ["id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions"];
+    let set = |name: &&str| match given(schema, name) {
+        None => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty() || **name == *"additionalItems",
+        Some(_) => true,
+    };
+    let nested = ["allOf", "anyOf", "oneOf"].iter().flat_map(|name| items(schema, name)).chain(given(schema, "not"));
+    FOREIGN.iter().any(set)
+        || schema["items"].is_array()
+        || schema["x-kubernetes-preserve-unknown-fields"].as_bool() == Some(false)
+        || below(schema).iter().any(|(_, _, schema)| is_foreign(schema))
+        || nested.into_iter().any(is_foreign)
+}
+
 pub(super) fn validate(schema: &Value, path: &Path, errors: &mut ErrorList) {
     let mut found = ErrorList::new();
     invariants(schema, Level::Root, path, &mut found);
@@ -118,7 +136,7 @@ fn of_metadata(metadata: &Value, level: Level, embedded: bool, path: &Path, erro
     let named = fields.is_none_or(|f| f.keys().all(|k| k == "name" || k == "generateName"));
     let only = metadata
         .as_object()
-        .is_none_or(|m| m.keys().all(|k| matches!(k.as_str(), "type" | "properties" | "description")));
+        .is_none_or(|m| m.keys().all(|k| matches!(k.as_str(), "type" | "properties" | "description" | "default")));
     if !named || !only {
         let why = "must not specify anything other than name and generateName, but metadata is implicitly specified";
         errors.push(FieldError::forbidden(&at, why));
@@ -192,11 +210,8 @@ fn nested(schema: &Value, skip_any: bool, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// What a junctor restricts must be declared outside of it.
+/// What a junctor at the root restricts must be declared outside of it.
 fn complete(schema: &Value, path: &Path, errors: &mut ErrorList) {
-    for (at, _, below) in below(schema) {
-        complete(below, &path.child(at.as_str()), errors);
-    }
     declared_in(schema, schema, path, path, errors);
 }
 
