@@ -8,6 +8,7 @@
 //! schema does not name.
 
 mod json;
+mod patch;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,9 @@ use crate::catalogue::{Catalogue, Resource, Subresource};
 use crate::schema::Schema;
 use crate::{Object, Status};
 
+pub use patch::{Patched, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero};
-pub use shape::{normalise, zero_value};
+pub use shape::{forget_empty_lists, normalise, zero_value};
 pub use tree::NESTING_MAX;
 use tree::Tree;
 pub(crate) use tree::{double, nesting};
@@ -180,6 +182,17 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// What is wrong, without what was expected.
+    #[must_use]
+    pub fn why(self) -> String {
+        match self {
+            Self::Unrecognized { why, .. } | Self::Malformed { why, .. } => why,
+            other => other.to_string(),
+        }
+    }
+}
+
 impl From<DecodeError> for Status {
     fn from(error: DecodeError) -> Self {
         match error {
@@ -249,6 +262,27 @@ pub fn decode_any(body: &[u8], format: Format, catalogue: &Catalogue) -> Result<
     decode_value(value, &target, FieldValidation::Warn)
 }
 
+/// The last entry of a name in a tree's map.
+fn entry<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<&'t Tree<'a>> {
+    let Tree::Object(entries) = tree else { return None };
+    entries.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Whether `metadata.managedFields` is an empty list, which asks to drop them all. Go tells it from no list.
+fn states_no_managers(tree: &Tree) -> bool {
+    let metadata = entry(tree, "metadata").and_then(|metadata| entry(metadata, "managedFields"));
+    matches!(metadata, Some(Tree::Array(items)) if items.is_empty())
+}
+
+/// Findings of strict decoding as warnings, one each.
+fn as_warnings(findings: Vec<String>) -> Vec<String> {
+    let lines = |finding: String| match finding.strip_prefix(yaml::REPEATED_KEYS) {
+        Some(lines) => lines.lines().map(|line| line.trim().to_string()).collect(),
+        None => vec![finding],
+    };
+    findings.into_iter().flat_map(lines).collect()
+}
+
 fn decode_tree(
     tree: Tree<'_>,
     mut strict: Vec<String>,
@@ -266,17 +300,19 @@ fn decode_tree(
         why,
     };
     let is_strict = validation != FieldValidation::Ignore;
+    let resets_managers = states_no_managers(&tree);
     let value = typed::convert(tree, target.schema.root(), target.custom, is_strict, &mut strict).map_err(malformed)?;
     let mut object = Object::from_value(value).expect("a struct converts to an object");
     if target.custom {
         in_custom_order(&mut strict);
     }
+    if resets_managers {
+        object.set(&["metadata", "managedFields"], Value::Array(Vec::new()));
+    }
     if !strict.is_empty() && validation == FieldValidation::Strict {
         return Err(malformed(format!("strict decoding error: {}", strict.join(", "))));
     }
-    if !is_strict {
-        strict.clear();
-    }
+    let strict = if is_strict { as_warnings(strict) } else { Vec::new() };
     if !target.is_in_every_group() && api_version != target.api_version() {
         return Err(DecodeError::OtherVersion { stated: api_version, expected: target.api_version() });
     }

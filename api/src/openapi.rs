@@ -7,6 +7,7 @@
 mod operations;
 mod parameters;
 mod prose;
+mod protobuf;
 mod render;
 mod schemas;
 #[cfg(test)]
@@ -92,6 +93,11 @@ pub fn v2_document(catalogue: &Catalogue) -> Vec<u8> {
         ("securityDefinitions", written(&json!({"BearerToken": security()}))),
         ("security", written(&json!([{"BearerToken": []}]))),
     ]))
+}
+
+/// The document of [`v2_document`] as protobuf.
+pub fn v2_protobuf(document: &Value) -> Vec<u8> {
+    protobuf::encode(document)
 }
 
 fn encode(document: &BTreeMap<&str, Written>) -> Vec<u8> {

@@ -3,11 +3,15 @@
 
 pub mod json;
 pub mod merge;
+mod shown;
 pub mod strategic;
+
+pub use shown::shown;
 
 use serde_json::Value;
 
 use crate::Status;
+use crate::field::{FieldError, Path};
 use crate::status::StatusDetails;
 
 /// Why a patch cannot be applied.
@@ -22,6 +26,14 @@ pub enum PatchError {
     /// The patch has too many operations.
     #[error("{0}")]
     TooLarge(String),
+    /// What the patch makes of the object does not decode.
+    #[error("{why}")]
+    Invalid {
+        /// The object, or the patch.
+        shown: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The patch contradicts itself or the object's type in a way that the reference does not classify.
     #[error("{0}")]
     Unclassified(String),
@@ -35,6 +47,9 @@ impl From<PatchError> for Status {
             PatchError::DoesNotApply(_) => {
                 let message = "the server rejected our request due to an error in our request";
                 Status::failure(422, "Invalid", message).with_details(StatusDetails::default())
+            }
+            PatchError::Invalid { shown, why } => {
+                Status::invalid("", "", "", &vec![FieldError::invalid(&Path::new("patch"), shown, why)])
             }
             PatchError::TooLarge(message) => Status::too_large(format!("Request entity too large: {message}")),
             PatchError::Unclassified(message) => Status::failure(500, "", message),
@@ -55,7 +70,7 @@ pub(crate) fn json_kind(value: &Value) -> &'static str {
 }
 
 /// A JSON value as Go's `%v` prints it.
-pub(crate) fn go_value(value: &Value) -> String {
+pub fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::String(text) => text.clone(),

@@ -8,11 +8,12 @@ mod wire;
 mod write;
 
 use serde_json::Value;
+pub(crate) use wire::{put_bytes, put_double, put_varint};
 
 use crate::Object;
 use crate::decode::{DecodeError, Decoded, NESTING_MAX, Target, nesting, stated_target};
 use crate::schema::Schema;
-use wire::{Reader, put_bytes, put_message};
+use wire::{Reader, put_message};
 
 /// What every body begins with.
 const PREFIX: [u8; 4] = *b"k8s\0";

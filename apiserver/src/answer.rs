@@ -58,16 +58,32 @@ pub fn too_many_requests() -> Response<Body> {
     response
 }
 
-/// A status as the answer, in the client's format where that is possible.
+/// A status as the answer in JSON, where nothing is known of what the client wants.
 pub fn status(status: &Status, format: Format) -> Response<Body> {
-    let mut response = match format {
-        Format::Json => bytes(status.code, media_type(Format::Json), status.to_json()),
-        other => {
+    error(status, Some(&Representation { format, ..Default::default() }))
+}
+
+/// A status as the answer, in the client's representation where there is one.
+pub fn error(status: &Status, representation: Option<&Representation>) -> Response<Body> {
+    let indented = || {
+        let value: Value = serde_json::to_value(status).expect("a Status is JSON");
+        serde_json::to_vec_pretty(&value).expect("JSON values encode")
+    };
+    let mut response = match representation {
+        None => bytes(status.code, media_type(Format::Json), indented()),
+        Some(Representation { format: Format::Json, pretty: true, .. }) => {
+            bytes(status.code, media_type(Format::Json), indented())
+        }
+        Some(Representation { format: Format::Json, .. }) => {
+            let mut body = status.to_json();
+            body.push(b'\n');
+            bytes(status.code, media_type(Format::Json), body)
+        }
+        Some(other) => {
             let value = serde_json::to_value(status).expect("a Status is JSON");
             let object = Object::from_value(value).expect("a Status is an object");
-            let representation = Representation { format: other, ..Default::default() };
-            match encode(&object, &representation) {
-                Ok(body) => bytes(status.code, media_type(other), body),
+            match encode(&object, &Representation { transform: Default::default(), ..*other }) {
+                Ok(body) => bytes(status.code, media_type(other.format), body),
                 Err(_) => bytes(status.code, media_type(Format::Json), status.to_json()),
             }
         }
@@ -75,6 +91,9 @@ pub fn status(status: &Status, format: Format) -> Response<Body> {
     let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
     if retry > 0 {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(retry));
+    }
+    if status.code == 403 {
+        response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     }
     response
 }
@@ -100,8 +119,7 @@ pub fn json(code: u16, value: &Value, representation: &Representation) -> Respon
 pub fn encode(object: &Object, representation: &Representation) -> Result<Bytes, Status> {
     match representation.format {
         Format::Json if representation.pretty => {
-            let mut body = serde_json::to_vec_pretty(&object.0).map_err(|e| Status::internal(e.to_string()))?;
-            body.push(b'\n');
+            let body = serde_json::to_vec_pretty(&object.0).map_err(|e| Status::internal(e.to_string()))?;
             Ok(body.into())
         }
         Format::Json => {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use api::{Status, UserInfo};
 use axum::body::Body;
-use http::header::{HeaderName, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
 use crate::authentication::{anonymous, impersonation};
 use crate::authorization::{self, Attributes};
-use crate::content::{Format, negotiate};
+use crate::content;
 use crate::context::WriteOptions;
 use crate::request::{Query, RequestInfo};
 use crate::verbs::patch::{PatchType, patch_type};
@@ -41,20 +41,12 @@ pub async fn handle(
 ) -> (Response<Body>, Outcome) {
     let (parts, body) = request.into_parts();
     let outcome = Outcome { info: info.clone() };
-    let format = negotiate(&parts.headers, &query).map_or(Format::Json, |r| r.format);
+    let representation = content::of_errors(&parts.headers, &query);
     let given = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
     let mut warnings = Vec::new();
     let mut audit_id = None;
     let answered = answer_request(registry, parts, body, query, info, &mut warnings, &mut audit_id).await;
-    let mut response = answered.unwrap_or_else(|status| {
-        let mut response = answer::status(&status, format);
-        if status.code == 401 {
-            response
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"kubernetes-master\""));
-        }
-        response
-    });
+    let mut response = answered.unwrap_or_else(|status| answer::error(&status, representation.as_ref()));
     let headers = response.headers_mut();
     if let Some(id) = given.or_else(|| audit_id.and_then(|id| HeaderValue::from_str(&id).ok())) {
         headers.insert(AUDIT_ID, id);
@@ -72,6 +64,9 @@ async fn answer_request(
     warnings: &mut Vec<String>,
     audit_id: &mut Option<String>,
 ) -> Result<Response<Body>, Status> {
+    if let Some(error) = query.get("timeout").and_then(options::timeout_fault) {
+        return Err(Status::bad_request(format!("invalid timeout specified in the request URL - {error}")));
+    }
     let user = authenticate(registry, &parts).await?;
     let user = impersonation::impersonate(&mut parts.headers, user, registry).await?;
     authorize(registry, &user, &info, &query).await?;

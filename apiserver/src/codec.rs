@@ -2,7 +2,7 @@
 //! versions, and the formats other than JSON.
 
 use api::catalogue::Resource;
-use api::decode::{self, FieldValidation, Target};
+use api::decode::{self, DecodeError, FieldValidation, Target};
 use api::schema::Schema;
 use api::{Object, Status, defaults, protobuf};
 use bytes::Bytes;
@@ -39,19 +39,23 @@ pub fn decode_value(ctx: &Context, object: Object, target: &Target) -> Result<Ob
     Ok(object)
 }
 
+/// What the reference calls its collection of kinds of options.
+const OPTIONS_SCHEME: &str = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+
 /// Decodes a body of options (`DeleteOptions`), of whatever group and version the client says.
 ///
 /// # Errors
 /// 400 with the reference's wording.
 pub fn decode_options(body: &[u8], format: Format, kind: &str) -> Result<Object, Status> {
     let target = Target::builtin("meta.k8s.io", "v1", kind).or_else(|| Target::builtin("", "v1", kind));
-    match (target, format) {
-        (Some(target), Format::Protobuf) => Ok(decode::decode(body, format, &target, FieldValidation::Ignore)?.object),
-        _ => {
-            let value = decode::decode_untyped(body, format).map_err(Status::bad_request)?;
-            Object::from_value(value).ok_or_else(|| Status::bad_request(format!("{kind} must be an object")))
-        }
-    }
+    let target = target.ok_or_else(|| Status::internal(format!("{kind} has no schema")))?;
+    let fault = |error: DecodeError| match error {
+        DecodeError::Malformed { kind: stated, version, .. } if stated != kind => Status::bad_request(format!(
+            "no kind {stated:?} is registered for version {version:?} in scheme {OPTIONS_SCHEME:?}"
+        )),
+        other => Status::bad_request(other.why()),
+    };
+    Ok(decode::decode(body, format, &target, FieldValidation::Ignore).map_err(fault)?.object)
 }
 
 /// An object of `resource` in the version that it is stored in.
@@ -99,7 +103,7 @@ pub fn to_yaml(object: &Object) -> Result<Bytes, Status> {
 /// # Errors
 /// 406 if it cannot be written so.
 pub fn to_protobuf(object: &Object) -> Result<Bytes, Status> {
-    let schema = protobuf_schema(object).ok_or_else(crate::content::not_acceptable)?;
+    let schema = protobuf_schema(object).ok_or_else(|| crate::content::not_negotiated(&[]))?;
     Ok(protobuf::encode(object, &schema).into())
 }
 

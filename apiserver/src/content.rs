@@ -11,6 +11,9 @@ use crate::request::Query;
 /// The formats that can be written, the preferred first.
 const FORMATS: [Format; 3] = [Format::Json, Format::Yaml, Format::Protobuf];
 
+/// The formats of watches, as they are told.
+pub const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+
 /// The media type of a format.
 pub fn media_type(format: Format) -> &'static str {
     match format {
@@ -43,13 +46,11 @@ pub struct Representation {
     pub transform: Transform,
     /// Indented JSON.
     pub pretty: bool,
-    /// Whether the client named `;stream=watch`, which the content type of a watch repeats.
-    pub stream: bool,
 }
 
 impl Default for Representation {
     fn default() -> Self {
-        Self { format: Format::Json, transform: Transform::None, pretty: false, stream: false }
+        Self { format: Format::Json, transform: Transform::None, pretty: false }
     }
 }
 
@@ -86,24 +87,51 @@ pub fn negotiate_among(
             let (kind, sub) = media_type(format).split_once('/').expect("a media type has a slash");
             let fits = (clause.kind == kind && (clause.sub == sub || clause.sub == "*"))
                 || (clause.kind == "*" && clause.sub == "*");
-            if let Some(transform) = clause.transform().filter(|t| fits && allowed(format, *t)) {
-                let stream = clause.param("stream").is_some();
+            if !fits || clause.param("stream").is_some_and(|_| format == Format::Yaml) {
+                continue;
+            }
+            if let Some(transform) = clause.transform().filter(|t| allowed(format, *t)) {
                 let pretty = pretty || clause.param("pretty") == Some("1");
-                return Ok(Representation { format, transform, pretty, stream });
+                return Ok(Representation { format, transform, pretty });
             }
         }
     }
-    Err(not_acceptable())
+    Err(not_negotiated(&FORMATS.map(media_type)))
 }
 
-/// 406, with what can be made.
-pub fn not_acceptable() -> Status {
-    let mut types: Vec<String> = FORMATS.iter().map(|f| media_type(*f).to_string()).collect();
-    types.push("application/json;stream=watch".into());
-    types.push("application/vnd.kubernetes.protobuf;stream=watch".into());
-    let list = types.join(", ");
-    Status::failure(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {list}"))
-        .with_details(Default::default())
+/// The format in which an error is told; none if the client takes only what an error cannot be put in.
+pub fn of_errors(headers: &HeaderMap, query: &Query) -> Option<Representation> {
+    negotiate_among(headers, query, |_, transform| transform == Transform::None).ok()
+}
+
+/// 406, since none of the clauses of the `Accept` header can be met.
+pub fn not_negotiated(accepted: &[&str]) -> Status {
+    let message = format!("only the following media types are accepted: {}", accepted.join(", "));
+    Status::failure(406, "NotAcceptable", message)
+}
+
+/// Whether a path that answers in the usual formats, and in a stream if it is watched, takes a request with this
+/// `Accept` header. Parameters are not looked at.
+///
+/// # Errors
+/// 406 with what can be made.
+pub fn accepts(headers: &HeaderMap, streams: bool) -> Result<(), Status> {
+    accepts_one_of(headers, &FORMATS.map(media_type), if streams { &STREAMS } else { &[] })
+}
+
+/// As [`accepts`], for a path that answers in these media types.
+///
+/// # Errors
+/// 406 with what can be made.
+pub fn accepts_one_of(headers: &HeaderMap, types: &[&str], streams: &[&str]) -> Result<(), Status> {
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|accept| !accept.is_empty()).unwrap_or("*/*");
+    let fits = accept.split(',').map(|clause| clause.split(';').next().unwrap_or("").trim());
+    if fits.into_iter().any(|media_type| media_type == "*/*" || types.contains(&media_type)) {
+        return Ok(());
+    }
+    let list = [types, streams].concat().join(", ");
+    Err(Status::failure(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {list}"))
+        .with_details(Default::default()))
 }
 
 /// The format of a request's body.
@@ -124,6 +152,11 @@ pub fn unsupported(accepted: &[&str]) -> Status {
     let list = accepted.join(", ");
     let message = format!("the body of the request was in an unknown format - accepted media types include: {list}");
     Status::failure(415, "UnsupportedMediaType", message)
+}
+
+/// The error for a patch in a media type that the path does not take.
+pub fn unsupported_patch() -> Status {
+    Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(Default::default())
 }
 
 /// Indented output for people: on request, and for the clients that only people use.
@@ -152,7 +185,10 @@ impl<'a> Clause<'a> {
         if self.param("stream").is_some_and(|s| !s.is_empty() && s != "watch") {
             return None;
         }
-        let Some(kind) = self.param("as") else { return Some(Transform::None) };
+        if ["as", "g", "v"].into_iter().all(|name| self.param(name).is_none()) {
+            return Some(Transform::None);
+        }
+        let kind = self.param("as")?;
         if self.param("g") != Some("meta.k8s.io") {
             return None;
         }

@@ -18,7 +18,7 @@ use crate::options::DeleteOptions;
 use crate::registry::delete::delete;
 use crate::registry::read;
 use crate::registry::target::Target;
-use crate::registry::update::update;
+use crate::registry::update::{Rules, update};
 use crate::{Context, Registry, clock, managed};
 
 /// The group of definitions.
@@ -258,7 +258,7 @@ impl Follower {
             new.set(&["metadata", "finalizers"], rest.clone());
             Ok(new)
         };
-        update(&ctx, &target, false, &mut change).await.map(|_| ())
+        update(&ctx, &target, Rules { creates: false, checks_uid: true }, &mut change).await.map(|_| ())
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use api::Status;
 use axum::body::Body;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
 use crate::content::Representation;
@@ -29,24 +30,36 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         return Ok(response);
     }
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let representation = content::negotiate(&parts.headers, query).unwrap_or_default();
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
-        let known = matches!(segments.as_slice(), ["api" | "apis", ..] | ["version"]);
-        return if known { Err(crate::verbs::method_not_allowed()) } else { Ok(answer::page_not_found()) };
-    }
+    let is_get = parts.method == Method::GET;
     if let Some(document) = ctx.registry.plugins().documents.get(path) {
-        return Ok(answer::json(200, document, &representation));
+        let representation = content::of_errors(&parts.headers, query).unwrap_or_default();
+        return Ok(fixed(path, answer::json(200, document, &representation)));
     }
     match segments.as_slice() {
-        [""] => Ok(answer::json(200, &paths(ctx), &pretty(representation))),
-        ["version"] => Ok(answer::json(200, &version(), &pretty(representation))),
-        ["metrics"] => {
-            Ok(answer::bytes(200, "text/plain; version=0.0.4; charset=utf-8", ctx.registry.metrics().text()))
+        [""] | ["index.html"] => Ok(answer::json(200, &paths(ctx), &pretty(Representation::default()))),
+        ["version"] if !is_get => Err(crate::verbs::method_not_allowed()),
+        ["version"] => {
+            content::accepts_one_of(&parts.headers, &["application/json"], &[])?;
+            Ok(answer::json(200, &version(), &pretty(Representation::default())))
         }
-        ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, representation),
-        ["openapi", ..] => openapi::answer(ctx, parts, &segments, query),
+        ["metrics"] => Ok(answer::bytes(200, METRICS_TYPE, ctx.registry.metrics().text())),
+        ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, query),
+        ["openapi", ..] if !path.ends_with('/') => openapi::answer(ctx, parts, &segments, query),
         _ => Ok(answer::page_not_found()),
     }
+}
+
+/// The text format of Prometheus.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// Documents about tokens may be kept for a while.
+fn fixed(path: &str, mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    if path.ends_with("jwks") {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    }
+    response
 }
 
 fn pretty(representation: Representation) -> Representation {
@@ -64,6 +77,7 @@ fn paths(ctx: &Context) -> Value {
             paths.push(format!("/api/{version}"));
         } else {
             paths.push("/apis".into());
+            paths.push("/apis/".into());
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));
         }

@@ -47,7 +47,12 @@ pub async fn page(
         return continued(registry, &prefix, selection, options);
     }
     let snapshot = state(registry, options).await?;
-    Ok(collect(&snapshot, &prefix, None, selection, options.limit))
+    Ok(collect(&snapshot, &prefix, None, selection, limit(options)))
+}
+
+/// The limit that counts: what may be as old as it likes is answered as a whole, as from the reference's cache.
+fn limit(options: &ListOptions) -> i64 {
+    if options.resource_version == "0" { 0 } else { options.limit }
 }
 
 /// The state that the options ask for.
@@ -120,11 +125,11 @@ pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
 }
 
 fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: &ListOptions) -> Result<Page, Status> {
+    let token = Token::decode(&options.continue_token)
+        .map_err(|error| Status::bad_request(format!("invalid continue token: {error}")))?;
     if !options.resource_version.is_empty() && options.resource_version != "0" {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let token = Token::decode(&options.continue_token)
-        .map_err(|error| Status::bad_request(format!("invalid continue token: {error}")))?;
     let start = format!("{prefix}{}", token.start);
     let snapshot = match token.revision {
         None => registry.snapshot(),
@@ -135,7 +140,7 @@ fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: 
             Err(error) => return Err(crate::registry::store_status(&error)),
         },
     };
-    Ok(collect(&snapshot, prefix, Some(&start), selection, options.limit))
+    Ok(collect(&snapshot, prefix, Some(&start), selection, limit(options)))
 }
 
 /// 410 for a token whose state is gone, with a token that goes on from there in the newest state.

@@ -1,7 +1,8 @@
 //! Options of a request: what its query and, for deletes, its body say; checked as the reference checks them.
 
-use api::apply::{MANAGER_LENGTH_MAX, manager_name};
+use api::apply::manager_name;
 use api::field::{ErrorList, FieldError, Path};
+use api::validation::metadata::validate_manager;
 use api::{Object, Status};
 use serde_json::{Map, Value};
 
@@ -104,10 +105,9 @@ impl ListOptions {
             if matching != "NotOlderThan" {
                 errors.push(FieldError::not_supported(&path, matching, &["NotOlderThan"]));
             }
-            if !self.continue_token.is_empty() {
-                errors
-                    .push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
-            }
+        }
+        if !self.continue_token.is_empty() {
+            errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
         }
         errors
     }
@@ -137,7 +137,7 @@ impl DeleteOptions {
     /// 400 for what makes no sense, 422 for options that do not go together.
     pub fn new(body: Option<&Object>, query: &Query) -> Result<Self, Status> {
         let (options, dry_run) = match body {
-            Some(object) => Self::of_object(object)?,
+            Some(object) => Self::of_object(object),
             None => Self::of_query(query)?,
         };
         let mut errors = ErrorList::new();
@@ -156,28 +156,21 @@ impl DeleteOptions {
         if errors.is_empty() { Ok(options) } else { Err(invalid("DeleteOptions", &errors)) }
     }
 
-    fn of_object(object: &Object) -> Result<(Self, Vec<String>), Status> {
+    fn of_object(object: &Object) -> (Self, Vec<String>) {
         let text = |path: &[&str]| object.at(path).and_then(Value::as_str).map(str::to_string);
         let dry_run: Vec<String> = match object.at(&["dryRun"]) {
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_string).collect(),
             _ => Vec::new(),
         };
-        let grace = match object.at(&["gracePeriodSeconds"]) {
-            None | Some(Value::Null) => None,
-            Some(value) => match value.as_i64() {
-                Some(seconds) => Some(seconds),
-                None => return Err(Status::bad_request("gracePeriodSeconds must be an integer")),
-            },
-        };
         let options = Self {
-            grace_period_seconds: grace,
+            grace_period_seconds: object.at(&["gracePeriodSeconds"]).and_then(Value::as_i64),
             uid: text(&["preconditions", "uid"]),
             resource_version: text(&["preconditions", "resourceVersion"]),
             orphan_dependents: object.at(&["orphanDependents"]).and_then(Value::as_bool),
             propagation_policy: text(&["propagationPolicy"]),
             dry_run: !dry_run.is_empty(),
         };
-        Ok((options, dry_run))
+        (options, dry_run)
     }
 
     fn of_query(query: &Query) -> Result<(Self, Vec<String>), Status> {
@@ -186,8 +179,9 @@ impl DeleteOptions {
             grace_period_seconds: query.integer("gracePeriodSeconds").map_err(Status::bad_request)?,
             orphan_dependents: query.optional_flag("orphanDependents"),
             propagation_policy: query.get("propagationPolicy").map(str::to_string),
+            uid: query.get("uid").map(str::to_string),
+            resource_version: query.get("resourceVersion").map(str::to_string),
             dry_run: !dry_run.is_empty(),
-            ..Self::default()
         };
         Ok((options, dry_run))
     }
@@ -221,7 +215,7 @@ impl DeleteOptions {
 /// # Errors
 /// 422 for options that make no sense.
 pub fn write_options(query: &Query, kind: &str, user_agent: &str, is_apply: bool) -> Result<WriteOptions, Status> {
-    let dry_run: Vec<String> = query.all("dryRun").filter(|v| !v.is_empty()).map(str::to_string).collect();
+    let dry_run: Vec<String> = query.all("dryRun").map(str::to_string).collect();
     let mut errors = ErrorList::new();
     let manager = query.text("fieldManager");
     let force = query.optional_flag("force");
@@ -233,7 +227,7 @@ pub fn write_options(query: &Query, kind: &str, user_agent: &str, is_apply: bool
             errors.push(FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
         }
     }
-    errors.extend(check_manager(manager));
+    errors.extend(validate_manager(manager, &Path::new("fieldManager")));
     errors.extend(check_dry_run(&dry_run));
     let validation = query.text("fieldValidation");
     let field_validation = match validation {
@@ -285,18 +279,33 @@ fn check_dry_run(values: &[String]) -> Option<FieldError> {
     Some(error)
 }
 
-fn check_manager(manager: &str) -> Vec<FieldError> {
-    let path = Path::new("fieldManager");
-    let mut errors = Vec::new();
-    if manager.len() > MANAGER_LENGTH_MAX {
-        errors.push(FieldError::too_long(&path, MANAGER_LENGTH_MAX));
+/// What Go's `time.ParseDuration` has against a text.
+pub fn timeout_fault(text: &str) -> Option<String> {
+    let fault = |why: &str| Some(format!("time: {why} {text:?}"));
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if text.is_empty() || rest == "0" {
+        return None;
     }
-    let is_print = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace());
-    if let Some((at, bad)) = manager.char_indices().find(|(_, c)| !is_print(*c)) {
-        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(bad));
-        errors.push(FieldError::invalid(&path, manager, why));
+    if rest.is_empty() {
+        return fault("invalid duration");
     }
-    errors
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        if number == 0
+            || !rest[..number].contains(|c: char| c.is_ascii_digit())
+            || rest[..number].matches('.').count() > 1
+        {
+            return fault("invalid duration");
+        }
+        rest = &rest[number..];
+        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        match &rest[..unit] {
+            "" => return fault("missing unit in duration"),
+            "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h" => rest = &rest[unit..],
+            unknown => return Some(format!("time: unknown unit {unknown:?} in duration {text:?}")),
+        }
+    }
+    None
 }
 
 /// Options of `meta.k8s.io` that are refused.

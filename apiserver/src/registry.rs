@@ -112,6 +112,15 @@ impl Registry {
         self.0.config.store.snapshot()
     }
 
+    /// Forgets every state but the newest, as a compaction of etcd does.
+    ///
+    /// # Errors
+    /// What the store has against it.
+    pub fn compact(&self) -> Result<(), Status> {
+        let newest = self.snapshot().revision();
+        self.store().compact(newest).map_err(|error| store_status(&error))
+    }
+
     /// The resources served now.
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.0.catalogue.read().clone()
@@ -190,6 +199,15 @@ impl Registry {
             Err(error) => Err(store_status(&error)),
         }
     }
+}
+
+/// The bytes that are stored of an object, which is brought into the form in which it comes back.
+pub fn encode(resource: &Resource, object: &mut Object) -> Bytes {
+    let bytes = object.encode();
+    if !resource.custom && api::decode::forget_empty_lists(&resource.schema, object, &bytes) {
+        return object.encode();
+    }
+    bytes
 }
 
 /// The key under which an object is stored.

@@ -28,7 +28,7 @@ pub fn one(
             "NotAcceptable",
             format!(
                 "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
-                object.kind()
+                go_type(resource, object.kind())
             ),
         )),
         Transform::Table(version) => {
@@ -65,10 +65,26 @@ pub fn many(
         Transform::PartialObjectMetadata(_) => Err(Status::failure(
             406,
             "NotAcceptable",
-            "you requested PartialObjectMetadata, but the requested object is a list",
+            format!(
+                "you requested PartialObjectMetadata, but the requested object is a list ({})",
+                go_type(resource, &resource.list_kind)
+            ),
         )),
-        Transform::None => Err(content::not_acceptable()),
+        Transform::None => Err(content::not_negotiated(&[])),
     }
+}
+
+/// The Go type of an object in the reference's memory.
+fn go_type(resource: &Resource, kind: &str) -> String {
+    if resource.custom {
+        let list = if kind == resource.list_kind { "List" } else { "" };
+        return format!("*unstructured.Unstructured{list}");
+    }
+    let package = match resource.group.split('.').next().unwrap_or("") {
+        "" => "core",
+        first => first,
+    };
+    format!("*{package}.{kind}")
 }
 
 /// The metadata of an object.
@@ -80,6 +96,20 @@ pub fn partial(object: &Object, version: &str) -> Object {
     partial
 }
 
+/// What the rows of a table hold of their objects.
+///
+/// # Errors
+/// 400 for what is none of the choices.
+pub fn include(query: &Query) -> Result<Include, Status> {
+    let text = query.text("includeObject");
+    Include::parse(text).ok_or_else(|| {
+        Status::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {text:?}: must be 'Metadata', \
+             'Object', 'None', or empty"
+        ))
+    })
+}
+
 fn table(
     ctx: &Context,
     resource: &Resource,
@@ -88,9 +118,7 @@ fn table(
     version: &str,
     query: &Query,
 ) -> Result<Object, Status> {
-    let text = query.text("includeObject");
-    let include = Include::parse(text)
-        .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {text:?}")))?;
+    let include = include(query)?;
     let printer = Printer::of(resource);
     let headers = query.text("headers") != "false";
     // A watch outlives the time of its request: ages are counted from when the row is made.
@@ -98,5 +126,11 @@ fn table(
     let table = api::table::table(&printer, &items, now, include, Some(Value::Object(metadata)), headers);
     let mut table = Object::from_value(table).expect("a table is an object");
     table.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
+    let rows = table.0.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten();
+    for object in rows.filter_map(|row| row.get_mut("object")).filter(|_| version != "v1") {
+        if object["kind"] == "PartialObjectMetadata" {
+            object["apiVersion"] = format!("meta.k8s.io/{version}").into();
+        }
+    }
     Ok(table)
 }

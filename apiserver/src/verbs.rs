@@ -16,15 +16,16 @@ use api::catalogue::{Resource, Subresource};
 use api::{Object, Status};
 use axum::body::Body;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Method, Response};
 use serde_json::Value;
 
 use crate::content::{Format, Representation, Transform, negotiate_among};
-use crate::registry::Written;
 use crate::registry::target::Target;
-use crate::request::Query;
-use crate::{Context, answer, codec, transform};
+use crate::registry::{Written, facts};
+use crate::request::{Query, RequestInfo};
+use crate::{Context, answer, codec, content, transform};
 
 /// A request about a resource, once it is known which.
 pub struct Call {
@@ -77,9 +78,8 @@ impl Call {
         }
         let (found, wanted) = (object.namespace(), self.ctx.info.namespace.as_str());
         if self.resource.namespaced && !found.is_empty() && found != wanted {
-            return Err(Status::bad_request(format!(
-                "the namespace of the object ({found}) does not match the namespace on the request ({wanted})"
-            )));
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Status::bad_request(why));
         }
         Ok(())
     }
@@ -141,10 +141,7 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
         return no_resource(&ctx);
     };
     let resource = resource.clone();
-    if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
-        return no_resource(&ctx);
-    }
-    if !resource.namespaced && !info.namespace.is_empty() && resource.plural != "namespaces" {
+    if !has_shape(info, &resource)? {
         return no_resource(&ctx);
     }
     if !info.subresource.is_empty() {
@@ -157,26 +154,23 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
     if let Some(warning) = resource.definition.as_ref().and_then(|d| d.deprecation_warning.as_ref()) {
         ctx.warn(warning.as_str());
     }
+    if let Some(warning) = facts::deprecation(&resource) {
+        ctx.warn(warning);
+    }
+    check_route(&parts, &resource, info)?;
     let representation =
         negotiate_among(&parts.headers, &query, |format, transform| can_be_written(&resource, format, transform))?;
-    check_path(&ctx, &parts, &resource)?;
+    check_path(info, &resource)?;
     let verb = ctx.info.verb.clone();
     let call = Call { ctx, parts, query, resource, representation };
     route(call, &verb, body).await
 }
 
-/// Refuses names that cannot be part of a key, and methods that a path does not have (`NamespaceKeyFunc`).
-fn check_path(ctx: &Context, parts: &Parts, resource: &Resource) -> Result<(), Status> {
-    let info = &ctx.info;
+/// Refuses names that cannot be part of a key (`NamespaceKeyFunc`).
+fn check_path(info: &RequestInfo, resource: &Resource) -> Result<(), Status> {
     let (name, namespace) = (info.name.as_str(), info.namespace.as_str());
-    let is_of_collection = matches!(info.verb.as_str(), "list" | "watch" | "create" | "deletecollection");
     if name.is_empty() && !info.subresource.is_empty() {
         return Err(Status::bad_request("name must be provided"));
-    }
-    let misses = name.is_empty() && !is_of_collection;
-    let exceeds = !name.is_empty() && info.verb == "create" && info.subresource.is_empty();
-    if misses || exceeds || parts.method == Method::HEAD {
-        return Err(method_not_allowed());
     }
     let why = match name {
         "." | ".." => format!("may not be '{name}'"),
@@ -196,9 +190,57 @@ fn no_resource(ctx: &Context) -> Result<Response<Body>, Status> {
     if of_group.all(|custom| custom) { Ok(answer::page_not_found()) } else { Err(unknown_path()) }
 }
 
-/// Custom resources have no protobuf form, and neither have tables and other views.
+/// Whether the path has the parts that the resource has: a namespace if it is in one, and nothing after the subresource.
+fn has_shape(info: &RequestInfo, resource: &Resource) -> Result<bool, Status> {
+    const PARTS_MAX: usize = 3;
+    if info.parts.len() > PARTS_MAX && info.verb != "proxy" && info.subresource != "proxy" {
+        return Ok(false);
+    }
+    if !resource.namespaced {
+        let nested = !info.namespace.is_empty() && (resource.plural != "namespaces" || info.parts.len() == 1);
+        return Ok(!nested);
+    }
+    if !info.namespace.is_empty() || (matches!(info.verb.as_str(), "list" | "watch") && resource.stored()) {
+        return Ok(true);
+    }
+    // Across namespaces a collection is only read.
+    let read_only = info.parts.len() == 1 && resource.stored();
+    if read_only { Err(method_not_allowed()) } else { Ok(false) }
+}
+
+/// What the path's own rules say before anything is done: a method that it has, a media type that it can answer in, and
+/// of patches one that it takes.
+fn check_route(parts: &Parts, resource: &Resource, info: &RequestInfo) -> Result<(), Status> {
+    let named = info.parts.len() > 1;
+    let fits = match parts.method {
+        Method::GET => true,
+        Method::POST => !named || !info.subresource.is_empty(),
+        Method::PUT | Method::PATCH => named,
+        Method::DELETE => true,
+        _ => false,
+    };
+    if !fits {
+        return Err(method_not_allowed());
+    }
+    if parts.method == Method::PATCH {
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let kind = patch::patch_type(content_type);
+        if kind.is_none_or(|kind| resource.custom && kind == patch::PatchType::Strategic) {
+            return Err(content::unsupported_patch());
+        }
+    }
+    let streams = parts.method == Method::GET && (!named || info.is_watch_path());
+    content::accepts(&parts.headers, streams)
+}
+
+/// Custom resources have no protobuf form, and tables have none either; what is not stored has no table.
 fn can_be_written(resource: &Resource, format: Format, transform: Transform) -> bool {
-    format != Format::Protobuf || (!resource.custom && transform == Transform::None)
+    match (format, transform) {
+        (Format::Protobuf, Transform::Table(_)) => false,
+        (_, Transform::Table(_)) => resource.stored(),
+        (Format::Protobuf, Transform::None) => !resource.custom,
+        _ => true,
+    }
 }
 
 async fn route(call: Call, verb: &str, body: Body) -> Result<Response<Body>, Status> {

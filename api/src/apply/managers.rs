@@ -129,7 +129,9 @@ fn encode(id: &Identity, manager: &Manager) -> Value {
     entry.insert("apiVersion".into(), manager.api_version.clone().into());
     entry.insert("fieldsType".into(), "FieldsV1".into());
     entry.insert("fieldsV1".into(), fields_v1::encode(&manager.set));
-    entry.insert("manager".into(), id.manager.clone().into());
+    if !id.manager.is_empty() {
+        entry.insert("manager".into(), id.manager.clone().into());
+    }
     let operation = if id.operation == Operation::Apply { "Apply" } else { "Update" };
     entry.insert("operation".into(), operation.into());
     if !id.subresource.is_empty() {

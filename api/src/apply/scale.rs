@@ -47,6 +47,8 @@ pub fn scale_to_parent(parent: &[Value], scale: &[Value], replicas_path: &[&str]
     let parents = decode(parent).unwrap_or_default();
     let mut scales = decode(scale).unwrap_or_default();
     let mut out = Managers::default();
+    // What a scale owns anew has the time of the object's entry of the same name, which there mostly is none of.
+    let times: Vec<_> = parents.0.iter().map(|(id, manager)| (id.clone(), manager.time.clone())).collect();
     for (id, manager) in parents.0 {
         // Entries of a Scale are named by the object's version: the version is no part of the comparison.
         let same = |other: &super::managers::Identity| {
@@ -66,12 +68,13 @@ pub fn scale_to_parent(parent: &[Value], scale: &[Value], replicas_path: &[&str]
             out.0.insert(id, kept);
         }
     }
-    for (mut id, manager) in scales.0.into_iter().filter(|(_, m)| m.set.has(&scale_path)) {
+    for (mut id, _) in scales.0.into_iter().filter(|(_, m)| m.set.has(&scale_path)) {
         if !id.api_version.is_empty() {
             id.api_version = api_version.to_string();
         }
         let set = set_of(&path);
-        out.0.insert(id, Manager { api_version: api_version.to_string(), time: manager.time, set });
+        let time = times.iter().find(|(known, _)| *known == id).and_then(|(_, time)| time.clone());
+        out.0.insert(id, Manager { api_version: api_version.to_string(), time, set });
     }
     entries(&out)
 }

@@ -133,8 +133,11 @@ pub(crate) fn item_element(list: Type<'_>, item: &Value) -> Result<PathElement, 
     Ok(PathElement::Key(found.into()))
 }
 
+/// What stands for a key that an item leaves out: its default, or the zero value of a field that is always there.
 fn key_default(list: Type<'_>, key: &str) -> Option<Value> {
-    list.elem()?.field(key)?.default()
+    let field = list.elem()?.field(key)?;
+    let always = list.elem()?.name().is_some() && !field.pointer() && !field.omit_empty();
+    field.default().or_else(|| always.then(|| crate::decode::zero(field.ty())))
 }
 
 /// What is wrong with a value by its type, each with its path. With `unique`, repeated items are wrong too.
@@ -212,11 +215,16 @@ impl Validation<'_> {
     }
 
     fn fields(&mut self, map: &Map<String, Value>, ty: Type<'_>, path: &str) {
-        for (name, value) in map {
+        let is_unknown = |name: &str| {
             let (below, declared) = child(Some(ty), name);
-            if ty.kind() == Kind::Struct && !declared && below.is_none() && !ty.preserves_unknown_fields() {
-                self.wrong(&format!("{path}.{name}"), "field not declared in schema");
-                return;
+            ty.kind() == Kind::Struct && !declared && below.is_none() && !ty.preserves_unknown_fields()
+        };
+        let mut unknown = None;
+        for (name, value) in map {
+            let below = child(Some(ty), name).0;
+            if is_unknown(name) {
+                unknown = unknown.or(Some(name));
+                continue;
             }
             if is_plain(below) {
                 if let Some(why) = below.and_then(|ty| scalar_fault(ty.kind(), value)) {
@@ -225,6 +233,10 @@ impl Validation<'_> {
             } else {
                 self.visit(value, below, &format!("{path}.{name}"));
             }
+        }
+        // Structured merge goes no further in a map after a field that is not declared.
+        if let Some(name) = unknown {
+            self.wrong(&format!("{path}.{name}"), "field not declared in schema");
         }
     }
 }

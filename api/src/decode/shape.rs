@@ -35,6 +35,64 @@ pub(crate) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
     field.omit_empty() && is_empty(value)
 }
 
+/// Makes null of the empty lists of an object that are always printed: in the reference they come back from the store as
+/// nothing. `encoded` is the object's JSON, which tells fast that there are none. Whether anything changed.
+pub fn forget_empty_lists(schema: &Schema, object: &mut Object, encoded: &[u8]) -> bool {
+    memchr::memmem::find(encoded, b":[]").is_some() && forget_in(schema.root(), &mut object.0)
+}
+
+fn forget_in(ty: Type<'_>, map: &mut Map<String, Value>) -> bool {
+    let mut changed = false;
+    for (name, value) in map.iter_mut() {
+        let Some(field) = ty.field(name) else { continue };
+        match value {
+            Value::Array(items) if items.is_empty() && !field.pointer() && !field.omit_empty() => {
+                *value = Value::Null;
+                changed = true;
+            }
+            value => changed |= forget_below(field.ty(), value),
+        }
+    }
+    changed
+}
+
+fn forget_below(ty: Type<'_>, value: &mut Value) -> bool {
+    match (ty.kind(), value) {
+        (Kind::Struct, Value::Object(map)) => forget_in(ty, map),
+        (Kind::List, Value::Array(items)) => match ty.elem() {
+            Some(elem) => forget_each(elem, items.iter_mut()),
+            None => false,
+        },
+        (Kind::Map, Value::Object(map)) => match ty.elem() {
+            Some(elem) => forget_each(elem, map.values_mut()),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+fn forget_each<'v>(elem: Type<'_>, values: impl Iterator<Item = &'v mut Value>) -> bool {
+    let mut changed = false;
+    for value in values {
+        changed |= forget_below(elem, value);
+    }
+    changed
+}
+
+/// What becomes of a map or struct that is given twice: maps take the later entries in, structs do so field by field.
+pub(crate) fn overlay(ty: Type<'_>, before: Value, after: Option<Value>) -> Value {
+    let (Value::Object(mut map), Some(Value::Object(after))) = (before.clone(), after) else { return before };
+    for (name, value) in after {
+        let below = if ty.kind() == Kind::Struct { ty.child(&name) } else { None };
+        let merged = match (below, map.remove(&name)) {
+            (Some(below), Some(old)) if old.is_object() && value.is_object() => overlay(below, old, Some(value)),
+            _ => value,
+        };
+        map.insert(name, merged);
+    }
+    Value::Object(map)
+}
+
 /// Adds the fields that are always printed and removes those that are not.
 pub(crate) fn fields_shape(ty: Type<'_>, map: &mut Map<String, Value>) {
     for field in ty.always_printed() {

@@ -23,7 +23,29 @@ pub(super) fn convert(
     is_strict: bool,
     strict: &mut Vec<String>,
 ) -> Result<Value, String> {
+    convert_in(Wording::Decoder, tree, root, custom, is_strict, strict)
+}
+
+/// In whose words wrong types are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wording {
+    /// Go's JSON decoder.
+    Decoder,
+    /// The converter from maps to structs (`runtime.DefaultUnstructuredConverter`).
+    Converter,
+}
+
+/// As [`convert`], in chosen words.
+pub(super) fn convert_in(
+    wording: Wording,
+    tree: Tree,
+    root: Type<'_>,
+    custom: bool,
+    is_strict: bool,
+    strict: &mut Vec<String>,
+) -> Result<Value, String> {
     let mut coder = Coder {
+        wording,
         lenient: custom,
         strict: is_strict.then_some(strict),
         strict_path: String::new(),
@@ -40,6 +62,7 @@ pub(super) fn convert(
 }
 
 struct Coder<'a, 's> {
+    wording: Wording,
     /// Wrong types are kept: the schema of a custom resource validates them later.
     lenient: bool,
     strict: Option<&'s mut Vec<String>>,
@@ -96,12 +119,19 @@ impl<'a> Coder<'a, '_> {
         for (key, tree) in entries {
             let back = self.enter_key(&key);
             if let Some(field) = ty.field(&key) {
-                if seen.contains(&field.name()) {
+                // Go decodes into what is there already: a map or struct given twice is merged.
+                let before = if seen.contains(&field.name()) {
                     self.find("duplicate field");
+                    map.get(field.name()).filter(|_| matches!(tree, Tree::Object(_))).cloned()
                 } else {
                     seen.push(field.name());
-                }
+                    None
+                };
                 self.field(field, key, tree, &mut map);
+                if let Some(before) = before.filter(Value::is_object) {
+                    let after = map.remove(field.name());
+                    map.insert(field.name().to_string(), shape::overlay(field.ty(), before, after));
+                }
             } else if let Some(elem) = ty.additional() {
                 if map.contains_key(&*key) {
                     self.find("duplicate field");
@@ -227,6 +257,10 @@ impl<'a> Coder<'a, '_> {
             Kind::Int64 => text.parse::<i64>().ok().map(Value::from),
             _ => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(double),
         };
+        if number.is_none() && self.wording == Wording::Converter {
+            self.save(format!("cannot convert float64 to {}", go_type(ty, None)));
+            return None;
+        }
         number.or_else(|| self.wrong(ty, named, &format!("number {text}")))
     }
 
@@ -299,7 +333,10 @@ impl<'a> Coder<'a, '_> {
     }
 
     fn wrong(&mut self, ty: Type<'a>, named: Option<&str>, what: &str) -> Option<Value> {
-        let message = self.type_error(what, &go_type(ty, named));
+        let message = match self.wording {
+            Wording::Decoder => self.type_error(what, &go_type(ty, named)),
+            Wording::Converter => not_restored(ty, what),
+        };
         self.save(message);
         None
     }
@@ -354,6 +391,23 @@ impl<'a> Coder<'a, '_> {
         if strict.len() < STRICT_MAX && !strict.contains(&finding) {
             strict.push(finding);
         }
+    }
+}
+
+/// What the converter says of a value that is not of a type.
+fn not_restored(ty: Type<'_>, what: &str) -> String {
+    let given = match what.split(' ').next().unwrap_or(what) {
+        "object" => "map",
+        "array" => "slice",
+        "number" => "int64",
+        other => other,
+    };
+    match ty.kind() {
+        Kind::List | Kind::Bytes => format!("cannot restore slice from {given}"),
+        Kind::Map => format!("cannot restore map from {given}"),
+        Kind::Struct => format!("cannot restore struct from: {given}"),
+        Kind::String if given == "int64" => "cannot convert int64 to string".to_string(),
+        _ => format!("unrecognized type: {}", go_type(ty, None)),
     }
 }
 

@@ -10,6 +10,9 @@ mod tests;
 
 use super::tree::Tree;
 
+/// What the one finding begins with that holds every key given twice, a line each.
+pub(super) const REPEATED_KEYS: &str = "yaml: unmarshal errors:\n";
+
 /// Parses a document; keys given twice in one map are told in `strict`.
 pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tree<'a>, String> {
     // JSON is YAML, and its own parser is faster and has no aliases to guard against.
@@ -25,7 +28,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tre
     let mut duplicates = Vec::new();
     let tree = convert::convert(&document, root, &mut duplicates)?;
     if !duplicates.is_empty() {
-        strict.push(format!("yaml: unmarshal errors:\n{}", duplicates.join("\n")));
+        strict.push(format!("{REPEATED_KEYS}{}", duplicates.join("\n")));
     }
     Ok(tree)
 }

@@ -17,6 +17,22 @@ const STEPS_MAX: usize = 100_000_000;
 /// Looking at a value takes as long as moving so many.
 const STEPS_PER_VALUE: usize = 16;
 
+/// The places that a patch opens, as nested maps: all on the way to its paths.
+pub fn opened(patch: &Value) -> Value {
+    let mut root = Map::new();
+    for operation in patch.as_array().into_iter().flatten() {
+        for path in ["path", "from"].into_iter().filter_map(|name| operation.get(name).and_then(Value::as_str)) {
+            let (way, _) = path.rsplit_once('/').unwrap_or(("", ""));
+            let mut place = &mut root;
+            for part in way.split('/').skip(1) {
+                let below = place.entry(unescape(part)).or_insert_with(|| Value::Object(Map::new()));
+                place = below.as_object_mut().expect("every place is a map");
+            }
+        }
+    }
+    Value::Object(root)
+}
+
 /// Applies a patch.
 ///
 /// # Errors

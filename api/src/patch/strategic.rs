@@ -22,6 +22,7 @@ type Object = Map<String, Value>;
 pub fn apply(object: &mut Object, patch: Value, ty: Type<'_>) -> Result<(), PatchError> {
     match patch {
         Value::Object(patch) => merge_map(object, patch, Some(ty)),
+        Value::Null => Ok(()),
         other => {
             let kind = json_kind(&other);
             let why = format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
@@ -68,7 +69,11 @@ fn no_merge_key<T>(map: &Object, key: &str) -> Result<T, PatchError> {
 
 fn unknown_directive<T>(directive: &Value, map: &Object) -> Result<T, PatchError> {
     let map = go_value(&Value::Object(map.clone()));
-    unclassified(format!("unknown patch type: {} in map: {map}", go_value(directive)))
+    let shown = match directive {
+        Value::String(text) => text.clone(),
+        other => format!("%!s({}={})", lists::go_type(other), go_value(other)),
+    };
+    unclassified(format!("unknown patch type: {shown} in map: {map}"))
 }
 
 fn bad_retain_keys() -> PatchError {

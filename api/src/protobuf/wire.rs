@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes a varint.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number as u8) | 0x80);
         number >>= 7;
@@ -120,13 +120,13 @@ pub(super) fn put_integer(out: &mut Vec<u8>, number: u8, value: i64) {
 }
 
 /// Writes a field that is a floating point number.
-pub(super) fn put_double(out: &mut Vec<u8>, number: u8, value: f64) {
+pub(crate) fn put_double(out: &mut Vec<u8>, number: u8, value: f64) {
     put_varint(out, u64::from(number) << 3 | 1);
     out.extend(value.to_bits().to_le_bytes());
 }
 
 /// Writes a field that is text or bytes.
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     put_varint(out, u64::from(number) << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend(bytes);

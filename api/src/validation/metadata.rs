@@ -5,11 +5,14 @@ use serde_json::{Map, Value};
 
 use super::addresses;
 use crate::Object;
+use crate::apply::MANAGER_LENGTH_MAX;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 
 /// How long all annotations together may be.
 pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+/// How long the name of a subresource in managed fields may be.
+const SUBRESOURCE_LENGTH_MAX: usize = 256;
 /// Makes the garbage collector orphan dependents.
 pub const ORPHAN_FINALIZER: &str = "orphan";
 /// Makes the garbage collector delete dependents first.
@@ -99,6 +102,46 @@ pub fn validate(object: &Object, namespaced: bool, rule: NameRule) -> ErrorList 
     errors.extend(validate_annotations(map_at(object, "annotations"), &path.child("annotations")));
     errors.extend(validate_owners(object, &path.child("ownerReferences")));
     errors.extend(validate_finalizers(&finalizers(object), &path.child("finalizers")));
+    errors.extend(validate_managed_fields(object, &path.child("managedFields")));
+    errors
+}
+
+/// Checks the entries of managed fields that a client may have stated itself.
+fn validate_managed_fields(object: &Object, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let entries = object.at(&["metadata", "managedFields"]).and_then(Value::as_array);
+    for (place, entry) in entries.into_iter().flatten().enumerate() {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or("");
+        let usual = matches!(text("operation"), "Apply" | "Update") && matches!(text("fieldsType"), "" | "FieldsV1");
+        if usual && text("manager").len() <= MANAGER_LENGTH_MAX && text("subresource").len() <= SUBRESOURCE_LENGTH_MAX {
+            continue;
+        }
+        let path = path.index(place);
+        if !matches!(text("operation"), "Apply" | "Update") {
+            let why = "must be `Apply` or `Update`";
+            errors.push(FieldError::invalid(&path.child("operation"), text("operation"), why));
+        }
+        if !matches!(text("fieldsType"), "" | "FieldsV1") {
+            errors.push(FieldError::invalid(&path.child("fieldsType"), text("fieldsType"), "must be `FieldsV1`"));
+        }
+        errors.extend(validate_manager(text("manager"), &path.child("manager")));
+        if text("subresource").len() > SUBRESOURCE_LENGTH_MAX {
+            errors.push(FieldError::too_long(&path.child("subresource"), SUBRESOURCE_LENGTH_MAX));
+        }
+    }
+    errors
+}
+
+/// Checks the name of a field manager.
+pub fn validate_manager(manager: &str, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    if manager.len() > MANAGER_LENGTH_MAX {
+        errors.push(FieldError::too_long(path, MANAGER_LENGTH_MAX));
+    }
+    for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(FieldError::invalid(path, manager, why));
+    }
     errors
 }
 

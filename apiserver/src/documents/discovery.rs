@@ -5,89 +5,105 @@ use std::sync::Arc;
 use api::discovery;
 use api::{Object, Status};
 use axum::body::Body;
-use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::content::{Format, Representation};
+use crate::content::{self, Format, Transform};
+use crate::request::Query;
 use crate::{Context, answer, verbs};
 
-const VERSIONS: [&str; 2] = ["v2", "v2beta1"];
+/// The parameters of the media type of the aggregated form.
+const AGGREGATED: [&str; 3] = ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"];
 
 /// Answers a request for a discovery document.
 ///
 /// # Errors
-/// 404 for versions that are not served of groups that are.
-pub fn answer(
-    ctx: &Arc<Context>,
-    parts: &Parts,
-    segments: &[&str],
-    representation: Representation,
-) -> Result<Response<Body>, Status> {
+/// 404 for versions that are not served of groups that are, 405 and 406.
+pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Query) -> Result<Response<Body>, Status> {
     let catalogue = ctx.registry.catalogue();
+    // What the reference's router serves is strict about the method; what stands before it is not.
+    let routed = |streams| match parts.method {
+        Method::GET => content::accepts(&parts.headers, streams),
+        _ => Err(verbs::method_not_allowed()),
+    };
     let document = match segments {
         ["api" | "apis"] => {
             let core = segments[0] == "api";
-            if let Some((version, media_type)) = aggregated_version(&parts.headers) {
-                let document = discovery::aggregated(&catalogue, core, version);
-                return Ok(tagged(&parts.headers, &document, media_type));
+            if core {
+                routed(false)?;
+            }
+            if let Some(format) = aggregated_format(&parts.headers) {
+                return aggregated(parts, discovery::aggregated(&catalogue, core, "v2"), format);
             }
             let address = &ctx.registry.config().advertised;
             if core { discovery::core_versions(&catalogue, address) } else { discovery::groups(&catalogue) }
         }
-        ["api", version] => match discovery::resources(&catalogue, "", version) {
-            Some(document) => document,
-            None => return Ok(answer::page_not_found()),
-        },
+        ["api", version] => {
+            let document = discovery::resources(&catalogue, "", version).ok_or_else(verbs::unknown_path)?;
+            routed(false)?;
+            document
+        }
         ["apis", group] => match discovery::group(&catalogue, group) {
             Some(document) => document,
             None => return Ok(answer::page_not_found()),
         },
         ["apis", group, version] => match discovery::resources(&catalogue, group, version) {
-            Some(document) => document,
+            Some(document) => {
+                routed(false)?;
+                document
+            }
             None if discovery::group(&catalogue, group).is_some() => return Err(verbs::unknown_path()),
             None => return Ok(answer::page_not_found()),
         },
         _ => return Ok(answer::page_not_found()),
     };
+    let representation = content::negotiate_among(&parts.headers, query, |_, transform| transform == Transform::None)?;
     let object = Object::from_value(document).ok_or_else(|| Status::internal("a discovery document is no object"))?;
-    let json = Representation { format: Format::Json, ..representation };
-    answer::object(200, &object, &representation).or_else(|_| answer::object(200, &object, &json))
+    answer::object(200, &object, &representation)
 }
 
-/// The version of the aggregated form that the client prefers to the plain one, and its media type.
-fn aggregated_version(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
+/// The format in which the client takes the aggregated form, wherever it names it.
+fn aggregated_format(headers: &HeaderMap) -> Option<Format> {
     let accept = headers.get(ACCEPT)?.to_str().ok()?;
-    for clause in accept.split(',') {
+    accept.split(',').find_map(|clause| {
         let mut parts = clause.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or("");
-        let parts: Vec<&str> = parts.collect();
-        if parts.contains(&"as=APIGroupDiscoveryList") {
-            if media_type != "application/json" || !parts.contains(&"g=apidiscovery.k8s.io") {
-                continue;
-            }
-            let version = VERSIONS.into_iter().find(|v| parts.iter().any(|p| p.strip_prefix("v=") == Some(v)));
-            if let Some(version) = version {
-                let media_type = match version {
-                    "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-                    _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-                };
-                return Some((version, media_type));
-            }
-        } else if media_type == "application/json" {
-            return None;
-        }
-    }
-    None
+        let format = match parts.next()? {
+            "application/json" | "application/*" | "*/*" => Format::Json,
+            "application/vnd.kubernetes.protobuf" => Format::Protobuf,
+            _ => return None,
+        };
+        let given: Vec<&str> = parts.collect();
+        AGGREGATED.iter().all(|wanted| given.contains(wanted)).then_some(format)
+    })
 }
 
-/// A document with its hash as entity tag; 304 if the client has it.
-pub fn tagged(request: &HeaderMap, document: &Value, media_type: &'static str) -> Response<Body> {
-    let body = serde_json::to_vec(document).expect("JSON values encode");
-    let tag = Sha256::digest(&body).iter().map(|b| format!("{b:02X}")).collect::<String>();
-    respond_tagged(request, body.into(), &tag, media_type)
+fn aggregated(parts: &Parts, document: Value, format: Format) -> Result<Response<Body>, Status> {
+    let tag = tag_of(&serde_json::to_vec(&document).map_err(|e| Status::internal(e.to_string()))?);
+    let (body, media_type) = match format {
+        Format::Protobuf => {
+            let object = Object::from_value(document).ok_or_else(|| Status::internal("a document is no object"))?;
+            (
+                crate::codec::to_protobuf(&object)?,
+                "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            )
+        }
+        _ => {
+            let mut body = serde_json::to_vec(&document).map_err(|e| Status::internal(e.to_string()))?;
+            body.push(b'\n');
+            (body.into(), "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+        }
+    };
+    let mut response = respond_tagged(&parts.headers, body, &tag, media_type);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    Ok(response)
+}
+
+/// The hash of a document, as an entity tag.
+pub fn tag_of(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|b| format!("{b:02X}")).collect()
 }
 
 /// Bytes with their hash as entity tag; 304 if the client has them.
@@ -95,7 +111,9 @@ pub fn respond_tagged(request: &HeaderMap, body: bytes::Bytes, tag: &str, media_
     let tag = HeaderValue::from_str(&format!("\"{tag}\"")).expect("a hash may stand in a header");
     let known = request.get(IF_NONE_MATCH).is_some_and(|known| known == tag);
     let mut response = if known {
-        answer::bytes(304, media_type, bytes::Bytes::new())
+        let mut unchanged = answer::bytes(304, media_type, bytes::Bytes::new());
+        unchanged.headers_mut().remove(CONTENT_TYPE);
+        unchanged
     } else {
         answer::compress(request, answer::bytes(200, media_type, body.clone()), Some(&body))
     };

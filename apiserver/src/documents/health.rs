@@ -11,12 +11,10 @@ use crate::{Context, answer};
 /// The checks of every endpoint, in the order in which they are shown; the store's is `etcd` as in the reference,
 /// because people look for that name.
 const CHECKS: [&str; 3] = ["ping", "log", "etcd"];
-const READY_CHECKS: [&str; 6] =
-    ["ping", "log", "etcd", "poststarthook/rbac/bootstrap-roles", "informer-sync", "shutdown"];
+const READY_CHECKS: [&str; 5] = ["ping", "log", "informer-sync", "poststarthook/rbac/bootstrap-roles", "shutdown"];
 
 /// Answers if the path is one of a health endpoint.
 pub fn answer(ctx: &Context, path: &str, query: &Query) -> Option<Response<Body>> {
-    let path = path.trim_end_matches('/');
     let (endpoint, check) = ["/healthz", "/livez", "/readyz"].into_iter().find_map(|endpoint| {
         let rest = path.strip_prefix(endpoint)?;
         if rest.is_empty() {
@@ -28,7 +26,7 @@ pub fn answer(ctx: &Context, path: &str, query: &Query) -> Option<Response<Body>
     let checks: &[&str] = if endpoint == "readyz" { &READY_CHECKS } else { &CHECKS };
     if let Some(name) = check {
         return Some(match checks.contains(&name) {
-            true if passes(ctx, name) => answer::text(200, "ok"),
+            true if passes(ctx, name) => answer::bytes(200, "text/plain; charset=utf-8", "ok"),
             true => answer::text(500, format!("internal server error: {name} failed\n")),
             false => answer::page_not_found(),
         });

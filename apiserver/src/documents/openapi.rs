@@ -7,15 +7,15 @@ use api::catalogue::Catalogue;
 use api::{Status, openapi};
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
-use super::discovery::respond_tagged;
+use super::discovery::{respond_tagged, tag_of};
 use crate::request::Query;
-use crate::{Context, answer, content};
+use crate::{Context, answer};
 
 /// How many documents are kept; the largest is some megabytes long, and only clients that ask make them.
 const DOCUMENTS_MAX: usize = 64;
@@ -48,7 +48,7 @@ impl Documents {
             }
         }
         let bytes = Bytes::from(make()?);
-        let tag: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
+        let tag = tag_of(&bytes);
         let mut kept = self.0.lock();
         if kept.documents.len() < DOCUMENTS_MAX && kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
             kept.documents.insert(path.to_string(), (bytes.clone(), tag.clone()));
@@ -57,36 +57,112 @@ impl Documents {
     }
 }
 
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Json,
+    /// The messages of gnostic's `OpenAPIv2.proto`.
+    Protobuf,
+}
+
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const V2_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The encoding that the client wants of those that there are: its own order of preference counts.
+fn encoding(parts: &Parts, protobuf: bool) -> Option<Encoding> {
+    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
+    accept.split(',').find_map(|clause| match clause.split(';').next().unwrap_or("").trim() {
+        "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
+        V2_PROTOBUF | V2_PROTOBUF_OLD if protobuf => Some(Encoding::Protobuf),
+        _ => None,
+    })
+}
+
 /// Answers a request for an OpenAPI document.
 ///
 /// # Errors
-/// 406 for encodings other than JSON.
+/// None so far.
 pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Query) -> Result<Response<Body>, Status> {
-    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
-    if !accept.is_empty() && !accept.contains("json") && !accept.contains("*/*") {
-        return Err(content::not_acceptable());
-    }
     let catalogue = ctx.registry.catalogue();
     let documents = ctx.registry.documents();
     let path = segments.join("/");
-    let found = match segments {
-        ["openapi", "v2"] => documents.get_or_make(&catalogue, &path, || Some(openapi::v2_document(&catalogue))),
-        ["openapi", "v3"] => {
-            documents.get_or_make(&catalogue, &path, || Some(openapi::v3_index(&catalogue).to_string().into_bytes()))
+    if let ["openapi", "v3"] = segments {
+        let index =
+            documents.get_or_make(&catalogue, &path, || Some(openapi::v3_index(&catalogue).to_string().into_bytes()));
+        let body = index.map(|(bytes, _)| bytes).unwrap_or_default();
+        return Ok(answer::bytes(200, "text/plain; charset=utf-8", body));
+    }
+    let is_v2 = matches!(segments, ["openapi", "v2"]);
+    let Some(encoding) = encoding(parts, is_v2) else { return Ok(bare(406, is_v2)) };
+    let found = match (segments, encoding) {
+        (["openapi", "v2"], Encoding::Json) => {
+            documents.get_or_make(&catalogue, &path, || Some(openapi::v2_document(&catalogue)))
         }
-        ["openapi", "v3", "api", version] => {
+        (["openapi", "v2"], Encoding::Protobuf) => documents.get_or_make(&catalogue, V2_PROTOBUF, || {
+            let document: Value = serde_json::from_slice(&openapi::v2_document(&catalogue)).ok()?;
+            Some(openapi::v2_protobuf(&document))
+        }),
+        (["openapi", "v3", "api", version], _) => {
             documents.get_or_make(&catalogue, &path, || openapi::v3_document(&catalogue, "", version))
         }
-        ["openapi", "v3", "apis", group, version] => {
+        (["openapi", "v3", "apis", group, version], _) => {
             documents.get_or_make(&catalogue, &path, || openapi::v3_document(&catalogue, group, version))
         }
+        (["openapi", "v3", ..], _) => return Ok(bare(404, true)),
         _ => None,
     };
-    let Some((bytes, tag)) = found else { return Ok(answer::page_not_found()) };
-    let mut response = respond_tagged(&parts.headers, bytes, &tag, "application/json");
-    if query.get("hash").is_some_and(|hash| !hash.is_empty()) {
+    let Some((bytes, tag)) = found else {
+        return Ok(if is_v2 { answer::page_not_found() } else { bare(404, true) });
+    };
+    let media_type = if encoding == Encoding::Protobuf { V2_PROTOBUF } else { "application/json" };
+    let known = query.get("hash").filter(|hash| !hash.is_empty());
+    if known.is_some_and(|hash| hash != openapi_hash(&catalogue, segments, &tag)) {
+        return Ok(moved(&path, &openapi_hash(&catalogue, segments, &tag), &tag));
+    }
+    let mut response = respond_tagged(&parts.headers, bytes, &tag, media_type);
+    if is_v2 {
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
+    }
+    if known.is_some() {
         let forever = HeaderValue::from_static("public, immutable, max-age=31536000");
         response.headers_mut().insert(CACHE_CONTROL, forever);
     }
     Ok(response)
+}
+
+/// An answer without a body or its type.
+fn bare(code: u16, is_v2: bool) -> Response<Body> {
+    let mut response = answer::bytes(code, "application/json", Bytes::new());
+    response.headers_mut().remove(CONTENT_TYPE);
+    if code == 406 {
+        if is_v2 {
+            response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
+    }
+    response
+}
+
+/// To the newest document, for a client that names the hash of an older one.
+fn moved(path: &str, hash: &str, tag: &str) -> Response<Body> {
+    let mut response = answer::bytes(301, "application/json", Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    for (name, value) in [(LOCATION, format!("/{path}?hash={hash}")), (ETAG, format!("\"{tag}\""))] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// The hash under which the index tells of a document.
+fn openapi_hash(catalogue: &Catalogue, segments: &[&str], tag: &str) -> String {
+    let found = match segments {
+        ["openapi", "v3", "api", version] => openapi::v3_hash(catalogue, "", version),
+        ["openapi", "v3", "apis", group, version] => openapi::v3_hash(catalogue, group, version),
+        _ => None,
+    };
+    found.unwrap_or_else(|| tag.to_string())
 }

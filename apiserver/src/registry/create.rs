@@ -4,7 +4,7 @@ use api::{Object, Status};
 use store::{StoreError, Transaction};
 
 use super::target::Target;
-use super::{Written, prepare, store_status};
+use super::{Written, encode, prepare, store_status};
 use crate::plug::Operation;
 use crate::{Context, codec};
 
@@ -64,7 +64,7 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
         if ctx.options.dry_run {
             return Ok(Written { object, created: true, encoded: None });
         }
-        let value = object.encode();
+        let value = encode(&target.storage, &mut object);
         let transaction = Transaction::create(key.as_str(), value.clone()).and(more);
         match ctx.registry.store().commit(transaction).await {
             Ok(committed) => return Ok(Written::new(object, value, committed.revision, true)),

@@ -104,7 +104,7 @@ const RETURNED_WHEN_DELETED: Names = &[
 ];
 
 /// Dependents are orphaned if nothing is said.
-const ORPHANING: Names = &[("", "replicationcontrollers")];
+const ORPHANING: Names = &[("", "replicationcontrollers"), ("batch", "jobs")];
 
 /// Nothing can own them or be owned.
 const WITHOUT_GARBAGE_COLLECTION: Names = &[("", "events")];
@@ -135,6 +135,12 @@ const LABELS_IN_GENERATION: Names = &[("discovery.k8s.io", "endpointslices")];
 
 /// A change of annotations counts as a change of the desired state.
 const ANNOTATIONS_IN_GENERATION: Names = &[("apps", "deployments"), ("discovery.k8s.io", "endpointslices")];
+
+/// What a client is told who still uses a resource that is deprecated.
+const DEPRECATED: &[(&str, &str, &str)] = &[
+    ("", "componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+    ("", "endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+];
 
 fn among(table: Names, resource: &Resource) -> bool {
     table.contains(&(resource.storage_group.as_str(), resource.plural.as_str()))
@@ -203,4 +209,19 @@ pub fn disabled_fields(resource: &Resource) -> impl Iterator<Item = &'static [&'
 /// Whether a client may set the status when it creates the object.
 pub fn keeps_status_on_create(resource: &Resource) -> bool {
     !separates_status(resource) || among(STATUS_ON_CREATE, resource)
+}
+
+/// The warning for a resource that is deprecated.
+pub fn deprecation(resource: &Resource) -> Option<&'static str> {
+    let found = DEPRECATED.iter().find(|(group, plural, _)| *group == resource.group && *plural == resource.plural);
+    found.map(|(_, _, text)| *text)
+}
+
+/// The warning for a delete that does not say what becomes of the dependents.
+pub fn orphaning_warning(resource: &Resource) -> Option<&'static str> {
+    let is_job = resource.storage_group == "batch" && resource.plural == "jobs";
+    is_job.then_some(
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or \
+         set propagationPolicy=Orphan to suppress this warning",
+    )
 }

@@ -34,6 +34,22 @@ impl Target {
         self.storage.key(&self.namespace, &self.name)
     }
 
+    /// The key under which the reference stores the object, which some errors show.
+    pub fn key_shown(&self) -> String {
+        let plural = match (self.storage.storage_group.as_str(), self.storage.plural.as_str()) {
+            ("", "services") => "services/specs",
+            ("", "endpoints") => "services/endpoints",
+            ("", "replicationcontrollers") => "controllers",
+            ("", "nodes") => "minions",
+            (_, "ingresses") if !self.resource.custom => "ingress",
+            ("apiextensions.k8s.io" | "apiregistration.k8s.io", _) => return self.key(),
+            (_, plural) if !self.resource.custom => plural,
+            _ => return self.key(),
+        };
+        let parts = ["/registry", plural, self.namespace.as_str(), self.name.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+
     /// The strategy that applies.
     pub fn strategy(&self, ctx: &Context) -> &'static dyn Strategy {
         (ctx.registry.plugins().strategy_of)(&self.storage, &self.subresource)

@@ -8,7 +8,8 @@ use store::{StoreError, Transaction};
 
 use super::create::{create, plain_failure};
 use super::target::Target;
-use super::{Written, facts, prepare, read, store_status};
+use super::{Written, encode, facts, prepare, read, store_status};
+use crate::authorization::{self, Attributes};
 use crate::plug::Operation;
 use crate::{Context, codec};
 
@@ -19,27 +20,41 @@ const ATTEMPTS_MAX: usize = 1_000;
 /// Called again when another write came first.
 pub type Change<'a> = dyn FnMut(Option<&Object>) -> Result<Object, Status> + Send + 'a;
 
-/// Changes an object. `creates` tells whether what does not exist is created.
+/// What sets the ways to change an object apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// What does not exist is created.
+    pub creates: bool,
+    /// The uid that the new object states is a precondition; a patch that changes it is just wrong.
+    pub checks_uid: bool,
+}
+
+/// Changes an object.
 ///
 /// # Errors
 /// 404, 409, or whatever admission, validation or the store refuse it with.
-pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut Change<'_>) -> Result<Written, Status> {
+pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut Change<'_>) -> Result<Written, Status> {
     let key = target.key();
     for _ in 0..ATTEMPTS_MAX {
         let snapshot = ctx.registry.snapshot();
         let Some(entry) = snapshot.get(&key) else {
-            if !creates || !target.subresource.is_empty() {
+            if !rules.creates || !target.subresource.is_empty() {
                 return Err(target.not_found());
             }
-            return create(ctx, target, change(None)?).await;
+            let new = change(None)?;
+            if rules.checks_uid {
+                check_uid(target, &new, &Object::default())?;
+            }
+            may_create(ctx, target).await?;
+            return create(ctx, target, new).await;
         };
         let old = read(entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
-        let mut new = prepared(ctx, target, &old, change).await?;
+        let mut new = prepared(ctx, target, &old, rules, change).await?;
         let strategy = target.strategy(ctx);
         let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;
         api::apply::keep_times(&old, &mut new);
         let gone = is_finished(ctx, target, &new, &old);
-        let value = new.encode();
+        let value = encode(&target.storage, &mut new);
         let unchanged = value == *entry.value() && more.conditions.is_empty() && more.operations.is_empty();
         if unchanged && !gone || ctx.options.dry_run {
             return Ok(Written::new(new, value, entry.mod_revision(), false));
@@ -62,7 +77,13 @@ pub async fn update(ctx: &Context, target: &Target, creates: bool, change: &mut 
 }
 
 /// The new object, admitted, prepared and checked, in the version that is stored.
-async fn prepared(ctx: &Context, target: &Target, old: &Object, change: &mut Change<'_>) -> Result<Object, Status> {
+async fn prepared(
+    ctx: &Context,
+    target: &Target,
+    old: &Object,
+    rules: Rules,
+    change: &mut Change<'_>,
+) -> Result<Object, Status> {
     let seen = if old.api_version() == target.resource.api_version() {
         Cow::Borrowed(old)
     } else {
@@ -70,13 +91,33 @@ async fn prepared(ctx: &Context, target: &Target, old: &Object, change: &mut Cha
     };
     let mut new = change(Some(&seen))?;
     target.admit(ctx, Operation::Update, Some(&mut new), Some(&seen)).await?;
-    check_uid(target, &new, old)?;
+    if rules.checks_uid {
+        check_uid(target, &new, old)?;
+    }
     check_version(target, &mut new, old)?;
     prepare::namespace(target, &mut new)?;
     let mut new = codec::to_storage(&target.resource, new)?;
     prepare::before_update(ctx, target, &mut new, old)?;
     target.validate(ctx, Operation::Update, Some(&new), Some(old)).await?;
     Ok(new)
+}
+
+/// A write that turns out to create needs the permission to.
+async fn may_create(ctx: &Context, target: &Target) -> Result<(), Status> {
+    let attributes = Attributes {
+        user: &ctx.user,
+        verb: "create",
+        namespace: &ctx.info.namespace,
+        group: &ctx.info.group,
+        version: &ctx.info.version,
+        resource: &ctx.info.resource,
+        subresource: &ctx.info.subresource,
+        name: &target.name,
+        field_selector: "",
+        is_resource_request: true,
+        path: &ctx.info.path,
+    };
+    authorization::authorize(attributes, &ctx.registry).await
 }
 
 fn check_uid(target: &Target, new: &Object, old: &Object) -> Result<(), Status> {
@@ -86,7 +127,7 @@ fn check_uid(target: &Target, new: &Object, old: &Object) -> Result<(), Status> 
     Err(target.conflict(&format!(
         "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
          UID in precondition: {}, UID in object meta: {}",
-        target.key(),
+        target.key_shown(),
         new.uid(),
         old.uid()
     )))

@@ -1,11 +1,15 @@
 //! HTTP/1.1 and HTTP/2 over TLS.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -122,11 +126,57 @@ impl Connection {
 
 /// A request from the wire: nothing of the extensions that in-process callers may set can be in it.
 fn received(request: Request<Incoming>, peer: Option<PeerCertificate>) -> Request<Body> {
-    let mut request = request.map(Body::new);
+    let drains = request.version() < Version::HTTP_2;
+    let mut request = request.map(|body| if drains { Body::new(Unread(Some(body))) } else { Body::new(body) });
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
     request
+}
+
+/// How much of a body that nobody wants is read, so that an answer given before it was read does not cost the
+/// connection (as in Go's server).
+const UNREAD_BYTES_MAX: u64 = 256 << 10;
+/// How long that may take.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The body of an HTTP/1.1 request, which is read to its end even when it is dropped before.
+struct Unread(Option<Incoming>);
+
+impl HttpBody for Unread {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = self.0.as_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.0 = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let small = |body: &Incoming| body.size_hint().upper().is_some_and(|bytes| bytes <= UNREAD_BYTES_MAX);
+        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream() && small(body)) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
+            runtime.spawn(tokio::time::timeout(UNREAD_TIMEOUT, rest));
+        }
+    }
 }
 
 fn builder() -> Builder<TokioExecutor> {

@@ -40,6 +40,10 @@ pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
     if !target.subresource.is_empty() || !call.resource.stored() {
         return Err(super::method_not_allowed());
     }
+    // What only the system sets is owned by nobody.
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        object.remove(&["metadata", field]);
+    }
     managed::track_create(ctx, &target, &mut object);
     call.respond_written(registry::create::create(ctx, &target, object).await?)
 }

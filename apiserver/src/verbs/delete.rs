@@ -6,6 +6,7 @@ use http::Response;
 
 use super::Call;
 use crate::codec;
+use crate::content::{Representation, Transform};
 use crate::list;
 use crate::list::body as list_body;
 use crate::options::{DeleteOptions, ListOptions};
@@ -13,7 +14,7 @@ use crate::registry::delete as registry;
 use crate::registry::target::Target;
 use crate::registry::{facts, read};
 use crate::selection::Selection;
-use crate::{answer, content};
+use crate::{answer, content, transform};
 
 /// Deletes an object.
 ///
@@ -25,15 +26,10 @@ pub async fn delete(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let deleted = registry::delete(&call.ctx, &target, &options).await?;
     let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
     if deleted.gone && !facts::returns_deleted(&target.storage) {
-        let mut status = registry::success(&target, &deleted.object);
-        status.code = code;
-        let mut response = answer::status(&status, call.representation.format);
-        if call.representation.format == content::Format::Json {
-            // A success shows no code.
-            status.code = 0;
-            response = answer::bytes(code, "application/json", status.to_json());
-        }
-        return Ok(response);
+        let status = registry::success(&target, &deleted.object);
+        let object = serde_json::to_value(&status).ok().and_then(Object::from_value);
+        let object = object.ok_or_else(|| Status::internal("a status is no object"))?;
+        return answer::object(code, &object, &Representation { transform: Transform::None, ..call.representation });
     }
     call.respond(code, deleted.object)
 }
@@ -60,20 +56,35 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response<Body>,
             Err(status) => return Err(status),
         }
     }
-    let mut object = Object::default();
-    object.set(&["kind"], call.resource.list_kind.as_str());
-    object.set(&["apiVersion"], call.resource.api_version());
-    object.set(&["metadata"], serde_json::Value::Object(list_body::metadata(&page)));
-    object.set(&["items"], items.into_iter().map(Object::into_value).collect::<serde_json::Value>());
+    let metadata = list_body::metadata(&page);
+    let object = if call.representation.transform == content::Transform::None {
+        let items: Vec<serde_json::Value> = items.into_iter().map(|item| super::list::untyped(&call, item)).collect();
+        let mut object = Object::default();
+        object.set(&["kind"], call.resource.list_kind.as_str());
+        object.set(&["apiVersion"], call.resource.api_version());
+        object.set(&["metadata"], serde_json::Value::Object(metadata));
+        object.set(&["items"], items);
+        object
+    } else {
+        transform::many(&call.ctx, &call.resource, items, metadata, call.representation.transform, &call.query)?
+    };
     answer::object(200, &object, &call.representation)
 }
 
 async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> {
     let bytes = call.read_body(body).await?;
-    if bytes.is_empty() {
-        return DeleteOptions::new(None, &call.query);
+    let options = if bytes.is_empty() {
+        DeleteOptions::new(None, &call.query)?
+    } else {
+        let format = content::body_format(&call.parts.headers)?;
+        let object = codec::decode_options(&bytes, format, "DeleteOptions")?;
+        DeleteOptions::new(Some(&object), &call.query)?
+    };
+    if options.propagation_policy.is_none()
+        && options.orphan_dependents.is_none()
+        && let Some(warning) = facts::orphaning_warning(&call.resource)
+    {
+        call.ctx.warn(warning);
     }
-    let format = content::body_format(&call.parts.headers)?;
-    let object = codec::decode_options(&bytes, format, "DeleteOptions")?;
-    DeleteOptions::new(Some(&object), &call.query)
+    Ok(options)
 }

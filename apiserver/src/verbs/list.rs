@@ -52,7 +52,7 @@ pub async fn list(call: Call) -> Result<Response<Body>, Status> {
 }
 
 /// Items of built-in lists leave `apiVersion` and `kind` out.
-fn untyped(call: &Call, mut item: Object) -> Value {
+pub(super) fn untyped(call: &Call, mut item: Object) -> Value {
     if !call.resource.custom {
         item.0.remove("apiVersion");
         item.0.remove("kind");

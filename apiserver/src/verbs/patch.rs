@@ -1,18 +1,16 @@
 //! Patch: JSON patch, merge patch, strategic merge patch, and apply.
 
-use api::decode::{Target, decode_untyped};
-use api::{Object, Status, patch};
+use api::decode::{self, FieldValidation, Patched, Target};
+use api::{Object, Status, defaults, patch};
 use axum::body::Body;
 use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_TYPE;
-use serde_json::Value;
 
 use super::Call;
-use crate::content::Format;
 use crate::registry::prepare;
 use crate::registry::target::Target as Place;
-use crate::registry::update as registry;
+use crate::registry::update::{self as registry, Rules};
 use crate::{codec, content, managed, options};
 
 /// The kinds of patch.
@@ -48,40 +46,30 @@ pub fn patch_type(content_type: &str) -> Option<PatchType> {
 pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = patch_type(content_type).filter(|kind| !(call.resource.custom && *kind == PatchType::Strategic));
-    let Some(kind) = kind else {
-        let all = MEDIA_TYPES.iter().filter(|(_, k)| !(call.resource.custom && *k == PatchType::Strategic));
-        return Err(content::unsupported(&all.map(|(name, _)| *name).collect::<Vec<_>>()));
-    };
+    let kind = kind.ok_or_else(content::unsupported_patch)?;
     let bytes = call.read_body(body).await?;
     let place = call.target(options::to_value(&call.ctx.options, "PatchOptions"));
-    let patched = Patching::new(&call, &place, kind, &bytes)?;
-    let mut change = |old: Option<&Object>| patched.apply(old);
-    let updated = registry::update(&call.ctx, &place, kind == PatchType::Apply, &mut change).await?;
+    let patching = Patching { call: &call, place: &place, kind, bytes: &bytes };
+    let mut change = |old: Option<&Object>| patching.apply(old);
+    let rules = Rules { creates: kind == PatchType::Apply, checks_uid: false };
+    let updated = registry::update(&call.ctx, &place, rules, &mut change).await?;
     call.respond_written(updated)
 }
 
-/// A decoded patch and what it is for.
+/// A patch and what it is for. It is read when the object is there: what does not exist is told before what is wrong
+/// with the patch.
 pub struct Patching<'a> {
-    call: &'a Call,
-    place: &'a Place,
-    kind: PatchType,
-    patch: Value,
+    /// The request.
+    pub call: &'a Call,
+    /// What is to be patched.
+    pub place: &'a Place,
+    /// The kind of patch.
+    pub kind: PatchType,
+    /// The patch.
+    pub bytes: &'a Bytes,
 }
 
-impl<'a> Patching<'a> {
-    /// Decodes a patch.
-    ///
-    /// # Errors
-    /// 400 if it does not decode.
-    pub fn new(call: &'a Call, place: &'a Place, kind: PatchType, bytes: &Bytes) -> Result<Self, Status> {
-        let format = if kind == PatchType::Apply { Format::Yaml } else { Format::Json };
-        let patch = decode_untyped(bytes, format).map_err(|error| {
-            let what = if kind == PatchType::Apply { "YAML: error converting YAML to JSON" } else { "patch" };
-            Status::bad_request(format!("error decoding {what}: {error}"))
-        })?;
-        Ok(Self { call, place, kind, patch })
-    }
-
+impl Patching<'_> {
     /// The patched object, with its managed fields.
     ///
     /// # Errors
@@ -90,15 +78,14 @@ impl<'a> Patching<'a> {
         let ctx = &self.call.ctx;
         let kind = Target::of(&self.call.resource);
         let new = if self.kind == PatchType::Apply {
-            let configuration = Object::from_value(self.patch.clone())
-                .ok_or_else(|| Status::bad_request("error decoding YAML: the configuration is no object"))?;
+            let (configuration, findings) = self.configuration()?;
             let mut merged = codec::decode_value(ctx, managed::apply(ctx, self.place, old, configuration)?, &kind)?;
+            self.report(findings)?;
             prepare::namespace(self.place, &mut merged)?;
             merged
         } else {
             let old = old.ok_or_else(|| self.place.not_found())?;
-            let patched = self.patched(old.clone())?;
-            let mut new = codec::decode_value(ctx, patched, &kind)?;
+            let mut new = self.patched(old.clone(), &kind)?;
             prepare::namespace(self.place, &mut new)?;
             managed::track_update(ctx, self.place, old, &mut new);
             new
@@ -114,23 +101,76 @@ impl<'a> Patching<'a> {
         Ok(new)
     }
 
-    /// What the patch makes of an object, before that is decoded.
-    pub fn patched(&self, mut object: Object) -> Result<Object, Status> {
+    /// The configuration to apply, and what strict decoding finds in it.
+    ///
+    /// # Errors
+    /// 400 if it does not decode.
+    pub fn configuration(&self) -> Result<(Object, Vec<String>), Status> {
+        decode::configuration(self.bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
+    }
+
+    /// Tells what strict decoding found in a configuration.
+    ///
+    /// # Errors
+    /// 400 if the request wants that.
+    pub fn report(&self, findings: Vec<String>) -> Result<(), Status> {
+        let ctx = &self.call.ctx;
+        match ctx.options.field_validation {
+            FieldValidation::Strict if !findings.is_empty() => Err(Status::bad_request(format!(
+                "error strict decoding YAML: error converting YAML to JSON: {}",
+                findings.join(", ")
+            ))),
+            FieldValidation::Warn => {
+                decode::configuration_warnings(findings).into_iter().for_each(|warning| ctx.warn(warning));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the patch makes of an object of a kind, decoded and with defaults.
+    ///
+    /// # Errors
+    /// If the patch does not decode or apply, or its result does not decode.
+    pub fn patched(&self, object: Object, kind: &Target) -> Result<Object, Status> {
+        let ctx = &self.call.ctx;
+        let validation = ctx.options.field_validation;
+        let patched = self.made_of(object, kind)?;
+        let decoded = decode::patched(patched, kind, validation)?;
+        for warning in decoded.warnings.into_iter().filter(|_| validation == FieldValidation::Warn) {
+            ctx.warn(warning);
+        }
+        let mut object = decoded.object;
+        defaults::apply(&kind.schema, &mut object);
+        Ok(object)
+    }
+
+    fn made_of(&self, mut object: Object, kind: &Target) -> Result<Patched, Status> {
+        let validation = self.call.ctx.options.field_validation;
+        let root = kind.schema.root();
         match self.kind {
             PatchType::Json => {
+                let (patch, findings) = decode::json_patch(self.bytes, validation)?;
                 let mut value = object.into_value();
-                patch::json::apply(&mut value, &self.patch)?;
-                Object::from_value(value).ok_or_else(|| Status::bad_request("the patched object is no JSON object"))
+                patch::json::apply(&mut value, &patch)?;
+                let object = Object::from_value(value)
+                    .ok_or_else(|| Status::bad_request("the patched object is no JSON object"))?;
+                let shown = patch::shown(&object.0, root, &patch::json::opened(&patch));
+                Ok(Patched { object, findings, shown, strategic: false })
             }
-            PatchType::Merge => {
-                patch::merge::apply(&mut object.0, self.patch.clone())?;
-                Ok(object)
+            PatchType::Merge | PatchType::Apply => {
+                let (patch, findings) = decode::merge_patch(self.bytes, validation)
+                    .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+                patch::merge::apply(&mut object.0, patch.clone())?;
+                let shown = patch::shown(&object.0, root, &patch);
+                Ok(Patched { object, findings, shown, strategic: false })
             }
             PatchType::Strategic => {
-                patch::strategic::apply(&mut object.0, self.patch.clone(), self.call.resource.schema.root())?;
-                Ok(object)
+                let (patch, findings) = decode::merge_patch(self.bytes, validation).map_err(Status::bad_request)?;
+                let shown = patch::go_value(&patch);
+                patch::strategic::apply(&mut object.0, patch, root)?;
+                Ok(Patched { object, findings, shown, strategic: true })
             }
-            PatchType::Apply => Ok(object),
         }
     }
 }

@@ -15,7 +15,9 @@ use serde_json::{Map, Value, json};
 use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
 use crate::content::Transform;
-use crate::registry::{read, update as registry};
+use crate::registry::read;
+use crate::registry::target::Target as Place;
+use crate::registry::update::{self as registry, Rules};
 use crate::{answer, codec, content, managed, options};
 
 /// Get, update and patch of a scale.
@@ -36,31 +38,31 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
     target.subresource = String::new();
     let subresource = call.subresource().ok_or_else(super::unknown_path)?.clone();
     let decode_as = Target::of_subresource(&call.resource, &subresource);
-    let bytes_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
     let updated = if verb == "patch" {
-        let patch = patch_type(&bytes_type).filter(|p| *p != PatchType::Apply);
-        let patch = patch
-            .ok_or_else(|| content::unsupported(&["application/json-patch+json", "application/merge-patch+json"]))?;
-        // A scale has no lists, so a strategic merge is a plain one.
-        let patch = if patch == PatchType::Strategic { PatchType::Merge } else { patch };
+        let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let kind = patch_type(content_type).ok_or_else(content::unsupported_patch)?;
         let bytes = call.read_body(body).await?;
-        let patching = Patching::new(&call, &target, patch, &bytes)?;
+        let patching = Patching { call: &call, place: &target, kind, bytes: &bytes };
         let mut change = |old: Option<&Object>| {
             let old = old.ok_or_else(|| target.not_found())?;
-            let patched = patching.patched(scale_of(&call, old)?)?;
-            let scale = codec::decode_value(&call.ctx, patched, &decode_as)?;
+            if kind == PatchType::Apply {
+                return applied(&call, &patching, old, &decode_as);
+            }
+            let scale = patching.patched(scale_of(&call, old)?, &decode_as)?;
+            call.check_name(&scale)?;
             scaled(&call, old, &scale)
         };
-        registry::update(&call.ctx, &target, false, &mut change).await?
+        registry::update(&call.ctx, &target, Rules { creates: false, checks_uid: false }, &mut change).await?
     } else {
         let format = content::body_format(&call.parts.headers)?;
         let bytes = call.read_body(body).await?;
         let scale = codec::decode(&call.ctx, &bytes, format, &decode_as)?;
+        call.check_name(&scale)?;
         let mut change = |old: Option<&Object>| {
             let old = old.ok_or_else(|| target.not_found())?;
             scaled(&call, old, &scale)
         };
-        registry::update(&call.ctx, &target, false, &mut change).await?
+        registry::update(&call.ctx, &target, Rules { creates: false, checks_uid: true }, &mut change).await?
     };
     let scale = scale_of(&call, &updated.object)?;
     respond(&call, scale)
@@ -93,8 +95,29 @@ fn respond(call: &Call, scale: Object) -> Result<Response<Body>, Status> {
     answer::object(200, &Object::from_value(table).expect("a table is an object"), &call.representation)
 }
 
-/// The object with the replicas of a scale.
+/// The object after a configuration was applied to its scale.
+fn applied(call: &Call, patching: &Patching<'_>, old: &Object, decode_as: &Target) -> Result<Object, Status> {
+    let (configuration, findings) = patching.configuration()?;
+    let before = managed_scale(call, old)?;
+    let place = scale_place(call)?;
+    let merged = managed::apply(&call.ctx, &place, Some(&before), configuration)?;
+    patching.report(findings)?;
+    let scale = codec::decode_value(&call.ctx, merged, decode_as)?;
+    call.check_name(&scale)?;
+    let mut new = with_replicas(call, old, &scale)?;
+    set_entries(call, old, &mut new, entries(&scale));
+    Ok(new)
+}
+
+/// The object with the replicas of a scale, and who wrote them.
 fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
+    let mut new = with_replicas(call, old, scale)?;
+    track(call, old, &mut new)?;
+    Ok(new)
+}
+
+/// The object with the replicas of a scale.
+fn with_replicas(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
     let replicas = scale.at(&["spec", "replicas"]).cloned().unwrap_or_else(|| 0.into());
     if replicas.as_i64().is_some_and(|n| n < 0) {
         let path = api::field::Path::new("spec.replicas");
@@ -111,18 +134,29 @@ fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
     if !scale.uid().is_empty() {
         new.set(&["metadata", "uid"], scale.uid());
     }
-    track(call, old, &mut new)?;
     Ok(new)
 }
 
 /// Records who wrote the scale among those who manage the object.
 fn track(call: &Call, old: &Object, new: &mut Object) -> Result<(), Status> {
-    let paths = paths(call);
-    let replicas = Scale::names(&paths.spec_replicas_path);
-    let scales = |object: &Object| api::apply::scale_to_subresource(entries(object), &replicas);
-    let mut before = scale_of(call, old)?;
-    before.set(&["metadata", "managedFields"], scales(old));
+    let before = managed_scale(call, old)?;
     let mut after = scale_of(call, new)?;
+    managed::track_update(&call.ctx, &scale_place(call)?, &before, &mut after);
+    set_entries(call, old, new, entries(&after));
+    Ok(())
+}
+
+/// The scale of an object with the managed fields that concern it.
+fn managed_scale(call: &Call, object: &Object) -> Result<Object, Status> {
+    let paths = paths(call);
+    let entries = api::apply::scale_to_subresource(entries(object), &Scale::names(&paths.spec_replicas_path));
+    let mut scale = scale_of(call, object)?;
+    scale.set(&["metadata", "managedFields"], entries);
+    Ok(scale)
+}
+
+/// The scale as a resource of its own.
+fn scale_place(call: &Call) -> Result<Place, Status> {
     let mut target = call.target(json!({}));
     let row = Resource {
         group: "autoscaling".into(),
@@ -133,15 +167,19 @@ fn track(call: &Call, old: &Object, new: &mut Object) -> Result<(), Status> {
         ..(*call.resource).clone()
     };
     target.resource = Arc::new(row);
-    managed::track_update(&call.ctx, &target, &before, &mut after);
-    let api_version = call.resource.api_version();
-    let all = api::apply::scale_to_parent(entries(old), entries(&after), &replicas, &api_version);
+    Ok(target)
+}
+
+/// Puts the managed fields of a scale among those of its object.
+fn set_entries(call: &Call, old: &Object, new: &mut Object, of_scale: &[Value]) {
+    let paths = paths(call);
+    let replicas = Scale::names(&paths.spec_replicas_path);
+    let all = api::apply::scale_to_parent(entries(old), of_scale, &replicas, &call.resource.api_version());
     if all.is_empty() {
         new.metadata_mut().remove("managedFields");
     } else {
         new.set(&["metadata", "managedFields"], all);
     }
-    Ok(())
 }
 
 /// Where the fields of the scale are: in the same place for all built-in kinds.

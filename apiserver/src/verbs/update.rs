@@ -6,7 +6,8 @@ use axum::body::Body;
 use http::Response;
 
 use super::Call;
-use crate::registry::{facts, update as registry};
+use crate::registry::facts;
+use crate::registry::update::{self as registry, Rules};
 use crate::{codec, content, managed, options};
 
 /// Replaces an object, or the part of it that a subresource is.
@@ -35,6 +36,6 @@ pub async fn update(call: Call, body: Body) -> Result<Response<Body>, Status> {
         }
         Ok(new)
     };
-    let updated = registry::update(ctx, &target, creates, &mut change).await?;
+    let updated = registry::update(ctx, &target, Rules { creates, checks_uid: true }, &mut change).await?;
     call.respond_written(updated)
 }

@@ -10,8 +10,7 @@ use http::Response;
 use store::StoreError;
 
 use super::Call;
-use crate::answer;
-use crate::content::{Format, not_acceptable};
+use crate::content::{Format, STREAMS, Transform, not_negotiated};
 use crate::list::{not_older_than, parse_version};
 use crate::options::ListOptions;
 use crate::registry::{create::plain_failure, store_status};
@@ -19,6 +18,7 @@ use crate::selection::Selection;
 use crate::watch::Watching;
 use crate::watch::frame::Framer;
 use crate::watch::stream::Plan;
+use crate::{answer, transform};
 
 /// How long a watch lasts at least if the client does not say (`--min-request-timeout`); up to twice that.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1_800);
@@ -30,7 +30,10 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1_800);
 pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     let options = ListOptions::new(&call.query, true)?;
     if call.representation.format == Format::Yaml {
-        return Err(not_acceptable());
+        return Err(not_negotiated(&STREAMS));
+    }
+    if let Transform::Table(_) = call.representation.transform {
+        transform::include(&call.query)?;
     }
     let ctx = call.ctx.clone();
     let catalogue = ctx.registry.catalogue();
@@ -40,9 +43,8 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     if ctx.info.is_watch_path() && !ctx.info.name.is_empty() {
         selection = selection.named(&ctx.info.name);
     }
-    let media_type = match (call.representation.format, call.representation.stream) {
-        (Format::Protobuf, _) => "application/vnd.kubernetes.protobuf;stream=watch",
-        (_, true) => "application/json;stream=watch",
+    let media_type = match call.representation.format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
     let requested = parse_version(&options.resource_version).map_err(plain_failure)?.unwrap_or(0);
@@ -50,7 +52,13 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     let framer = Framer::new(ctx.clone(), call.resource.clone(), call.representation, call.query.clone());
     let with_state = options.send_initial_events.unwrap_or(requested == 0);
     let (events, initial) = if with_state {
-        let snapshot = not_older_than(&ctx.registry, requested).await?;
+        let snapshot = match not_older_than(&ctx.registry, requested).await {
+            // The stream has begun when the state does not come.
+            Err(status) if options.send_initial_events == Some(true) => {
+                return Ok(answer::bytes(200, media_type, framer.error(&status)));
+            }
+            other => other?,
+        };
         let entries = snapshot.list(&prefix, None).filter(|entry| selection.matches(entry)).cloned().collect();
         (ctx.registry.store().watch_prefix(snapshot.revision(), &prefix), entries)
     } else {
@@ -69,7 +77,8 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         prefix,
         selection,
         initial,
-        tells_initial_end: options.send_initial_events == Some(true) && options.allow_watch_bookmarks,
+        tells_initial_end: options.allow_watch_bookmarks
+            && options.send_initial_events.unwrap_or(options.resource_version.is_empty()),
         bookmarks: options.allow_watch_bookmarks,
         time_max: timeout(&call, &options),
     };

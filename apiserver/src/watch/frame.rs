@@ -168,7 +168,6 @@ impl Framer {
     pub fn bookmark(&mut self, revision: Revision, ends_initial: bool) -> Result<Bytes, Status> {
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".into(), revision.to_string().into());
-        metadata.insert("creationTimestamp".into(), Value::Null);
         if ends_initial {
             metadata.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
         }

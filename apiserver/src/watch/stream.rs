@@ -18,6 +18,15 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// How much goes out at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// How long before its end a watch that welcomes bookmarks gets the last one, so that it can go on from there.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
+/// How long until the next bookmark of a watch that has this long to go; none if there is no time for one.
+fn until_bookmark(left: Duration) -> Option<Duration> {
+    let before_end = left.checked_sub(BOOKMARK_BEFORE_END).filter(|wait| !wait.is_zero())?;
+    Some(before_end.min(BOOKMARK_INTERVAL))
+}
+
 /// What a watch is about and when it ends.
 pub struct Plan {
     /// What the keys begin with.
@@ -46,6 +55,8 @@ pub struct Watching {
     after: Revision,
     deadline: Pin<Box<Sleep>>,
     bookmark_due: Pin<Box<Sleep>>,
+    /// How much of its time was left at the last bookmark.
+    left: Duration,
     stopping: CancellationToken,
     batches: VecDeque<EventBatch>,
     place: usize,
@@ -55,7 +66,9 @@ pub struct Watching {
 impl Watching {
     /// Begins a watch of what happens after the state of `events`.
     pub fn new(events: Watch, framer: Framer, plan: Plan, stopping: CancellationToken) -> Self {
+        let first_bookmark = until_bookmark(plan.time_max);
         Self {
+            left: plan.time_max,
             after: events.revision(),
             events: Some(events),
             framer,
@@ -63,9 +76,9 @@ impl Watching {
             selection: plan.selection,
             initial: plan.initial.into_iter(),
             tells_initial_end: plan.tells_initial_end,
-            bookmarks: plan.bookmarks,
+            bookmarks: plan.bookmarks && first_bookmark.is_some(),
             deadline: Box::pin(sleep(plan.time_max)),
-            bookmark_due: Box::pin(sleep(BOOKMARK_INTERVAL)),
+            bookmark_due: Box::pin(sleep(first_bookmark.unwrap_or(BOOKMARK_INTERVAL))),
             stopping,
             batches: VecDeque::new(),
             place: 0,
@@ -111,23 +124,20 @@ impl Watching {
                     Err(StoreError::Lagged) => return Ok(None),
                     Err(error) => return Err(crate::registry::store_status(&error)),
                 },
-                () = self.deadline.as_mut() => return self.last_bookmark(),
+                () = self.deadline.as_mut() => return Ok(None),
                 () = self.stopping.cancelled() => return Ok(None),
                 () = self.bookmark_due.as_mut(), if self.bookmarks => {
-                    self.bookmark_due.set(sleep(BOOKMARK_INTERVAL));
+                    let waited = until_bookmark(self.left).unwrap_or_default();
+                    self.left = self.left.saturating_sub(waited);
+                    match until_bookmark(self.left) {
+                        Some(wait) => self.bookmark_due.set(sleep(wait)),
+                        None => self.bookmarks = false,
+                    }
                     self.after = self.after.max(events.revision());
                     return self.framer.bookmark(self.after, false).map(Some);
                 }
             }
         }
-    }
-
-    /// A client that takes bookmarks gets one before the end, so that it can go on from there.
-    fn last_bookmark(&mut self) -> Result<Option<Bytes>, Status> {
-        if let Some(events) = self.events.take() {
-            self.after = self.after.max(events.revision());
-        }
-        if self.bookmarks { self.framer.bookmark(self.after, false).map(Some) } else { Ok(None) }
     }
 
     fn initial_events(&mut self) -> Result<Option<Bytes>, Status> {

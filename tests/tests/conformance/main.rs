@@ -26,6 +26,8 @@ mod watch;
 
 mod apps;
 mod auth;
+mod discovery;
+mod fields;
 mod garbage;
 mod kinds;
 mod namespace;
@@ -34,6 +36,8 @@ mod nodes;
 mod plain;
 mod pods;
 mod quota;
+mod reads;
+mod reviews;
 mod volumes;
 
 use std::process::ExitCode;
@@ -56,6 +60,10 @@ const MODULES: &[fn() -> Vec<Conformance>] = &[
     nodes::tests,
     auth::tests,
     volumes::tests,
+    discovery::tests,
+    fields::tests,
+    reads::tests,
+    reviews::tests,
 ];
 
 /// Tests mostly wait for controllers, so that more of them than there are cores run at once.

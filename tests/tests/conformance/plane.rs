@@ -46,7 +46,7 @@ impl Shared {
 pub struct Plane(Arc<Inner>, Arc<str>);
 
 struct Inner {
-    _cluster: Cluster,
+    cluster: Cluster,
     client: kube::Client,
     agent: CancellationToken,
 }
@@ -93,7 +93,7 @@ impl Plane {
         let cluster = Cluster::start(ClusterConfig::in_memory()).await.expect("a control plane");
         let client = cluster.client();
         let agent = CancellationToken::new();
-        let plane = Self(Arc::new(Inner { _cluster: cluster, client, agent }), "default".into());
+        let plane = Self(Arc::new(Inner { cluster, client, agent }), "default".into());
         agent::pretend(&plane.client(), &plane.0.agent);
         agent::node(&plane, "node-1", json!({"cpu": "640", "memory": "640Gi", "pods": "10000"})).await;
         plane
@@ -128,6 +128,13 @@ impl Plane {
         self.clone().enter(self.unique("second")).await
     }
 
+    /// Makes the server forget every state but the newest.
+    pub async fn forget_history(&self) {
+        // The newest state must be another than those that were seen.
+        self.of("v1", "configmaps").create(serde_json::json!({"metadata": {"name": "later"}})).await;
+        self.0.cluster.api_server().registry().compact().expect("a store compacts");
+    }
+
     /// A client of the administrator.
     pub fn client(&self) -> kube::Client {
         self.0.client.clone()
@@ -135,7 +142,7 @@ impl Plane {
 
     /// A client of anybody.
     pub fn client_as(&self, user: api::UserInfo) -> kube::Client {
-        self.0._cluster.client_as(user)
+        self.0.cluster.client_as(user)
     }
 
     /// A resource in the test's namespace: `of("apps/v1", "deployments")`.
@@ -166,12 +173,18 @@ impl Plane {
         self.send(request).await
     }
 
+    /// What a GET of a path is answered in another representation than the usual one.
+    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+        self.send(Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).expect("a request")).await
+    }
+
     /// What a GET of a path is answered, which must be a success.
     pub async fn get(&self, path: &str) -> Value {
         self.request(Method::GET, path, None).await.ok()
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    /// What a request of any form is answered.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.0.client.send(request).await.expect("an answer");
         let code: StatusCode = response.status();
         let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();

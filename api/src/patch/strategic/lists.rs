@@ -14,7 +14,7 @@ fn bad_order() -> PatchError {
 }
 
 /// The Go type of a decoded JSON value.
-fn go_type(value: &Value) -> &'static str {
+pub(super) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "%!s(<nil>)",
         Value::Bool(_) => "bool",

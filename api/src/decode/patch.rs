@@ -1,0 +1,179 @@
+//! Patches as they are written, with what strict decoding finds in them, and what they make of an object.
+
+use serde_json::{Map, Value};
+
+use super::tree::Tree;
+use super::typed::{self, Wording};
+use super::{Decoded, FieldValidation, Target, json, states_no_managers, yaml};
+use crate::Object;
+use crate::patch::PatchError;
+
+/// The fields of one operation of a JSON patch.
+const OPERATION_FIELDS: [&str; 4] = ["op", "path", "from", "value"];
+/// No more findings than this are told of one patch.
+const FINDINGS_MAX: usize = 100;
+
+/// A patched object that is not yet decoded.
+pub struct Patched {
+    /// The object.
+    pub object: Object,
+    /// What strict decoding found in the patch itself.
+    pub findings: Vec<String>,
+    /// What is shown when the object does not decode.
+    pub shown: String,
+    /// Whether it comes from a strategic merge, whose errors have other words.
+    pub strategic: bool,
+}
+
+/// Reads a JSON patch.
+///
+/// # Errors
+/// If it is no JSON, or no list of operations.
+pub fn json_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), PatchError> {
+    if validation == FieldValidation::Ignore {
+        let tree = json::parse(body).map_err(PatchError::Malformed)?;
+        return Ok((tree.into_value().map_err(too_deep)?, Vec::new()));
+    }
+    let wrong = |why: String| PatchError::Malformed(format!("error decoding patch: {why}"));
+    let tree = json::parse(body).map_err(wrong)?;
+    let go_type = |what: &Tree, ty: &str| format!("json: cannot unmarshal {} into Go {ty}", what.kind_name());
+    let items = match &tree {
+        Tree::Array(items) => items.as_slice(),
+        Tree::Null => &[],
+        other => return Err(wrong(go_type(other, "value of type []handlers.jsonPatchOp"))),
+    };
+    for item in items {
+        let Tree::Object(fields) = item else {
+            if *item == Tree::Null {
+                continue;
+            }
+            return Err(wrong(go_type(item, "value of type handlers.jsonPatchOp")));
+        };
+        for (name, value) in fields.iter().filter(|(name, _)| OPERATION_FIELDS[..3].contains(&&**name)) {
+            if !matches!(value, Tree::String(_) | Tree::Null) {
+                return Err(wrong(go_type(value, &format!("struct field jsonPatchOp.{name} of type string"))));
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    find(&tree, "", 0, true, &mut findings);
+    let findings = findings.into_iter().map(|finding| format!("json patch {finding}")).collect();
+    Ok((tree.into_value().map_err(too_deep)?, findings))
+}
+
+fn too_deep(why: &str) -> PatchError {
+    PatchError::Malformed(why.to_string())
+}
+
+/// Reads a merge patch or a strategic merge patch; a null is an empty one.
+///
+/// # Errors
+/// If it is no JSON object.
+pub fn merge_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), String> {
+    let tree = json::parse(body)?;
+    match tree {
+        Tree::Object(_) => {
+            let mut findings = Vec::new();
+            if validation != FieldValidation::Ignore {
+                find(&tree, "", 0, false, &mut findings);
+            }
+            Ok((tree.into_value()?, findings))
+        }
+        Tree::Null => Ok((Value::Null, Vec::new())),
+        other => {
+            Err(format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", other.kind_name()))
+        }
+    }
+}
+
+/// Gathers keys given twice, and with `operations` fields that no operation has.
+fn find(tree: &Tree, path: &str, depth: usize, operations: bool, findings: &mut Vec<String>) {
+    let mut push = |finding: String| {
+        if findings.len() < FINDINGS_MAX && !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    };
+    match tree {
+        Tree::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                find(item, &format!("{path}[{place}]"), depth + 1, operations, findings);
+            }
+        }
+        Tree::Object(entries) => {
+            let mut seen = Map::new();
+            for (key, value) in entries {
+                let below = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                if operations && depth == 1 && !OPERATION_FIELDS.contains(&&**key) {
+                    push(format!("unknown field {below:?}"));
+                    continue;
+                }
+                if seen.insert(key.to_string(), Value::Null).is_some() {
+                    push(format!("duplicate field {below:?}"));
+                }
+                let mut inner = Vec::new();
+                find(value, &below, depth + 1, operations, &mut inner);
+                inner.into_iter().for_each(&mut push);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Decodes what a patch has made.
+///
+/// # Errors
+/// `Invalid`, with the object or the patch.
+pub fn patched(patched: Patched, target: &Target, validation: FieldValidation) -> Result<Decoded, PatchError> {
+    let Patched { object, findings, shown, strategic } = patched;
+    let invalid = |why: String| PatchError::Invalid { shown: shown.clone(), why };
+    let mut strict = findings;
+    let mut object = if strategic {
+        let tree = Tree::from(object.into_value());
+        let is_strict = validation != FieldValidation::Ignore;
+        let resets = states_no_managers(&tree);
+        let root = target.schema.root();
+        let value = typed::convert_in(Wording::Converter, tree, root, target.custom, is_strict, &mut strict);
+        let mut object = Object::from_value(value.map_err(&invalid)?).expect("a struct converts to an object");
+        if resets {
+            object.set(&["metadata", "managedFields"], Value::Array(Vec::new()));
+        }
+        object
+    } else {
+        // Strict findings are gathered as warnings, so that those of the patch come before them.
+        let lenient = if validation == FieldValidation::Ignore { validation } else { FieldValidation::Warn };
+        let decoded = super::decode_value(object.into_value(), target, lenient).map_err(|e| invalid(e.why()))?;
+        strict.extend(decoded.warnings);
+        decoded.object
+    };
+    if validation == FieldValidation::Strict && !strict.is_empty() {
+        return Err(invalid(format!("strict decoding error: {}", strict.join(", "))));
+    }
+    if strategic {
+        object.set(&["apiVersion"], target.api_version());
+        object.set(&["kind"], target.kind.as_str());
+    }
+    Ok(Decoded { object, warnings: strict })
+}
+
+/// Reads a configuration to be applied, and what strict decoding finds in it.
+///
+/// # Errors
+/// The reference's text for what is no YAML, or no map.
+pub fn configuration(body: &[u8]) -> Result<(Object, Vec<String>), String> {
+    let mut strict = Vec::new();
+    let tree = yaml::parse(body, &mut strict).map_err(|why| format!("error converting YAML to JSON: {why}"))?;
+    match tree {
+        Tree::Object(_) => Ok((Object::from_value(tree.into_value()?).unwrap_or_default(), strict)),
+        Tree::Null => Ok((Object::default(), strict)),
+        other => Err(format!(
+            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type \
+             map[string]interface {{}}",
+            other.kind_name()
+        )),
+    }
+}
+
+/// The warnings of a configuration that is applied.
+pub fn configuration_warnings(findings: Vec<String>) -> Vec<String> {
+    super::as_warnings(findings)
+}
