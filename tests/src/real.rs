@@ -28,9 +28,11 @@ impl RealCluster {
         flags.extend(["--node-port".into(), free_port()?, "--node-name".into(), format!("node-{number}")]);
         flags.extend(["--pod-cidr".into(), format!("10.{pods}.0.0/16")]);
         flags.extend(["--service-cidr".into(), format!("10.{services}.0.0/16")]);
+        // What is missing shows before anything runs that nobody would take down.
+        let images = images()?;
         let cluster = Self { binary, directory, flags, number };
         cluster.up()?;
-        for image in images()? {
+        for image in images {
             cluster.coracle(&["image", "import", &image.display().to_string(), "--data-dir", &cluster.data()])?;
         }
         Ok(cluster)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::case::{Conformance, test};
+use crate::case::{Conformance, alone, test};
 use crate::plane::{Plane, eventually};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -42,7 +42,7 @@ pub fn tests() -> Vec<Conformance> {
              [Conformance]",
             |plane| defined(plane, AGGREGATED),
         ),
-        test(
+        alone(
             "[sig-api-machinery] AggregatedDiscovery should support aggregated discovery interface [Conformance]",
             interface,
         ),
@@ -54,12 +54,12 @@ pub fn tests() -> Vec<Conformance> {
                 defined(plane, &accept).await;
             },
         ),
-        test(
+        alone(
             "[sig-api-machinery] Discovery should locate the groupVersion and a resource within each APIGroup \
              [Conformance]",
             locate,
         ),
-        test(
+        alone(
             "[sig-api-machinery] Discovery should validate PreferredVersion for each APIGroup [Conformance]",
             preferred,
         ),

@@ -129,6 +129,7 @@ fn attachment(attached: bool) -> Kind {
         object: json!({"spec": {"attacher": "example.com", "nodeName": "node-1",
             "source": {"persistentVolumeName": "some"}}}),
         status: Some(json!({"attached": attached})),
+        status_takes_metadata: false,
         ..kind("storage.k8s.io/v1", "volumeattachments")
     }
 }
@@ -147,6 +148,7 @@ fn devices() -> Vec<Conformance> {
             namespaced: true,
             object: json!({"spec": claim}),
             status: Some(json!({"allocation": {"devices": {}}})),
+            status_takes_metadata: false,
             ..kind(RESOURCE, "resourceclaims")
         }),
         operations("[sig-node] [DRA] CRUD Tests resource.k8s.io/v1 ResourceClaimTemplate [Conformance]", move || {
@@ -184,7 +186,15 @@ fn operations(codename: &'static str, kind: impl Fn() -> Kind + Send + Sync + 's
 
 /// A kind without namespaces and status, of which nothing but metadata is changed.
 fn kind(version: &'static str, resource: &'static str) -> Kind {
-    Kind { version, resource, namespaced: false, object: Value::Null, change: json!({}), status: None }
+    Kind {
+        version,
+        resource,
+        namespaced: false,
+        object: Value::Null,
+        change: json!({}),
+        status: None,
+        status_takes_metadata: true,
+    }
 }
 
 fn a_condition() -> Value {

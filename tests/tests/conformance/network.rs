@@ -100,8 +100,19 @@ fn endpoints() -> Vec<Conformance> {
         test("[sig-network] Endpoints should test the lifecycle of an Endpoint [Conformance]", |plane| async move {
             let object = json!({"subsets": [{"addresses": [{"ip": "10.0.0.24"}], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}]});
             let change = json!({"subsets": [{"addresses": [{"ip": "10.0.0.25"}], "ports": [{"name": "http", "port": 81, "protocol": "TCP"}]}]});
-            check(plane, Kind { version: "v1", resource: "endpoints", namespaced: true, object, change, status: None })
-                .await;
+            check(
+                plane,
+                Kind {
+                    version: "v1",
+                    resource: "endpoints",
+                    namespaced: true,
+                    object,
+                    change,
+                    status: None,
+                    status_takes_metadata: true,
+                },
+            )
+            .await;
         }),
         test(
             "[sig-network] EndpointsController should create and delete Endpoints for a Service with a selector that matches no \

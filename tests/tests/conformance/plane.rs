@@ -209,6 +209,8 @@ pub fn has(whole: &Value, part: &Value) -> bool {
         (Value::Object(whole), Value::Object(part)) => {
             part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| has(found, value)))
         }
+        // Others may have added their own, such as a controller its condition.
+        (Value::Array(whole), Value::Array(part)) => part.iter().all(|item| whole.iter().any(|found| has(found, item))),
         _ => whole == part,
     }
 }
