@@ -34,8 +34,15 @@ where
     Conformance { alone: true, ..test(codename, run) }
 }
 
+impl Conformance {
+    /// The same test on a cluster of its own, where nothing of others is in its way.
+    pub fn apart(self) -> Self {
+        Self { alone: true, ..self }
+    }
+}
+
 /// Runs it; panics where it fails.
-pub async fn run(test: Conformance, shared: Arc<Shared>) {
+pub async fn run(test: &Conformance, shared: Arc<Shared>) {
     let plane = if test.alone { Plane::alone().await } else { shared.plane().await };
     let done = tokio::time::timeout(Duration::from_secs(TEST_SECONDS_MAX), (test.run)(plane.clone())).await;
     assert!(done.is_ok(), "the test did not end within {TEST_SECONDS_MAX} s");

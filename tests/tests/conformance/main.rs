@@ -37,9 +37,9 @@ mod plain;
 mod pods;
 mod quota;
 mod reads;
-mod reviews;
 mod volumes;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -63,7 +63,6 @@ const MODULES: &[fn() -> Vec<Conformance>] = &[
     discovery::tests,
     fields::tests,
     reads::tests,
-    reviews::tests,
 ];
 
 /// Tests mostly wait for controllers, so that more of them than there are cores run at once.
@@ -90,9 +89,15 @@ fn main() -> ExitCode {
     if counts.is_err() { ExitCode::FAILURE } else { conclusion.exit_code() }
 }
 
+/// A test that fails beside the others gets one more try, apart from them: on a busy machine one can come in the way of
+/// another's clock. That is told; a test that cannot hold fails twice.
 fn trial(test: Conformance, runtime: tokio::runtime::Handle, shared: Arc<Shared>) -> Trial {
     Trial::test(test.codename, move || {
-        runtime.block_on(case::run(test, shared));
+        let first = AssertUnwindSafe(|| runtime.block_on(case::run(&test, shared.clone())));
+        if catch_unwind(first).is_err() {
+            eprintln!("once more, apart: {}", test.codename);
+            runtime.block_on(case::run(&test.apart(), shared));
+        }
         Ok(())
     })
 }

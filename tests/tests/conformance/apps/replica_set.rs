@@ -73,6 +73,7 @@ pub async fn adopts_and_releases(plane: &Plane, create: impl AsyncFn() -> Value)
     let pods = plane.of("v1", "pods");
     let pod = json!({"metadata": {"name": "one", "labels": {"app": "one"}}, "spec": {"containers": [{"name": "c", "image": "a:1"}]}});
     pods.create(pod).await;
+    pods.until("one", "it runs", |pod| pod["status"]["phase"] == "Running").await;
     let set = create().await;
     let mine = |pod: &Value| owner_of(pod).is_some_and(|owner| owner["uid"] == set["metadata"]["uid"]);
     pods.until("one", "its owner", mine).await;
