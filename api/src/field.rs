@@ -243,10 +243,18 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// JSON as Go writes it: `<`, `>` and `&` are escaped.
+/// JSON as Go writes it: what means something in HTML, and the line ends that JavaScript takes for its own, are escaped.
 pub fn in_html(json: String) -> String {
-    if !json.contains(['<', '>', '&']) {
+    const ESCAPED: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
+    if !json.contains(ESCAPED) {
         return json;
     }
-    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match ESCAPED.contains(&c) {
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+    }
+    out
 }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::diff;
+use crate::field::in_html;
 
 const FACTS: &str = include_str!("../data/internal.txt");
 static NULL: Value = Value::Null;
@@ -38,25 +39,6 @@ pub fn difference(type_name: &str, old: &Value, new: &Value) -> String {
     let old = without_empty(old);
     let (old, new) = (types.text(type_name, &old, &NULL, Some(0)), types.text(type_name, new, &NULL, Some(0)));
     diff::unified(&old, &new)
-}
-
-/// A value as Go's `encoding/json` writes it on one line: as usual, but safe within HTML.
-pub fn go_json(value: &Value) -> String {
-    escaped(&value.to_string())
-}
-
-fn escaped(json: &str) -> String {
-    if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return json.to_string();
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 /// Lists and maps that are empty are not stored.
@@ -194,12 +176,12 @@ impl Writer {
     }
 
     fn name(&mut self, name: &str) {
-        self.text.push_str(&escaped(&Value::from(name).to_string()));
+        self.text.push_str(&in_html(Value::from(name).to_string()));
         self.text.push_str(if self.indent.is_some() { ": " } else { ":" });
     }
 
     fn raw(&mut self, value: &Value) {
-        self.text.push_str(&go_json(value));
+        self.text.push_str(&in_html(value.to_string()));
     }
 
     /// A value that is written as it is served.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::at::At;
 use super::{conditions, rules, webhooks};
-use crate::crd::admission::{Scope, Wanted};
+use crate::crd::admission::{Scope, Wanted, is_identifier};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -218,35 +218,6 @@ fn variables(spec: &At<'_>, scope: &mut Scope, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&expression.path, expression.text(), problem));
         }
     }
-}
-
-fn is_identifier(text: &str) -> bool {
-    const RESERVED: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !RESERVED.contains(&text)
 }
 
 /// `validateValidation`

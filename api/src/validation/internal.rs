@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::at::At;
-use crate::field::FieldError;
+use crate::field::{FieldError, in_html};
 
 static FORMS: &str = include_str!("../../data/internal-forms.txt");
 /// Fields of a pod's spec that the internal type keeps in the security context.
@@ -55,7 +55,7 @@ fn write(out: &mut String, form: &str, value: &Value) {
         }
         (Some(b'"' | b'0' | b'f'), Value::Null) => out.push_str(form),
         (Some(b'a'..=b'z'), value) if form.contains('.') => of_struct(out, form, value),
-        (_, value) => escaped(out, &value.to_string()),
+        (_, value) => out.push_str(&in_html(value.to_string())),
     }
 }
 
@@ -129,17 +129,5 @@ fn with_host_fields(spec: &Value) -> Value {
 }
 
 fn quoted(out: &mut String, text: &str) {
-    escaped(out, &Value::from(text).to_string());
-}
-
-/// Go's encoder escapes what a browser might take for markup.
-fn escaped(out: &mut String, json: &str) {
-    for c in json.chars() {
-        match c {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            other => out.push(other),
-        }
-    }
+    out.push_str(&in_html(Value::from(text).to_string()));
 }

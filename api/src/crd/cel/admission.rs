@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compile::checked;
+pub(crate) use super::data::is_identifier;
 use super::declare::Declared;
 use super::on_large_stack;
 use super::types::{Object, Type};

@@ -36,6 +36,13 @@ pub(super) const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Whether a text can name a variable (`celReserved` and `celIdentRegex` of `pkg/apis/admissionregistration/validation`).
+pub(crate) fn is_identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !RESERVED.contains(&text)
+}
+
 /// What is wanted of a value, by its schema. Fields that the schema does not name are not there.
 pub(super) fn convert(schema: &Node, value: &serde_json::Value, wanted: &Wanted) -> Value {
     match value {

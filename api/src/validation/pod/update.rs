@@ -28,6 +28,10 @@ pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     }
     tolerations(&spec, &before, errors);
     gates(&spec, &before, errors);
+    // Most writes touch labels or the status only; what is equal needs no copy to be compared.
+    if spec.value == before.value {
+        return;
+    }
     let mut kept = without_change(&spec, &before);
     if !before.get("schedulingGates").is_empty() {
         gated(&mut kept, &spec, &before, errors);
