@@ -5,7 +5,6 @@ mod cel;
 mod definition;
 mod embedded;
 mod formats;
-mod internal;
 mod lists;
 mod names;
 mod node;

@@ -15,7 +15,6 @@ mod core;
 mod csi;
 mod discovery;
 mod flowcontrol;
-mod internal;
 pub mod metadata;
 pub(crate) mod network_policies;
 mod networking;

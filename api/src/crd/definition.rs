@@ -5,9 +5,10 @@
 
 use serde_json::Value;
 
-use super::{formats, internal, schema, selectable};
+use super::{formats, schema, selectable};
 use crate::Object;
 use crate::field::{ErrorList, FieldError, Path};
+use crate::internal;
 use crate::names::{dns1035_label, dns1123_subdomain};
 
 const APPROVAL: &str = "api-approved.kubernetes.io";
@@ -85,6 +86,18 @@ pub(super) fn shared<'v>(spec: &'v Value, name: &str) -> Option<&'v Value> {
     versions.all(|other| other == Some(first)).then_some(first)
 }
 
+/// The versions as the reference keeps them: what all share stands elsewhere.
+fn versions_shown(spec: &Value) -> String {
+    const SHARED: [&str; 4] = ["schema", "subresources", "additionalPrinterColumns", "selectableFields"];
+    let mut versions = spec["versions"].clone();
+    for name in SHARED.iter().filter(|name| shared(spec, name).is_some()) {
+        for version in versions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            version.remove(*name);
+        }
+    }
+    internal::shown("[]apiextensions.CustomResourceDefinitionVersion", &versions)
+}
+
 fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut ErrorList) {
     let null = Value::Null;
     let old = old.unwrap_or(&null);
@@ -109,11 +122,11 @@ fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Er
     }
     seen.sort_unstable();
     if seen.windows(2).any(|pair| pair[0] == pair[1]) {
-        errors.push(FieldError::invalid_text(&at, internal::versions(spec), "must contain unique version names"));
+        errors.push(FieldError::invalid_text(&at, versions_shown(spec), "must contain unique version names"));
     }
     if versions.iter().filter(|v| v["storage"].as_bool() == Some(true)).count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid_text(&at, internal::versions(spec), why));
+        errors.push(FieldError::invalid_text(&at, versions_shown(spec), why));
     }
     // The reference keeps the first version's name once more, at the top.
     if let Some(name) = versions.first().map(|v| text(v, "name")).filter(|name| !name.is_empty()) {

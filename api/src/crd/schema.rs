@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::definition::{given, items, text};
 use super::node::Node;
-use super::{cel, internal, values};
+use super::{cel, values};
 use crate::field::{ErrorList, FieldError, Path};
+use crate::internal;
 
 /// Schemas nested deeper than this are refused.
 const DEPTH_MAX: usize = 100;
@@ -92,7 +93,8 @@ fn root(schema: &Value, path: &Path, errors: &mut ErrorList) {
             "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
             all.join(" ")
         );
-        errors.push(FieldError::invalid_text(path, internal::schema(schema), why));
+        let shown = internal::shown("apiextensions.JSONSchemaProps", schema);
+        errors.push(FieldError::invalid_text(path, shown, why));
     }
 }
 

@@ -10,7 +10,7 @@ pub use cron::cron_job;
 pub use status::job_status;
 
 use super::at::At;
-use super::{internal, pod, rules};
+use super::{pod, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 use crate::selector::LabelSelector;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
-use super::internal;
 use super::rules::{self, IMMUTABLE};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
@@ -119,7 +118,7 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
             if fixed(&now) != fixed(&before) {
                 let shown = fixed(&now);
                 let at = At::new(drivers.path.clone(), &shown);
-                errors.push(internal::invalid(&at, "storage.CSINodeDriver", IMMUTABLE));
+                errors.push(rules::invalid_as(&at, "storage.CSINodeDriver", IMMUTABLE));
             }
         }
     }
@@ -165,7 +164,7 @@ pub fn attachment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     if let Some(old) = old.filter(|old| old.get("spec").value != spec.value) {
         debug_assert!(old.get("spec").is_set(), "a stored attachment has a spec");
-        errors.push(internal::invalid(&spec, "storage.VolumeAttachmentSpec", IMMUTABLE));
+        errors.push(rules::invalid_as(&spec, "storage.VolumeAttachmentSpec", IMMUTABLE));
     }
 }
 

@@ -1,8 +1,9 @@
 //! Flow schemas and priority levels.
 
 use super::at::At;
-use super::{internal, rules};
+use super::rules;
 use crate::field::{ErrorList, FieldError};
+use crate::internal;
 use crate::names;
 
 const PRECEDENCE_MAX: i64 = 10_000;
@@ -33,7 +34,7 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let type_ = method.get("type");
     if method.is_set() && !matches!(type_.text(), "ByNamespace" | "ByUser") {
         // The reference shows the whole method.
-        let shown = internal::shown(&method, "flowcontrol.FlowDistinguisherMethod");
+        let shown = internal::shown("flowcontrol.FlowDistinguisherMethod", method.value);
         let unsupported = FieldError::not_supported(&type_.path, "", &["ByNamespace", "ByUser"]);
         errors.push(FieldError { value: Some(shown), ..unsupported });
     }

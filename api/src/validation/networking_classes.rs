@@ -1,7 +1,7 @@
 //! Ingress classes, and the objects that share out the addresses of services.
 
 use super::at::At;
-use super::{addresses, internal, rules};
+use super::{addresses, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -65,7 +65,7 @@ pub fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     if let Some(old) = old.filter(|old| old.at(&["spec", "parentRef"]).value != parent.value) {
         debug_assert!(old.at(&["spec", "parentRef"]).is_set(), "a stored address has an owner");
-        errors.push(internal::invalid(&parent, "*networking.ParentReference", rules::IMMUTABLE));
+        errors.push(rules::invalid_as(&parent, "*networking.ParentReference", rules::IMMUTABLE));
     }
 }
 

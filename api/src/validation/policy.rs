@@ -1,7 +1,7 @@
 //! Disruption budgets.
 
 use super::at::At;
-use super::{conditions, internal, rules};
+use super::{conditions, rules};
 use crate::field::ErrorList;
 
 /// `ValidatePodDisruptionBudget`
@@ -10,7 +10,7 @@ pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLis
     let bounds = ["minAvailable", "maxUnavailable"].map(|name| spec.get(name));
     if bounds.iter().all(At::is_set) {
         let detail = "minAvailable and maxUnavailable cannot be both set";
-        errors.push(internal::invalid(&spec, "policy.PodDisruptionBudgetSpec", detail));
+        errors.push(rules::invalid_as(&spec, "policy.PodDisruptionBudgetSpec", detail));
     }
     for bound in &bounds {
         rules::int_or_percent(bound, errors);

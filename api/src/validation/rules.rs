@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::addresses;
 use super::at::At;
-use super::{addresses, internal};
 use crate::field::{ErrorList, FieldError, Path};
+use crate::internal;
 use crate::names;
 use crate::quantity::Quantity;
 
@@ -118,7 +119,7 @@ pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         // Whatever is a selector has its fields in the reference's order.
         let is_selector = ["matchLabels", "matchExpressions"].iter().any(|name| new.get(name).is_set());
         let form = if is_selector { "*metav1.LabelSelector" } else { "null" };
-        errors.push(internal::invalid(new, form, IMMUTABLE));
+        errors.push(invalid_as(new, form, IMMUTABLE));
     }
 }
 
@@ -259,7 +260,23 @@ pub fn is_zero(at: &At<'_>) -> bool {
 
 /// A label selector that is wrong as a whole, shown with its fields in the reference's order.
 pub fn invalid_selector(at: &At<'_>, detail: impl Into<String>) -> FieldError {
-    internal::invalid(at, "*metav1.LabelSelector", detail)
+    invalid_as(at, "*metav1.LabelSelector", detail)
+}
+
+/// An invalid value, shown as its internal type.
+pub fn invalid_as(at: &At<'_>, form: &str, detail: impl Into<String>) -> FieldError {
+    FieldError::invalid_text(&at.path, internal::shown(form, at.value), detail)
+}
+
+/// An unsupported value, shown as its internal type.
+pub fn not_supported_as(at: &At<'_>, form: &str, supported: &[&str]) -> FieldError {
+    let shown = internal::shown(form, at.value);
+    FieldError { value: Some(shown), ..FieldError::not_supported(&at.path, Value::Null, supported) }
+}
+
+/// A value that stands twice, shown as its internal type.
+pub fn duplicate_as(at: &At<'_>, form: &str) -> FieldError {
+    FieldError { value: Some(internal::shown(form, at.value)), ..FieldError::duplicate(&at.path, Value::Null) }
 }
 
 /// An invalid value that the message does not show.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
-use super::{internal, pod, rules};
+use super::{pod, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -77,9 +77,7 @@ pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
     let mut seen = BTreeSet::new();
     for toleration in tolerations.items() {
         if !seen.insert(["key", "operator", "value", "effect"].map(|field| toleration.get(field).text())) {
-            let shown = internal::shown(&toleration, "core.Toleration");
-            let duplicate = FieldError::duplicate(&toleration.path, "");
-            errors.push(FieldError { value: Some(shown), ..duplicate });
+            errors.push(rules::duplicate_as(&toleration, "core.Toleration"));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::at::At;
-use super::{internal, rules};
+use super::rules;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
@@ -17,7 +17,7 @@ pub fn storage_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
     for name in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
         let form = if name == "provisioner" { "\"\"" } else { "null" };
         if new.get(name).value != old.get(name).value {
-            errors.push(internal::invalid(&new.get(name), form, rules::IMMUTABLE));
+            errors.push(rules::invalid_as(&new.get(name), form, rules::IMMUTABLE));
         }
     }
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::{Place, Walk};
 use crate::crd::cel::{self, Outcome};
 use crate::crd::definition::{given, items, text};
-use crate::crd::{internal, selectable};
+use crate::crd::selectable;
 use crate::field::{FieldError, Path};
+use crate::internal;
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 /// The most that one rule may be estimated to cost for one object (`StaticEstimatedCostLimit`).
@@ -134,7 +135,7 @@ impl Walk<'_> {
     }
 
     fn compiled(&mut self, rule: &Value, outcome: &Outcome, times: u64, path: &Path, place: &Place) {
-        let shown = internal::rule(rule);
+        let shown = internal::shown("apiextensions.ValidationRule", rule);
         let rule_at = path.child("rule");
         let cost = outcome.cost.saturating_mul(times);
         if cost > RULE_COST_MAX && !self.unchanged {

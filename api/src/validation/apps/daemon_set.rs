@@ -3,7 +3,7 @@
 use super::{empty_selector, only_always, selects};
 use crate::field::{ErrorList, FieldError};
 use crate::validation::at::At;
-use crate::validation::{internal, pod, rules};
+use crate::validation::{pod, rules};
 
 /// `ValidateDaemonSet` and `ValidateDaemonSetUpdate`
 pub fn daemon_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
@@ -36,7 +36,7 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
         "RollingUpdate" => rolling_update(&rolling, errors),
         _ => {
             let supported = ["RollingUpdate", "OnDelete"];
-            errors.push(internal::not_supported(strategy, "apps.DaemonSetUpdateStrategy", &supported));
+            errors.push(rules::not_supported_as(strategy, "apps.DaemonSetUpdateStrategy", &supported));
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{replica_template, selector};
 use crate::field::{ErrorList, FieldError};
 use crate::selector::LabelSelector;
 use crate::validation::at::At;
-use crate::validation::{internal, rules};
+use crate::validation::rules;
 
 /// `ValidateDeployment` and `ValidateDeploymentUpdate`
 pub fn deployment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
@@ -63,7 +63,7 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
         "RollingUpdate" => rolling_update(&rolling, errors),
         _ => {
             let supported = ["Recreate", "RollingUpdate"];
-            errors.push(internal::not_supported(strategy, "apps.DeploymentStrategy", &supported));
+            errors.push(rules::not_supported_as(strategy, "apps.DeploymentStrategy", &supported));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::names;
 use crate::selector::LabelSelector;
 use crate::validation::at::At;
 use crate::validation::core::claims;
-use crate::validation::{internal, pod, rules};
+use crate::validation::{pod, rules};
 
 /// What of the spec may change.
 const MUTABLE: [&str; 7] = [
@@ -87,7 +87,7 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
         "" => errors.push(FieldError::required(&strategy.path, "")),
         "OnDelete" if rolling.is_set() => {
             let detail = "only allowed for updateStrategy 'RollingUpdate'";
-            errors.push(internal::invalid(&rolling, "apps.RollingUpdateStatefulSetStrategy", detail));
+            errors.push(rules::invalid_as(&rolling, "apps.RollingUpdateStatefulSetStrategy", detail));
         }
         "OnDelete" => {}
         "RollingUpdate" => {
@@ -103,7 +103,7 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
         }
         _ => {
             let detail = "must be 'RollingUpdate' or 'OnDelete'";
-            errors.push(internal::invalid(strategy, "apps.StatefulSetUpdateStrategy", detail));
+            errors.push(rules::invalid_as(strategy, "apps.StatefulSetUpdateStrategy", detail));
         }
     }
 }

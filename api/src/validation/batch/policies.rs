@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{indexes, internal};
+use super::indexes;
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 use crate::validation::at::At;
@@ -139,7 +139,7 @@ pub(super) fn success(spec: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     if spec.get("completionMode").text() != "Indexed" {
-        errors.push(internal::invalid(&policy, "batch.SuccessPolicy", "requires indexed completion mode"));
+        errors.push(rules::invalid_as(&policy, "batch.SuccessPolicy", "requires indexed completion mode"));
         return;
     }
     let list = policy.get("rules");

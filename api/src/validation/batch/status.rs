@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{indexes, internal};
+use super::indexes;
 use crate::field::{ErrorList, FieldError};
 use crate::validation::at::At;
 use crate::validation::rules;
@@ -136,7 +136,7 @@ fn finished(change: &Change<'_>, errors: &mut ErrorList) {
     let some = !uncounted.get("failed").is_empty() || !uncounted.get("succeeded").is_empty();
     if (switched || change.changed("uncountedTerminatedPods")) && some {
         let form = "batch.UncountedTerminatedPods";
-        errors.push(internal::invalid(&uncounted, form, "must be empty for finished job"));
+        errors.push(rules::invalid_as(&uncounted, form, "must be empty for finished job"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{internal, whole_spec};
+use super::whole_spec;
 use crate::field::{ErrorList, FieldError};
 use crate::validation::at::At;
 use crate::validation::rules;
@@ -28,7 +28,7 @@ pub(super) fn job(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     for (name, form) in FROZEN {
         let at = spec.get(name);
         if at.value != before.get(name).value {
-            errors.push(internal::invalid(&at, form, rules::IMMUTABLE));
+            errors.push(rules::invalid_as(&at, form, rules::IMMUTABLE));
         }
     }
 }
@@ -58,10 +58,10 @@ fn template(spec: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         take_resources(&mut before, template.value);
         let spec = template.get("spec");
         if before.get("spec") != Some(spec.value) {
-            errors.push(internal::invalid(&spec, "core.PodSpec", rules::IMMUTABLE));
+            errors.push(rules::invalid_as(&spec, "core.PodSpec", rules::IMMUTABLE));
         }
     } else if before != *template.value {
-        errors.push(internal::invalid(&template, "core.PodTemplateSpec", rules::IMMUTABLE));
+        errors.push(rules::invalid_as(&template, "core.PodTemplateSpec", rules::IMMUTABLE));
     }
 }
 

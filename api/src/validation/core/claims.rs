@@ -171,7 +171,7 @@ fn update(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         copy(&mut now, &then, "volumeAttributesClassName");
     }
     if !rules::same(&now, &then) {
-        let difference = internal::difference("PersistentVolumeClaimSpec", &then, &now);
+        let difference = internal::difference("core.PersistentVolumeClaimSpec", &then, &now);
         errors.push(FieldError::forbidden(&spec.path, format!("{FIXED}\n{difference}")));
     }
     if size < size_before && size <= storage(&old.at(&["status", "capacity"])) {

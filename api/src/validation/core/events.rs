@@ -111,18 +111,18 @@ fn fixed(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         series(&new.get("series"), errors);
     }
     let fields = [
-        ("involvedObject", "ObjectReference"),
+        ("involvedObject", "core.ObjectReference"),
         ("reason", ""),
         ("message", ""),
-        ("source", "EventSource"),
-        ("firstTimestamp", "-"),
-        ("lastTimestamp", "-"),
+        ("source", "core.EventSource"),
+        ("firstTimestamp", "null"),
+        ("lastTimestamp", "null"),
         ("count", ""),
         ("reason", ""),
         ("type", ""),
-        ("eventTime", "-"),
+        ("eventTime", "null"),
         ("action", ""),
-        ("related", "*ObjectReference"),
+        ("related", "*core.ObjectReference"),
         ("reportingController", ""),
         ("reportingInstance", ""),
     ];
@@ -135,9 +135,7 @@ fn fixed(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         let shown = match type_name {
             "" if name == "count" => now.number().unwrap_or(0).to_string(),
             "" => Value::from(now.text()).to_string(),
-            "-" => now.value.to_string(),
-            _ if type_name.starts_with('*') && now.is_absent() => "null".to_string(),
-            _ => internal::compact(type_name.trim_start_matches('*'), now.value, &Value::Null),
+            form => internal::shown(form, now.value),
         };
         errors.push(FieldError::invalid_text(&Path::new(name), shown, rules::IMMUTABLE));
     }

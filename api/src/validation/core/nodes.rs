@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::pod::resources;
@@ -35,9 +34,7 @@ pub fn update(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for address in new.at(&["status", "addresses"]).items() {
         if !seen.insert((address.get("type").text(), address.get("address").text())) {
-            let mut error = FieldError::duplicate(&address.path, "");
-            error.value = Some(internal::compact("NodeAddress", address.value, &Value::Null));
-            errors.push(error);
+            errors.push(rules::duplicate_as(&address, "core.NodeAddress"));
         }
     }
     let (spec, before) = (new.get("spec"), old.get("spec"));
@@ -89,10 +86,8 @@ fn taints(at: &At<'_>, path: &Path, errors: &mut ErrorList) {
             rules::one_of(&effect, EFFECTS, errors);
         }
         if !seen.insert((effect.text(), key.text())) {
-            let mut error = FieldError::duplicate(&taint.path, "");
-            error.value = Some(internal::compact("Taint", taint.value, &Value::Null));
-            error.detail = "taints must be unique by key and effect pair".into();
-            errors.push(error);
+            let detail = "taints must be unique by key and effect pair".into();
+            errors.push(FieldError { detail, ..rules::duplicate_as(&taint, "core.Taint") });
         }
     }
 }

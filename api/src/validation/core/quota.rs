@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::field::{ErrorList, FieldError};
 use crate::internal;
 use crate::validation::at::At;
@@ -129,7 +127,7 @@ fn selector(spec: &At<'_>, limited: &[&str], errors: &mut ErrorList) {
         }
         for _ in limited.iter().filter(|resource| applies(scope, resource) == Some(false)) {
             let detail = "unsupported scope applied to resource";
-            let shown = internal::compact("ScopeSelector", at.value, &Value::Null);
+            let shown = internal::shown("core.ScopeSelector", at.value);
             errors.push(FieldError::invalid_text(&list.path, shown, detail));
         }
         let by_value = matches!(scope, "PriorityClass" | "VolumeAttributesClass");

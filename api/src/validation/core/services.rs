@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::{addresses, rules};
@@ -249,10 +248,7 @@ fn port_numbers(spec: &At<'_>, errors: &mut ErrorList) {
         if !seen.insert((port.get("protocol").text(), number(&port, "port"))) {
             let key = serde_json::json!({"protocol": port.get("protocol").value, "port": port.get("port").value});
             // An unset target is a number there.
-            let shown = internal::compact("ServicePort", &key, &Value::Null);
-            let mut error = FieldError::duplicate(&port.path, "");
-            error.value = Some(shown);
-            errors.push(error);
+            errors.push(rules::duplicate_as(&At::new(port.path.clone(), &key), "core.ServicePort"));
         }
     }
 }

@@ -188,7 +188,7 @@ fn update(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
     let none = Value::Null;
     let of = |spec: &Value, name: &str| spec.get(name).unwrap_or(&none).clone();
     if OF_VOLUMES.iter().any(|source| !rules::same(&of(&now, source.name), &of(before.value, source.name))) {
-        let difference = internal::difference("PersistentVolumeSource", before.value, &now);
+        let difference = internal::difference("core.PersistentVolumeSource", before.value, &now);
         let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
         errors.push(FieldError::forbidden(&spec.path.child("persistentvolumesource"), detail));
     }
@@ -196,10 +196,7 @@ fn update(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
     rules::immutable(&mode, &before.get("volumeMode"), errors);
     let (affinity, placed) = (spec.get("nodeAffinity"), before.get("nodeAffinity"));
     if placed.is_set() && !rules::same(affinity.value, placed.value) && !renamed(affinity.value, placed.value) {
-        let shown = match affinity.is_set() {
-            true => internal::compact("VolumeNodeAffinity", affinity.value, &none),
-            false => "null".to_string(),
-        };
+        let shown = internal::shown("*core.VolumeNodeAffinity", affinity.value);
         let detail = format!("{}, except for updating from beta label to GA", rules::IMMUTABLE);
         errors.push(FieldError::invalid_text(&Path::new("nodeAffinity"), shown, detail));
     }

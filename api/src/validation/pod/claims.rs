@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::scope::Scope;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::internal;
@@ -34,7 +32,7 @@ pub(super) fn pod(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
             _ => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
         };
         if !detail.is_empty() {
-            let shown = internal::compact("PodResourceClaim", claim.value, &Value::Null);
+            let shown = internal::shown("core.PodResourceClaim", claim.value);
             errors.push(FieldError::invalid_text(&claim.path, shown, detail));
         }
         for source in sources.iter().filter(|at| at.is_set()) {

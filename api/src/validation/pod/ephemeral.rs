@@ -67,7 +67,7 @@ pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
                 errors.push(FieldError::forbidden(&list.path, detail));
             }
             Some(after) if !super::update::same(before.value, after.value) => {
-                let difference = internal::difference("EphemeralContainer", before.value, after.value);
+                let difference = internal::difference("core.EphemeralContainer", before.value, after.value);
                 let detail = format!("existing ephemeral containers {name:?} may not be changed\n{difference}");
                 errors.push(FieldError::forbidden(&list.path, detail));
             }

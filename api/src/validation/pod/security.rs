@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::scope::Scope;
 use super::windows;
@@ -125,7 +125,7 @@ fn seccomp(at: &At<'_>, errors: &mut ErrorList) {
         }
         "Localhost" => rules::descending_path(&file, errors),
         _ if file.is_set() => {
-            let shown = internal::compact("SeccompProfile", at.value, &Value::Null);
+            let shown = internal::shown("core.SeccompProfile", at.value);
             let detail = "can only be set when seccomp type is Localhost";
             errors.push(FieldError::invalid_text(&file.path, shown, detail));
         }
@@ -176,7 +176,7 @@ pub(super) fn container(context: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorL
     if context.get("allowPrivilegeEscalation").value == &json!(false) {
         let mut refuse = |what: &str| {
             let detail = format!("cannot set `allowPrivilegeEscalation` to false and {what}");
-            let shown = internal::compact("SecurityContext", context.value, &Value::Null);
+            let shown = internal::shown("core.SecurityContext", context.value);
             errors.push(FieldError::invalid_text(&context.path, shown, detail));
         };
         if context.get("privileged").is_true() {

@@ -34,13 +34,13 @@ pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     transitions(&status.get("ephemeralContainerStatuses"), &before.get("ephemeralContainerStatuses"), old, "", errors);
     claims(&status.get("resourceClaimStatuses"), &spec, errors);
-    addresses(&status.get("podIPs"), &before.get("podIPs"), "PodIP", errors);
+    addresses(&status.get("podIPs"), &before.get("podIPs"), "[]core.PodIP", errors);
     let (host, hosts) = (status.get("hostIP"), status.get("hostIPs"));
     if let Some(first) = hosts.items().next().map(|item| item.get("ip")) {
         if first.text() != host.text() {
             errors.push(FieldError::invalid(&first.path, first.text(), "must be equal to `hostIP`"));
         }
-        addresses(&hosts, &before.get("hostIPs"), "HostIP", errors);
+        addresses(&hosts, &before.get("hostIPs"), "[]core.HostIP", errors);
     }
     let os = spec.at(&["os", "name"]);
     for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
@@ -152,7 +152,7 @@ fn claims(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `validatePodIPs`, whose paths stop at the item.
-fn addresses(at: &At<'_>, before: &At<'_>, type_name: &str, errors: &mut ErrorList) {
+fn addresses(at: &At<'_>, before: &At<'_>, form: &str, errors: &mut ErrorList) {
     let known: Vec<&str> = before.items().map(|item| item.get("ip").text()).collect();
     let mut families = Vec::new();
     for item in at.items() {
@@ -162,7 +162,7 @@ fn addresses(at: &At<'_>, before: &At<'_>, type_name: &str, errors: &mut ErrorLi
         families.extend(parsed.map(|parsed| parsed.is_ipv4()));
     }
     if at.len() > 1 && (families.len() != 2 || at.len() > 2 || families[0] == families[1]) {
-        let shown = internal::compact_list(type_name, at.value);
+        let shown = internal::shown(form, at.value);
         let detail = "may specify no more than one IP for each IP family";
         errors.push(FieldError::invalid_text(&at.path, shown, detail));
     }

@@ -37,7 +37,7 @@ pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         gated(&mut kept, &spec, &before, errors);
     }
     if !same(&kept, before.value) {
-        let difference = internal::difference("PodSpec", before.value, &kept);
+        let difference = internal::difference("core.PodSpec", before.value, &kept);
         errors.push(FieldError::forbidden(&spec.path, format!("{ALLOWED}\n{difference}")));
     }
 }
@@ -193,7 +193,7 @@ fn node_terms(new: &At<'_>, required: &At<'_>, errors: &mut ErrorList) {
     }
     if new.len() != old.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        let shown = internal::compact_list("NodeSelectorTerm", new.value);
+        let shown = internal::shown("[]core.NodeSelectorTerm", new.value);
         errors.push(FieldError::invalid_text(&new.path, shown, detail));
         return;
     }
@@ -206,7 +206,7 @@ fn node_terms(new: &At<'_>, required: &At<'_>, errors: &mut ErrorList) {
         });
         if !grows || was_empty && lists.iter().any(|list| !after.get(list).is_empty()) {
             let detail = "only additions are allowed (no mutations or deletions)";
-            let shown = internal::compact("NodeSelectorTerm", after.value, &Value::Null);
+            let shown = internal::shown("core.NodeSelectorTerm", after.value);
             errors.push(FieldError::invalid_text(&after.path, shown, detail));
         }
     }
