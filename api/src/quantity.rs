@@ -41,14 +41,13 @@ pub struct Quantity {
 const NANO: i32 = -9;
 /// Decimal digits that always fit an `i64`; the reference's quick path, which may keep the text, ends there.
 const QUICK_DIGITS: i32 = 18;
-/// More digits than this are refused: they do not fit the mantissa. Those of the fraction count in threes, as they are
-/// printed, so that what is printed can be read.
+/// More digits than this between the outermost that are not zero are refused: they do not fit the mantissa.
 const DIGITS_MAX: usize = 36;
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
-/// Larger exponents are refused. (The reference takes them, and computes for minutes.)
+/// Larger powers of ten are refused. (The reference takes them, and computes for minutes.)
 const EXPONENT_MAX: i32 = 1_000_000;
 
 /// A text split at its parts.
@@ -97,6 +96,18 @@ fn interpret(suffix: &str) -> Result<(Format, i32), QuantityError> {
     Ok((Format::DecimalExponent, exponent))
 }
 
+/// The number without the zeros around it, and how many there are behind it.
+fn significant(number: &str) -> Result<(i128, i32), QuantityError> {
+    let digits = number.trim_end_matches('0');
+    let zeros = i32::try_from(number.len() - digits.len()).map_err(|_| QuantityError::Numeric)?;
+    let digits = digits.trim_start_matches('0');
+    match digits.len() {
+        0 => Ok((0, 0)),
+        1..=DIGITS_MAX => Ok((digits.parse().map_err(|_| QuantityError::Numeric)?, zeros)),
+        _ => Err(QuantityError::Numeric),
+    }
+}
+
 fn pow10(exponent: u32) -> Option<i128> {
     10i128.checked_pow(exponent)
 }
@@ -117,21 +128,18 @@ impl Quantity {
             return Err(QuantityError::Format);
         }
         let parts = split(text)?;
-        if parts.whole.len() + parts.fraction.len().next_multiple_of(3) > DIGITS_MAX {
-            return Err(QuantityError::Numeric);
-        }
-        let (format, exponent) = interpret(parts.suffix)?;
         let number = format!("{}{}", parts.whole, parts.fraction);
-        let mantissa: i128 = number.parse().map_err(|_| QuantityError::Numeric)?;
-        let places = parts.fraction.len() as i32;
+        let (mantissa, zeros) = significant(&number)?;
+        let (format, exponent) = interpret(parts.suffix)?;
+        let scale = zeros - i32::try_from(parts.fraction.len()).map_err(|_| QuantityError::Numeric)?;
         let kept = keeps_text(&parts, &number, format, exponent).then(|| text.into());
         let mut quantity = match format {
-            Format::BinarySI => Self::binary(mantissa, places, exponent)?,
-            _ => {
-                let scale = exponent.checked_sub(places).ok_or(QuantityError::Suffix)?;
-                Self { mantissa, scale, format, text: None }.at_nano()
-            }
+            Format::BinarySI => Self::binary(mantissa, scale, exponent),
+            _ => Self { mantissa, scale: scale + exponent, format, text: None }.at_nano(),
         };
+        if quantity.scale > EXPONENT_MAX {
+            return Err(QuantityError::Suffix);
+        }
         quantity.mantissa *= if parts.negative { -1 } else { 1 };
         quantity.text = kept;
         Ok(quantity)
@@ -160,9 +168,15 @@ impl Quantity {
         Self { mantissa: i128::from(value), scale: -3, format, text: None }
     }
 
-    fn binary(mantissa: i128, places: i32, exponent: i32) -> Result<Self, QuantityError> {
-        let mantissa = mantissa.checked_mul(1i128 << exponent).unwrap_or(i128::MAX);
-        let mut quantity = Self { mantissa, scale: -places, format: Format::BinarySI, text: None }.at_nano();
+    fn binary(mut mantissa: i128, mut scale: i32, exponent: i32) -> Self {
+        // The last digits are rounded up where the product would not fit.
+        let mantissa = loop {
+            match mantissa.checked_mul(1i128 << exponent) {
+                Some(product) => break product,
+                None => (mantissa, scale) = (divide_up(mantissa, 10).0, scale + 1),
+            }
+        };
+        let mut quantity = Self { mantissa, scale, format: Format::BinarySI, text: None }.at_nano();
         let limit = Self::new(i64::MAX, Format::BinarySI);
         if quantity > limit {
             quantity = limit;
@@ -170,7 +184,7 @@ impl Quantity {
         if quantity < Self::new(1, Format::DecimalSI) {
             quantity.format = Format::DecimalSI;
         }
-        Ok(quantity)
+        quantity
     }
 
     /// Rounds up to nano what is finer.
@@ -310,11 +324,12 @@ impl fmt::Display for Quantity {
             scale += 1;
         }
         let down = scale.rem_euclid(3);
-        let shown = mantissa.saturating_mul(10i128.pow(down as u32));
+        // Zeros are written, as a long mantissa leaves no room to multiply.
+        write!(f, "{mantissa}{}", &"00"[..down as usize])?;
         scale -= down;
         match DECIMAL.iter().find(|(_, exponent)| *exponent == scale) {
-            Some((suffix, _)) if self.format != Format::DecimalExponent || scale == 0 => write!(f, "{shown}{suffix}"),
-            _ => write!(f, "{shown}e{scale}"),
+            Some((suffix, _)) if self.format != Format::DecimalExponent || scale == 0 => f.write_str(suffix),
+            _ => write!(f, "e{scale}"),
         }
     }
 }

@@ -42,6 +42,14 @@ fn reads_and_prints() {
     check("0.1n", "1n", 1, 1);
     check("1u", "1u", 1, 1);
     check("1.500", "1.500", 2, 1500);
+    let [digits, zeros] = ["123456789012345678901234567890123456", "00000000000000000000"];
+    check(&format!("{digits}e7"), &format!("{digits}0e6"), i64::MAX, i64::MAX);
+    check(&format!("{digits}e8"), &format!("{digits}00e6"), i64::MAX, i64::MAX);
+    check(&format!("-{digits}00e6"), &format!("-{digits}00e6"), i64::MIN, i64::MIN);
+    check(&format!("1{zeros}{zeros}"), "10e39", i64::MAX, i64::MAX);
+    check(&format!("0.0{zeros}{zeros}1"), "1n", 1, 1);
+    let long = Quantity::parse("1.23456789012345678901234567890123456Ei");
+    assert_eq!(long.map(|quantity| quantity.value()), Ok(1_423_359_869_420_436_338));
     check("3000000Ki", "3000000Ki", 3_072_000_000, 3_072_000_000_000);
 }
 
@@ -52,7 +60,9 @@ fn check_error(text: &str, error: QuantityError) {
 #[test]
 fn refuses() {
     check_error("20020000000000922337203000000000000000.1", QuantityError::Numeric);
+    check_error("1234567890123456789012345678901234567", QuantityError::Numeric);
     check_error("1e2147483647", QuantityError::Suffix);
+    check_error("10e1000000", QuantityError::Suffix);
     check_error("1e-2147483648", QuantityError::Suffix);
     check_error("", QuantityError::Format);
     check_error("1x", QuantityError::Format);

@@ -155,6 +155,11 @@ pub(crate) fn zero(ty: Type<'_>) -> Value {
     }
 }
 
+/// The zero value of a type in a list or map. Bytes that are nothing come back from the store as none.
+pub(crate) fn zero_item(ty: Type<'_>) -> Value {
+    if ty.kind() == Kind::Bytes { Value::from("") } else { zero(ty) }
+}
+
 /// The kinds that are structs in Go, which `omitempty` does not omit.
 pub(crate) fn is_go_struct(kind: Kind) -> bool {
     matches!(

@@ -149,9 +149,10 @@ fn nesting_is_parsed_to_the_reference_limit_and_kept_to_ours() {
 fn good_bodies_become_what_go_prints() {
     check(
         "ConfigMap",
-        r#"{"data":{"a":"b","n":null},"binaryData":{},"immutable":false,"metadata":null}"#,
+        r#"{"data":{"a":"b","n":null},"binaryData":{"n":null},"immutable":false,"metadata":null}"#,
         Ok(json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"a": "b", "n": ""}, "immutable": false})),
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"a": "b", "n": ""},
+        "binaryData": {"n": ""}, "immutable": false})),
     );
     check(
         "Pod",

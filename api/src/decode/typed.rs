@@ -219,7 +219,7 @@ impl<'a> Coder<'a, '_> {
     /// An item of a list or value of a map, where a null is the zero value.
     fn element(&mut self, elem: Type<'a>, named: Option<&'a str>, tree: Tree<'_>) -> Value {
         let value = self.value(elem, named, tree);
-        value.unwrap_or_else(|| if self.lenient { Value::Null } else { shape::zero(elem) })
+        value.unwrap_or_else(|| if self.lenient { Value::Null } else { shape::zero_item(elem) })
     }
 
     /// A value as it is.

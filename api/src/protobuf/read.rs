@@ -75,7 +75,7 @@ fn add(field: Field<'_>, wire: Wire<'_>, depth: usize, map: &mut Map<String, Val
                     _ => {}
                 }
             }
-            let item = item.unwrap_or_else(|| crate::decode::zero(elem));
+            let item = item.unwrap_or_else(|| crate::decode::zero_item(elem));
             let entries = map.entry(name).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(entries) = entries {
                 entries.insert(key, item);

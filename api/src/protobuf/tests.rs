@@ -102,3 +102,11 @@ fn verbs_are_a_message() {
     assert!(written.windows(wrapped.len()).any(|window| window == wrapped), "{written:?}");
     assert_eq!(decode(&written, &schema).unwrap().into_value(), list);
 }
+
+/// In a map of bytes.
+#[test]
+fn an_entry_without_a_value_is_empty() {
+    let schema = Schema::of("", "v1", "Secret").unwrap();
+    let read = super::read::message(schema.root(), b"\x12\x03\x0a\x01a", 0).unwrap();
+    assert_eq!(read["data"], json!({"a": ""}));
+}

@@ -13,6 +13,8 @@ const NESTING_SUM_MAX: usize = 120_000_000;
 /// Most lines that look like directives: the parser compares each tag directive with all before it.
 const DIRECTIVES_MAX: usize = 1_000;
 
+const TAG_ENDS_WRONGLY: &str = "did not find expected whitespace or line break";
+
 /// A place in [`Document::nodes`].
 pub(super) type Place = usize;
 
@@ -61,7 +63,8 @@ pub(super) fn compose(text: &str) -> Result<Document, String> {
     parser.set_input_string(&mut input);
     let mut composer = Composer::default();
     loop {
-        let event = catch_unwind(AssertUnwindSafe(|| parser.parse())).map_err(|_| "unexpected end of stream")?;
+        // The scanner panics where a comma ends a tag. (For go-yaml the comma is a part of the tag.)
+        let event = catch_unwind(AssertUnwindSafe(|| parser.parse())).map_err(|_| TAG_ENDS_WRONGLY)?;
         let event = event.map_err(|error| told(&error))?;
         let line = event.start_mark.line;
         let is_last = event.end_mark.index > length;

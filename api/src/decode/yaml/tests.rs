@@ -51,6 +51,7 @@ fn structure() {
 #[test]
 fn errors_are_those_of_go_yaml() {
     check("a: *nope\n", Err("yaml: unknown anchor 'nope' referenced"));
+    check("[!a,b]\n", Err("yaml: did not find expected whitespace or line break"));
     check("x: &x [*x]\n", Err("yaml: anchor 'x' value contains itself"));
     check("a:\n\tb: 1\n", Err("yaml: line 2: found character that cannot start any token"));
     check("a: b\n c: d\n", Err("yaml: line 2: mapping values are not allowed in this context"));
