@@ -14,10 +14,12 @@ mod scale;
 mod schema;
 mod selectable;
 mod values;
+mod versions;
 
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 pub(crate) use cel::admission;
 pub use definition::{unrecognized_formats, validate};
@@ -25,6 +27,7 @@ pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
 pub use rows::{RowError, rows};
 pub use scale::Scale;
+pub use versions::Versions;
 
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 use crate::{Object, status};
@@ -34,8 +37,12 @@ use crate::{Object, status};
 pub struct Version {
     /// The schema that objects are validated by; none keeps everything.
     pub schema: Option<Node>,
+    /// All versions of the definition.
+    pub versions: Arc<Versions>,
     /// The scale subresource.
     pub scale: Option<Scale>,
+    /// The same schema as it was written, for the documents.
+    pub written: Option<Box<RawValue>>,
     /// The kind of its objects; empty if any will do.
     pub kind: String,
     /// What clients of the version are warned with.
@@ -46,6 +53,16 @@ pub struct Version {
 pub type Definition = Arc<Version>;
 
 impl Version {
+    /// The schema as it was written.
+    pub fn open_api(&self) -> Option<Value> {
+        self.written.as_ref().and_then(|text| serde_json::from_str(text.get()).ok())
+    }
+
+    /// The text of the schema; empty if there is none.
+    pub fn open_api_text(&self) -> &str {
+        self.written.as_ref().map_or("", |text| text.get())
+    }
+
     /// Everything that is wrong with an object, new or changed (`customResourceStrategy.Validate` and
     /// `ValidateUpdate`). Metadata is validated elsewhere.
     pub fn validate(&self, object: &Object, old: Option<&Object>) -> ErrorList {

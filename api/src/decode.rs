@@ -9,6 +9,7 @@
 
 mod json;
 mod patch;
+mod prune;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::schema::Schema;
 use crate::{Object, Status};
 
 pub use patch::{Patched, configuration, configuration_warnings, json_patch, merge_patch, patched};
+pub use prune::prune;
 pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero, zero_item};
 pub use shape::{forget_empty_lists, normalise, zero_value};
 pub use tree::NESTING_MAX;

@@ -4,6 +4,7 @@
 //! The documents are large and rarely asked for: whoever serves them should make them on the first request and keep
 //! them as bytes until the catalogue changes.
 
+mod custom;
 mod operations;
 mod parameters;
 mod prose;
@@ -20,11 +21,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha512};
 
 use crate::catalogue::{Catalogue, Resource};
 use prose::Prose;
 use schemas::{Components, Dialect};
+
+/// In the place of group and version: no built-in resource has prose there, but what all kinds share.
+const CUSTOM: &str = "custom";
 
 /// A part of a document, already written: a tree of the whole would take many times its room.
 type Written = Box<RawValue>;
@@ -59,37 +63,63 @@ pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<
     if rows.is_empty() {
         return None;
     }
-    let prose = Prose::of(Some((group, version)));
-    let mut components = Components::new(Dialect::V3, &prose);
+    let custom = rows.iter().all(|row| row.custom);
+    let prose = Prose::of(Some(if custom { (CUSTOM, CUSTOM) } else { (group, version) }));
+    let mut components = Components::new(Dialect::V3, &prose, None);
     let mut paths = BTreeMap::new();
-    add_paths(rows, &mut components, &mut paths);
+    for row in rows {
+        add_paths(row, &mut components, &mut paths);
+    }
     let components = BTreeMap::from([
         ("schemas", written(&components.finish())),
         ("securitySchemes", written(&json!({"BearerToken": security()}))),
     ]);
     Some(encode(&BTreeMap::from([
         ("openapi", written(&"3.0.0")),
-        ("info", written(&info())),
+        ("info", written(&info(custom))),
         ("paths", written(&paths)),
         ("components", written(&components)),
     ])))
 }
 
-/// The bytes of `/openapi/v2`: everything in one document.
-pub fn v2_document(catalogue: &Catalogue) -> Vec<u8> {
-    let prose = Prose::of(None);
-    let mut components = Components::new(Dialect::V2, &prose);
-    let mut paths = BTreeMap::new();
-    for group in catalogue.groups() {
-        for version in catalogue.versions(group) {
-            add_paths(catalogue.of_version(group, version), &mut components, &mut paths);
+/// What `/openapi/v2` says of built-in resources. It never changes, and takes longer to write than all the rest.
+pub struct Builtin {
+    paths: BTreeMap<String, Written>,
+    definitions: BTreeMap<String, Written>,
+}
+
+impl Builtin {
+    /// Writes it.
+    #[must_use]
+    pub fn write() -> Self {
+        let prose = Prose::of(None);
+        let mut components = Components::new(Dialect::V2, &prose, None);
+        let mut paths = BTreeMap::new();
+        let catalogue = Catalogue::builtin();
+        for row in catalogue.iter() {
+            add_paths(row, &mut components, &mut paths);
         }
+        Self { paths, definitions: components.finish() }
     }
+}
+
+/// The bytes of `/openapi/v2`: everything in one document.
+pub fn v2_document(catalogue: &Catalogue, builtin: &Builtin) -> Vec<u8> {
+    let prose = Prose::of(Some((CUSTOM, CUSTOM)));
+    let mut components = Components::new(Dialect::V2, &prose, Some(&builtin.definitions));
+    let mut paths = BTreeMap::new();
+    for row in catalogue.iter().filter(|row| row.custom) {
+        add_paths(row, &mut components, &mut paths);
+    }
+    let definitions = components.finish();
+    // What is built in goes before what somebody defines by the same name.
+    let paths: BTreeMap<&String, &Written> = paths.iter().chain(&builtin.paths).collect();
+    let definitions: BTreeMap<&String, &Written> = definitions.iter().chain(&builtin.definitions).collect();
     encode(&BTreeMap::from([
         ("swagger", written(&"2.0")),
-        ("info", written(&info())),
+        ("info", written(&info(false))),
         ("paths", written(&paths)),
-        ("definitions", written(&components.finish())),
+        ("definitions", written(&definitions)),
         ("securityDefinitions", written(&json!({"BearerToken": security()}))),
         ("security", written(&json!([{"BearerToken": []}]))),
     ]))
@@ -104,7 +134,10 @@ fn encode(document: &BTreeMap<&str, Written>) -> Vec<u8> {
     serde_json::to_vec(document).expect("JSON values encode")
 }
 
-fn info() -> Value {
+fn info(custom: bool) -> Value {
+    if custom {
+        return json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"});
+    }
     json!({"title": "Kubernetes", "version": crate::VERSION})
 }
 
@@ -112,24 +145,28 @@ fn security() -> Value {
     json!({"description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header"})
 }
 
-fn add_paths(rows: &[std::sync::Arc<Resource>], components: &mut Components<'_>, all: &mut BTreeMap<String, Written>) {
-    for row in rows {
-        components.add_resource(row);
-        let mut paths = Map::new();
-        for operation in operations::of(row) {
-            render::operation(&operation, components, &mut paths);
-        }
-        all.extend(paths.into_iter().map(|(path, item)| (path, written(&item))));
+fn add_paths(row: &Resource, components: &mut Components<'_>, all: &mut BTreeMap<String, Written>) {
+    components.add_resource(row);
+    let mut paths = Map::new();
+    for operation in operations::of(row) {
+        render::operation(&operation, components, &mut paths);
     }
+    all.extend(paths.into_iter().map(|(path, item)| (path, written(&item))));
 }
 
 fn hash(rows: &[std::sync::Arc<Resource>]) -> String {
-    let mut digest = Sha256::new();
+    let mut digest = Sha512::new();
     digest.update(crate::VERSION);
     for row in rows {
         let names = (&row.plural, &row.singular, &row.kind, &row.list_kind, row.namespaced);
-        let shown = format!("{names:?}{:?}{:?}{}", row.verbs, row.subresources, row.schema.fingerprint());
-        digest.update(shown);
+        digest.update(format!("{names:?}{:?}{:?}", row.verbs, row.subresources));
+        match &row.definition {
+            Some(version) => {
+                let fields: Vec<&String> = row.selectable.iter().map(|field| &field.label).collect();
+                digest.update(format!("{fields:?}{}", version.open_api_text()));
+            }
+            None => digest.update(row.schema.root().name().unwrap_or("")),
+        }
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
 }

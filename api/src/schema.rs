@@ -68,18 +68,6 @@ impl Schema {
         facts::builtin().names()
     }
 
-    /// A text that differs between schemas that differ: the definition's name, or the hash of a custom schema.
-    pub fn fingerprint(&self) -> String {
-        use sha2::{Digest, Sha256};
-        match (&self.graph, self.root().name()) {
-            (Shared::Builtin(_), Some(name)) => name.to_string(),
-            _ => {
-                let digest = Sha256::digest(format!("{:?}", self.graph.graph()));
-                digest.iter().map(|byte| format!("{byte:02x}")).collect()
-            }
-        }
-    }
-
     /// The root's type.
     pub fn root(&self) -> Type<'_> {
         Type { graph: self.graph.graph(), node: self.root }

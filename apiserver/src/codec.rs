@@ -63,7 +63,7 @@ pub fn decode_options(body: &[u8], format: Format, kind: &str) -> Result<Object,
 /// # Errors
 /// If the versions cannot be converted.
 pub fn to_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
-    convert(object, resource.custom, &resource.storage_api_version())
+    convert(object, resource, &resource.storage_api_version())
 }
 
 /// A stored object in the version of `resource`.
@@ -71,20 +71,19 @@ pub fn to_storage(resource: &Resource, object: Object) -> Result<Object, Status>
 /// # Errors
 /// If the versions cannot be converted.
 pub fn from_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
-    convert(object, resource.custom, &resource.api_version())
+    convert(object, resource, &resource.api_version())
 }
 
-/// An object in another version. Custom resources differ in nothing but the version's name.
+/// An object in another version of its resource.
 ///
 /// # Errors
 /// If the versions cannot be converted.
-pub fn convert(mut object: Object, custom: bool, api_version: &str) -> Result<Object, Status> {
+pub fn convert(mut object: Object, resource: &Resource, api_version: &str) -> Result<Object, Status> {
     if object.api_version() == api_version {
         return Ok(object);
     }
-    if custom {
-        object.set(&["apiVersion"], api_version);
-        return Ok(object);
+    if let Some(version) = &resource.definition {
+        return Ok(version.versions.convert(object, api_version.rsplit('/').next().unwrap_or("")));
     }
     api::convert::convert(&mut object, api_version).map_err(|error| Status::internal(error.to_string()))?;
     Ok(object)

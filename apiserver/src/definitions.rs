@@ -229,15 +229,21 @@ impl Follower {
         self.registry.put(row, definition).await.map(|_| ())
     }
 
-    /// Deletes the objects of a definition that is going, and lets it go when there are none.
+    /// Deletes the objects of a definition that is going, and lets it go when there are none (`CRDFinalizer.sync` in
+    /// apiextensions).
     async fn clean_up(&self, definition: &Object, known: &Known, row: &Arc<Resource>) -> Result<(), Status> {
         let finalizers = api::validation::metadata::finalizers(definition);
         if !finalizers.contains(&CLEANUP_FINALIZER) {
             return Ok(());
         }
         let ctx = Context::internal(&self.registry);
+        let is_established = known.rows.first().is_some_and(|_| api::crd::is_established(definition));
         let mut left = false;
-        if let Some(custom) = known.rows.first() {
+        if let Some(custom) = known.rows.first().filter(|_| is_established) {
+            // The change comes back as an event, and the objects are looked at then.
+            if self.tell(&ctx, row, definition, &status::IN_PROGRESS).await? {
+                return Ok(());
+            }
             let newest = self.registry.snapshot();
             for object in newest.list(&custom.prefix(""), None).filter_map(read) {
                 match delete(&ctx, &target(custom, "", &object), &DeleteOptions::default()).await {
@@ -247,7 +253,8 @@ impl Follower {
                 }
             }
         }
-        if left {
+        let end = if is_established { &status::COMPLETED } else { &status::NEVER_ESTABLISHED };
+        if left || self.tell(&ctx, row, definition, end).await? {
             return Ok(());
         }
         let rest: Vec<String> =
@@ -259,6 +266,24 @@ impl Follower {
             Ok(new)
         };
         update(&ctx, &target, Rules { creates: false, checks_uid: true }, &mut change).await.map(|_| ())
+    }
+
+    /// Writes how far the end of a definition is. Whether that was new.
+    async fn tell(
+        &self,
+        ctx: &Context,
+        row: &Arc<Resource>,
+        definition: &Object,
+        stage: &status::Stage,
+    ) -> Result<bool, Status> {
+        if !status::is_before(definition, stage) {
+            return Ok(false);
+        }
+        let mut new = definition.clone();
+        let (state, reason, message) = *stage;
+        status::condition(ctx, &mut new, "Terminating", state, reason, message);
+        managed::track_update(ctx, &target(row, "status", definition), definition, &mut new);
+        self.registry.put(row, new).await.map(|_| true)
     }
 }
 

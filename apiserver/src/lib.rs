@@ -19,6 +19,7 @@ pub mod codec;
 pub mod config;
 pub mod content;
 pub mod context;
+mod current;
 pub mod definitions;
 pub mod documents;
 mod flow_schemas;

@@ -14,7 +14,7 @@ use store::{Entry, Revision, Snapshot, StoreError};
 use crate::options::ListOptions;
 use crate::request::query::not_a_number;
 use crate::selection::Selection;
-use crate::{Registry, list::token::Token};
+use crate::{Registry, current, list::token::Token};
 
 /// How long a read waits for a revision that has not happened yet (`blockTimeout` of the watch cache).
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
@@ -44,10 +44,10 @@ pub async fn page(
 ) -> Result<Page, Status> {
     let prefix = resource.prefix(namespace);
     if !options.continue_token.is_empty() {
-        return continued(registry, &prefix, selection, options);
+        return continued(registry, resource, &prefix, selection, options);
     }
     let snapshot = state(registry, options).await?;
-    Ok(collect(&snapshot, &prefix, None, selection, limit(options)))
+    Ok(collect(&snapshot, resource, &prefix, None, selection, limit(options)))
 }
 
 /// The limit that counts: what may be as old as it likes is answered as a whole, as from the reference's cache.
@@ -124,7 +124,13 @@ pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
     })
 }
 
-fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: &ListOptions) -> Result<Page, Status> {
+fn continued(
+    registry: &Registry,
+    resource: &Resource,
+    prefix: &str,
+    selection: &Selection,
+    options: &ListOptions,
+) -> Result<Page, Status> {
     let token = Token::decode(&options.continue_token)
         .map_err(|error| Status::bad_request(format!("invalid continue token: {error}")))?;
     if !options.resource_version.is_empty() && options.resource_version != "0" {
@@ -140,7 +146,7 @@ fn continued(registry: &Registry, prefix: &str, selection: &Selection, options: 
             Err(error) => return Err(crate::registry::store_status(&error)),
         },
     };
-    Ok(collect(&snapshot, prefix, Some(&start), selection, limit(options)))
+    Ok(collect(&snapshot, resource, prefix, Some(&start), selection, limit(options)))
 }
 
 /// 410 for a token whose state is gone, with a token that goes on from there in the newest state.
@@ -156,7 +162,14 @@ fn stale_token(token: &Token) -> Status {
     status
 }
 
-fn collect(snapshot: &Snapshot, prefix: &str, start: Option<&str>, selection: &Selection, limit: i64) -> Page {
+fn collect(
+    snapshot: &Snapshot,
+    resource: &Resource,
+    prefix: &str,
+    start: Option<&str>,
+    selection: &Selection,
+    limit: i64,
+) -> Page {
     let limit = usize::try_from(limit).unwrap_or(0);
     let mut page =
         Page { entries: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
@@ -171,8 +184,9 @@ fn collect(snapshot: &Snapshot, prefix: &str, start: Option<&str>, selection: &S
             }
             return page;
         }
-        if selection.matches(entry) {
-            page.entries.push(entry.clone());
+        let entry = current::entry(resource, entry);
+        if selection.matches(&entry) {
+            page.entries.push(entry.into_owned());
         }
     }
     page

@@ -80,6 +80,6 @@ fn with_request<T>(ctx: &Context, target: &Target, work: impl FnOnce(&Request<'_
 fn convert(catalogue: &Arc<Catalogue>, target: &Target, object: &Object, api_version: &str) -> Option<Converted> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = catalogue.get(group, version, &target.resource.plural)?;
-    let object = codec::convert(object.clone(), resource.custom, api_version).ok()?;
+    let object = codec::convert(object.clone(), resource, api_version).ok()?;
     Some((object, resource.schema.clone()))
 }

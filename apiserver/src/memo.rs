@@ -1,5 +1,6 @@
 //! What is computed from a stored entry and kept beside it for as long as the entry lives.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use api::Object;
@@ -9,7 +10,10 @@ use store::Entry;
 /// The one type of all memos.
 #[derive(Debug, Default)]
 pub struct Memo {
-    attributes: OnceLock<Arc<Attributes>>,
+    /// The attributes, and the definition whose fields they are.
+    attributes: OnceLock<(u64, Arc<Attributes>)>,
+    /// The definition that the bytes are right for as they are; zero if that is not known.
+    fits: AtomicU64,
     object: OnceLock<Option<Arc<Object>>>,
 }
 
@@ -19,9 +23,20 @@ impl Memo {
         entry.memo(|_| Arc::new(Self::default()))
     }
 
-    /// Labels and selectable fields.
-    pub fn attributes(&self, compute: impl FnOnce() -> Arc<Attributes>) -> Arc<Attributes> {
-        self.attributes.get_or_init(compute).clone()
+    /// Labels and selectable fields. Those of another definition are not kept.
+    pub fn attributes(&self, definition: u64, compute: impl Fn() -> Arc<Attributes>) -> Arc<Attributes> {
+        let (of, found) = self.attributes.get_or_init(|| (definition, compute()));
+        if *of == definition { found.clone() } else { compute() }
+    }
+
+    /// Whether the bytes of a custom object are right as they are under a definition.
+    pub fn fits(&self, definition: u64) -> bool {
+        self.fits.load(Ordering::Relaxed) == definition
+    }
+
+    /// Remembers that they are.
+    pub fn set_fits(&self, definition: u64) {
+        self.fits.store(definition, Ordering::Relaxed);
     }
 
     /// The decoded object. It takes ten times what its bytes take: only for kinds of which there are few.

@@ -44,10 +44,13 @@ impl Selection {
     pub fn new(resource: &Arc<Resource>, storage: &Arc<Resource>, options: &ListOptions) -> Result<Self, Status> {
         let labels = LabelSelector::parse(&options.label_selector).map_err(|e| Status::bad_request(e.to_string()))?;
         let fields = FieldSelector::parse(&options.field_selector).map_err(|e| Status::bad_request(e.to_string()))?;
-        let paths: Vec<String> = storage.selectable.iter().flat_map(|f| &f.paths).map(|p| p.join(".")).collect();
+        let paths: Vec<String> = match &resource.definition {
+            Some(version) => version.versions.selectable_paths().to_vec(),
+            None => storage.selectable.iter().flat_map(|f| &f.paths).map(|p| p.join(".")).collect(),
+        };
         let mut conditions = Vec::new();
         for requirement in fields.requirements {
-            let source = source(resource, storage, &requirement.field)?;
+            let source = source(resource, storage, &paths, &requirement.field)?;
             conditions.push(Condition { source, value: requirement.value, negated: requirement.negated });
         }
         Ok(Self { resource: storage.clone(), labels, conditions, paths: paths.into() })
@@ -106,13 +109,13 @@ impl Selection {
             let paths: Vec<&str> = self.paths.iter().map(String::as_str).collect();
             Arc::new(extract(bytes, &paths))
         };
-        let facts = Memo::of(entry).attributes(|| compute(entry.value()));
         // A definition that changed its selectable fields leaves memos with the old ones behind.
-        if facts.fields.len() == self.paths.len() { facts } else { compute(entry.value()) }
+        let definition = self.resource.definition.as_ref().map_or(0, |version| version.versions.id());
+        Memo::of(entry).attributes(definition, || compute(entry.value()))
     }
 }
 
-fn source(resource: &Resource, storage: &Resource, label: &str) -> Result<Source, Status> {
+fn source(resource: &Resource, storage: &Resource, paths: &[String], label: &str) -> Result<Source, Status> {
     let label = if resource.custom {
         if !resource.is_selectable(label) {
             return Err(Status::bad_request(format!("field label not supported: {label}")));
@@ -126,6 +129,11 @@ fn source(resource: &Resource, storage: &Resource, label: &str) -> Result<Source
         "metadata.name" => return Ok(Source::Name),
         "metadata.namespace" => return Ok(Source::Namespace),
         _ => {}
+    }
+    if resource.custom
+        && let Some(place) = paths.iter().position(|path| path == label)
+    {
+        return Ok(Source::Paths(place..place + 1, ""));
     }
     let mut start = 0;
     for field in &storage.selectable {

@@ -1,10 +1,11 @@
-//! Which names a definition gets, and the conditions that say so (the naming, establishing and non-structural
-//! schema controllers of apiextensions, as one pure function).
+//! Which names a definition gets, and the conditions that say so (the naming, establishing and API approval
+//! controllers of apiextensions, as one pure function).
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::definition::approval;
 use crate::Object;
 
 /// The status that a definition should have.
@@ -73,13 +74,18 @@ pub fn conditions<'o>(definition: &Object, others: impl IntoIterator<Item = &'o 
         };
         set(&mut conditions, "Established", status, reason, message, now);
     }
+    if let Some((approval, message)) = approval::of(definition) {
+        let (status, reason) = approval.condition();
+        set(&mut conditions, "KubernetesAPIApprovalPolicyConformant", status, reason, &message, now);
+    }
     let accepted_names = Value::Object(names);
     let old = definition.at(&["status", "conditions"]).and_then(Value::as_array);
     let changed = accepted_names != *accepted || old != Some(&conditions);
     Conditions { accepted_names, conditions, changed }
 }
 
-/// The names that the other definitions of the group have.
+/// The names that the definitions of the group have; the definition's own are among them, so that it cannot have one
+/// twice.
 fn taken<'o>(
     definition: &Object,
     others: impl IntoIterator<Item = &'o Object>,
@@ -87,7 +93,7 @@ fn taken<'o>(
     let group = definition.str_at(&["spec", "group"]);
     let (mut resources, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     for other in others {
-        if other.str_at(&["spec", "group"]) != group || other.name() == definition.name() {
+        if other.str_at(&["spec", "group"]) != group {
             continue;
         }
         let Some(names) = other.at(&["status", "acceptedNames"]) else { continue };

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use super::node::Node;
 use super::scale::Scale;
-use super::{Definition, Version};
+use super::{Definition, Version, Versions};
 use crate::Object;
 use crate::catalogue::{Resource, SelectableField, Subresource};
-use crate::schema::{Schema, StructuralError};
+use crate::schema::StructuralError;
 use crate::table::PrinterColumn;
 use crate::table::jsonpath::{Path, PathError};
 
@@ -59,9 +60,9 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
     let versions = list(spec, "versions");
     let is = |version: &Value, name: &str| version.get(name).and_then(Value::as_bool).unwrap_or(false);
     let storage = versions.iter().find(|v| is(v, "storage")).map(|v| text(v, "name")).unwrap_or_default();
+    let all = Arc::new(Versions::new(spec)?);
     let mut rows = Vec::new();
     for version in versions.iter().filter(|v| is(v, "served")) {
-        let schema = version.get("schema").and_then(|s| s.get("openAPIV3Schema"));
         let kind = text(names, "kind");
         let row = Resource {
             version: text(version, "name"),
@@ -76,11 +77,11 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
             storage_group: group.clone(),
             storage_version: storage.clone(),
             storage_version_hash: Resource::storage_hash(&group, &storage, &kind),
-            schema: Schema::structural(schema)?,
+            schema: all.schema(&text(version, "name")).cloned().unwrap_or_default(),
             custom: true,
             selectable: selectable(version)?,
             printer_columns: columns(version)?,
-            definition: Some(definition_of(version, schema, &group, &kind)),
+            definition: Some(definition_of(version, &all, &group, &kind)),
             group: group.clone(),
             kind,
         };
@@ -89,7 +90,8 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
     Ok(rows)
 }
 
-fn definition_of(version: &Value, schema: Option<&Value>, group: &str, kind: &str) -> Definition {
+fn definition_of(version: &Value, versions: &Arc<Versions>, group: &str, kind: &str) -> Definition {
+    let schema = version.get("schema").and_then(|s| s.get("openAPIV3Schema"));
     let scale = version.get("subresources").and_then(|s| s.get("scale")).filter(|s| !s.is_null());
     let deprecated = version.get("deprecated").and_then(Value::as_bool) == Some(true);
     let warning = match version.get("deprecationWarning").and_then(Value::as_str) {
@@ -98,6 +100,8 @@ fn definition_of(version: &Value, schema: Option<&Value>, group: &str, kind: &st
     };
     Arc::new(Version {
         schema: schema.map(Node::new),
+        written: schema.and_then(|schema| to_raw_value(schema).ok()),
+        versions: versions.clone(),
         kind: kind.to_string(),
         scale: scale.map(Scale::new),
         deprecation_warning: deprecated.then_some(warning),

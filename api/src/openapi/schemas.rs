@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::prose::Prose;
-use super::{Written, written};
+use super::{Written, custom, written};
 use crate::catalogue::Resource;
-use crate::schema::{Field, Kind, Rules, Schema, Topology, Type};
+use crate::schema::{Field, Kind, Schema, Topology, Type};
 
 /// Which version of OpenAPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Dialect {
 pub(super) struct Components<'p> {
     dialect: Dialect,
     prose: &'p Prose,
+    /// Definitions that are written already, elsewhere.
+    base: Option<&'p BTreeMap<String, Written>>,
     /// None while a definition is being written.
     done: BTreeMap<String, Option<Written>>,
     /// The names of the definitions of custom resources' kinds.
@@ -29,8 +31,8 @@ pub(super) struct Components<'p> {
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl<'p> Components<'p> {
-    pub(super) fn new(dialect: Dialect, prose: &'p Prose) -> Self {
-        Self { dialect, prose, done: BTreeMap::new(), custom: BTreeMap::new() }
+    pub(super) fn new(dialect: Dialect, prose: &'p Prose, base: Option<&'p BTreeMap<String, Written>>) -> Self {
+        Self { dialect, prose, base, done: BTreeMap::new(), custom: BTreeMap::new() }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -60,23 +62,29 @@ impl<'p> Components<'p> {
         let key = |kind: &str| (row.group.clone(), row.version.clone(), kind.to_string());
         self.custom.insert(key(&row.kind), name.clone());
         self.custom.insert(key(&row.list_kind), list.clone());
-        let mut definition = self.of_type(row.schema.root());
-        definition.insert("x-kubernetes-group-version-kind".to_string(), tagged(&row.group, &row.version, &row.kind));
         let reference = json!({"$ref": self.link(&name)});
-        self.done.insert(name, Some(written(&definition)));
-        let items = json!({
-            "description": format!("{} is a list of {}", row.list_kind, row.kind),
-            "type": "object",
-            "required": ["items"],
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": self.reference(&format!("{META}.ListMeta")),
-                "items": {"type": "array", "items": reference},
-            },
-            "x-kubernetes-group-version-kind": tagged(&row.group, &row.version, &row.list_kind),
-        });
-        self.done.insert(list, Some(written(&items)));
+        let (metadata, list_metadata) =
+            (self.reference(&format!("{META}.ObjectMeta")), self.reference(&format!("{META}.ListMeta")));
+        let prose = self.prose;
+        let text = |field: &str| prose.field(&format!("{META}.Status"), field).unwrap_or("");
+        let native = custom::Native {
+            dialect: self.dialect,
+            metadata,
+            list_metadata,
+            api_version: text("apiVersion"),
+            kind: text("kind"),
+        };
+        let mut object = native.object(row.definition.as_ref().and_then(|version| version.open_api()).as_ref());
+        let mut list_of = native.list(&row.plural, &row.kind, &row.list_kind, &reference);
+        for (definition, kind) in [(&mut object, &row.kind), (&mut list_of, &row.list_kind)] {
+            definition.insert("x-kubernetes-group-version-kind".to_string(), tagged(&row.group, &row.version, kind));
+            if !row.selectable.is_empty() {
+                let fields: Vec<Value> = row.selectable.iter().map(|f| json!({"fieldPath": f.label})).collect();
+                definition.insert("x-kubernetes-selectable-fields".to_string(), fields.into());
+            }
+        }
+        self.done.insert(name, Some(written(&object)));
+        self.done.insert(list, Some(written(&list_of)));
     }
 
     /// A reference to the definition of a kind; a plain object if there is none.
@@ -104,7 +112,8 @@ impl<'p> Components<'p> {
 
     /// A reference to a built-in definition, which is written if it was not yet.
     fn reference(&mut self, name: &str) -> Value {
-        if !self.done.contains_key(name) {
+        let is_known = self.base.is_some_and(|base| base.contains_key(name)) || self.done.contains_key(name);
+        if !is_known {
             self.done.insert(name.to_string(), None);
             let definition = self.definition(name);
             self.done.insert(name.to_string(), Some(written(&definition)));
@@ -151,7 +160,6 @@ impl<'p> Components<'p> {
         const SCHEMAS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
         let meta = |kind: &str| format!("{META}.{kind}");
         let name = match ty.kind() {
-            _ if ty.rules().is_some() => return self.of_type(ty),
             Kind::Struct => ty.name().map(str::to_string),
             Kind::Quantity => Some("io.k8s.apimachinery.pkg.api.resource.Quantity".to_string()),
             Kind::Time => Some(meta("Time")),
@@ -176,17 +184,12 @@ impl<'p> Components<'p> {
 
     fn of_type(&mut self, ty: Type<'_>) -> Map<String, Value> {
         let mut map = Map::new();
-        if let Some(rules) = ty.rules() {
-            self.add_rules(rules, &mut map);
-        }
         let simple: &[(&str, &str)] = match ty.kind() {
             Kind::String | Kind::Duration => &[("type", "string")],
             Kind::Bytes => &[("type", "string"), ("format", "byte")],
             Kind::Boolean => &[("type", "boolean")],
             Kind::Int32 => &[("type", "integer"), ("format", "int32")],
-            Kind::Int64 if ty.rules().is_some() => &[("type", "integer")],
             Kind::Int64 => &[("type", "integer"), ("format", "int64")],
-            Kind::Double if ty.rules().is_some() => &[("type", "number")],
             Kind::Double => &[("type", "number"), ("format", "double")],
             Kind::List => &[("type", "array")],
             Kind::Map | Kind::Struct => &[("type", "object")],
@@ -194,7 +197,6 @@ impl<'p> Components<'p> {
         };
         map.extend(simple.iter().map(|(key, value)| ((*key).to_string(), Value::from(*value))));
         match ty.kind() {
-            Kind::IntOrString => drop(map.insert("x-kubernetes-int-or-string".to_string(), true.into())),
             Kind::List | Kind::Map => {
                 let elem = ty.elem().map(|elem| self.used(elem)).unwrap_or_default();
                 let key = if ty.kind() == Kind::List { "items" } else { "additionalProperties" };
@@ -222,10 +224,6 @@ impl<'p> Components<'p> {
         }
         if !required.is_empty() {
             map.insert("required".to_string(), Value::Array(required));
-        }
-        if let Some(elem) = ty.additional() {
-            let elem = self.used(elem);
-            map.insert("additionalProperties".to_string(), Value::Object(elem));
         }
     }
 
@@ -255,40 +253,6 @@ impl<'p> Components<'p> {
             map.insert("x-kubernetes-patch-merge-key".to_string(), key.into());
         }
         map
-    }
-
-    fn add_rules(&self, rules: &Rules, map: &mut Map<String, Value>) {
-        let v3 = self.dialect == Dialect::V3;
-        for (key, value) in &rules.keywords {
-            // Version 2 knows no alternatives.
-            if v3 || !matches!(key.as_str(), "oneOf" | "anyOf" | "allOf" | "not") {
-                map.insert(key.clone(), value.clone());
-            }
-        }
-        if !rules.type_name.is_empty() {
-            map.insert("type".to_string(), rules.type_name.clone().into());
-        }
-        if !rules.format.is_empty() {
-            map.insert("format".to_string(), rules.format.clone().into());
-        }
-        if let Some(default) = rules.default.clone().filter(|_| v3) {
-            map.insert("default".to_string(), default);
-        }
-        if rules.nullable && v3 {
-            map.insert("nullable".to_string(), true.into());
-        }
-        if !rules.required.is_empty() {
-            map.insert("required".to_string(), json!(rules.required));
-        }
-        if rules.preserve_unknown {
-            map.insert("x-kubernetes-preserve-unknown-fields".to_string(), true.into());
-        }
-        if rules.embedded_resource {
-            map.insert("x-kubernetes-embedded-resource".to_string(), true.into());
-        }
-        if !rules.validations.is_empty() {
-            map.insert("x-kubernetes-validations".to_string(), Value::Array(rules.validations.clone()));
-        }
     }
 }
 

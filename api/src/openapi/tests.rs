@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{dangling, v2_document, v3_document, v3_hash, v3_index};
-use crate::catalogue::{Catalogue, Resource};
-use crate::schema::Schema;
+use super::{Builtin, dangling, v2_document, v3_document, v3_hash, v3_index};
+use crate::Object;
+use crate::catalogue::Catalogue;
 
 fn parsed(document: &[u8]) -> Value {
     serde_json::from_slice(document).unwrap()
@@ -51,7 +51,7 @@ fn version_3_is_whole_and_says_how_to_merge() {
 #[test]
 fn every_definition_of_version_2_is_there_and_has_prose() {
     let catalogue = Catalogue::builtin();
-    let document = parsed(&v2_document(&catalogue));
+    let document = parsed(&v2_document(&catalogue, &Builtin::write()));
     let definitions = document["definitions"].as_object().unwrap();
     assert_eq!(dangling(&document, "#/definitions/", definitions).len(), 0);
     let (mut fields, mut silent) = (0, Vec::new());
@@ -68,25 +68,14 @@ fn every_definition_of_version_2_is_there_and_has_prose() {
 
 #[test]
 fn custom_resources_are_in_the_documents() {
-    let schema = |kind: &str| {
-        Schema::structural(Some(&json!({"type": "object", "properties": {"spec": {"type": "object",
-        "description": "what is wanted", "properties": {"n": {"type": kind, "minimum": 1}}}}})))
-        .unwrap()
-    };
     let catalogue = |kind: &str| {
-        let verbs = ["get", "list", "create", "patch"].map(str::to_string).to_vec();
-        Catalogue::builtin().with([Arc::new(Resource {
-            group: "stable.example.com".into(),
-            version: "v1".into(),
-            plural: "foos".into(),
-            kind: "Foo".into(),
-            list_kind: "FooList".into(),
-            namespaced: true,
-            custom: true,
-            verbs,
-            schema: schema(kind),
-            ..Resource::default()
-        })])
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+            "description": "what is wanted", "properties": {"n": {"type": kind, "minimum": 1}}}}});
+        let definition = json!({"spec": {"group": "stable.example.com", "scope": "Namespaced",
+            "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+        let rows = crate::crd::rows(&Object(definition.as_object().unwrap().clone())).unwrap();
+        Catalogue::builtin().with(rows.into_iter().map(Arc::new))
     };
     let document = parsed(&v3_document(&catalogue("integer"), "stable.example.com", "v1").unwrap());
     check(

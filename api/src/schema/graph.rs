@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What values a type has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct PatchStrategies {
     pub replace: bool,
 }
 
-/// What the schema of a custom resource says at one place beside its structure.
+/// What the schema of a custom resource says at one place beside its structure that decoding and defaulting need.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
     /// `nullable`.
@@ -90,16 +90,6 @@ pub struct Rules {
     pub embedded_resource: bool,
     /// `default`.
     pub default: Option<Value>,
-    /// `type` as written; empty if absent.
-    pub type_name: String,
-    /// `format` as written; empty if absent.
-    pub format: String,
-    /// The required fields.
-    pub required: Vec<String>,
-    /// `x-kubernetes-validations`.
-    pub validations: Vec<Value>,
-    /// All other keywords (value validations such as `pattern`, `enum`, `anyOf`, and `description`).
-    pub keywords: Map<String, Value>,
 }
 
 /// A node of a graph; with the highest bit set, one of the built-in graph.

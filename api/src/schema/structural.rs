@@ -45,7 +45,7 @@ impl Builder {
         }
         let rules = rules(schema);
         let object = object || rules.embedded_resource;
-        let mut node = self.structure(schema, &rules, path, depth, object)?;
+        let mut node = self.structure(schema, path, depth, object)?;
         node.topology = topology(schema);
         let start = self.graph.keys.len() as u32;
         let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
@@ -59,7 +59,6 @@ impl Builder {
     fn structure(
         &mut self,
         schema: &Map<String, Value>,
-        rules: &Rules,
         path: &str,
         depth: usize,
         object: bool,
@@ -67,7 +66,7 @@ impl Builder {
         if schema.get("x-kubernetes-int-or-string").and_then(Value::as_bool) == Some(true) {
             return Ok(Node::new(Kind::IntOrString));
         }
-        let kind = match rules.type_name.as_str() {
+        let kind = match text(schema, "type") {
             "string" => Kind::String,
             "integer" => Kind::Int64,
             "number" => Kind::Double,
@@ -93,7 +92,7 @@ impl Builder {
             }
             _ => NodeId::NONE,
         };
-        let mut fields = self.properties(schema, rules, path, depth)?;
+        let mut fields = self.properties(schema, path, depth)?;
         if object {
             self.add_object_fields(&mut fields);
         }
@@ -109,16 +108,15 @@ impl Builder {
     fn properties(
         &mut self,
         schema: &Map<String, Value>,
-        rules: &Rules,
         path: &str,
         depth: usize,
     ) -> Result<Vec<FieldData>, StructuralError> {
         let Some(Value::Object(properties)) = schema.get("properties") else { return Ok(Vec::new()) };
+        let required = schema.get("required").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut fields = Vec::with_capacity(properties.len());
         for (name, value) in properties {
             let node = self.node(value, &format!("{path}.properties[{name}]"), depth + 1, false)?;
-            let required = rules.required.iter().any(|r| r == name);
-            fields.push(field(name.clone(), node, required));
+            fields.push(field(name.clone(), node, required.iter().any(|r| r == name)));
         }
         Ok(fields)
     }
@@ -140,8 +138,7 @@ fn field(name: String, node: NodeId, required: bool) -> FieldData {
 }
 
 fn topology(schema: &Map<String, Value>) -> Topology {
-    let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or("");
-    match (text("x-kubernetes-list-type"), text("x-kubernetes-map-type")) {
+    match (text(schema, "x-kubernetes-list-type"), text(schema, "x-kubernetes-map-type")) {
         ("atomic", _) | (_, "atomic") => Topology::Atomic,
         ("set", _) => Topology::Set,
         ("map", _) => Topology::Map,
@@ -150,28 +147,16 @@ fn topology(schema: &Map<String, Value>) -> Topology {
     }
 }
 
+fn text<'s>(schema: &'s Map<String, Value>, name: &str) -> &'s str {
+    schema.get(name).and_then(Value::as_str).unwrap_or("")
+}
+
 fn rules(schema: &Map<String, Value>) -> Rules {
-    let mut rules = Rules::default();
-    for (key, value) in schema {
-        let yes = value.as_bool().unwrap_or(false);
-        match key.as_str() {
-            "nullable" => rules.nullable = yes,
-            "x-kubernetes-preserve-unknown-fields" => rules.preserve_unknown = yes,
-            "x-kubernetes-embedded-resource" => rules.embedded_resource = yes,
-            "default" => rules.default = Some(value.clone()),
-            "type" => rules.type_name = value.as_str().unwrap_or("").to_string(),
-            "format" => rules.format = value.as_str().unwrap_or("").to_string(),
-            "required" => {
-                let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-                rules.required = names.map(str::to_string).collect();
-            }
-            "x-kubernetes-validations" => rules.validations = value.as_array().cloned().unwrap_or_default(),
-            "properties" | "items" | "additionalProperties" => {}
-            "x-kubernetes-list-type" | "x-kubernetes-map-type" | "x-kubernetes-list-map-keys" => {}
-            _ => {
-                rules.keywords.insert(key.clone(), value.clone());
-            }
-        }
+    let is_on = |name: &str| schema.get(name).and_then(Value::as_bool) == Some(true);
+    Rules {
+        nullable: is_on("nullable"),
+        preserve_unknown: is_on("x-kubernetes-preserve-unknown-fields"),
+        embedded_resource: is_on("x-kubernetes-embedded-resource"),
+        default: schema.get("default").cloned(),
     }
-    rules
 }

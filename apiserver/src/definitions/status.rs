@@ -6,6 +6,31 @@ use serde_json::{Map, Value, json};
 
 use crate::{Context, clock};
 
+/// A state of the condition `Terminating`: status, reason and message.
+pub type Stage = (&'static str, &'static str, &'static str);
+
+/// The definition is marked.
+pub const PENDING: Stage = (
+    "True",
+    "InstanceDeletionPending",
+    "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+);
+/// Its objects are being deleted.
+pub const IN_PROGRESS: Stage = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress");
+/// They are gone.
+pub const COMPLETED: Stage = ("False", "InstanceDeletionCompleted", "removed all instances");
+/// There were none.
+pub const NEVER_ESTABLISHED: Stage = ("False", "NeverEstablished", "resource was never established");
+
+/// Whether a definition has not come to a stage of its end yet.
+pub fn is_before(definition: &Object, stage: &Stage) -> bool {
+    let conditions = definition.at(&["status", "conditions"]).and_then(Value::as_array).into_iter().flatten();
+    let reason = conditions.filter(|c| c["type"] == "Terminating").find_map(|c| c["reason"].as_str());
+    let order = [PENDING.1, IN_PROGRESS.1, COMPLETED.1, NEVER_ESTABLISHED.1];
+    let place = |reason: &str| order.iter().position(|known| *known == reason);
+    reason.and_then(place) < place(stage.1)
+}
+
 /// Brings the status up to date: names and conditions, and the storage version among those that are stored.
 pub fn update(definition: &mut Object, conditions: Option<&Conditions>) {
     let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten();

@@ -65,7 +65,7 @@ impl Strategy for Definition {
         {
             list.push(CLEANUP_FINALIZER.into());
         }
-        let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
-        status::condition(ctx, object, "Terminating", "True", "InstanceDeletionPending", message);
+        let (state, reason, message) = status::PENDING;
+        status::condition(ctx, object, "Terminating", state, reason, message);
     }
 }

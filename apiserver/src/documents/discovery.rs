@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha512};
 
 use crate::content::{self, Format, Transform};
 use crate::request::Query;
@@ -103,7 +103,7 @@ fn aggregated(parts: &Parts, document: Value, format: Format) -> Result<Response
 
 /// The hash of a document, as an entity tag.
 pub fn tag_of(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|b| format!("{b:02X}")).collect()
+    Sha512::digest(body).iter().map(|b| format!("{b:02X}")).collect()
 }
 
 /// Bytes with their hash as entity tag; 304 if the client has them.

@@ -1,10 +1,11 @@
 //! `/openapi/v2` and `/openapi/v3`. Documents are made when first asked for and kept while the catalogue stays.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use api::Status;
 use api::catalogue::Catalogue;
-use api::{Status, openapi};
+use api::openapi::{self, Builtin};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, VARY};
@@ -22,12 +23,29 @@ const DOCUMENTS_MAX: usize = 64;
 
 /// Documents of the newest catalogue, by path.
 #[derive(Default)]
-pub struct Documents(Mutex<Kept>);
+pub struct Documents {
+    kept: Mutex<Kept>,
+    builtin: OnceLock<Builtin>,
+}
 
 #[derive(Default)]
 struct Kept {
     catalogue: Option<Arc<Catalogue>>,
     documents: HashMap<String, (Bytes, String)>,
+}
+
+impl Kept {
+    /// Goes over to another catalogue, and keeps the documents that it does not change.
+    fn follow(&mut self, catalogue: &Arc<Catalogue>) {
+        if self.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
+            return;
+        }
+        self.documents.retain(|path, (_, tag)| {
+            let segments: Vec<&str> = path.split('/').collect();
+            version_hash(catalogue, &segments).as_ref() == Some(tag)
+        });
+        self.catalogue = Some(catalogue.clone());
+    }
 }
 
 impl Documents {
@@ -39,21 +57,24 @@ impl Documents {
         make: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Option<(Bytes, String)> {
         {
-            let mut kept = self.0.lock();
-            if !kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
-                *kept = Kept { catalogue: Some(catalogue.clone()), documents: HashMap::new() };
-            }
+            let mut kept = self.kept.lock();
+            kept.follow(catalogue);
             if let Some(found) = kept.documents.get(path) {
                 return Some(found.clone());
             }
         }
         let bytes = Bytes::from(make()?);
-        let tag = tag_of(&bytes);
-        let mut kept = self.0.lock();
+        let segments: Vec<&str> = path.split('/').collect();
+        let tag = version_hash(catalogue, &segments).unwrap_or_else(|| tag_of(&bytes));
+        let mut kept = self.kept.lock();
         if kept.documents.len() < DOCUMENTS_MAX && kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
             kept.documents.insert(path.to_string(), (bytes.clone(), tag.clone()));
         }
         Some((bytes, tag))
+    }
+
+    fn version_2(&self, catalogue: &Catalogue) -> Vec<u8> {
+        openapi::v2_document(catalogue, self.builtin.get_or_init(Builtin::write))
     }
 }
 
@@ -96,10 +117,10 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
     let Some(encoding) = encoding(parts, is_v2) else { return Ok(bare(406, is_v2)) };
     let found = match (segments, encoding) {
         (["openapi", "v2"], Encoding::Json) => {
-            documents.get_or_make(&catalogue, &path, || Some(openapi::v2_document(&catalogue)))
+            documents.get_or_make(&catalogue, &path, || Some(documents.version_2(&catalogue)))
         }
         (["openapi", "v2"], Encoding::Protobuf) => documents.get_or_make(&catalogue, V2_PROTOBUF, || {
-            let document: Value = serde_json::from_slice(&openapi::v2_document(&catalogue)).ok()?;
+            let document: Value = serde_json::from_slice(&documents.version_2(&catalogue)).ok()?;
             Some(openapi::v2_protobuf(&document))
         }),
         (["openapi", "v3", "api", version], _) => {
@@ -116,8 +137,8 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
     };
     let media_type = if encoding == Encoding::Protobuf { V2_PROTOBUF } else { "application/json" };
     let known = query.get("hash").filter(|hash| !hash.is_empty());
-    if known.is_some_and(|hash| hash != openapi_hash(&catalogue, segments, &tag)) {
-        return Ok(moved(&path, &openapi_hash(&catalogue, segments, &tag), &tag));
+    if known.is_some_and(|hash| hash != tag) {
+        return Ok(moved(&path, &tag));
     }
     let mut response = respond_tagged(&parts.headers, bytes, &tag, media_type);
     if is_v2 {
@@ -145,11 +166,11 @@ fn bare(code: u16, is_v2: bool) -> Response<Body> {
 }
 
 /// To the newest document, for a client that names the hash of an older one.
-fn moved(path: &str, hash: &str, tag: &str) -> Response<Body> {
+fn moved(path: &str, hash: &str) -> Response<Body> {
     let mut response = answer::bytes(301, "application/json", Bytes::new());
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));
-    for (name, value) in [(LOCATION, format!("/{path}?hash={hash}")), (ETAG, format!("\"{tag}\""))] {
+    for (name, value) in [(LOCATION, format!("/{path}?hash={hash}")), (ETAG, format!("\"{hash}\""))] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
@@ -157,12 +178,11 @@ fn moved(path: &str, hash: &str, tag: &str) -> Response<Body> {
     response
 }
 
-/// The hash under which the index tells of a document.
-fn openapi_hash(catalogue: &Catalogue, segments: &[&str], tag: &str) -> String {
-    let found = match segments {
+/// The hash under which the index tells of the document of a group and version; it is the document's tag too.
+fn version_hash(catalogue: &Catalogue, segments: &[&str]) -> Option<String> {
+    match segments {
         ["openapi", "v3", "api", version] => openapi::v3_hash(catalogue, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::v3_hash(catalogue, group, version),
         _ => None,
-    };
-    found.unwrap_or_else(|| tag.to_string())
+    }
 }

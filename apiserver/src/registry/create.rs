@@ -6,7 +6,7 @@ use store::{StoreError, Transaction};
 use super::target::Target;
 use super::{Written, encode, prepare, store_status};
 use crate::plug::Operation;
-use crate::{Context, codec};
+use crate::{Context, codec, current};
 
 /// How often a generated name that is taken is made up anew (`maxNameGenerationCreateAttempts`).
 const NAME_ATTEMPTS_MAX: usize = 8;
@@ -67,7 +67,10 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
         let value = encode(&target.storage, &mut object);
         let transaction = Transaction::create(key.as_str(), value.clone()).and(more);
         match ctx.registry.store().commit(transaction).await {
-            Ok(committed) => return Ok(Written::new(object, value, committed.revision, true)),
+            Ok(committed) => {
+                current::written(&ctx.registry, &target.resource, &key, committed.revision);
+                return Ok(Written::new(object, value, committed.revision, true));
+            }
             Err(StoreError::ConditionFailed { key: failed, .. }) if failed == key => return Err(exists()),
             Err(StoreError::ConditionFailed { .. }) => {
                 if let Some(unfilled) = &unfilled {

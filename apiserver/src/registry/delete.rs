@@ -9,10 +9,10 @@ use serde_json::Value;
 use store::{Snapshot, StoreError, Transaction};
 
 use super::target::Target;
-use super::{facts, read, store_status, with_revision};
+use super::{facts, store_status, with_revision};
 use crate::options::DeleteOptions;
 use crate::plug::Operation;
-use crate::{Context, clock};
+use crate::{Context, clock, current};
 
 /// How often a delete is tried when the object changes meanwhile.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -54,7 +54,8 @@ pub async fn delete(ctx: &Context, target: &Target, options: &DeleteOptions) -> 
     for _ in 0..ATTEMPTS_MAX {
         let snapshot = ctx.registry.snapshot();
         let entry = snapshot.get(&key).ok_or_else(|| target.not_found())?;
-        let object = read(entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
+        let object =
+            current::read(&target.storage, entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
         check_preconditions(target, &object, options)?;
         target.admit(ctx, Operation::Delete, None, Some(&object)).await?;
         target.validate(ctx, Operation::Delete, None, Some(&object)).await?;

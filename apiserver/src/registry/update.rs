@@ -8,10 +8,10 @@ use store::{StoreError, Transaction};
 
 use super::create::{create, plain_failure};
 use super::target::Target;
-use super::{Written, encode, facts, prepare, read, store_status};
+use super::{Written, encode, facts, prepare, store_status};
 use crate::authorization::{self, Attributes};
 use crate::plug::Operation;
-use crate::{Context, codec};
+use crate::{Context, codec, current};
 
 /// How often a change is made anew because another came first.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -48,7 +48,8 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
             may_create(ctx, target).await?;
             return create(ctx, target, new).await;
         };
-        let old = read(entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
+        let old =
+            current::read(&target.storage, entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
         let mut new = prepared(ctx, target, &old, rules, change).await?;
         let strategy = target.strategy(ctx);
         let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;
@@ -68,7 +69,10 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
             if old.at(&["metadata", "deletionTimestamp"]).is_some() { update.freeing() } else { update }
         };
         match ctx.registry.store().commit(transaction).await {
-            Ok(committed) => return Ok(Written::new(new, value, committed.revision, false)),
+            Ok(committed) => {
+                current::written(&ctx.registry, &target.resource, &key, committed.revision);
+                return Ok(Written::new(new, value, committed.revision, false));
+            }
             Err(StoreError::ConditionFailed { .. }) => {}
             Err(error) => return Err(store_status(&error)),
         }

@@ -7,7 +7,7 @@ use http::Response;
 use super::{Call, goes_out_as_stored};
 use crate::list::{not_older_than, parse_version};
 use crate::registry::{read, store_status};
-use crate::{answer, registry};
+use crate::{answer, current, registry};
 
 /// Answers with one object. A subresource that is a view of its parent answers with the parent.
 ///
@@ -24,6 +24,7 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
     let Some(entry) = snapshot.get(&key) else {
         return Err(Status::not_found(&call.resource.group, &call.resource.plural, &ctx.info.name));
     };
+    let entry = &*current::entry(&call.resource, entry);
     if goes_out_as_stored(&call.resource, &call.representation) {
         return Ok(answer::stored(200, entry.value(), entry.mod_revision()));
     }

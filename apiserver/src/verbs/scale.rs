@@ -15,10 +15,9 @@ use serde_json::{Map, Value, json};
 use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
 use crate::content::Transform;
-use crate::registry::read;
 use crate::registry::target::Target as Place;
 use crate::registry::update::{self as registry, Rules};
-use crate::{answer, codec, content, managed, options};
+use crate::{answer, codec, content, current, managed, options};
 
 /// Get, update and patch of a scale.
 ///
@@ -29,7 +28,8 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         let target = call.target(json!({}));
         let snapshot = call.ctx.registry.snapshot();
         let entry = snapshot.get(&target.key()).ok_or_else(|| target.not_found())?;
-        let object = read(entry).ok_or_else(|| Status::internal("the object does not decode"))?;
+        let object =
+            current::read(&call.resource, entry).ok_or_else(|| Status::internal("the object does not decode"))?;
         return respond(&call, scale_of(&call, &object)?);
     }
     let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };

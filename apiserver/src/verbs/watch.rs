@@ -1,5 +1,6 @@
 //! Watch.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use api::Status;
@@ -18,7 +19,7 @@ use crate::selection::Selection;
 use crate::watch::Watching;
 use crate::watch::frame::Framer;
 use crate::watch::stream::Plan;
-use crate::{answer, transform};
+use crate::{answer, current, transform};
 
 /// How long a watch lasts at least if the client does not say (`--min-request-timeout`); up to twice that.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1_800);
@@ -59,7 +60,8 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
             }
             other => other?,
         };
-        let entries = snapshot.list(&prefix, None).filter(|entry| selection.matches(entry)).cloned().collect();
+        let entries = snapshot.list(&prefix, None).map(|entry| current::entry(&call.resource, entry));
+        let entries = entries.filter(|entry| selection.matches(entry)).map(Cow::into_owned).collect();
         (ctx.registry.store().watch_prefix(snapshot.revision(), &prefix), entries)
     } else {
         let after = if requested == 0 { ctx.registry.snapshot().revision() } else { requested };

@@ -112,6 +112,18 @@ impl Framer {
         Self { ctx, resource, representation, query, form: hasher.finish(), plain, columns_told: false }
     }
 
+    /// The resource as it is served now: a watch lives through changes of a definition.
+    pub fn resource_now(&mut self) -> Arc<Resource> {
+        if self.resource.custom {
+            let (was, catalogue) = (&self.resource, self.ctx.registry.catalogue());
+            if let Some(now) = catalogue.get(&was.group, &was.version, &was.plural) {
+                self.resource = now.clone();
+                self.plain = goes_out_as_stored(&self.resource, &self.representation);
+            }
+        }
+        self.resource.clone()
+    }
+
     /// The frame of an event about an entry, shared with other watchers.
     ///
     /// # Errors
@@ -120,7 +132,10 @@ impl Framer {
         if matches!(self.representation.transform, Transform::Table(_)) {
             return self.single(kind, entry, revision);
         }
-        let key = FrameKey { revision, key: entry.key_shared(), kind, form: self.form };
+        // The same object looks different under another definition.
+        let definition = self.resource.definition.as_ref().map_or(0, |version| version.versions.id());
+        let form = self.form.wrapping_add(definition);
+        let key = FrameKey { revision, key: entry.key_shared(), kind, form };
         let mut failed = None;
         let registry = self.ctx.registry.clone();
         let frame = registry.frames().get_or_make(key, || match self.single(kind, entry, revision) {

@@ -11,6 +11,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{EventType, Framer};
+use crate::current;
 use crate::selection::Selection;
 
 /// How often a watch that welcomes bookmarks gets one.
@@ -198,21 +199,20 @@ impl Watching {
         if !event.key().starts_with(&self.prefix) {
             return Ok(None);
         }
-        let revision = event.revision;
+        let resource = self.framer.resource_now();
+        let selected = |entry| Some(current::entry(&resource, entry)).filter(|entry| self.selection.matches(entry));
         let (kind, entry) = match &event.kind {
-            EventKind::Put { entry, previous } => {
-                let is = self.selection.matches(entry);
-                let was = previous.as_ref().filter(|p| self.selection.matches(p));
-                match (is, was) {
-                    (true, Some(_)) => (EventType::Modified, entry),
-                    (true, None) => (EventType::Added, entry),
-                    (false, Some(previous)) => (EventType::Deleted, previous),
-                    (false, None) => return Ok(None),
-                }
-            }
-            EventKind::Delete { previous } if self.selection.matches(previous) => (EventType::Deleted, previous),
-            EventKind::Delete { .. } => return Ok(None),
+            EventKind::Put { entry, previous } => match (selected(entry), previous.as_ref().and_then(selected)) {
+                (Some(entry), Some(_)) => (EventType::Modified, entry),
+                (Some(entry), None) => (EventType::Added, entry),
+                (None, Some(previous)) => (EventType::Deleted, previous),
+                (None, None) => return Ok(None),
+            },
+            EventKind::Delete { previous } => match selected(previous) {
+                Some(previous) => (EventType::Deleted, previous),
+                None => return Ok(None),
+            },
         };
-        self.framer.shared(kind, entry, revision).map(Some)
+        self.framer.shared(kind, &entry, event.revision).map(Some)
     }
 }

@@ -26,13 +26,16 @@ mod watch;
 
 mod apps;
 mod auth;
+mod custom_resources;
 mod discovery;
+mod field_validation;
 mod fields;
 mod garbage;
 mod kinds;
 mod namespace;
 mod network;
 mod nodes;
+mod openapi;
 mod plain;
 mod pods;
 mod quota;
@@ -62,6 +65,9 @@ const MODULES: &[fn() -> Vec<Conformance>] = &[
     volumes::tests,
     discovery::tests,
     fields::tests,
+    custom_resources::tests,
+    field_validation::tests,
+    openapi::tests,
     reads::tests,
 ];
 

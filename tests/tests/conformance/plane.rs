@@ -62,7 +62,7 @@ impl Drop for Inner {
 pub struct Answer {
     /// The HTTP status.
     pub code: u16,
-    /// The body; null if there is none.
+    /// The body; null if there is none, a text if it is no JSON.
     pub body: Value,
 }
 
@@ -163,12 +163,17 @@ impl Plane {
     /// The same with another media type.
     pub async fn request_of(&self, method: Method, path: &str, media: &str, body: Option<&Value>) -> Answer {
         let bytes = body.map(|body| serde_json::to_vec(body).expect("JSON")).unwrap_or_default();
+        self.raw(method, path, media, bytes).await
+    }
+
+    /// The same with a body as it goes over the wire.
+    pub async fn raw(&self, method: Method, path: &str, media: &str, body: Vec<u8>) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::CONTENT_TYPE, media)
             .header(header::ACCEPT, "application/json")
-            .body(Body::from(bytes))
+            .body(Body::from(body))
             .expect("a request");
         self.send(request).await
     }
@@ -188,8 +193,9 @@ impl Plane {
         let response = self.0.client.send(request).await.expect("an answer");
         let code: StatusCode = response.status();
         let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
-        let body = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
-        let body = body.unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(&bytes)));
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        let body =
+            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_else(|_| text()) };
         Answer { code: code.as_u16(), body }
     }
 }
