@@ -10,10 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::StreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
@@ -22,16 +19,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::informer_cache::{Cache, Mark};
+use crate::reflector::{Raw, Reflector, Told};
 
 pub use crate::informer_cache::Labels;
 use crate::{Change, Clock, ObjectKey};
-
-/// First pause after a failed list or watch.
-const BACKOFF_MS_MIN: u64 = 100;
-/// Longest pause after failed lists or watches.
-const BACKOFF_MS_MAX: u64 = 30_000;
-/// Objects in a page, where the server cannot stream a list.
-const PAGE_SIZE: u32 = 500;
 
 /// Which objects of a kind an informer holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -58,6 +49,21 @@ type Handler<K> = Box<dyn Fn(&Change<K>) + Send>;
 
 /// The keys that a list under way has told so far.
 pub type Relist = Option<BTreeSet<ObjectKey>>;
+
+/// What a watch tells of a kind.
+#[derive(Debug, Clone)]
+pub enum Event<K> {
+    /// A list begins: what it does not tell of is gone.
+    Init,
+    /// An object of the list.
+    InitApply(K),
+    /// The list has ended.
+    InitDone,
+    /// An object is new, or has changed.
+    Apply(K),
+    /// An object is gone; this is its last state.
+    Delete(K),
+}
 
 struct Shared<K> {
     cache: RwLock<Cache<K>>,
@@ -89,7 +95,7 @@ impl<K: Cached> Informer<K> {
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                () = run(&shared, api, selection, clock) => {}
+                () = run(&shared, &api, selection, clock) => {}
             }
         });
         informer
@@ -214,6 +220,12 @@ impl<K: Cached> Shared<K> {
         }
     }
 
+    /// Whether the cache holds this very state of the object.
+    fn is_known(&self, raw: &Raw<'_>) -> bool {
+        let mark = Mark::of_parts(&raw.head.uid, &raw.head.resource_version);
+        mark.version.is_some() && self.cache.read().mark(&key_of(raw)) == Some(mark)
+    }
+
     /// Deletes what a whole list did not tell of.
     fn delete_missed(&self, listed: &BTreeSet<ObjectKey>) {
         let handlers = self.handlers.lock();
@@ -258,47 +270,38 @@ impl<K: Cached> Shared<K> {
     }
 }
 
-async fn run<K: Cached>(shared: &Shared<K>, api: Api<K>, selection: Selection, clock: Clock) {
-    let mut streaming = true;
-    loop {
-        let config = watch_config(&selection, streaming);
-        let mut events = std::pin::pin!(watcher(api.clone(), config));
-        let mut relist = None;
-        let mut backoff_ms = BACKOFF_MS_MIN;
-        loop {
-            match events.next().await {
-                Some(Ok(event)) => {
-                    shared.handle(&mut relist, event);
-                    backoff_ms = BACKOFF_MS_MIN;
-                }
-                Some(Err(error)) => {
-                    if streaming && refuses_streaming(&error) {
-                        streaming = false;
-                        break;
-                    }
-                    tracing::debug!(resource = api.resource_url(), %error, "watch failed, trying again");
-                    clock.sleep(clock.jitter(Duration::from_millis(backoff_ms), 0.5)).await;
-                    backoff_ms = (backoff_ms * 2).min(BACKOFF_MS_MAX);
-                }
-                None => break,
+async fn run<K: Cached>(shared: &Shared<K>, api: &Api<K>, selection: Selection, clock: Clock) {
+    let reflector = Reflector::new(api.clone().into_client(), api.resource_url().to_owned(), selection, clock);
+    let mut relist: Relist = None;
+    let tell = |told: Told<'_>| {
+        let event = match told {
+            Told::Begin => Some(Event::Init),
+            Told::Listed(raw) if shared.is_known(&raw) => {
+                relist.get_or_insert_default().insert(key_of(&raw));
+                None
             }
+            Told::Listed(raw) => decoded(&raw).map(Event::InitApply),
+            Told::End => Some(Event::InitDone),
+            Told::Applied(raw) if shared.is_known(&raw) => None,
+            Told::Applied(raw) => decoded(&raw).map(Event::Apply),
+            Told::Deleted(raw) => decoded(&raw).map(Event::Delete),
+        };
+        if let Some(event) = event {
+            shared.handle(&mut relist, event);
         }
-    }
+    };
+    reflector.run(tell).await;
 }
 
-fn watch_config(selection: &Selection, streaming: bool) -> watcher::Config {
-    let mut config = watcher::Config::default();
-    config.field_selector.clone_from(&selection.fields);
-    config.label_selector.clone_from(&selection.labels);
-    if streaming { config.streaming_lists() } else { config.page_size(PAGE_SIZE) }
+fn key_of(raw: &Raw<'_>) -> ObjectKey {
+    ObjectKey::new(&*raw.head.namespace, &*raw.head.name)
 }
 
-/// An API server that does not stream lists refuses the parameters, before the first event.
-fn refuses_streaming(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => matches!(status.code, 400 | 422),
-        _ => false,
-    }
+/// The object, unless it is not what its kind says.
+fn decoded<K: Cached>(raw: &Raw<'_>) -> Option<K> {
+    let failed =
+        |error: &serde_json::Error| tracing::error!(object = %key_of(raw), %error, "an object does not decode");
+    raw.decode().inspect_err(failed).ok()
 }
 
 #[cfg(test)]

@@ -57,13 +57,17 @@ struct Index<K> {
 
 impl Mark {
     pub(crate) fn of<K: Cached>(object: &K) -> Self {
-        let hash = |text: &String| {
+        let meta = object.meta();
+        Self::of_parts(meta.uid.as_deref().unwrap_or(""), meta.resource_version.as_deref().unwrap_or(""))
+    }
+
+    pub(crate) fn of_parts(uid: &str, version: &str) -> Self {
+        let hash = |text: &str| {
             let mut hasher = DefaultHasher::new();
             text.hash(&mut hasher);
             hasher.finish()
         };
-        let meta = object.meta();
-        Self { uid: meta.uid.as_ref().map_or(0, hash), version: meta.resource_version.as_ref().map(hash) }
+        Self { uid: hash(uid), version: Some(version).filter(|version| !version.is_empty()).map(hash) }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod key;
 pub mod lease;
 mod packed;
 pub mod queue;
+mod reflector;
 
 pub use change::Change;
 pub use clock::Clock;

@@ -16,11 +16,11 @@ const WORKERS: usize = 2;
 pub(crate) async fn run(context: Context) {
     let queue = context.queue();
     let roles = context.informers.of::<ClusterRole>();
-    roles.wait_synced().await;
     let (to, all) = (queue.clone(), roles.clone());
     roles.on_change(move |_| {
         all.list().iter().filter(|r| r.aggregation_rule.is_some()).for_each(|r| to.add(ObjectKey::of(&**r)));
     });
+    roles.wait_synced().await;
     let of = context.clone();
     context
         .run("clusterrole-aggregation", queue, WORKERS, move |key| {

@@ -40,8 +40,6 @@ pub(crate) async fn run(context: Context) {
     let cron_jobs = context.informers.of::<CronJob>();
     let jobs = context.informers.of::<Job>();
     owner::add_indexes(&jobs);
-    cron_jobs.wait_synced().await;
-    jobs.wait_synced().await;
     let to = queue.clone();
     cron_jobs.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let to = queue.clone();
@@ -51,6 +49,8 @@ pub(crate) async fn run(context: Context) {
             to.add(ObjectKey::new(job.namespace().unwrap_or_default(), name));
         }
     });
+    cron_jobs.wait_synced().await;
+    jobs.wait_synced().await;
     let controller = Arc::new(CronJobs { context: context.clone(), cron_jobs, jobs });
     context
         .run("cronjob", queue, WORKERS, move |key| {

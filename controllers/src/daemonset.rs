@@ -53,15 +53,15 @@ pub(crate) async fn run(context: Context) {
     let revisions = context.informers.of::<ControllerRevision>();
     owner::add_indexes(&pods);
     owner::add_indexes(&revisions);
-    sets.wait_synced().await;
-    pods.wait_synced().await;
-    nodes.wait_synced().await;
-    revisions.wait_synced().await;
     let expectations = Arc::new(Expectations::new(context.clock.clone()));
     let to = queue.clone();
     sets.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     watch_pods(&pods, &sets, &queue, &expectations);
     watch_nodes(&nodes, &sets, &queue);
+    sets.wait_synced().await;
+    pods.wait_synced().await;
+    nodes.wait_synced().await;
+    revisions.wait_synced().await;
     let failures = Mutex::default();
     let controller =
         Arc::new(DaemonSets { context: context.clone(), sets, pods, nodes, revisions, expectations, failures });

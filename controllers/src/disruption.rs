@@ -48,12 +48,6 @@ pub(crate) async fn run(context: Context) {
         controllers: informers.of(),
         stateful: informers.of(),
     });
-    controller.budgets.wait_synced().await;
-    controller.pods.wait_synced().await;
-    controller.deployments.wait_synced().await;
-    controller.sets.wait_synced().await;
-    controller.controllers.wait_synced().await;
-    controller.stateful.wait_synced().await;
     let to = queue.clone();
     controller.budgets.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let (to, budgets) = (queue.clone(), controller.budgets.clone());
@@ -66,6 +60,12 @@ pub(crate) async fn run(context: Context) {
         }
     });
     watch_sizes(&controller, &queue);
+    controller.budgets.wait_synced().await;
+    controller.pods.wait_synced().await;
+    controller.deployments.wait_synced().await;
+    controller.sets.wait_synced().await;
+    controller.controllers.wait_synced().await;
+    controller.stateful.wait_synced().await;
     context
         .run("disruption", queue, WORKERS, move |key| {
             let controller = controller.clone();

@@ -41,9 +41,6 @@ pub(crate) async fn run(context: Context) {
     let services = context.informers.of::<Service>();
     let pods = context.informers.of::<Pod>();
     let endpoints = context.informers.of::<Endpoints>();
-    services.wait_synced().await;
-    pods.wait_synced().await;
-    endpoints.wait_synced().await;
     let to = queue.clone();
     services.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     service_pods::watch_pods(&pods, &services, &queue);
@@ -53,6 +50,9 @@ pub(crate) async fn run(context: Context) {
             to.add(ObjectKey::of(&**change.object()));
         }
     });
+    services.wait_synced().await;
+    pods.wait_synced().await;
+    endpoints.wait_synced().await;
     // What is left of services that went while nobody looked.
     for object in endpoints.list().iter().filter(|e| e.labels().get(MANAGED_BY).is_some_and(|m| m == MANAGER)) {
         queue.add(ObjectKey::of(&**object));

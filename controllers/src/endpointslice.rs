@@ -48,15 +48,15 @@ pub(crate) async fn run(context: Context) {
     let nodes = context.informers.of::<Node>();
     let slices = context.informers.of::<EndpointSlice>();
     add_index(&slices);
-    services.wait_synced().await;
-    pods.wait_synced().await;
-    nodes.wait_synced().await;
-    slices.wait_synced().await;
     let to = queue.clone();
     services.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     service_pods::watch_pods(&pods, &services, &queue);
     let writes = Arc::new(Writes::new(context.clock.clone()));
     watch_slices(&slices, &queue, &writes, MANAGER);
+    services.wait_synced().await;
+    pods.wait_synced().await;
+    nodes.wait_synced().await;
+    slices.wait_synced().await;
     let controller = Arc::new(Controller { context: context.clone(), services, pods, nodes, slices, writes });
     context
         .run("endpointslice", queue, WORKERS, move |key| {

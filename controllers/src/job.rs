@@ -62,11 +62,11 @@ pub(crate) async fn run(context: Context) {
     let pods = context.informers.of::<Pod>();
     owner::add_indexes(&pods);
     let expectations = Arc::new(Expectations::new(context.clock.clone()));
-    jobs.wait_synced().await;
-    pods.wait_synced().await;
     let to = queue.clone();
     jobs.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     watch_pods(&pods, &jobs, &queue, &expectations);
+    jobs.wait_synced().await;
+    pods.wait_synced().await;
     let controller = Arc::new(Jobs {
         writes: Writes::new(context.clock.clone()),
         context: context.clone(),

@@ -44,7 +44,6 @@ pub(crate) async fn run(context: Context) {
     let backoff = (Duration::from_millis(BACKOFF_MS_MIN), Duration::from_millis(BACKOFF_MS_MAX));
     let queue = WorkQueue::with_backoff(context.clock.clone(), backoff.0, backoff.1);
     let namespaces = context.informers.of::<Namespace>();
-    namespaces.wait_synced().await;
     let to = queue.clone();
     namespaces.on_change(move |change| {
         if !change.is_delete() && change.object().metadata.deletion_timestamp.is_some() {
@@ -52,6 +51,7 @@ pub(crate) async fn run(context: Context) {
         }
     });
     watch_pods(&context, &namespaces, &queue);
+    namespaces.wait_synced().await;
     let controller = Arc::new(Controller { context: context.clone(), namespaces });
     context
         .run("namespace", queue, WORKERS, move |key| {

@@ -63,11 +63,11 @@ pub(crate) async fn run(context: Context) {
         .selected::<Lease>(Selection { fields: Some(format!("metadata.namespace={LEASE_NAMESPACE}")), labels: None });
     let pods = context.informers.of::<Pod>();
     pods.add_index(BY_NODE, by_node);
+    let to = queue.clone();
+    nodes.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     nodes.wait_synced().await;
     leases.wait_synced().await;
     pods.wait_synced().await;
-    let to = queue.clone();
-    nodes.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let controller = Arc::new(Nodes { context: context.clone(), nodes, leases, pods, signs: Mutex::default() });
     context
         .run("node-lifecycle", queue, WORKERS, move |key| {

@@ -31,8 +31,6 @@ pub(crate) async fn run(context: Context) {
     let pods = context.informers.of::<Pod>();
     let nodes = context.informers.of::<Node>();
     pods.add_index(crate::node_lifecycle::BY_NODE, crate::node_lifecycle::by_node);
-    pods.wait_synced().await;
-    nodes.wait_synced().await;
     let (to, known) = (queue.clone(), nodes.clone());
     pods.on_change(move |change| {
         let pod = change.object();
@@ -55,6 +53,8 @@ pub(crate) async fn run(context: Context) {
             to.add_after(Task::Node(change.object().name_any()), QUARANTINE);
         }
     });
+    pods.wait_synced().await;
+    nodes.wait_synced().await;
     let of = context.clone();
     Controller::new("pod-gc", queue, 1)
         .run(context.token.clone(), move |task| {

@@ -51,10 +51,6 @@ pub(crate) async fn run(context: Context) {
         others: Mutex::default(),
         context: context.clone(),
     });
-    controller.quotas.wait_synced().await;
-    controller.pods.wait_synced().await;
-    controller.services.wait_synced().await;
-    controller.claims.wait_synced().await;
     let to = controller.queue.clone();
     controller.quotas.on_change(move |change| {
         let hard = |quota: &ResourceQuota| quota.spec.as_ref().and_then(|spec| spec.hard.clone());
@@ -66,6 +62,10 @@ pub(crate) async fn run(context: Context) {
     controller.replenish(&controller.pods, |old, new| ends(old) != ends(new) || has_ended(old) != has_ended(new));
     controller.replenish(&controller.services, |old, new| old.spec != new.spec);
     controller.replenish(&controller.claims, |old, new| old.spec != new.spec || old.status != new.status);
+    controller.quotas.wait_synced().await;
+    controller.pods.wait_synced().await;
+    controller.services.wait_synced().await;
+    controller.claims.wait_synced().await;
     let queue = controller.queue.clone();
     context
         .run("resource-quota", queue, WORKERS, move |key| {

@@ -30,7 +30,6 @@ pub(crate) async fn run(context: Context) {
     let namespaces = context.informers.of::<Namespace>();
     let only = Selection { fields: Some(format!("metadata.name={NAME}")), labels: None };
     let maps = context.informers.selected::<ConfigMap>(only);
-    maps.wait_synced().await;
     let to = queue.clone();
     namespaces.on_change(move |change| {
         if !change.is_delete() {
@@ -39,6 +38,7 @@ pub(crate) async fn run(context: Context) {
     });
     let to = queue.clone();
     maps.on_change(move |change| to.add(ObjectKey::cluster(change.object().namespace().unwrap_or_default())));
+    maps.wait_synced().await;
     let of = context.clone();
     context
         .run("root-ca", queue, WORKERS, move |key| {

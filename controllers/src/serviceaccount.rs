@@ -18,7 +18,6 @@ pub(crate) async fn run(context: Context) {
     let queue = context.queue();
     let namespaces = context.informers.of::<Namespace>();
     let accounts = context.informers.of::<ServiceAccount>();
-    accounts.wait_synced().await;
     let to = queue.clone();
     namespaces.on_change(move |change| {
         if !change.is_delete() {
@@ -32,6 +31,7 @@ pub(crate) async fn run(context: Context) {
             to.add(ObjectKey::cluster(account.metadata.namespace.clone().unwrap_or_default()));
         }
     });
+    accounts.wait_synced().await;
     let of = context.clone();
     context
         .run("serviceaccount", queue, WORKERS, move |key| {

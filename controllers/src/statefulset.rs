@@ -42,13 +42,13 @@ pub(crate) async fn run(context: Context) {
     let revisions = context.informers.of::<ControllerRevision>();
     owner::add_indexes(&pods);
     owner::add_indexes(&revisions);
+    let to = queue.clone();
+    sets.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    watch_pods(&pods, &sets, &queue);
     sets.wait_synced().await;
     pods.wait_synced().await;
     claims.wait_synced().await;
     revisions.wait_synced().await;
-    let to = queue.clone();
-    sets.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
-    watch_pods(&pods, &sets, &queue);
     let controller = Arc::new(StatefulSets { context: context.clone(), sets, pods, claims, revisions });
     context
         .run("statefulset", queue, WORKERS, move |key| {

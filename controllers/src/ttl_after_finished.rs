@@ -17,13 +17,13 @@ const WORKERS: usize = 5;
 pub(crate) async fn run(context: Context) {
     let queue = context.queue();
     let jobs = context.informers.of::<Job>();
-    jobs.wait_synced().await;
     let to = queue.clone();
     jobs.on_change(move |change| {
         if !change.is_delete() && ttl(change.object()).is_some() {
             to.add(ObjectKey::of(&**change.object()));
         }
     });
+    jobs.wait_synced().await;
     let of = context.clone();
     context
         .run("ttl-after-finished", queue, WORKERS, move |key| {

@@ -84,12 +84,12 @@ pub(crate) async fn run(context: Context) {
     let pods = context.informers.of::<Pod>();
     let nodes = context.informers.of::<Node>();
     add_pod_index(&pods);
+    watch(&claims, &volumes, &classes, &claim_queue, &volume_queue);
     claims.wait_synced().await;
     volumes.wait_synced().await;
     classes.wait_synced().await;
     pods.wait_synced().await;
     nodes.wait_synced().await;
-    watch(&claims, &volumes, &classes, &claim_queue, &volume_queue);
     let controller = Arc::new(Volumes {
         context: context.clone(),
         claims,

@@ -72,11 +72,11 @@ pub async fn run(config: Config, client: Client, informers: Informers, token: Ca
     };
     let nodes: Informer<Node> = informers.of();
     let pods: Informer<Pod> = informers.of();
+    scheduler.listen(&nodes, &pods, claims_tick);
     tokio::select! {
         () = token.cancelled() => return,
         () = async { nodes.wait_synced().await; pods.wait_synced().await; caches.wait_synced().await } => {}
     }
-    scheduler.listen(&nodes, &pods, claims_tick);
     tokio::select! {
         () = token.cancelled() => {}
         () = scheduler.cycles() => {}

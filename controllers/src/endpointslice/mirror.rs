@@ -42,15 +42,15 @@ pub(crate) async fn run(context: Context) {
     let endpoints = context.informers.of::<Endpoints>();
     let slices = context.informers.of::<EndpointSlice>();
     add_index(&slices);
-    services.wait_synced().await;
-    endpoints.wait_synced().await;
-    slices.wait_synced().await;
     let to = queue.clone();
     services.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let to = queue.clone();
     endpoints.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let writes = Arc::new(Writes::new(context.clock.clone()));
     watch_slices(&slices, &queue, &writes, MANAGER);
+    services.wait_synced().await;
+    endpoints.wait_synced().await;
+    slices.wait_synced().await;
     let controller = Arc::new(Controller { context: context.clone(), services, endpoints, slices, writes });
     context
         .run("endpointslicemirroring", queue, WORKERS, move |key| {

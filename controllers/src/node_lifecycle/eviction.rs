@@ -30,9 +30,9 @@ pub(crate) async fn run(context: Context) {
     let nodes = context.informers.of::<Node>();
     let pods = context.informers.of::<Pod>();
     pods.add_index(BY_NODE, by_node);
+    watch(&nodes, &pods, &queue);
     nodes.wait_synced().await;
     pods.wait_synced().await;
-    watch(&nodes, &pods, &queue);
     let of = context.clone();
     let since = Arc::new(Since::default());
     context

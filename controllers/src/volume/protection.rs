@@ -37,8 +37,6 @@ pub(crate) async fn run_claims(context: Context) {
     let claims = context.informers.of::<PersistentVolumeClaim>();
     let pods = context.informers.of::<Pod>();
     add_pod_index(&pods);
-    claims.wait_synced().await;
-    pods.wait_synced().await;
     let to = queue.clone();
     claims.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let to = queue.clone();
@@ -47,6 +45,8 @@ pub(crate) async fn run_claims(context: Context) {
             claims_of(change.object()).into_iter().for_each(|key| to.add(key));
         }
     });
+    claims.wait_synced().await;
+    pods.wait_synced().await;
     let of = context.clone();
     context
         .run("pvc-protection", queue, WORKERS, move |key| {
@@ -85,9 +85,9 @@ async fn in_use(context: &Context, claim: &ObjectKey) -> Result<bool> {
 pub(crate) async fn run_volumes(context: Context) {
     let queue = context.queue();
     let volumes = context.informers.of::<PersistentVolume>();
-    volumes.wait_synced().await;
     let to = queue.clone();
     volumes.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    volumes.wait_synced().await;
     let of = context.clone();
     context
         .run("pv-protection", queue, WORKERS, move |key| {

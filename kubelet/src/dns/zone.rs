@@ -344,7 +344,7 @@ fn dashed_address(text: &str) -> Option<IpAddr> {
 /// The services behind the zone, for tests.
 #[cfg(test)]
 pub(super) fn feed<K: client::informer::Cached>(informer: &Informer<K>, objects: Vec<K>) {
-    use kube::runtime::watcher::Event;
+    use client::informer::Event;
     let mut relist = None;
     informer.feed(&mut relist, Event::Init);
     for object in objects {

@@ -1,0 +1,302 @@
+//! One resource, listed and watched. Objects come as the bytes that the API server sent, so that what nobody reads of
+//! them is never decoded.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http_body_util::BodyExt;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{Clock, Selection};
+
+/// First pause after a failed watch.
+const BACKOFF_MS_MIN: u64 = 100;
+/// Longest pause after failed watches.
+const BACKOFF_MS_MAX: u64 = 30_000;
+/// After so many seconds the server ends a watch, and another one goes on from there.
+const WATCH_SECONDS: u32 = 290;
+/// How long an event may be: more than any object can.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Marks the bookmark after the last object of the list (`metav1.InitialEventsAnnotationKey`).
+const LIST_ENDS: &str = "k8s.io/initial-events-end";
+
+/// What a reflector tells.
+pub(crate) enum Told<'a> {
+    /// A list begins: what it does not tell of is gone.
+    Begin,
+    /// An object of the list.
+    Listed(Raw<'a>),
+    /// The list has ended.
+    End,
+    /// An object is new, or has changed.
+    Applied(Raw<'a>),
+    /// An object is gone; this is its last state.
+    Deleted(Raw<'a>),
+}
+
+/// An object as it was sent, with what its key is made of.
+pub(crate) struct Raw<'a> {
+    json: &'a str,
+    pub(crate) head: Head<'a>,
+}
+
+/// What is read of every object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Head<'a> {
+    #[serde(borrow, default)]
+    pub(crate) namespace: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) uid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) resource_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    managed_fields: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Headed<'a> {
+    #[serde(borrow)]
+    metadata: Head<'a>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+impl<'a> Raw<'a> {
+    fn of(json: &'a str) -> serde_json::Result<Self> {
+        Ok(Self { json, head: serde_json::from_str::<Headed<'_>>(json)?.metadata })
+    }
+
+    /// The object, but for its managed fields: they are a large part of it, and no component reads them.
+    pub(crate) fn decode<K: serde::de::DeserializeOwned>(&self) -> serde_json::Result<K> {
+        let Some(Range { start, end }) = self.head.managed_fields.map(|fields| within(self.json, fields.get())) else {
+            return serde_json::from_str(self.json);
+        };
+        let mut json = String::with_capacity(self.json.len() + 4 - (end - start));
+        json.push_str(&self.json[..start]);
+        json.push_str("null");
+        json.push_str(&self.json[end..]);
+        serde_json::from_str(&json)
+    }
+}
+
+/// Where a part that was borrowed from a text is in it.
+fn within(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// Why a watch ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("no request: {0}")]
+    Request(#[from] http::Error),
+    #[error("not an event: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("not UTF-8: {0}")]
+    Text(#[from] std::str::Utf8Error),
+    #[error("an event is longer than {LINE_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("the server says {code}: {message}")]
+    Status { code: u16, message: String },
+}
+
+/// Lists and watches one resource.
+pub(crate) struct Reflector {
+    client: Client,
+    url: String,
+    selection: Selection,
+    clock: Clock,
+    /// The version that the next watch goes on from; none if it has to begin with a list.
+    version: Option<String>,
+    /// Whether the watch under way is still telling its list.
+    lists: bool,
+}
+
+impl Reflector {
+    /// A reflector of the resource at `url`.
+    pub(crate) fn new(client: Client, url: String, selection: Selection, clock: Clock) -> Self {
+        Self { client, url, selection, clock, version: None, lists: false }
+    }
+
+    /// Lists and watches for ever.
+    pub(crate) async fn run(mut self, mut tell: impl FnMut(Told<'_>)) {
+        let mut backoff_ms = BACKOFF_MS_MIN;
+        loop {
+            let mut told = false;
+            let mut tell = |what: Told<'_>| {
+                told = true;
+                tell(what);
+            };
+            let ended = self.watch(&mut tell).await;
+            if told {
+                backoff_ms = BACKOFF_MS_MIN;
+            }
+            match ended {
+                Ok(()) if told => continue,
+                Ok(()) => {}
+                Err(error) => {
+                    if matches!(error, WatchError::Status { code: 410, .. }) {
+                        self.version = None;
+                    }
+                    tracing::debug!(resource = self.url, %error, "watch failed, trying again");
+                }
+            }
+            self.clock.sleep(self.clock.jitter(Duration::from_millis(backoff_ms), 0.5)).await;
+            backoff_ms = (backoff_ms * 2).min(BACKOFF_MS_MAX);
+        }
+    }
+
+    /// One watch, until the server ends it.
+    async fn watch(&mut self, tell: &mut impl FnMut(Told<'_>)) -> Result<(), WatchError> {
+        let response = self.client.send(self.request()?).await?;
+        let status = response.status();
+        let mut body = response.into_body().into_data_stream();
+        if !status.is_success() {
+            let mut message = BytesMut::new();
+            while let Some(Ok(chunk)) = body.next().await
+                && message.len() < LINE_BYTES_MAX
+            {
+                message.extend_from_slice(&chunk);
+            }
+            let message = String::from_utf8_lossy(&message).into_owned();
+            return Err(WatchError::Status { code: status.as_u16(), message });
+        }
+        self.lists = self.version.is_none();
+        if self.lists {
+            tell(Told::Begin);
+        }
+        let mut lines = Lines::default();
+        while let Some(chunk) = body.next().await {
+            lines.push(chunk?)?;
+            while let Some(line) = lines.next() {
+                self.read(std::str::from_utf8(&line)?, tell)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self) -> Result<http::Request<kube::client::Body>, http::Error> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("watch", "1").append_pair("allowWatchBookmarks", "true");
+        query.append_pair("timeoutSeconds", &WATCH_SECONDS.to_string());
+        match &self.version {
+            Some(version) => query.append_pair("resourceVersion", version),
+            None => query.append_pair("sendInitialEvents", "true").append_pair("resourceVersionMatch", "NotOlderThan"),
+        };
+        for (name, selector) in [("fieldSelector", &self.selection.fields), ("labelSelector", &self.selection.labels)] {
+            if let Some(selector) = selector {
+                query.append_pair(name, selector);
+            }
+        }
+        http::Request::get(format!("{}?{}", self.url, query.finish())).body(kube::client::Body::empty())
+    }
+
+    fn read(&mut self, line: &str, tell: &mut impl FnMut(Told<'_>)) -> Result<(), WatchError> {
+        let line: Line<'_> = serde_json::from_str(line)?;
+        if line.kind == "ERROR" {
+            let status: kube::core::Status = serde_json::from_str(line.object.get())?;
+            return Err(WatchError::Status { code: status.code, message: status.message });
+        }
+        let raw = Raw::of(line.object.get())?;
+        let version = raw.head.resource_version.to_string();
+        match &*line.kind {
+            "BOOKMARK" => {
+                let ends = raw.head.annotations.is_some_and(|annotations| annotations.get().contains(LIST_ENDS));
+                if self.lists && ends {
+                    self.lists = false;
+                    tell(Told::End);
+                }
+            }
+            "DELETED" => tell(Told::Deleted(raw)),
+            _ if self.lists => tell(Told::Listed(raw)),
+            _ => tell(Told::Applied(raw)),
+        }
+        if !self.lists {
+            self.version = Some(version);
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a stream into lines. A line that came in one piece is not copied.
+#[derive(Default)]
+struct Lines {
+    rest: BytesMut,
+    chunk: Bytes,
+}
+
+impl Lines {
+    fn push(&mut self, chunk: Bytes) -> Result<(), WatchError> {
+        self.chunk = chunk;
+        if self.rest.len() + self.chunk.len() > LINE_BYTES_MAX && !self.chunk.contains(&b'\n') {
+            return Err(WatchError::TooLong);
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let Some(end) = self.chunk.iter().position(|byte| *byte == b'\n') else {
+            self.rest.extend_from_slice(&std::mem::take(&mut self.chunk));
+            return None;
+        };
+        let line = self.chunk.split_to(end + 1);
+        if self.rest.is_empty() {
+            return Some(line);
+        }
+        self.rest.extend_from_slice(&line);
+        Some(self.rest.split().freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(chunks: &[&str]) -> Vec<String> {
+        let mut lines = Lines::default();
+        let mut all = Vec::new();
+        for chunk in chunks {
+            lines.push(Bytes::copy_from_slice(chunk.as_bytes())).unwrap();
+            while let Some(line) = lines.next() {
+                all.push(String::from_utf8(line.to_vec()).unwrap());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn lines_come_in_any_pieces() {
+        assert_eq!(cut(&["a\nb", "c\n", "d", "", "e\nf\n"]), ["a\n", "bc\n", "de\n", "f\n"]);
+        assert!(cut(&["no end"]).is_empty());
+        let mut lines = Lines::default();
+        assert!(lines.push(Bytes::from(vec![b'x'; LINE_BYTES_MAX + 1])).is_err());
+    }
+
+    #[test]
+    fn managed_fields_are_not_decoded() {
+        let json = r#"{"metadata":{"name":"a","managedFields":[{"manager":"m\"]"}],"uid":"1","labels":{"x":"y"}}}"#;
+        let raw = Raw::of(json).unwrap();
+        assert_eq!((&*raw.head.name, &*raw.head.uid), ("a", "1"));
+        let object: serde_json::Value = raw.decode().unwrap();
+        let bare = serde_json::json!({"name": "a", "managedFields": null, "uid": "1", "labels": {"x": "y"}});
+        assert_eq!(object["metadata"], bare);
+    }
+}
