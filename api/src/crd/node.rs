@@ -1,7 +1,7 @@
 //! The schema of a custom resource, read once into the form that validation walks.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -38,7 +38,7 @@ pub struct Node {
     pub(super) max_properties: Option<i64>,
     pub(super) min_properties: Option<i64>,
     pub(super) required: Vec<String>,
-    pub(super) properties: BTreeMap<String, Node>,
+    pub(super) properties: BTreeMap<String, Arc<Node>>,
     pub(super) additional: Additional,
     pub(super) items: Option<Box<Node>>,
     pub(super) all_of: Vec<Node>,
@@ -69,7 +69,7 @@ impl Node {
 
     /// The schema of a property.
     pub fn property(&self, name: &str) -> Option<&Self> {
-        self.properties.get(name)
+        self.properties.get(name).map(Arc::as_ref)
     }
 
     /// Whether it says nothing of an object as a whole but how many fields it has and of what schemas.
@@ -116,7 +116,7 @@ impl Node {
             max_properties: int("maxProperties"),
             min_properties: int("minProperties"),
             required: texts("required"),
-            properties: properties.map(|(name, schema)| (name.clone(), Self::new(schema))).collect(),
+            properties: Self::properties(properties),
             additional: match map.get("additionalProperties") {
                 Some(Value::Bool(false)) => Additional::Closed,
                 Some(schema @ Value::Object(_)) => Additional::Schema(Box::new(Self::new(schema))),
@@ -146,11 +146,34 @@ impl Node {
         node
     }
 
+    /// The schemas of properties. Most say next to nothing, and many say the same: those are kept once.
+    fn properties<'a>(properties: impl Iterator<Item = (&'a String, &'a Value)>) -> BTreeMap<String, Arc<Self>> {
+        let mut seen: HashMap<String, Arc<Self>> = HashMap::new();
+        let mut shared = |schema: &Value| match schema.as_object().and_then(simple) {
+            Some(said) => seen.entry(said).or_insert_with(|| Arc::new(Self::new(schema))).clone(),
+            None => Arc::new(Self::new(schema)),
+        };
+        properties.map(|(name, schema)| (name.clone(), shared(schema))).collect()
+    }
+
     fn children(&self) -> impl Iterator<Item = &Self> {
         let additional = match &self.additional {
             Additional::Schema(schema) => Some(schema.as_ref()),
             _ => None,
         };
-        self.properties.values().chain(self.items.as_deref()).chain(additional).chain(&self.all_of)
+        self.properties.values().map(Arc::as_ref).chain(self.items.as_deref()).chain(additional).chain(&self.all_of)
     }
+}
+
+/// What a schema with nothing below it says, but for prose.
+fn simple(schema: &Map<String, Value>) -> Option<String> {
+    let mut said = String::new();
+    for (key, value) in schema {
+        match value {
+            _ if matches!(key.as_str(), "description" | "title" | "example") => {}
+            Value::Array(_) | Value::Object(_) => return None,
+            value => said.push_str(&format!("{key}:{value},")),
+        }
+    }
+    Some(said)
 }
