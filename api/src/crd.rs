@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(crate) use cel::admission;
+pub(crate) use cel::{admission, devices};
 pub use definition::{unrecognized_formats, validate};
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;

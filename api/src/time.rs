@@ -18,6 +18,8 @@ pub fn format_micro(time: Timestamp) -> String {
 pub struct TimeError(String);
 
 const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
+/// The first second of the year 0.
+const YEAR_ZERO_SECONDS: i64 = -62_167_219_200;
 /// Each element of the layout: its text, how many digits it takes (0 for a literal), its range and its name in errors.
 const ELEMENTS: [(&str, usize, u32, u32, &str); 11] = [
     ("2006", 4, 0, 9999, "year"),
@@ -60,7 +62,13 @@ pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
     }
     zone(text, rest)?;
     let text_of_jiff = text.replacen(',', ".", 1);
-    text_of_jiff.parse().map_err(|_| TimeError(format!("parsing time {text:?}: day out of range")))
+    let time: Timestamp =
+        text_of_jiff.parse().map_err(|_| TimeError(format!("parsing time {text:?}: day out of range")))?;
+    // (Go would print a negative year, which nobody can read.)
+    if time.as_second() < YEAR_ZERO_SECONDS {
+        return Err(TimeError(format!("parsing time {text:?}: year out of range")));
+    }
+    Ok(time)
 }
 
 fn cannot(text: &str, rest: &str, element: &str) -> TimeError {
@@ -147,6 +155,8 @@ mod tests {
         check("2024", r#"parsing time "2024" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "-""#);
         check("2024-13-01T00:00:00Z", r#"parsing time "2024-13-01T00:00:00Z": month out of range"#);
         check("2023-02-29T00:00:00Z", r#"parsing time "2023-02-29T00:00:00Z": day out of range"#);
+        check("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z");
+        check("0000-01-01T00:00:00+02:00", r#"parsing time "0000-01-01T00:00:00+02:00": year out of range"#);
         check(
             "2024-01-01T00:00:00",
             r#"parsing time "2024-01-01T00:00:00" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "Z07:00""#,

@@ -13,6 +13,7 @@ mod certificates;
 mod conditions;
 mod core;
 mod csi;
+mod devices;
 mod discovery;
 mod flowcontrol;
 pub mod metadata;
@@ -105,6 +106,10 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => admission_policies::mutating_policy,
         ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings") => admission_policies::mutating_binding,
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::request,
+        ("resource.k8s.io", "deviceclasses") => devices::class,
+        ("resource.k8s.io", "resourceclaims") => devices::claim,
+        ("resource.k8s.io", "resourceclaimtemplates") => devices::template,
+        ("resource.k8s.io", "resourceslices") => devices::slice,
         _ => return None,
     })
 }
@@ -123,6 +128,7 @@ fn status_rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations") => flowcontrol::status,
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::signature,
         ("apiregistration.k8s.io", "apiservices") => services::api_service_status,
+        ("resource.k8s.io", "resourceclaims") => devices::claim_status,
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => admission_policies::validating_policy_status,
         _ => return None,
     })

@@ -3,6 +3,7 @@
 mod certificate;
 mod claim;
 mod configuration;
+mod devices;
 pub mod events;
 mod job;
 mod namespace;
@@ -40,6 +41,9 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("certificates.k8s.io", "certificatesigningrequests", "status") => &certificate::Signature,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles", "") => &rbac::Role,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings", "") => &rbac::Binding,
+        ("resource.k8s.io", "resourceclaims", "") => &devices::Claim,
+        ("resource.k8s.io", "resourceclaimtemplates", "") => &devices::Template,
+        ("resource.k8s.io", "resourceslices", "") => &devices::Slice,
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => &crate::definitions::strategy::Definition,
         (group, plural, "") => initial(group, plural),
         _ => &Generic,
@@ -54,8 +58,7 @@ fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
         | ("", "resourcequotas")
         | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
         | ("apiregistration.k8s.io", "apiservices")
-        | ("networking.k8s.io", "servicecidrs")
-        | ("resource.k8s.io", "resourceclaims") => &Initial("{}"),
+        | ("networking.k8s.io", "servicecidrs") => &Initial("{}"),
         ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
         ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
         ("apps", "daemonsets") => &workload::DaemonSet,

@@ -12,6 +12,7 @@ mod compile;
 pub(super) mod cost;
 mod data;
 mod declare;
+pub(crate) mod devices;
 mod estimate;
 mod functions;
 mod issues;

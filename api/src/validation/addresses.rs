@@ -85,6 +85,17 @@ pub fn address(text: &str) -> Vec<String> {
     errors
 }
 
+/// What is wrong with an address with the length of its network's prefix (`IsValidInterfaceAddress`).
+pub fn interface(text: &str) -> Vec<String> {
+    match parse_written_range(text) {
+        None => vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".into()],
+        Some(range) => {
+            let canonical = format!("{}/{}", range.ip, range.net.prefix_len());
+            if canonical == text { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+        }
+    }
+}
+
 /// A range as it was written.
 struct WrittenRange {
     net: IpNet,

@@ -74,7 +74,7 @@ fn token_requests(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateCSIDriverName`
-fn driver_name(at: &At<'_>, errors: &mut ErrorList) {
+pub(super) fn driver_name(at: &At<'_>, errors: &mut ErrorList) {
     if !rules::required(at, errors) {
         return;
     }

@@ -204,7 +204,7 @@ impl Again {
             | ("apiregistration.k8s.io", "apiservices", "")
             | ("apps", "controllerrevisions", _)
             | ("rbac.authorization.k8s.io" | "certificates.k8s.io", ..)
-            | ("resource.k8s.io", "resourceclaims", "") => (true, true),
+            | ("resource.k8s.io", "deviceclasses" | "resourceclaims" | "resourceclaimtemplates", "") => (true, true),
             ("storage.k8s.io", "volumeattachments" | "csinodes", _)
             | ("flowcontrol.apiserver.k8s.io" | "admissionregistration.k8s.io" | "discovery.k8s.io", ..) => {
                 (true, false)

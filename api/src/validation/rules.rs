@@ -19,6 +19,23 @@ pub const NOT_POSITIVE: &str = "must be greater than zero";
 /// `fieldImmutableErrorMsg`
 pub const IMMUTABLE: &str = "field is immutable";
 
+/// What the metadata of a template may not have, in the order of the fields.
+const TEMPLATE_FORBIDDEN: &[&str] = &[
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+
 /// A number that must not be negative (`ValidateNonnegativeField`).
 pub fn nonnegative(at: &At<'_>, errors: &mut ErrorList) {
     if let Some(number) = at.number().filter(|number| *number < 0) {
@@ -61,6 +78,15 @@ pub fn invalid_each(at: &At<'_>, messages: Vec<String>, errors: &mut ErrorList) 
 /// A label key, or anything that is spelled like one (`ValidateQualifiedName`).
 pub fn label_name(path: &Path, name: &str, errors: &mut ErrorList) {
     errors.extend(names::label_key(name).into_iter().map(|message| FieldError::invalid(path, name, message)));
+}
+
+/// The metadata of what is made from a template: labels and annotations, and nothing else (`ValidateTemplateObjectMeta`).
+pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
+    annotations(&at.get("annotations"), errors);
+    labels(&at.get("labels"), errors);
+    for at in TEMPLATE_FORBIDDEN.iter().map(|name| at.get(name)).filter(|at| !at.is_empty()) {
+        errors.push(FieldError::forbidden(&at.path, "cannot be set"));
+    }
 }
 
 /// What is wrong with a subdomain that more letters may follow (`NameIsDNSSubdomain` of a prefix).

@@ -53,6 +53,7 @@ fn of_kind(group: &str, resource: &str, subresource: &str) -> Option<Rules> {
         ("storage.k8s.io", "storageclasses", "") => storage_class,
         ("storage.k8s.io", "csistoragecapacities", "") => capacity,
         ("node.k8s.io", "runtimeclasses", "") => runtime_class,
+        ("resource.k8s.io", "resourceslices", "") => devices,
         ("admissionregistration.k8s.io", ..) => static_name,
         _ => return None,
     })
@@ -193,6 +194,18 @@ fn runtime_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let path = Path::new("scheduling").child("nodeSelector");
     let keys = selector.entries().map(|(key, _)| key);
     keys.filter_map(|key| old_label(key).map(|text| format!("{path}: {text}"))).collect()
+}
+
+fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+    let driver = new.at(&["spec", "driver"]);
+    if driver.text() == driver.text().to_lowercase() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{}: driver names should be lowercase; {:?} contains uppercase characters",
+        driver.path,
+        driver.text()
+    )]
 }
 
 fn static_name(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {

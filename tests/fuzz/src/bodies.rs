@@ -47,7 +47,8 @@ fn untyped(body: &[u8], format: Format) {
     // JSON is YAML; the marker keeps the body from the JSON parser.
     if !text.contains(['\u{7f}', '\u{85}', '\u{feff}', '\u{fffe}', '\u{ffff}']) && !text.contains(is_control) {
         match decode_untyped(format!("--- {text}").as_bytes(), Format::Yaml) {
-            Ok(again) => assert_eq!(again, value, "YAML of {text}"),
+            // A float without a fraction is a whole number there.
+            Ok(again) => assert!(is_near(&again, &value), "YAML of {text}"),
             // Its keys may be no longer than this.
             Err(error) => assert!(text.len() > 1000, "{error}: {text}"),
         }

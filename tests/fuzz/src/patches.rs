@@ -67,6 +67,10 @@ pub fn apply(data: &[u8]) {
     configuration.set(&["apiVersion"], target.api_version());
     configuration.set(&["kind"], target.kind.as_str());
     let Some(once) = applied(&target, Some(&live.object), configuration.clone(), 1) else { return };
+    // What nobody manages any more is taken for the work of one from before the next time.
+    if once.at(&["metadata", "managedFields"]).is_none() {
+        return;
+    }
     let twice = applied(&target, Some(&once), configuration, 2).expect("it applied before");
     assert_eq!(twice, once, "twice is not once");
 }

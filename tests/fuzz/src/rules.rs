@@ -41,6 +41,6 @@ fn definition(rule: &str, pattern: &str) -> Object {
     let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "ws.f.example"},
-        "spec": {"group": "f.example", "scope": "Namespaced", "names": names, "versions": [version]}});
+        "status": {"storedVersions": ["v1"]}, "spec": {"group": "f.example", "scope": "Namespaced", "names": names, "versions": [version]}});
     Object::from_value(definition).expect("an object")
 }

@@ -30,7 +30,9 @@ impl Issue {
 /// What the parser said.
 pub(super) fn of_parser(source: &str, errors: &ParseErrors) -> String {
     let count = |n: isize| usize::try_from(n).unwrap_or(0);
-    let one = |e: &cel::ParseError| Issue { line: count(e.pos.0), column: count(e.pos.1), message: e.msg.clone() };
+    // In an empty text there is no first column.
+    let column = |n: isize| if source.is_empty() { 0 } else { count(n) };
+    let one = |e: &cel::ParseError| Issue { line: count(e.pos.0), column: column(e.pos.1), message: e.msg.clone() };
     show(source, errors.errors.iter().map(one).collect())
 }
 
@@ -45,9 +47,8 @@ pub(super) fn show(source: &str, mut issues: Vec<Issue>) -> String {
 fn one(source: &str, issue: &Issue) -> String {
     let Issue { line, column, message } = issue;
     let head = format!("ERROR: <input>:{line}:{column}: {message}");
-    let Some(text) = source.split('\n').nth(line.saturating_sub(1)).filter(|t| t.len() <= SNIPPET_BYTES_MAX) else {
-        return head;
-    };
+    let text = source.split('\n').nth(line.saturating_sub(1)).filter(|text| text.len() <= SNIPPET_BYTES_MAX);
+    let Some(text) = text.filter(|_| !source.is_empty()) else { return head };
     let text = text.replace('\t', " ");
     let mut characters = text.chars();
     let dots: String = (1..*column).map_while(|_| characters.next()).map(|c| mark(c, '.', '\u{ff0e}')).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{given, items, text};
+use super::{items, text};
 use crate::Object;
 use crate::field::{ErrorList, FieldError, Path};
 
@@ -24,7 +24,7 @@ pub(super) fn stored_versions(definition: &Object, spec: &Value, errors: &mut Er
     let stored: Vec<Value> =
         definition.at(&["status", "storedVersions"]).and_then(Value::as_array).cloned().unwrap_or_default();
     if stored.is_empty() {
-        let shown = given(&definition.0["status"], "storedVersions").cloned().unwrap_or(Value::Null);
+        let shown = definition.at(&["status", "storedVersions"]).cloned().unwrap_or(Value::Null);
         errors.push(FieldError::invalid(&path, shown, "must have at least one stored version"));
         return;
     }

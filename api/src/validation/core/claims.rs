@@ -8,7 +8,7 @@ use crate::names;
 use crate::quantity::Quantity;
 use crate::validation::at::At;
 use crate::validation::pod::resources;
-use crate::validation::{metadata, rules};
+use crate::validation::rules;
 
 pub(super) const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 pub(super) const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
@@ -19,22 +19,6 @@ const RESIZE_STATES: &[&str] = &[
     "NodeResizeInProgress",
     "NodeResizeInfeasible",
     "NodeResizePending",
-];
-/// What the metadata of a template may not have, in the order of the fields.
-const TEMPLATE_FORBIDDEN: &[&str] = &[
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
 ];
 const FIXED: &str =
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
@@ -49,13 +33,7 @@ pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// The template of the claim of an ephemeral volume (`ValidatePersistentVolumeClaimTemplate`).
 pub fn template(at: &At<'_>, errors: &mut ErrorList) {
-    let metadata = at.get("metadata");
-    let annotations = metadata.get("annotations");
-    errors.extend(metadata::validate_annotations(annotations.value.as_object(), &annotations.path));
-    rules::labels(&metadata.get("labels"), errors);
-    for at in TEMPLATE_FORBIDDEN.iter().map(|name| metadata.get(name)).filter(|at| !at.is_empty()) {
-        errors.push(FieldError::forbidden(&at.path, "cannot be set"));
-    }
+    rules::template_metadata(&at.get("metadata"), errors);
     spec(&at.get("spec"), errors);
 }
 

@@ -55,7 +55,7 @@ fn is_native(name: &str) -> bool {
 }
 
 /// `IsExtendedResourceName`
-fn is_extended(name: &str) -> bool {
+pub fn is_extended(name: &str) -> bool {
     let for_quota = format!("requests.{name}");
     !is_native(name) && !name.starts_with("requests.") && names::label_key(&for_quota).is_empty()
 }

@@ -102,5 +102,5 @@ macro_rules! groups {
 
 groups! {
     admissionregistration apps autoscaling batch certificates coordination discovery flowcontrol networking node policy
-    rbac scheduling storage
+    rbac resource scheduling storage
 }
