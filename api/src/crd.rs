@@ -65,7 +65,9 @@ impl Version {
 
     /// Everything that is wrong with an object, new or changed (`customResourceStrategy.Validate` and
     /// `ValidateUpdate`). Metadata is validated elsewhere.
-    pub fn validate(&self, object: &Object, old: Option<&Object>) -> ErrorList {
+    ///
+    /// What rules have against what did not change goes to `warnings`.
+    pub fn validate(&self, object: &Object, old: Option<&Object>, warnings: &mut Vec<String>) -> ErrorList {
         let kind = object.0.get("kind").and_then(Value::as_str).unwrap_or("");
         if !self.kind.is_empty() && kind != self.kind {
             return vec![FieldError::invalid(&Path::new("kind"), kind, format!("must be {}", self.kind))];
@@ -79,11 +81,11 @@ impl Version {
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate(object));
         }
-        self.finish(object, old, errors)
+        self.finish(object, old, errors, warnings)
     }
 
     /// Everything that is wrong with an object whose status is written.
-    pub fn validate_status(&self, object: &Object, old: &Object) -> ErrorList {
+    pub fn validate_status(&self, object: &Object, old: &Object, warnings: &mut Vec<String>) -> ErrorList {
         let mut errors = ErrorList::new();
         if let (Some(schema), Some(value)) =
             (self.schema.as_ref().and_then(|s| s.property("status")), object.0.get("status"))
@@ -94,11 +96,17 @@ impl Version {
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate_status(object));
         }
-        self.finish(object, Some(old), errors)
+        self.finish(object, Some(old), errors, warnings)
     }
 
     /// Lists that must be sets or maps, then the rules, unless the object is too wrong to evaluate them.
-    fn finish(&self, object: &Object, old: Option<&Object>, mut errors: ErrorList) -> ErrorList {
+    fn finish(
+        &self,
+        object: &Object,
+        old: Option<&Object>,
+        mut errors: ErrorList,
+        warnings: &mut Vec<String>,
+    ) -> ErrorList {
         let Some(schema) = &self.schema else { return errors };
         embedded::validate_object(schema, object, &mut errors);
         let has_no_name = object.name().is_empty();
@@ -111,7 +119,9 @@ impl Version {
                        errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));
         } else if schema.has_rules {
-            errors.extend(cel::validate_object(schema, object, old));
+            let found = cel::validate_object(schema, object, old);
+            errors.extend(found.errors);
+            warnings.extend(found.warnings);
         }
         errors
     }

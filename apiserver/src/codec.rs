@@ -58,12 +58,13 @@ pub fn decode_options(body: &[u8], format: Format, kind: &str) -> Result<Object,
     Ok(decode::decode(body, format, &target, FieldValidation::Ignore).map_err(fault)?.object)
 }
 
-/// An object of `resource` in the version that it is stored in.
+/// An object of `resource` in the version in which it is prepared and checked: the one that is stored, but for custom
+/// objects, which are only converted when they are encoded.
 ///
 /// # Errors
 /// If the versions cannot be converted.
 pub fn to_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
-    convert(object, resource, &resource.storage_api_version())
+    if resource.custom { Ok(object) } else { convert(object, resource, &resource.storage_api_version()) }
 }
 
 /// A stored object in the version of `resource`.

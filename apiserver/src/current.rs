@@ -48,6 +48,14 @@ pub fn read(resource: &Resource, entry: &Entry) -> Option<Object> {
     Some(with_revision(object, entry.mod_revision()))
 }
 
+/// An object that was just written, as it will be read; the version that is stored may have defaults of its own.
+pub fn object(resource: &Resource, object: Object) -> Object {
+    match versions(resource).filter(|_| resource.version != resource.storage_version) {
+        Some(versions) => versions.current(object),
+        None => object,
+    }
+}
+
 /// Remembers of what was just written that it is as the definition has it.
 pub fn written(registry: &Registry, resource: &Resource, key: &str, revision: Revision) {
     let is_stored_version = resource.version == resource.storage_version;

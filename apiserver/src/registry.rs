@@ -203,6 +203,9 @@ impl Registry {
 
 /// The bytes that are stored of an object, which is brought into the form in which it comes back.
 pub fn encode(resource: &Resource, object: &mut Object) -> Bytes {
+    if let Some(version) = &resource.definition {
+        *object = version.versions.to_storage(std::mem::take(object));
+    }
     let bytes = object.encode();
     if !resource.custom && api::decode::forget_empty_lists(&resource.schema, object, &bytes) {
         return object.encode();

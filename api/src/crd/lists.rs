@@ -67,11 +67,14 @@ fn repeated(items: impl Iterator<Item = Value>, path: &Path, errors: &mut ErrorL
 }
 
 /// Whether the value at an error's path is what it was: an update need not mend it (validation ratcheting).
-/// Values inside lists cannot be told to be the same.
+/// Values inside lists cannot be told to be the same, but the lists.
 pub(super) fn unchanged(path: &Path, object: &Object, old: &Object) -> bool {
     let text = path.as_str();
-    if text.is_empty() || text.contains(['[', '<']) {
+    if text.is_empty() || text.contains('<') {
         return false;
+    }
+    if let Some((parent, _)) = text.split_once('[') {
+        return unchanged(&Path::new(parent), object, old);
     }
     let at = |object: &Object| {
         let mut names = text.split('.');
@@ -79,13 +82,9 @@ pub(super) fn unchanged(path: &Path, object: &Object, old: &Object) -> bool {
         names.try_fold(first, |value, name| value.get(name)).cloned()
     };
     match (at(object), at(old)) {
-        (Some(new), Some(old)) => new == old,
+        (Some(new), Some(old)) if new == old => true,
         // A field that is required and absent is as it was if the map around it is.
-        (None, None) => {
-            let parent = text.rsplit_once('.').map_or("", |(parent, _)| parent);
-            !parent.is_empty() && unchanged(&Path::new(parent), object, old)
-        }
-        _ => false,
+        _ => text.rsplit_once('.').is_some_and(|(parent, _)| unchanged(&Path::new(parent), object, old)),
     }
 }
 

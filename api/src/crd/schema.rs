@@ -121,9 +121,9 @@ fn default_value(schema: &Value, default: &Value, path: &Path, errors: &mut Erro
     let found = values::validate(&node, default, path);
     if found.is_empty() && node.has_rules {
         // Once as what it was before, once as what was not there.
-        let mut of_rules = cel::validate(&node, default, Some(default), path, true);
+        let mut of_rules = cel::validate(&node, default, Some(default), path, true).errors;
         if of_rules.is_empty() {
-            of_rules = cel::validate(&node, default, None, path, true);
+            of_rules = cel::validate(&node, default, None, path, true).errors;
         }
         errors.extend(of_rules);
     }

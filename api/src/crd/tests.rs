@@ -47,8 +47,11 @@ fn check(spec: Value, old: Option<Value>, expect: &[&str]) {
     let rows = rows(&widget_definition()).unwrap();
     let version = rows[0].definition.as_ref().unwrap();
     let old = old.map(widget);
-    let mut actual: Vec<String> =
-        version.validate(&widget(spec.clone()), old.as_ref()).iter().map(ToString::to_string).collect();
+    let mut actual: Vec<String> = version
+        .validate(&widget(spec.clone()), old.as_ref(), &mut Vec::new())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut expect: Vec<String> = expect.iter().map(ToString::to_string).collect();
     actual.sort();
     expect.sort();

@@ -61,6 +61,11 @@ impl Versions {
             decode::prune(schema, &mut object);
             defaults::apply(schema, &mut object);
         }
+        self.to_storage(object)
+    }
+
+    /// An object in the version that is stored.
+    pub fn to_storage(&self, object: Object) -> Object {
         self.convert(object, &self.storage)
     }
 

@@ -70,7 +70,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
         errors.extend(metadata::validate_core_finalizers(object));
     }
     if let Some(definition) = &target.resource.definition {
-        errors.extend(definition.validate(object, None));
+        errors.extend(definition.validate(object, None, &mut Vec::new()));
     }
     errors.extend(kind_errors(target, object, None));
     errors.extend(strategy.validate(ctx, object, None));
@@ -124,11 +124,13 @@ fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> 
     let group = if target.resource.custom { "apiextensions.k8s.io" } else { &storage.storage_group };
     let kind = (group, storage.plural.as_str(), target.subresource.as_str());
     let mut errors = metadata::validate_kind_update(new, old, target.resource.namespaced, kind);
+    let mut warnings = Vec::new();
     match (&target.resource.definition, target.subresource.as_str()) {
-        (Some(definition), "status") => errors.extend(definition.validate_status(new, old)),
-        (Some(definition), _) => errors.extend(definition.validate(new, Some(old))),
+        (Some(definition), "status") => errors.extend(definition.validate_status(new, old, &mut warnings)),
+        (Some(definition), _) => errors.extend(definition.validate(new, Some(old), &mut warnings)),
         (None, _) => {}
     }
+    warnings.into_iter().for_each(|text| ctx.warn(text));
     errors.extend(kind_errors(target, new, Some(old)));
     errors.extend(target.strategy(ctx).validate(ctx, new, Some(old)));
     errors

@@ -50,6 +50,7 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
         };
         let old =
             current::read(&target.storage, entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
+        let old = if target.resource.custom { codec::from_storage(&target.resource, old)? } else { old };
         let mut new = prepared(ctx, target, &old, rules, change).await?;
         let strategy = target.strategy(ctx);
         let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;

@@ -27,13 +27,6 @@ pub(super) struct Parsed {
     info: SourceInfo,
 }
 
-impl Parsed {
-    /// Where its parts are in the text.
-    pub(super) fn info(&self) -> &SourceInfo {
-        &self.info
-    }
-}
-
 /// Parses an expression. The parser recurses deeply: call it on a large stack.
 pub(super) fn parse(source: &str) -> Result<Parsed, String> {
     if let Some(why) = cost::too_large(source) {

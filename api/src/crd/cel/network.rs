@@ -35,6 +35,14 @@ opaque_types! {
     Semver(Version) = "kubernetes.Semver";
 }
 
+/// The size of an address in bytes, and of a network's prefix; none for anything else.
+pub(super) fn size(value: &Value) -> Option<u64> {
+    if let Some(Ip(ip)) = inner::<Ip>(value) {
+        return Some(if ip.is_ipv4() { 4 } else { 16 });
+    }
+    inner::<Cidr>(value).map(|Cidr(net)| u64::from(net.prefix_len()).div_ceil(8))
+}
+
 pub(super) fn declare_all(env: &mut Env) {
     declare!(env;
         function "ip" (STRING_TYPE) => |args| ip(text(&args[0])?).map(|ip| opaque(Ip(ip)));
