@@ -19,10 +19,13 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
     let kept: Vec<(usize, u8)> = text.bytes().enumerate().filter(|(_, b)| !matches!(b, b'\r' | b'\n')).collect();
     let plain: Vec<u8> = kept.iter().map(|(_, b)| *b).collect();
     STANDARD.decode(&plain).map_err(|error| {
-        let place = match error {
+        let strange = |b: &u8| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'/' | b'=');
+        let found = match error {
             base64::DecodeError::InvalidByte(place, _) | base64::DecodeError::InvalidLastSymbol(place, _) => place,
             base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => plain.len() / 4 * 4,
         };
+        // A letter that there is not is told before a length that is wrong.
+        let place = plain.iter().position(strange).map_or(found, |place| place.min(found));
         Base64Error(kept.get(place).map_or(text.len(), |(original, _)| *original))
     })
 }

@@ -127,7 +127,12 @@ pub fn v2_document(catalogue: &Catalogue, builtin: &Builtin) -> Vec<u8> {
 
 /// The document of [`v2_document`] as protobuf.
 pub fn v2_protobuf(document: &Value) -> Vec<u8> {
-    protobuf::encode(document)
+    protobuf::v2::encode(document)
+}
+
+/// A document of [`v3_document`] as protobuf.
+pub fn v3_protobuf(document: &Value) -> Vec<u8> {
+    protobuf::v3::encode(document)
 }
 
 fn encode(document: &BTreeMap<&str, Written>) -> Vec<u8> {

@@ -28,7 +28,7 @@ pub use token_file::{TokenFile, TokenFileError};
 /// What a bearer token that nobody knows is answered with.
 pub const INVALID_TOKEN: &str = "invalid bearer token";
 /// The subprotocol by which browsers hand over a token on a WebSocket.
-const WEBSOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
+pub(crate) const WEBSOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Every way in, asked in order.
 pub struct Authentication {

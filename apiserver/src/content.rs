@@ -1,6 +1,9 @@
 //! What a client sends and what it wants back: media types, and the transformations asked for with them
 //! (apiserver's `endpoints/handlers/negotiation`).
 
+mod accept;
+
+pub use accept::{Clause, clauses};
 use api::Status;
 pub use api::decode::Format;
 use http::HeaderMap;
@@ -9,7 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use crate::request::Query;
 
 /// The formats that can be written, the preferred first.
-const FORMATS: [Format; 3] = [Format::Json, Format::Yaml, Format::Protobuf];
+pub const FORMATS: [Format; 3] = [Format::Json, Format::Yaml, Format::Protobuf];
 
 /// The formats of watches, as they are told.
 pub const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
@@ -83,14 +86,8 @@ pub fn negotiate_among(
         return Ok(Representation { pretty, ..Default::default() });
     };
     for clause in clauses(accept) {
-        for format in FORMATS {
-            let (kind, sub) = media_type(format).split_once('/').expect("a media type has a slash");
-            let fits = (clause.kind == kind && (clause.sub == sub || clause.sub == "*"))
-                || (clause.kind == "*" && clause.sub == "*");
-            if !fits || clause.param("stream").is_some_and(|_| format == Format::Yaml) {
-                continue;
-            }
-            if let Some(transform) = clause.transform().filter(|t| allowed(format, *t)) {
+        for format in FORMATS.into_iter().filter(|format| clause.fits(media_type(*format))) {
+            if let Some(transform) = transform_of(&clause, format).filter(|t| allowed(format, *t)) {
                 let pretty = pretty || clause.param("pretty") == Some("1");
                 return Ok(Representation { format, transform, pretty });
             }
@@ -160,7 +157,7 @@ pub fn unsupported_patch() -> Status {
 }
 
 /// Indented output for people: on request, and for the clients that only people use.
-fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
+pub fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
     if let Some(text) = query.get("pretty").filter(|t| !t.is_empty()) {
         return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True");
     }
@@ -168,63 +165,32 @@ fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
 }
 
-struct Clause<'a> {
-    kind: &'a str,
-    sub: &'a str,
-    params: Vec<(&'a str, &'a str)>,
-    quality: f32,
-}
-
-impl<'a> Clause<'a> {
-    fn param(&self, name: &str) -> Option<&'a str> {
-        self.params.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
+/// The transformation that a clause asks for in a format; none if there is no such transformation.
+fn transform_of(clause: &Clause<'_>, format: Format) -> Option<Transform> {
+    let stream = clause.param("stream").unwrap_or("");
+    if !stream.is_empty() && (stream != "watch" || format == Format::Yaml) {
+        return None;
     }
-
-    /// The transformation asked for; none if it is not known.
-    fn transform(&self) -> Option<Transform> {
-        if self.param("stream").is_some_and(|s| !s.is_empty() && s != "watch") {
-            return None;
-        }
-        if ["as", "g", "v"].into_iter().all(|name| self.param(name).is_none()) {
-            return Some(Transform::None);
-        }
-        let kind = self.param("as")?;
-        if self.param("g") != Some("meta.k8s.io") {
-            return None;
-        }
-        let version = match self.param("v") {
-            Some("v1") => "v1",
-            Some("v1beta1") => "v1beta1",
-            _ => return None,
-        };
-        match kind {
-            "Table" => Some(Transform::Table(version)),
-            "PartialObjectMetadata" => Some(Transform::PartialObjectMetadata(version)),
-            "PartialObjectMetadataList" => Some(Transform::PartialObjectMetadataList(version)),
-            _ => None,
-        }
+    if clause.param("sv").is_some_and(|version| !version.is_empty() && version != "v1") {
+        return None;
     }
-}
-
-/// The clauses of an `Accept` header, the preferred first.
-fn clauses(accept: &str) -> Vec<Clause<'_>> {
-    let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(clause).collect();
-    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-    clauses
-}
-
-fn clause(text: &str) -> Option<Clause<'_>> {
-    let mut parts = text.split(';');
-    let (kind, sub) = parts.next()?.trim().split_once('/')?;
-    let mut clause = Clause { kind: kind.trim(), sub: sub.trim(), params: Vec::new(), quality: 1.0 };
-    for part in parts {
-        let (name, value) = part.trim().split_once('=')?;
-        match name {
-            "q" => clause.quality = value.parse().unwrap_or(1.0),
-            _ => clause.params.push((name, value.trim_matches('"'))),
-        }
+    if ["as", "g", "v"].into_iter().all(|name| clause.param(name).is_none()) {
+        return Some(Transform::None);
     }
-    Some(clause)
+    if clause.param("g") != Some("meta.k8s.io") {
+        return None;
+    }
+    let version = match clause.param("v") {
+        Some("v1") => "v1",
+        Some("v1beta1") => "v1beta1",
+        _ => return None,
+    };
+    match clause.param("as")? {
+        "Table" => Some(Transform::Table(version)),
+        "PartialObjectMetadata" => Some(Transform::PartialObjectMetadata(version)),
+        "PartialObjectMetadataList" => Some(Transform::PartialObjectMetadataList(version)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -250,5 +216,8 @@ mod tests {
         );
         check("application/json;as=Nope;v=v1;g=meta.k8s.io, application/json", Some((Format::Json, Transform::None)));
         check("application/vnd.kubernetes.protobuf,application/json", Some((Format::Protobuf, Transform::None)));
+        check("*/*, application/yaml;q=0.1", Some((Format::Yaml, Transform::None)));
+        check("application/yaml;stream=watch", None);
+        check("application/yaml;stream=watch, application/json;sv=v2, */*", Some((Format::Json, Transform::None)));
     }
 }

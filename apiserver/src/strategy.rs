@@ -58,7 +58,8 @@ fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
         | ("", "resourcequotas")
         | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
         | ("apiregistration.k8s.io", "apiservices")
-        | ("networking.k8s.io", "servicecidrs") => &Initial("{}"),
+        | ("networking.k8s.io", "servicecidrs")
+        | ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &Initial("{}"),
         ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
         ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
         ("apps", "daemonsets") => &workload::DaemonSet,

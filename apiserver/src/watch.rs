@@ -2,6 +2,7 @@
 
 pub mod frame;
 pub mod stream;
+pub mod websocket;
 
 pub use frame::{EventType, FrameCache};
 pub use stream::Watching;

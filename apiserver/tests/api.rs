@@ -1,5 +1,7 @@
 //! The server's own tests: requests through the tower service against a store in memory.
 
+#[path = "api/answers.rs"]
+mod answers;
 #[path = "api/clock.rs"]
 mod clock;
 #[path = "api/definitions.rs"]

@@ -44,10 +44,11 @@ pub(crate) async fn run(context: Context) {
     let to = queue.clone();
     services.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     service_pods::watch_pods(&pods, &services, &queue);
-    let to = queue.clone();
+    let (to, known) = (queue.clone(), services.clone());
     endpoints.on_change(move |change| {
-        if change.is_delete() {
-            to.add(ObjectKey::of(&**change.object()));
+        let key = ObjectKey::of(&**change.object());
+        if change.is_delete() && known.get_key(&key).is_some() {
+            to.add(key);
         }
     });
     services.wait_synced().await;
@@ -69,13 +70,12 @@ pub(crate) async fn run(context: Context) {
 impl Controller {
     async fn sync(&self, key: ObjectKey) -> Result<Action> {
         let api = self.context.api::<Endpoints>(&key.namespace);
-        let current = self.endpoints.get_key(&key);
         let Some(service) = self.services.get_key(&key) else {
-            if current.is_some() {
-                ignore_not_found(api.delete(&key.name, &DeleteParams::default()).await)?;
-            }
+            // The informer may not have seen yet what was created a moment ago.
+            ignore_not_found(api.delete(&key.name, &DeleteParams::default()).await)?;
             return Ok(Action::Done);
         };
+        let current = self.endpoints.get_key(&key);
         let Some(selector) = service_pods::selector(&service) else { return Ok(Action::Done) };
         let pods = self.pods.list_matching(&key.namespace, |labels| selector::contains(labels, selector));
         let pods: Vec<&Pod> = pods.iter().map(|p| &**p).collect();

@@ -59,6 +59,7 @@ controllers! {
     "persistentvolume-binder-controller" "persistent-volume-binder" crate::volume::run;
     "persistentvolumeclaim-protection-controller" "pvc-protection-controller" crate::volume::run_claim_protection;
     "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;
+    "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" crate::volume::run_class_protection;
     "serviceaccount-controller" "service-account-controller" crate::serviceaccount::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" crate::root_ca::run;
     "endpoints-controller" "endpoint-controller" crate::endpoints::run;

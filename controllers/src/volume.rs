@@ -5,6 +5,7 @@
 //! controller itself, which runs on that node; the directory must be a direct child of the configured one.
 
 mod claim;
+mod class_protection;
 mod matching;
 mod persistent;
 mod protection;
@@ -20,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
+pub(crate) use class_protection::run as run_class_protection;
 pub(crate) use protection::{run_claims as run_claim_protection, run_volumes as run_volume_protection};
 
 /// The name of the built-in provisioner in storage classes.

@@ -14,6 +14,8 @@ pub(crate) struct Difference {
     pub(crate) added: Set,
     pub(crate) removed: Set,
     pub(crate) modified: Set,
+    /// Whether a list has an item that nothing tells apart, so that the reference cannot compare at all.
+    pub(crate) untyped: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,7 @@ enum Change {
 impl Difference {
     /// Adds an element that comes after all others.
     fn push(&mut self, element: PathElement, change: Change, below: Self) {
+        self.untyped |= below.untyped;
         let parts = [
             (&mut self.added, change == Change::Added, below.added),
             (&mut self.removed, change == Change::Removed, below.removed),
@@ -204,10 +207,13 @@ fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>,
 
 /// Compares lists whose items are told apart; repeated items count as one that is owned as a whole.
 fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
+    let mut untyped = false;
     let mut all: Vec<(PathElement, Vec<&Value>, Vec<&Value>)> = Vec::with_capacity(left.len().max(right.len()));
     for (item, is_right) in left.iter().map(|i| (i, false)).chain(right.iter().map(|i| (i, true))) {
-        // An item that has no element cannot be compared; the typed check reports it where it matters.
-        let Ok(element) = item_element(list, item) else { continue };
+        let Ok(element) = item_element(list, item) else {
+            untyped = true;
+            continue;
+        };
         let at = match all.binary_search_by(|(e, _, _)| e.cmp(&element)) {
             Ok(at) => at,
             Err(at) => {
@@ -218,7 +224,7 @@ fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
         let entry = &mut all[at];
         if is_right { entry.2.push(item) } else { entry.1.push(item) }
     }
-    let mut out = Difference::default();
+    let mut out = Difference { untyped, ..Difference::default() };
     for (element, l, r) in all {
         let (change, below) = match (l.as_slice(), r.as_slice()) {
             ([] | [_], [] | [_]) => visit(l.first().copied(), r.first().copied(), list.elem()),

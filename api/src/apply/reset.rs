@@ -77,6 +77,7 @@ impl Reset {
                 added: self.filter(difference.added),
                 removed: self.filter(difference.removed),
                 modified: self.filter(difference.modified),
+                untyped: difference.untyped,
             },
         }
     }

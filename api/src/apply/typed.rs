@@ -85,6 +85,7 @@ pub(crate) fn absent(ty: Maybe<'_>, name: &str) -> Absent {
     let Some(field) = ty.field(name).filter(|f| !f.pointer() && !f.omit_zero()) else { return Absent::Missing };
     match field.ty().kind() {
         Kind::Struct => Absent::EmptyMap,
+        Kind::Time | Kind::MicroTime => Absent::Zero,
         _ if !field.omit_empty() => Absent::Zero,
         _ => Absent::Missing,
     }

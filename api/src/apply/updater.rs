@@ -106,6 +106,9 @@ pub(super) fn update(
     manager: &str,
 ) {
     let mut comparisons = Comparisons::new(request, live, new);
+    if comparisons.of(request.api_version).is_some_and(|difference| difference.untyped) {
+        return;
+    }
     let disowned = disown(&mut comparisons, managers, None, true);
     debug_assert!(disowned.is_ok(), "a forced update has no conflicts");
     let Difference { modified, added, .. } = comparisons.into_own();

@@ -55,6 +55,10 @@ fn wrong_bodies_have_the_reference_errors() {
         r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal array into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList"#,
     );
     wrong(
+        r#"{"spec":{"volumes":[{"name":"v","configMap":{"name":5}}]}}"#,
+        r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field ConfigMapVolumeSource.spec.volumes.VolumeSource.configMap.LocalObjectReference.name of type string"#,
+    );
+    wrong(
         r#"{"a":"#,
         r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({"a":)"#,
     );

@@ -100,6 +100,7 @@ impl<'a> Coder<'a, '_> {
             }
             (Kind::String | Kind::Duration, Tree::String(text)) => Some(Value::String(text.into_owned())),
             (Kind::Bytes, Tree::String(text)) => self.bytes(&text),
+            (Kind::Bytes, Tree::Array(items)) => self.numbers(items),
             (Kind::Boolean, Tree::Bool(yes)) => Some(Value::Bool(yes)),
             (Kind::Int32 | Kind::Int64 | Kind::Double, Tree::Number(text)) => self.number(ty, named, &text),
             (_, tree) => self.wrong(ty, named, tree.kind_name()),
@@ -160,10 +161,12 @@ impl<'a> Coder<'a, '_> {
             map.remove(field.name());
             return;
         }
+        let outer = self.fields.len();
+        self.fields.extend(self.context.map_or(&[][..], |context| embedded(context, field)));
         self.fields.push(field.name());
         let value = self.value(field.ty(), field.named_scalar(), tree);
         if !self.fatal {
-            self.fields.pop();
+            self.fields.truncate(outer);
         }
         match value {
             Some(value) if is_omitted(field, &value) => {
@@ -272,6 +275,22 @@ impl<'a> Coder<'a, '_> {
                 None
             }
         }
+    }
+
+    /// Bytes that are written as a list of numbers.
+    fn numbers(&mut self, items: Vec<Tree<'_>>) -> Option<Value> {
+        let mut bytes = Vec::with_capacity(items.len());
+        for item in items {
+            let byte = match item {
+                Tree::Number(text) => text.parse().map_err(|_| format!("number {text}")),
+                other => Err(other.kind_name().to_string()),
+            };
+            match byte {
+                Ok(byte) => bytes.push(byte),
+                Err(what) => self.save(self.type_error(&what, "uint8")),
+            }
+        }
+        Some(crate::base64::encode(&bytes).into())
     }
 
     fn quantity(&mut self, tree: Tree<'_>) -> Option<Value> {
@@ -439,6 +458,38 @@ fn go_type(ty: Type<'_>, named: Option<&str>) -> String {
         Kind::IntOrString => "intstr.IntOrString".to_string(),
         _ => "interface {}".to_string(),
     }
+}
+
+/// What Go's structs embed, and what that embeds: its errors name them on the way to a field.
+const EMBEDDED: [(&str, &[&str]); 17] = [
+    ("ConfigMapEnvSource", &["LocalObjectReference"]),
+    ("ConfigMapKeySelector", &["LocalObjectReference"]),
+    ("ConfigMapProjection", &["LocalObjectReference"]),
+    ("ConfigMapVolumeSource", &["LocalObjectReference"]),
+    ("DeviceAllocationConfiguration", &["DeviceConfiguration"]),
+    ("DeviceClaimConfiguration", &["DeviceConfiguration"]),
+    ("DeviceClassConfiguration", &["DeviceConfiguration"]),
+    ("EphemeralContainer", &["EphemeralContainerCommon"]),
+    ("IngressRule", &["IngressRuleValue"]),
+    ("NamedRuleWithOperations", &["RuleWithOperations", "Rule"]),
+    ("PersistentVolumeSpec", &["PersistentVolumeSource"]),
+    ("Probe", &["ProbeHandler"]),
+    ("RuleWithOperations", &["Rule"]),
+    ("SecretEnvSource", &["LocalObjectReference"]),
+    ("SecretKeySelector", &["LocalObjectReference"]),
+    ("SecretProjection", &["LocalObjectReference"]),
+    ("Volume", &["VolumeSource"]),
+];
+
+/// The structs that a field is embedded in: as many as its way in protobuf leads through.
+fn embedded(context: Type<'_>, field: Field<'_>) -> &'static [&'static str] {
+    let through = field.proto().len().saturating_sub(1);
+    if through == 0 {
+        return &[];
+    }
+    let name = context.name().map_or("", last_name);
+    let found = EMBEDDED.iter().find(|(definition, _)| *definition == name);
+    found.and_then(|(_, names)| names.get(..through)).unwrap_or(&[])
 }
 
 fn last_name(definition: &str) -> &str {

@@ -1,5 +1,8 @@
 //! Image names, as far as the default of `imagePullPolicy` needs them (`parsers.ParseImageName`).
 
+/// How long the path of a name may be, without the domain and with what is implied (`NameTotalLengthMax`).
+const PATH_BYTES_MAX: usize = 255;
+
 /// Whether an image's tag is `latest`, said or implied. A name that is no reference has no tag at all.
 pub(super) fn is_latest(image: &str) -> bool {
     let (name, digest) = match image.split_once('@') {
@@ -48,7 +51,9 @@ fn is_path(text: &str) -> bool {
             return false;
         }
     }
-    components.into_iter().all(is_component)
+    let implied = if !domain && components.len() == 1 { "library/".len() } else { 0 };
+    let length = components.iter().map(|c| c.len() + 1).sum::<usize>() - 1 + implied;
+    length <= PATH_BYTES_MAX && components.into_iter().all(is_component)
 }
 
 fn is_component(text: &str) -> bool {

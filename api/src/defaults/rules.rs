@@ -18,6 +18,7 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
         "api.core.v1.Volume" => volume(map),
         "api.core.v1.ImageVolumeSource" => pull_policy(map, "reference", "pullPolicy"),
         "api.core.v1.ServiceSpec" => service(map),
+        "api.core.v1.Secret" => secret(map),
         "api.core.v1.Service" => load_balancer_status(map),
         "api.core.v1.Namespace" => namespace(map),
         "api.core.v1.NodeStatus" => copy_if_absent(map, "capacity", "allocatable"),
@@ -89,6 +90,16 @@ fn pull_policy(map: &mut Fields, image: &str, policy: &str) {
     if text(map, policy).is_empty() {
         let latest = images::is_latest(text(map, image));
         map.insert(policy.to_string(), if latest { "Always" } else { "IfNotPresent" }.into());
+    }
+}
+
+/// What is given as text becomes data (`Convert_v1_Secret_To_core_Secret`).
+fn secret(map: &mut Fields) {
+    let Some(Value::Object(texts)) = map.remove("stringData") else { return };
+    let texts = texts.iter().filter_map(|(key, text)| Some((key, crate::base64::encode(text.as_str()?.as_bytes()))));
+    let data = map.entry("data").or_insert_with(|| json!({}));
+    if let Some(data) = data.as_object_mut() {
+        data.extend(texts.map(|(key, text)| (key.clone(), text.into())));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Builtin, dangling, v2_document, v3_document, v3_hash, v3_index};
+use super::{Builtin, dangling, v2_document, v2_protobuf, v3_document, v3_hash, v3_index, v3_protobuf};
 use crate::Object;
 use crate::catalogue::Catalogue;
 
@@ -91,4 +91,62 @@ fn custom_resources_are_in_the_documents() {
     let hash = |kind: &str| v3_hash(&catalogue(kind), "stable.example.com", "v1").unwrap();
     assert_eq!(hash("integer"), hash("integer"));
     assert_ne!(hash("integer"), hash("string"));
+}
+
+/// The text fields of a message at a path of field numbers, of which the last is text.
+fn texts(message: &[u8], path: &[u64]) -> Vec<String> {
+    let (wanted, rest) = path.split_first().unwrap();
+    let (mut at, mut found) = (0, Vec::new());
+    let varint = |at: &mut usize| {
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let byte = message[*at];
+            *at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    };
+    while at < message.len() {
+        let key = varint(&mut at);
+        match key & 7 {
+            0 => _ = varint(&mut at),
+            1 => at += 8,
+            _ => {
+                let length = usize::try_from(varint(&mut at)).unwrap();
+                let inner = &message[at..at + length];
+                at += length;
+                match rest {
+                    _ if key >> 3 != *wanted => {}
+                    [] => found.push(String::from_utf8(inner.to_vec()).unwrap()),
+                    rest => found.extend(texts(inner, rest)),
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_documents_as_protobuf() {
+    let catalogue = Catalogue::builtin();
+    let v3 = parsed(&v3_document(&catalogue, "apps", "v1").unwrap());
+    let bytes = v3_protobuf(&v3);
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(texts(&bytes, &[1]), ["3.0.0"]);
+    assert_eq!(texts(&bytes, &[4, 1, 1]), names(&v3["paths"]));
+    assert_eq!(texts(&bytes, &[5, 1, 1, 1]), names(&v3["components"]["schemas"]));
+    // The code of an answer, what it is in, and the reference to its schema.
+    let answer = [4, 1, 2, 4, 8, 2, 2, 1];
+    assert!(texts(&bytes, &[&answer[..6], &[1]].concat()).contains(&"401".to_string()));
+    assert!(texts(&bytes, &[&answer[..], &[3, 1, 1]].concat()).contains(&"application/json".to_string()));
+    let list = "#/components/schemas/io.k8s.api.apps.v1.DeploymentList".to_string();
+    assert!(texts(&bytes, &[&answer[..], &[3, 1, 2, 1, 2, 1]].concat()).contains(&list));
+    let v2 = parsed(&v2_document(&catalogue, &Builtin::write()));
+    let bytes = v2_protobuf(&v2);
+    assert_eq!(texts(&bytes, &[8, 2, 1]), names(&v2["paths"]));
+    assert_eq!(texts(&bytes, &[9, 1, 1]), names(&v2["definitions"]));
+    assert!(texts(&bytes, &[8, 2, 2, 2, 9, 1, 1]).contains(&"200".to_string()));
 }

@@ -197,7 +197,13 @@ impl Reader {
     fn defaults(&mut self) {
         for definition in &mut self.graph.definitions {
             let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
+            // A default that Go leaves out when it prints is none.
+            let shows = |i: u32, value: &Value| {
+                let flags = self.graph.fields[i as usize].flags;
+                flags.pointer || !flags.omit_empty || !matches!(value.to_string().as_str(), "0" | "false" | "\"\"")
+            };
             let stated = fields.filter_map(|i| self.graph.fields[i as usize].default.map(|text| (i, json(text))));
+            let stated = stated.filter(|(i, value)| shows(*i, value));
             definition.defaults = stated.collect();
         }
         for line in DEFAULTS.lines() {

@@ -39,6 +39,7 @@ impl NameRule {
         match (group, resource) {
             ("", "namespaces" | "services") | ("apps", "statefulsets") => Self::Label,
             ("", "events") => Self::PathSegment,
+            ("events.k8s.io", "events") => Self::Subdomain,
             ("networking.k8s.io", "ipaddresses") => Self::Address,
             ("rbac.authorization.k8s.io", _)
             | ("certificates.k8s.io", _)
@@ -197,15 +198,31 @@ struct Again {
 impl Again {
     fn of(group: &str, resource: &str, subresource: &str) -> Self {
         let (whole, changes) = match (group, resource, subresource) {
-            ("policy", ..) | ("batch", "cronjobs", "status") => (false, false),
+            ("policy", ..) | ("batch", "cronjobs", "status") | ("", "events", _) => (false, false),
+            (
+                "",
+                "configmaps"
+                | "secrets"
+                | "serviceaccounts"
+                | "endpoints"
+                | "persistentvolumeclaims"
+                | "pods"
+                | "persistentvolumes"
+                | "nodes",
+                "",
+            )
+            | ("storage.k8s.io", "csistoragecapacities", _)
+            | ("node.k8s.io", "runtimeclasses", _)
+            | ("resource.k8s.io", "resourceclaimtemplates" | "deviceclasses", _) => (true, true),
             ("batch", "jobs", "")
             | ("networking.k8s.io", "ingresses" | "ingressclasses" | "ipaddresses", "")
             | ("storage.k8s.io", "storageclasses" | "volumeattributesclasses", _)
             | ("apiregistration.k8s.io", "apiservices", "")
             | ("apps", "controllerrevisions", _)
             | ("rbac.authorization.k8s.io" | "certificates.k8s.io", ..)
-            | ("resource.k8s.io", "deviceclasses" | "resourceclaims" | "resourceclaimtemplates", "") => (true, true),
-            ("storage.k8s.io", "volumeattachments" | "csinodes", _)
+            | ("resource.k8s.io", "resourceclaims", "") => (true, true),
+            ("", "limitranges", _)
+            | ("storage.k8s.io", "volumeattachments" | "csinodes", _)
             | ("flowcontrol.apiserver.k8s.io" | "admissionregistration.k8s.io" | "discovery.k8s.io", ..) => {
                 (true, false)
             }

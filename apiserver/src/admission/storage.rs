@@ -40,13 +40,15 @@ fn newest_default(registry: &Registry) -> Option<String> {
     defaults.first().map(|class| class.name().to_string())
 }
 
-/// `StorageObjectInUseProtection`: a claim in use, and a bound volume, are not deleted at once.
+/// `StorageObjectInUseProtection`: a claim in use, a bound volume, and a class that either has, are not deleted at once.
 pub(super) fn in_use_protection(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
     let Some(object) = object.filter(|_| attributes.operation == Operation::Create) else { return Ok(()) };
     let finalizer = if is(attributes, "", "persistentvolumeclaims", "") {
         "kubernetes.io/pvc-protection"
     } else if is(attributes, "", "persistentvolumes", "") {
         "kubernetes.io/pv-protection"
+    } else if is(attributes, "storage.k8s.io", "volumeattributesclasses", "") {
+        "kubernetes.io/vac-protection"
     } else {
         return Ok(());
     };

@@ -50,7 +50,7 @@ pub fn fill(ctx: &Context, service: &mut Object, old: Option<&Object>) {
         return;
     }
     let free = is_headless(service) && !has_selector(service);
-    if service.str_at(&["spec", "ipFamilyPolicy"]).is_empty() {
+    if service.at(&["spec", "ipFamilyPolicy"]).is_none() {
         service.set(&["spec", "ipFamilyPolicy"], if free { "RequireDualStack" } else { "SingleStack" });
     }
     let single = service.str_at(&["spec", "ipFamilyPolicy"]) == "SingleStack";

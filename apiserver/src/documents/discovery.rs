@@ -11,12 +11,12 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
-use crate::content::{self, Format, Transform};
+use crate::content::{self, Format, Representation, Transform};
 use crate::request::Query;
 use crate::{Context, answer, verbs};
 
 /// The parameters of the media type of the aggregated form.
-const AGGREGATED: [&str; 3] = ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"];
+const AGGREGATED: [(&str, &str); 3] = [("g", "apidiscovery.k8s.io"), ("v", "v2"), ("as", "APIGroupDiscoveryList")];
 
 /// Answers a request for a discovery document.
 ///
@@ -35,8 +35,8 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
             if core {
                 routed(false)?;
             }
-            if let Some(format) = aggregated_format(&parts.headers) {
-                return aggregated(parts, discovery::aggregated(&catalogue, core, "v2"), format);
+            if let Some(representation) = aggregated_form(&parts.headers, query) {
+                return aggregated(parts, discovery::aggregated(&catalogue, core, "v2"), representation);
             }
             let address = &ctx.registry.config().advertised;
             if core { discovery::core_versions(&catalogue, address) } else { discovery::groups(&catalogue) }
@@ -65,38 +65,26 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
     answer::object(200, &object, &representation)
 }
 
-/// The format in which the client takes the aggregated form, wherever it names it.
-fn aggregated_format(headers: &HeaderMap) -> Option<Format> {
+/// How the client takes the aggregated form, wherever it names it.
+fn aggregated_form(headers: &HeaderMap, query: &Query) -> Option<Representation> {
     let accept = headers.get(ACCEPT)?.to_str().ok()?;
-    accept.split(',').find_map(|clause| {
-        let mut parts = clause.split(';').map(str::trim);
-        let format = match parts.next()? {
-            "application/json" | "application/*" | "*/*" => Format::Json,
-            "application/vnd.kubernetes.protobuf" => Format::Protobuf,
-            _ => return None,
-        };
-        let given: Vec<&str> = parts.collect();
-        AGGREGATED.iter().all(|wanted| given.contains(wanted)).then_some(format)
-    })
+    let wanted = content::clauses(accept);
+    let clause =
+        wanted.iter().find(|clause| AGGREGATED.iter().all(|(name, value)| clause.param(name) == Some(*value)))?;
+    let format = content::FORMATS.into_iter().find(|format| clause.fits(content::media_type(*format)))?;
+    let pretty = clause.param("pretty") == Some("1") || content::is_pretty(headers, query);
+    Some(Representation { format, pretty, transform: Transform::None })
 }
 
-fn aggregated(parts: &Parts, document: Value, format: Format) -> Result<Response<Body>, Status> {
+fn aggregated(parts: &Parts, document: Value, form: Representation) -> Result<Response<Body>, Status> {
     let tag = tag_of(&serde_json::to_vec(&document).map_err(|e| Status::internal(e.to_string()))?);
-    let (body, media_type) = match format {
-        Format::Protobuf => {
-            let object = Object::from_value(document).ok_or_else(|| Status::internal("a document is no object"))?;
-            (
-                crate::codec::to_protobuf(&object)?,
-                "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            )
-        }
-        _ => {
-            let mut body = serde_json::to_vec(&document).map_err(|e| Status::internal(e.to_string()))?;
-            body.push(b'\n');
-            (body.into(), "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
-        }
+    let media_type = match form.format {
+        Format::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
     };
-    let mut response = respond_tagged(&parts.headers, body, &tag, media_type);
+    let object = Object::from_value(document).ok_or_else(|| Status::internal("a document is no object"))?;
+    let mut response = respond_tagged(&parts.headers, answer::encode(&object, &form)?, &tag, media_type);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
     Ok(response)
 }

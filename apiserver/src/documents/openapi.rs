@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::discovery::{respond_tagged, tag_of};
+use crate::content::{Clause, clauses};
 use crate::request::Query;
 use crate::{Context, answer};
 
@@ -82,20 +83,27 @@ impl Documents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Json,
-    /// The messages of gnostic's `OpenAPIv2.proto`.
+    /// The messages of gnostic's `OpenAPIv2.proto` or `OpenAPIv3.proto`.
     Protobuf,
 }
 
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-const V2_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What each version of the documents is called as protobuf, now and before.
+const V2_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+const V3_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+];
 
-/// The encoding that the client wants of those that there are: its own order of preference counts.
-fn encoding(parts: &Parts, protobuf: bool) -> Option<Encoding> {
-    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
-    accept.split(',').find_map(|clause| match clause.split(';').next().unwrap_or("").trim() {
-        "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
-        V2_PROTOBUF | V2_PROTOBUF_OLD if protobuf => Some(Encoding::Protobuf),
-        _ => None,
+/// What the client wants of what there is; its own order of preference counts.
+fn encoding(wanted: &[Clause<'_>], protobuf: [&str; 2]) -> Option<Encoding> {
+    wanted.iter().find_map(|clause| {
+        if clause.fits_loosely("application/json") {
+            return Some(Encoding::Json);
+        }
+        protobuf.iter().any(|name| clause.fits_loosely(name)).then_some(Encoding::Protobuf)
     })
 }
 
@@ -113,29 +121,35 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
         let body = index.map(|(bytes, _)| bytes).unwrap_or_default();
         return Ok(answer::bytes(200, "text/plain; charset=utf-8", body));
     }
-    let is_v2 = matches!(segments, ["openapi", "v2"]);
-    let Some(encoding) = encoding(parts, is_v2) else { return Ok(bare(406, is_v2)) };
-    let found = match (segments, encoding) {
-        (["openapi", "v2"], Encoding::Json) => {
-            documents.get_or_make(&catalogue, &path, || Some(documents.version_2(&catalogue)))
-        }
-        (["openapi", "v2"], Encoding::Protobuf) => documents.get_or_make(&catalogue, V2_PROTOBUF, || {
-            let document: Value = serde_json::from_slice(&documents.version_2(&catalogue)).ok()?;
-            Some(openapi::v2_protobuf(&document))
-        }),
-        (["openapi", "v3", "api", version], _) => {
-            documents.get_or_make(&catalogue, &path, || openapi::v3_document(&catalogue, "", version))
-        }
-        (["openapi", "v3", "apis", group, version], _) => {
-            documents.get_or_make(&catalogue, &path, || openapi::v3_document(&catalogue, group, version))
-        }
-        (["openapi", "v3", ..], _) => return Ok(bare(404, true)),
+    let (is_v2, is_v3) = (matches!(segments, ["openapi", "v2"]), matches!(segments, ["openapi", "v3", ..]));
+    let protobuf = if is_v2 { V2_PROTOBUF } else { V3_PROTOBUF };
+    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
+    let wanted = clauses(accept);
+    if wanted.is_empty() && !is_v2 {
+        return Ok(bare(200, false));
+    }
+    let Some(encoding) = encoding(&wanted, protobuf) else { return Ok(bare(406, is_v2)) };
+    let json = || match segments {
+        ["openapi", "v2"] => Some(documents.version_2(&catalogue)),
+        ["openapi", "v3", "api", version] => openapi::v3_document(&catalogue, "", version),
+        ["openapi", "v3", "apis", group, version] => openapi::v3_document(&catalogue, group, version),
         _ => None,
     };
-    let Some((bytes, tag)) = found else {
-        return Ok(if is_v2 { answer::page_not_found() } else { bare(404, true) });
+    let found = match encoding {
+        Encoding::Json => documents.get_or_make(&catalogue, &path, json),
+        // Both have the hash of the JSON, by which the index tells of them.
+        Encoding::Protobuf => documents.get_or_make(&catalogue, &path, json).and_then(|(whole, tag)| {
+            let made = documents.get_or_make(&catalogue, &format!("{path} as protobuf"), || {
+                let document: Value = serde_json::from_slice(&whole).ok()?;
+                Some(if is_v2 { openapi::v2_protobuf(&document) } else { openapi::v3_protobuf(&document) })
+            });
+            made.map(|(bytes, _)| (bytes, tag))
+        }),
     };
-    let media_type = if encoding == Encoding::Protobuf { V2_PROTOBUF } else { "application/json" };
+    let Some((bytes, tag)) = found else {
+        return Ok(if is_v3 { bare(404, true) } else { answer::page_not_found() });
+    };
+    let media_type = if encoding == Encoding::Protobuf { protobuf[0] } else { "application/json" };
     let known = query.get("hash").filter(|hash| !hash.is_empty());
     if known.is_some_and(|hash| hash != tag) {
         return Ok(moved(&path, &tag));

@@ -4,7 +4,7 @@ use api::{Object, Status};
 use store::{StoreError, Transaction};
 
 use super::target::Target;
-use super::{Written, encode, prepare, store_status};
+use super::{Written, encode, facts, prepare, store_status};
 use crate::plug::Operation;
 use crate::{Context, codec, current};
 
@@ -25,6 +25,13 @@ pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Resul
     }
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
     let object = codec::to_storage(&target.resource, object)?;
+    let mut object = object;
+    if object.name().is_empty()
+        && object.str_at(&["metadata", "generateName"]).is_empty()
+        && facts::names_itself(&target.storage)
+    {
+        object.set(&["metadata", "name"], crate::clock::uuid(ctx.registry.clock()));
+    }
     let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
     if !generated {
         let target = Target { name: object.name().to_string(), ..target.clone() };
@@ -61,10 +68,10 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
             return Err(exists());
         }
         let more = strategy.accompany(ctx, Some(&mut object), None, &snapshot)?;
+        let value = encode(&target.storage, &mut object);
         if ctx.options.dry_run {
             return Ok(Written { object, created: true, encoded: None });
         }
-        let value = encode(&target.storage, &mut object);
         let transaction = Transaction::create(key.as_str(), value.clone()).and(more);
         match ctx.registry.store().commit(transaction).await {
             Ok(committed) => {

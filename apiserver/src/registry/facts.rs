@@ -111,9 +111,14 @@ const WITHOUT_GARBAGE_COLLECTION: Names = &[("", "events")];
 
 /// A write of the status leaves all metadata alone but the managed fields (`ResetObjectMetaForStatus`).
 const METADATA_APART_FROM_STATUS: Names = &[
+    ("certificates.k8s.io", "podcertificaterequests"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("internal.apiserver.k8s.io", "storageversions"),
     ("networking.k8s.io", "servicecidrs"),
     ("resource.k8s.io", "devicetaintrules"),
     ("resource.k8s.io", "resourceclaims"),
+    ("resource.k8s.io", "resourcepoolstatusrequests"),
     ("scheduling.k8s.io", "podgroups"),
     ("storagemigration.k8s.io", "storageversionmigrations"),
     (ADMISSION, "validatingadmissionpolicies"),
@@ -209,6 +214,16 @@ pub fn disabled_fields(resource: &Resource) -> impl Iterator<Item = &'static [&'
 /// Whether a client may set the status when it creates the object.
 pub fn keeps_status_on_create(resource: &Resource) -> bool {
     !separates_status(resource) || among(STATUS_ON_CREATE, resource)
+}
+
+/// Whether the kind's own rules leave the metadata of a new object to the generic registry, which comes after them.
+pub fn checks_metadata_last(resource: &Resource) -> bool {
+    resource.group.is_empty() && resource.plural == "events"
+}
+
+/// Whether an object without a name gets a uid for one.
+pub fn names_itself(resource: &Resource) -> bool {
+    resource.storage_group.is_empty() && resource.plural == "limitranges"
 }
 
 /// The warning for a resource that is deprecated.

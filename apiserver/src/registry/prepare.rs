@@ -64,6 +64,10 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     }
     let strategy = target.strategy(ctx);
     strategy.prepare_for_create(ctx, object);
+    let own = kind_errors(target, object, None);
+    if facts::checks_metadata_last(&target.resource) && !own.is_empty() {
+        return Err(target.invalid(object.name(), &own));
+    }
     let rule = rule(target);
     let mut errors = metadata::validate(object, target.resource.namespaced, rule);
     if !target.resource.custom && metadata::has_core_finalizers(&target.storage.storage_group) {
@@ -72,7 +76,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     if let Some(definition) = &target.resource.definition {
         errors.extend(definition.validate(object, None, &mut Vec::new()));
     }
-    errors.extend(kind_errors(target, object, None));
+    errors.extend(own);
     errors.extend(strategy.validate(ctx, object, None));
     if !errors.is_empty() {
         let first = strategy.refuses_first(ctx, object, None);
@@ -121,7 +125,7 @@ pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Obj
 fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> ErrorList {
     let storage = &target.storage;
     // Custom resources are in no group that has rules of its own here.
-    let group = if target.resource.custom { "apiextensions.k8s.io" } else { &storage.storage_group };
+    let group = if target.resource.custom { "apiextensions.k8s.io" } else { &target.resource.group };
     let kind = (group, storage.plural.as_str(), target.subresource.as_str());
     let mut errors = metadata::validate_kind_update(new, old, target.resource.namespaced, kind);
     let mut warnings = Vec::new();
@@ -161,7 +165,7 @@ fn rule(target: &Target) -> NameRule {
     if target.resource.custom {
         NameRule::Subdomain
     } else {
-        NameRule::of(&target.storage.storage_group, &target.storage.plural)
+        NameRule::of(&target.resource.group, &target.storage.plural)
     }
 }
 

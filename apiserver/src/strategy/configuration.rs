@@ -1,9 +1,10 @@
-//! Secrets, which also take their data as text.
+//! Secrets.
 
 use api::Object;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use rcgen::{KeyPair, PublicKeyData};
+use x509_parser::pem::Pem;
 
 use super::Strategy;
 use crate::Context;
@@ -11,23 +12,8 @@ use crate::Context;
 /// Secrets.
 pub(super) struct Secret;
 
-/// `stringData` is written into `data` and never stored.
-fn fold_string_data(secret: &mut Object) {
-    let Some(Value::Object(texts)) = secret.0.remove("stringData") else { return };
-    for (key, text) in texts {
-        if let Some(text) = text.as_str() {
-            secret.set(&["data", &key], STANDARD.encode(text));
-        }
-    }
-}
-
 impl Strategy for Secret {
-    fn prepare_for_create(&self, _: &Context, new: &mut Object) {
-        fold_string_data(new);
-    }
-
     fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
-        fold_string_data(new);
         // An update that leaves the type out means the same type (it is defaulted before it comes here).
         if new.str_at(&["type"]).is_empty()
             && let Some(kind) = old.at(&["type"])
@@ -35,4 +21,27 @@ impl Strategy for Secret {
             new.set(&["type"], kind.clone());
         }
     }
+
+    fn warnings(&self, _: &Context, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let same = old.is_some_and(|old| old.at(&["data"]) == new.at(&["data"]));
+        if new.str_at(&["type"]) != "kubernetes.io/tls" || same {
+            return Vec::new();
+        }
+        let part = |name: &str| STANDARD.decode(new.str_at(&["data", name])).unwrap_or_default();
+        pair_fault(&part("tls.crt"), &part("tls.key")).map(String::from).into_iter().collect()
+    }
+}
+
+/// What is plainly wrong with a certificate and its key (`X509KeyPair` in Go's `crypto/tls`).
+fn pair_fault(certificate: &[u8], key: &[u8]) -> Option<&'static str> {
+    let first = |text: &[u8]| Pem::iter_from_buffer(text).next().and_then(Result::ok);
+    let Some(certificate) = first(certificate) else {
+        return Some("tls: failed to find any PEM data in certificate input");
+    };
+    if first(key).is_none() {
+        return Some("tls: failed to find any PEM data in key input");
+    }
+    let key = KeyPair::from_pem(str::from_utf8(key).ok()?).ok()?;
+    let matches = certificate.parse_x509().ok()?.public_key().raw == key.subject_public_key_info();
+    (!matches).then_some("tls: private key does not match public key")
 }

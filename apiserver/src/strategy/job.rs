@@ -1,7 +1,8 @@
 //! A job selects its pods by its own uid unless its maker says otherwise.
 
-use api::Object;
+use api::{Object, Status};
 use serde_json::{Value, json};
+use store::{Snapshot, Transaction};
 
 use super::Strategy;
 use crate::Context;
@@ -34,12 +35,29 @@ impl Strategy for Job {
         if new.at(&["spec", "selector", "matchLabels", "batch.kubernetes.io/controller-uid"]).is_none() {
             new.set(&["spec", "selector", "matchLabels", "batch.kubernetes.io/controller-uid"], uid);
         }
-        // A job without labels has those of its template (SetDefaults_Job).
-        let has_labels = new.at(&["metadata", "labels"]).and_then(Value::as_object).is_some_and(|l| !l.is_empty());
-        if (shared || !has_labels)
-            && let Some(labels) = new.at(&["spec", "template", "metadata", "labels"]).cloned()
-        {
-            new.set(&["metadata", "labels"], labels);
+        if shared {
+            take_labels(new);
         }
+    }
+
+    /// A job without labels has those of its template (`SetDefaults_Job`): when it is read again, after it was checked.
+    fn accompany(
+        &self,
+        _: &Context,
+        new: Option<&mut Object>,
+        old: Option<&Object>,
+        _: &Snapshot,
+    ) -> Result<Transaction, Status> {
+        let is_empty = |map: &Value| map.as_object().is_none_or(serde_json::Map::is_empty);
+        if let Some(new) = new.filter(|new| old.is_none() && new.at(&["metadata", "labels"]).is_none_or(is_empty)) {
+            take_labels(new);
+        }
+        Ok(Transaction::default())
+    }
+}
+
+fn take_labels(job: &mut Object) {
+    if let Some(labels) = job.at(&["spec", "template", "metadata", "labels"]).cloned() {
+        job.set(&["metadata", "labels"], labels);
     }
 }

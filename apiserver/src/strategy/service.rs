@@ -107,7 +107,7 @@ fn inherit(new: &mut Object, old: &Object) {
         if same && is_unset(new, &["spec", "ipFamilies"]) {
             copy(new, old, &["spec", "ipFamilies"]);
         }
-        if is_unset(new, &["spec", "ipFamilyPolicy"]) {
+        if new.at(&["spec", "ipFamilyPolicy"]).is_none() {
             copy(new, old, &["spec", "ipFamilyPolicy"]);
         }
     }

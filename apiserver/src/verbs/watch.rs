@@ -1,12 +1,15 @@
 //! Watch.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::future::ready;
 use std::time::Duration;
 
 use api::Status;
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream::unfold;
+use futures::Stream;
+use futures::stream::{once, unfold};
 use http::Response;
 use store::StoreError;
 
@@ -16,9 +19,9 @@ use crate::list::{not_older_than, parse_version};
 use crate::options::ListOptions;
 use crate::registry::{create::plain_failure, store_status};
 use crate::selection::Selection;
-use crate::watch::Watching;
 use crate::watch::frame::Framer;
 use crate::watch::stream::Plan;
+use crate::watch::{Watching, websocket};
 use crate::{answer, current, transform};
 
 /// How long a watch lasts at least if the client does not say (`--min-request-timeout`); up to twice that.
@@ -44,10 +47,6 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     if ctx.info.is_watch_path() && !ctx.info.name.is_empty() {
         selection = selection.named(&ctx.info.name);
     }
-    let media_type = match call.representation.format {
-        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
-        _ => "application/json",
-    };
     let requested = parse_version(&options.resource_version).map_err(plain_failure)?.unwrap_or(0);
     let prefix = call.resource.prefix(&ctx.info.namespace);
     let framer = Framer::new(ctx.clone(), call.resource.clone(), call.representation, call.query.clone());
@@ -56,7 +55,7 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         let snapshot = match not_older_than(&ctx.registry, requested).await {
             // The stream has begun when the state does not come.
             Err(status) if options.send_initial_events == Some(true) => {
-                return Ok(answer::bytes(200, media_type, framer.error(&status)));
+                return send(call, one(framer.error(&status)));
             }
             other => other?,
         };
@@ -71,7 +70,7 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         Ok(events) => events,
         Err(StoreError::Compacted { requested, oldest }) => {
             let status = Status::expired(format!("too old resource version: {requested} ({oldest})"));
-            return Ok(answer::bytes(200, media_type, framer.error(&status)));
+            return send(call, one(framer.error(&status)));
         }
         Err(error) => return Err(store_status(&error)),
     };
@@ -87,10 +86,30 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     let watching = Watching::new(events, framer, plan, ctx.registry.state().stopping());
     let stream = unfold(watching, |mut watching| async move {
         let bytes = watching.next().await?;
-        Some((Ok::<Bytes, std::convert::Infallible>(bytes), watching))
+        Some((Ok::<Bytes, Infallible>(bytes), watching))
     });
+    send(call, stream)
+}
+
+fn one(frame: Bytes) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+    once(ready(Ok(frame)))
+}
+
+/// Sends frames as the body of the answer, or over a WebSocket if the client wants one.
+fn send(
+    call: Call,
+    frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Result<Response<Body>, Status> {
+    let format = call.representation.format;
+    if websocket::is_wanted(&call.parts.headers) {
+        return websocket::respond(call.parts, format == Format::Json, frames);
+    }
+    let media_type = match format {
+        Format::Protobuf => STREAMS[1],
+        Format::Json | Format::Yaml => "application/json",
+    };
     let mut response = answer::bytes(200, media_type, Bytes::new());
-    *response.body_mut() = Body::from_stream(stream);
+    *response.body_mut() = Body::from_stream(frames);
     Ok(response)
 }
 

@@ -125,3 +125,12 @@ async fn ages_in_a_watched_table_are_of_the_event() {
         assert!(ages.contains(&age), "{event}");
     }
 }
+
+#[tokio::test]
+async fn a_watch_ends_when_it_said() {
+    let server = Server::new();
+    let start = std::time::Instant::now();
+    let mut events = Events::open(&server, &format!("{MAPS}?watch=1&timeoutSeconds=1")).await;
+    assert_eq!(events.text().await, "END");
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+}

@@ -34,13 +34,6 @@ where
     Conformance { alone: true, ..test(codename, run) }
 }
 
-impl Conformance {
-    /// The same test on a cluster of its own, where nothing of others is in its way.
-    pub fn apart(self) -> Self {
-        Self { alone: true, ..self }
-    }
-}
-
 /// Runs it; panics where it fails.
 pub async fn run(test: &Conformance, shared: Arc<Shared>) {
     let plane = if test.alone { Plane::alone().await } else { shared.plane().await };

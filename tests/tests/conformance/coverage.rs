@@ -19,6 +19,7 @@ const FILES: &[&str] = &[
     "common/node/runtimeclass.go",
     "common/node/secrets.go",
     "common/node/sysctl.go",
+    "network/apiserver.go",
     "dra/",
     "instrumentation/",
     "network/endpoints.go",

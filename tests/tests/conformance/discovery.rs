@@ -1,5 +1,7 @@
 //! Discovery, plain and aggregated, and the server's version.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::case::{Conformance, alone, test};
@@ -32,6 +34,13 @@ const EXPECTED: &[(&str, &str, &str)] = &[
 /// The tests.
 pub fn tests() -> Vec<Conformance> {
     vec![
+        test("[sig-network] API Server should provide secure master service [Conformance]", |plane| async move {
+            plane.get("/api/v1/namespaces/default/services/kubernetes").await;
+        }),
+        test(
+            "[sig-network] API Server should have Endpoints and EndpointSlices pointing to API Server [Conformance]",
+            pointing_to_server,
+        ),
         test(
             "[sig-api-machinery] AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers \
              [Conformance]",
@@ -162,4 +171,30 @@ async fn version(plane: Plane) {
         let number = version[field].as_str().expect("a number").parse::<u32>();
         assert!(number.is_ok(), "{version}");
     }
+}
+
+/// Endpoints and slices of the server's own service tell of the same addresses and ports.
+async fn pointing_to_server(plane: Plane) {
+    let collect = |items: &[Value], path: &[&str]| -> BTreeSet<String> {
+        let mut found: Vec<Value> = items.to_vec();
+        for step in path {
+            found = found
+                .iter()
+                .flat_map(|value| match &value[*step] {
+                    Value::Array(items) => items.clone(),
+                    one => vec![one.clone()],
+                })
+                .collect();
+        }
+        found.iter().map(Value::to_string).collect()
+    };
+    let endpoints = plane.get("/api/v1/namespaces/default/endpoints/kubernetes").await;
+    let subsets = endpoints["subsets"].as_array().cloned().unwrap_or_default();
+    assert!(!subsets.is_empty(), "{endpoints}");
+    let query = "labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes";
+    let slices = plane.get(&format!("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?{query}")).await;
+    let slices = slices["items"].as_array().cloned().unwrap_or_default();
+    assert!(!slices.is_empty() && slices.iter().all(|slice| slice["addressType"] == "IPv4"), "{slices:?}");
+    assert_eq!(collect(&subsets, &["addresses", "ip"]), collect(&slices, &["endpoints", "addresses"]));
+    assert_eq!(collect(&subsets, &["ports", "port"]), collect(&slices, &["ports", "port"]));
 }

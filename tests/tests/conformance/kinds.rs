@@ -26,6 +26,7 @@ fn flow_control() -> Vec<Conformance> {
                         "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]}}),
                 change: json!({"spec": {"matchingPrecedence": 9000}}),
                 status: Some(json!({"conditions": [a_condition()]})),
+                status_takes_metadata: false,
                 ..kind("flowcontrol.apiserver.k8s.io/v1", "flowschemas")
             },
         ),
@@ -37,6 +38,7 @@ fn flow_control() -> Vec<Conformance> {
                     "limitResponse": {"type": "Reject"}}}}),
                 change: json!({"spec": {"limited": {"nominalConcurrencyShares": 4}}}),
                 status: Some(json!({"conditions": [a_condition()]})),
+                status_takes_metadata: false,
                 ..kind("flowcontrol.apiserver.k8s.io/v1", "prioritylevelconfigurations")
             },
         ),

@@ -24,6 +24,7 @@ mod plane;
 mod resource;
 mod watch;
 
+mod admission;
 mod apps;
 mod auth;
 mod custom_resources;
@@ -42,7 +43,6 @@ mod quota;
 mod reads;
 mod volumes;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -69,6 +69,7 @@ const MODULES: &[fn() -> Vec<Conformance>] = &[
     field_validation::tests,
     openapi::tests,
     reads::tests,
+    admission::tests,
 ];
 
 /// Tests mostly wait for controllers, so that more of them than there are cores run at once.
@@ -95,15 +96,9 @@ fn main() -> ExitCode {
     if counts.is_err() { ExitCode::FAILURE } else { conclusion.exit_code() }
 }
 
-/// A test that fails beside the others gets one more try, apart from them: on a busy machine one can come in the way of
-/// another's clock. That is told; a test that cannot hold fails twice.
 fn trial(test: Conformance, runtime: tokio::runtime::Handle, shared: Arc<Shared>) -> Trial {
     Trial::test(test.codename, move || {
-        let first = AssertUnwindSafe(|| runtime.block_on(case::run(&test, shared.clone())));
-        if catch_unwind(first).is_err() {
-            eprintln!("once more, apart: {}", test.codename);
-            runtime.block_on(case::run(&test.apart(), shared));
-        }
+        runtime.block_on(case::run(&test, shared));
         Ok(())
     })
 }

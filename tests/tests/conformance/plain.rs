@@ -17,6 +17,12 @@ pub fn tests() -> Vec<Conformance> {
             empty_key(plane, "secrets", "Invalid value: \"\": a valid config key must consist of")
         }),
         test("[sig-node] Secrets should patch a secret [Conformance]", secret),
+        test("[sig-storage] ConfigMap should be immutable if `immutable` field is set [Conformance]", |plane| {
+            immutable(plane, "configmaps")
+        }),
+        test("[sig-storage] Secrets should be immutable if `immutable` field is set [Conformance]", |plane| {
+            immutable(plane, "secrets")
+        }),
         test("[sig-node] Lease lease API should be available [Conformance]", lease),
         test("[sig-node] PodTemplates should run the lifecycle of PodTemplates [Conformance]", pod_template),
         test("[sig-node] PodTemplates should delete a collection of pod templates [Conformance]", |plane| async move {
@@ -103,6 +109,23 @@ async fn empty_key(plane: Plane, resource: &'static str, text: &'static str) {
     let value = if resource == "secrets" { "dmFsdWU=" } else { "value" };
     let object = json!({"metadata": {"name": "one"}, "data": {"": value}});
     plane.of("v1", resource).try_create(&object).await.refused(422, text);
+}
+
+/// Its data can be changed until it says that it is immutable, which it then cannot take back.
+async fn immutable(plane: Plane, resource: &'static str) {
+    let all = plane.of("v1", resource);
+    all.create(json!({"metadata": {"name": "one"}, "data": {"data-1": "dmFsdWU="}})).await;
+    all.change("one", |o| o["data"]["data-4"] = json!("dmFsdWU=")).await;
+    let fixed = all.change("one", |o| o["immutable"] = json!(true)).await;
+    for (pointer, value) in [("data", json!({"data-5": "dmFsdWU="})), ("immutable", json!(false))] {
+        let mut changed = fixed.clone();
+        changed[pointer] = value;
+        all.try_update(&changed).await.refused(422, "field is immutable when `immutable` is set");
+        assert_eq!(all.get("one").await["immutable"], true);
+    }
+    all.change("one", |o| o["metadata"]["labels"] = json!({"label1": "value1"})).await;
+    all.delete("one").await;
+    all.until_gone("one").await;
 }
 
 async fn secret(plane: Plane) {
@@ -224,6 +247,14 @@ async fn revisions(plane: Plane) {
     let spec = json!({"selector": {"matchLabels": {"app": "d"}}, "template": {"metadata": {"labels": {"app": "d"}},
         "spec": {"containers": [{"name": "c", "image": "a:1"}]}}});
     let set = sets.create(json!({"metadata": {"name": "d", "labels": {"app": "d"}}, "spec": spec})).await;
+    // Once its pods run, its controller looks away from what is done to its revisions.
+    sets.until("d", "its pods", |d| {
+        let status = &d["status"];
+        status["numberAvailable"].as_u64().is_some_and(|n| n > 0)
+            && status["numberAvailable"] == status["desiredNumberScheduled"]
+            && status["updatedNumberScheduled"] == status["desiredNumberScheduled"]
+    })
+    .await;
     let revisions = plane.of("apps/v1", "controllerrevisions");
     let all = revisions.until_all("labelSelector=app%3Dd", "the first revision", |all| all.len() == 1).await;
     let first = all[0]["metadata"]["name"].as_str().expect("a name").to_owned();

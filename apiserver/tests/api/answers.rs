@@ -1,0 +1,199 @@
+//! Single requests, and what the reference's answer to them has in it: one row a rule.
+
+use api::UserInfo;
+use axum::body::Body;
+use http::Request;
+
+use crate::harness::{Answer, Server};
+
+/// `METHOD path`, then headers as `name: value`, each on a line of its own.
+async fn ask(server: &Server, head: &str, body: &str) -> Answer {
+    let mut lines = head.lines();
+    let (method, path) = lines.next().and_then(|line| line.split_once(' ')).unwrap();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("user-agent", "test/1")
+        .extension(UserInfo::new("admin", &["system:masters"]));
+    if !head.contains("content-type: ") {
+        request = request.header("content-type", "application/json");
+    }
+    for (name, value) in lines.map(|line| line.split_once(": ").unwrap()) {
+        request = request.header(name, value);
+    }
+    server.request(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+/// Sends requests to a new server; the answer to the last has this code, these texts in it, and not those after `!`.
+async fn check(requests: &[(&str, &str)], code: u16, texts: &[&str]) {
+    let server = Server::new();
+    let mut last = None;
+    for (head, body) in requests {
+        last = Some(ask(&server, head, body).await);
+    }
+    let answer = last.unwrap();
+    let headers: Vec<String> = answer.headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+    let shown = format!("{}\n{}", headers.join("\n"), String::from_utf8_lossy(&answer.bytes));
+    let request = requests.last().unwrap().0;
+    assert_eq!(answer.code, code, "{request}: {shown}");
+    for text in texts {
+        let (wanted, text) = text.strip_prefix('!').map_or((true, *text), |text| (false, text));
+        assert_eq!(shown.contains(text), wanted, "{request}: {text}: {shown}");
+    }
+}
+
+/// Requests, the code of the last answer, and texts.
+type Row = (&'static [(&'static str, &'static str)], u16, &'static [&'static str]);
+
+const MAPS: &str = "POST /api/v1/namespaces/a/configmaps";
+
+#[tokio::test]
+async fn what_is_accepted() {
+    let one = (MAPS, r#"{"metadata": {"name": "one"}}"#);
+    let get = |accept: &str| format!("GET /api/v1/namespaces/a/configmaps/one\naccept: {accept}");
+    // What is named goes before a wildcard, whatever their qualities are.
+    for (accept, code, text) in [
+        ("*/*, application/yaml;q=0.1", 200, "content-type: application/yaml"),
+        ("application/json;q=0.1, application/yaml;q=x", 200, "content-type: application/json"),
+        ("application/json;broken, application/yaml;q=0.5", 200, "content-type: application/json"),
+        ("application/json;as=\"Table\";g=meta.k8s.io;v=v1", 406, "only the following media types are accepted"),
+        ("application/json;sv=v9, application/yaml", 200, "content-type: application/yaml"),
+    ] {
+        check(&[one, (&get(accept), "")], code, &[text]).await;
+    }
+}
+
+#[tokio::test]
+async fn documents() {
+    const AGGREGATED: &str = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let v3 = "application/com.github.proto-openapi.spec.v3";
+    for (path, accept, texts) in [
+        ("/openapi/v3/apis/apps/v1", format!("{v3}@v1.0+protobuf"), vec![format!("content-type: {v3}.v1.0+protobuf")]),
+        ("/openapi/v3/apis/apps/v1", "*/*".into(), vec!["content-type: application/json".into()]),
+        ("/openapi/v3/apis/apps/v1", "nothing".into(), vec!["!content-type".into()]),
+        (
+            "/apis",
+            format!("application/yaml;{AGGREGATED}"),
+            vec![format!("content-type: application/yaml;{AGGREGATED}")],
+        ),
+        ("/apis", format!("application/json;{AGGREGATED};pretty=1"), vec!["{\n  \"".into()]),
+        (
+            "/api",
+            "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList, application/json".into(),
+            vec!["APIVersions".into()],
+        ),
+    ] {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        check(&[(&format!("GET {path}\naccept: {accept}"), "")], 200, &texts).await;
+    }
+}
+
+#[tokio::test]
+async fn writes() {
+    let rows: &[Row] = &[
+        // A limit range may go without a name.
+        (
+            &[("POST /api/v1/namespaces/a/limitranges", r#"{"spec": {"limits": []}}"#)],
+            201,
+            &["\"name\":\"", "\"limits\":null"],
+        ),
+        // What is never stored comes out as what is stored.
+        (
+            &[(
+                "POST /api/v1/namespaces/a/limitranges?dryRun=All",
+                r#"{"metadata": {"name": "x"}, "spec": {"limits": []}}"#,
+            )],
+            201,
+            &["\"limits\":null"],
+        ),
+        // Texts become data before anybody owns them.
+        (
+            &[("POST /api/v1/namespaces/a/secrets", r#"{"metadata": {"name": "x"}, "stringData": {"s": "t"}}"#)],
+            201,
+            &["\"s\":\"dA==\"", "\"f:s\":{}", "!tringData"],
+        ),
+        // Times that are not set are owned by nobody.
+        (
+            &[(
+                "POST /api/v1/namespaces/a/events",
+                r#"{"metadata": {"name": "x"}, "involvedObject": {"namespace": "a"}, "reason": "r"}"#,
+            )],
+            201,
+            &["\"firstTimestamp\":null", "\"f:reason\":{}", "!f:firstTimestamp"],
+        ),
+        // A default that is never printed is none.
+        (
+            &[(
+                "POST /api/v1/namespaces/a/replicationcontrollers",
+                r#"{"metadata": {"name": "x"}, "spec": {"selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "b"}},
+                    "spec": {"containers": [{"name": "c", "image": "i"}]}}}}"#,
+            )],
+            201,
+            &["\"replicas\":1", "!minReadySeconds"],
+        ),
+        // Go quotes what cannot be printed.
+        (
+            &[("POST /api/v1/namespaces/a/configmaps?fieldManager=a%01b", r#"{"metadata": {"name": "x"}}"#)],
+            422,
+            &[r#"fieldManager: Invalid value: \"a\\x01b\": invalid character U+0001 (at position 1)"#],
+        ),
+        // An empty policy is one that is not known.
+        (
+            &[(
+                "POST /api/v1/namespaces/a/services",
+                r#"{"metadata": {"name": "x"}, "spec": {"ipFamilyPolicy": "", "ports": [{"port": 80}]}}"#,
+            )],
+            422,
+            &[r#"spec.ipFamilyPolicy: Unsupported value: \"\""#],
+        ),
+        // A name that is too long for a label is no label of the job, but one of its template.
+        (
+            &[(
+                "POST /apis/batch/v1/namespaces/a/jobs",
+                r#"{"metadata": {"name": "-bad-"}, "spec": {"template": {"spec": {"restartPolicy": "Never",
+                    "containers": [{"name": "c", "image": "i"}]}}}}"#,
+            )],
+            422,
+            &["spec.template.labels", "!\"metadata.labels\""],
+        ),
+    ];
+    for (requests, code, texts) in rows {
+        check(requests, *code, texts).await;
+    }
+}
+
+/// What is wrong with the metadata of an update is told as often as the reference comes upon it.
+#[tokio::test]
+async fn causes_repeat() {
+    let bad = r#"{"metadata": {"name": "x", "labels": {"a": "-bad-"}, "finalizers": ["/bad"]}, "spec": {}}"#;
+    for (path, labels, finalizers) in [
+        ("/api/v1/namespaces/a/configmaps", 4, 2),
+        ("/api/v1/namespaces/a/limitranges", 3, 2),
+        ("/api/v1/namespaces/a/resourcequotas", 3, 1),
+    ] {
+        let server = Server::new();
+        assert_eq!(ask(&server, &format!("POST {path}"), r#"{"metadata": {"name": "x"}, "spec": {}}"#).await.code, 201);
+        let answer = ask(&server, &format!("PUT {path}/x"), bad).await;
+        let causes = answer.at("details.causes");
+        let count = |field: &str| causes.as_array().unwrap().iter().filter(|cause| cause["field"] == field).count();
+        assert_eq!((count("metadata.labels"), count("metadata.finalizers")), (labels, finalizers), "{path}: {causes}");
+    }
+}
+
+#[tokio::test]
+async fn watches_over_a_websocket() {
+    let watch = |headers: &str| {
+        format!(
+            "GET /api/v1/namespaces/a/configmaps?watch=1\nconnection: keep-alive, Upgrade\nupgrade: websocket{headers}"
+        )
+    };
+    let key = "\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (headers, code, text) in [
+        (String::new(), 400, "mismatch challenge/response"),
+        (key.to_string(), 400, "sec-websocket-version: 13"),
+        (format!("{key}\nsec-websocket-version: 13"), 403, ""),
+        (format!("{key}\nsec-websocket-version: 13\norigin: http://a\nsec-websocket-protocol: a, b"), 400, ""),
+    ] {
+        check(&[(&watch(&headers), "")], code, &[text]).await;
+    }
+}
