@@ -26,7 +26,7 @@ use crate::{Object, Status};
 pub use patch::{Patched, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub use prune::prune;
 pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero, zero_item};
-pub use shape::{forget_empty_lists, normalise, zero_value};
+pub use shape::{forget_empty_lists, normalise, without_empty_lists, zero_value};
 pub use tree::NESTING_MAX;
 use tree::Tree;
 pub(crate) use tree::{double, nesting};

@@ -1,5 +1,6 @@
 //! Who manages which field: every write records it, through [`api::apply`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::apply::{self, Converted, Request, Reset};
@@ -12,7 +13,25 @@ use crate::{Context, codec};
 
 /// Records the fields of a new object.
 pub fn track_create(ctx: &Context, target: &Target, object: &mut Object) {
-    with_request(ctx, target, |request| apply::update(request, None, object));
+    with_request(ctx, target, |request| track(request, None, object));
+}
+
+/// Nobody manages a list that is empty and so is not printed.
+fn track(request: &Request<'_>, old: Option<&Object>, new: &mut Object) {
+    match decode::without_empty_lists(request.schema, new) {
+        Cow::Borrowed(_) => apply::update(request, old, new),
+        Cow::Owned(mut printed) => {
+            // No managers is what a client says that wants them all forgotten.
+            if let Some(managers) = new.at(&["metadata", "managedFields"]) {
+                printed.set(&["metadata", "managedFields"], managers.clone());
+            }
+            apply::update(request, old, &mut printed);
+            match printed.metadata_mut().remove("managedFields") {
+                Some(managers) => new.metadata_mut().insert("managedFields".into(), managers),
+                None => new.metadata_mut().remove("managedFields"),
+            };
+        }
+    }
 }
 
 /// Records the fields of an object that is not stored, of whatever kind.
@@ -29,6 +48,9 @@ pub fn track_unstored(ctx: &Context, kind: &decode::Target, subresource: &str, o
         convert: None,
     };
     // A field that is always written, if only as null, is in the empty object too, so nobody owns it.
+    if let Cow::Owned(printed) = decode::without_empty_lists(&kind.schema, object) {
+        *object = printed;
+    }
     let nulls = object.0.get_mut("spec").and_then(Value::as_object_mut).map(take_nulls).unwrap_or_default();
     apply::update(&request, None, object);
     for name in nulls {
@@ -44,7 +66,7 @@ fn take_nulls(map: &mut serde_json::Map<String, Value>) -> Vec<String> {
 
 /// Records the fields that a write changed.
 pub fn track_update(ctx: &Context, target: &Target, old: &Object, new: &mut Object) {
-    with_request(ctx, target, |request| apply::update(request, Some(old), new));
+    with_request(ctx, target, |request| track(request, Some(old), new));
 }
 
 /// What apply makes of an object; of nothing, if there is none yet. The result is neither defaulted nor validated.

@@ -1,5 +1,7 @@
 //! What Go's JSON encoder prints of a struct: which fields are always there and which go when they are empty.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::Object;
@@ -35,46 +37,82 @@ pub(crate) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
     field.omit_empty() && is_empty(value)
 }
 
-/// Makes null of the empty lists of an object that are always printed: in the reference they come back from the store as
-/// nothing. `encoded` is the object's JSON, which tells fast that there are none. Whether anything changed.
+/// Takes empty lists away where the reference leaves them out, and makes null of those that it always prints: they come
+/// back from the store as nothing. `encoded` is the object's JSON, which tells fast that there are none. Whether
+/// anything changed.
 pub fn forget_empty_lists(schema: &Schema, object: &mut Object, encoded: &[u8]) -> bool {
-    memchr::memmem::find(encoded, b":[]").is_some() && forget_in(schema.root(), &mut object.0)
+    memchr::memmem::find(encoded, b":[]").is_some() && forget_in(schema.root(), &mut object.0, Forget::Everywhere)
 }
 
-fn forget_in(ty: Type<'_>, map: &mut Map<String, Value>) -> bool {
-    let mut changed = false;
-    for (name, value) in map.iter_mut() {
-        let Some(field) = ty.field(name) else { continue };
-        match value {
-            Value::Array(items) if items.is_empty() && !field.pointer() && !field.omit_empty() => {
-                *value = Value::Null;
-                changed = true;
-            }
-            value => changed |= forget_below(field.ty(), value),
-        }
+/// The object without the empty lists that the reference leaves out when it prints them. Validation and defaults see
+/// them, as they tell an empty list from none; what is compared and owned has none.
+pub fn without_empty_lists<'o>(schema: &Schema, object: &'o Object) -> Cow<'o, Object> {
+    if !object.0.values().any(has_empty_list) {
+        return Cow::Borrowed(object);
     }
+    let mut object = object.clone();
+    forget_in(schema.root(), &mut object.0, Forget::WhereOmitted);
+    Cow::Owned(object)
+}
+
+fn has_empty_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty() || items.iter().any(has_empty_list),
+        Value::Object(map) => map.values().any(has_empty_list),
+        _ => false,
+    }
+}
+
+/// Which empty lists go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forget {
+    /// Those that are left out when they are printed.
+    WhereOmitted,
+    /// All; those that are always printed become null.
+    Everywhere,
+}
+
+fn forget_in(ty: Type<'_>, map: &mut Map<String, Value>, which: Forget) -> bool {
+    let mut changed = false;
+    map.retain(|name, value| {
+        let Some(field) = ty.field(name) else { return true };
+        match value {
+            Value::Array(items) if items.is_empty() && !field.pointer() => {
+                let goes = field.omit_empty();
+                if goes || which == Forget::Everywhere {
+                    *value = Value::Null;
+                    changed = true;
+                }
+                !goes
+            }
+            value => {
+                changed |= forget_below(field.ty(), value, which);
+                true
+            }
+        }
+    });
     changed
 }
 
-fn forget_below(ty: Type<'_>, value: &mut Value) -> bool {
+fn forget_below(ty: Type<'_>, value: &mut Value, which: Forget) -> bool {
     match (ty.kind(), value) {
-        (Kind::Struct, Value::Object(map)) => forget_in(ty, map),
+        (Kind::Struct, Value::Object(map)) => forget_in(ty, map, which),
         (Kind::List, Value::Array(items)) => match ty.elem() {
-            Some(elem) => forget_each(elem, items.iter_mut()),
+            Some(elem) => forget_each(elem, items.iter_mut(), which),
             None => false,
         },
         (Kind::Map, Value::Object(map)) => match ty.elem() {
-            Some(elem) => forget_each(elem, map.values_mut()),
+            Some(elem) => forget_each(elem, map.values_mut(), which),
             None => false,
         },
         _ => false,
     }
 }
 
-fn forget_each<'v>(elem: Type<'_>, values: impl Iterator<Item = &'v mut Value>) -> bool {
+fn forget_each<'v>(elem: Type<'_>, values: impl Iterator<Item = &'v mut Value>, which: Forget) -> bool {
     let mut changed = false;
     for value in values {
-        changed |= forget_below(elem, value);
+        changed |= forget_below(elem, value, which);
     }
     changed
 }

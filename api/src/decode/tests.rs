@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{FieldValidation, Format, Target, decode};
-use crate::Status;
 use crate::schema::Schema;
+use crate::{Object, Status};
 
 fn run(
     target: &Target,
@@ -223,4 +223,20 @@ fn custom_objects_are_pruned_and_keep_their_types() {
         "spec": {"n": "x", "free": {"a": [1.5, null]}}})
     );
     assert_eq!(warnings, [r#"unknown field "spec.m""#]);
+}
+
+/// Validation tells an empty list from none; what is printed does not.
+#[test]
+fn empty_lists_are_kept_until_they_are_stored() {
+    let target = Target::builtin("", "v1", "Pod").unwrap();
+    let body = r#"{"spec":{"containers":[],"tolerations":[],"hostAliases":null,"volumes":[{"name":"v","configMap":{"items":[]}}]}}"#;
+    let mut object = decode(body.as_bytes(), Format::Json, &target, FieldValidation::Strict).unwrap().object;
+    let (spec, volumes) = (|o: &Object| o.0["spec"].clone(), json!([{"name": "v", "configMap": {}}]));
+    let sent = json!({"containers": [], "tolerations": [], "volumes": [{"name": "v", "configMap": {"items": []}}]});
+    assert_eq!(spec(&object), sent);
+    let owned = super::without_empty_lists(&target.schema, &object);
+    assert_eq!(spec(&owned), json!({"containers": [], "volumes": volumes}));
+    let encoded = object.encode();
+    assert!(super::forget_empty_lists(&target.schema, &mut object, &encoded));
+    assert_eq!(spec(&object), json!({"containers": null, "volumes": volumes}));
 }

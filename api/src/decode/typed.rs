@@ -169,6 +169,10 @@ impl<'a> Coder<'a, '_> {
             self.fields.truncate(outer);
         }
         match value {
+            // An empty list is kept until it is stored: defaults and validation tell it from none.
+            Some(Value::Array(items)) if items.is_empty() && !self.lenient => {
+                map.insert(key.into_owned(), Value::Array(items));
+            }
             Some(value) if is_omitted(field, &value) => {
                 map.remove(field.name());
             }

@@ -1,5 +1,6 @@
 //! What happens to every object before it is stored (`rest.BeforeCreate` and `rest.BeforeUpdate`).
 
+use api::decode::without_empty_lists;
 use api::field::ErrorList;
 use api::validation::metadata::{self, NameRule};
 use api::{Object, Status};
@@ -228,7 +229,8 @@ fn count_generation(target: &Target, new: &mut Object, old: &Object) {
     }
     let relabelled =
         facts::counted_metadata(&target.storage).any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
-    if relabelled || !desired(new).eq(desired(old)) {
+    let is_same = desired(&without_empty_lists(&target.storage.schema, new)).eq(desired(old));
+    if relabelled || !is_same {
         let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
         new.set(&["metadata", "generation"], before + 1);
     }

@@ -1,6 +1,8 @@
 //! Bodies: decoding never panics, and what it makes comes back through every encoding.
 
-use api::decode::{FieldValidation, Format, NESTING_MAX, Target, decode, decode_untyped, decode_value};
+use api::decode::{
+    FieldValidation, Format, NESTING_MAX, Target, decode, decode_untyped, decode_value, forget_empty_lists,
+};
 use api::{Object, protobuf as wire};
 use serde_json::Value;
 
@@ -81,7 +83,11 @@ fn typed(body: &[u8], format: Format, target: &Target) {
     assert!(is_near(&read.into_value(), &expected.into_value()), "storing");
     let bytes = wire::encode(&object, &target.schema);
     let back = decode(&bytes, Format::Protobuf, target, FieldValidation::Strict).expect("its own protobuf").object;
-    assert_eq!(back, object, "protobuf");
+    // Protobuf has no empty lists.
+    let mut printed = object;
+    let encoded = printed.encode();
+    forget_empty_lists(&target.schema, &mut printed, &encoded);
+    assert_eq!(back, printed, "protobuf");
 }
 
 /// Equal but for the last digits of numbers, which the parser of stored objects may get wrong.
