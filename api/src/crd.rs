@@ -45,6 +45,8 @@ pub struct Version {
     pub written: Option<Box<RawValue>>,
     /// The kind of its objects; empty if any will do.
     pub kind: String,
+    /// Whether the definition is going: nothing new may come then.
+    pub terminating: bool,
     /// What clients of the version are warned with.
     pub deprecation_warning: Option<String>,
 }

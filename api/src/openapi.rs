@@ -25,6 +25,7 @@ use sha2::{Digest, Sha512};
 
 use crate::catalogue::{Catalogue, Resource};
 use prose::Prose;
+pub(crate) use prose::of_metadata;
 use schemas::{Components, Dialect};
 
 /// In the place of group and version: no built-in resource has prose there, but what all kinds share.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::{self, Resource};
+use crate::openapi;
 use crate::{Object, time};
 use cells::Cell;
 
@@ -89,13 +90,13 @@ impl<'a> Printer<'a> {
             }
             Self::Custom(columns) => {
                 let of_column = |c: &PrinterColumn| definition(&c.name, &c.kind, &c.format, &c.description, c.priority);
-                std::iter::once(definition("Name", "string", "name", NAME_DESCRIPTION, 0))
+                std::iter::once(definition("Name", "string", "name", openapi::of_metadata("name"), 0))
                     .chain(columns.iter().map(of_column))
                     .collect()
             }
             Self::Fallback => vec![
-                definition("Name", "string", "name", NAME_DESCRIPTION, 0),
-                definition("Created At", "date", "", "", 0),
+                definition("Name", "string", "name", openapi::of_metadata("name"), 0),
+                definition("Created At", "date", "", openapi::of_metadata("creationTimestamp"), 0),
             ],
         }
     }
@@ -113,8 +114,6 @@ impl<'a> Printer<'a> {
         }
     }
 }
-
-const NAME_DESCRIPTION: &str = "Name must be unique within a namespace.";
 
 fn definition(name: &str, kind: &str, format: &str, description: &str, priority: i64) -> Value {
     json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})

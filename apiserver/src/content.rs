@@ -156,6 +156,13 @@ pub fn unsupported_patch() -> Status {
     Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(Default::default())
 }
 
+/// As [`unsupported_patch`], for custom resources.
+pub fn unsupported_custom_patch() -> Status {
+    let message = "the body of the request was in an unknown format - accepted media types include: \
+                   application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    Status::failure(415, "UnsupportedMediaType", message)
+}
+
 /// Indented output for people: on request, and for the clients that only people use.
 pub fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
     if let Some(text) = query.get("pretty").filter(|t| !t.is_empty()) {

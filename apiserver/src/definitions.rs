@@ -189,7 +189,10 @@ impl Follower {
         accepted.set(&["status", "acceptedNames"], status.accepted_names.clone());
         accepted.set(&["status", "conditions"], status.conditions.clone());
         let established = api::crd::is_established(&accepted);
-        let same = known.generation == generation && same_names && known.rows.is_empty() != established;
+        // Being deleted is no new generation.
+        let is_told = |row: &Arc<Resource>| row.definition.as_ref().is_some_and(|version| version.terminating);
+        let same_life = known.rows.first().is_none_or(|row| is_told(row) == known.is_terminating());
+        let same = known.generation == generation && same_names && same_life && known.rows.is_empty() != established;
         let rows = match established {
             _ if same => None,
             false => Some(Vec::new()),

@@ -145,7 +145,10 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
         return no_resource(&ctx);
     }
     if !info.subresource.is_empty() {
-        let Some(subresource) = resource.subresource(&info.subresource) else { return Err(unknown_path()) };
+        let Some(subresource) = resource.subresource(&info.subresource) else {
+            let of_custom = || Status::not_found(&info.group, &info.resource, &info.name);
+            return Err(if resource.custom { of_custom() } else { unknown_path() });
+        };
         let endpoints = &ctx.registry.plugins().endpoints;
         if let Some(connecter) = endpoints.find_connecter(&resource.group, &resource.plural, &subresource.name) {
             return connect::connect(ctx.clone(), connecter, &resource, parts, body).await;
@@ -204,7 +207,7 @@ fn has_shape(info: &RequestInfo, resource: &Resource) -> Result<bool, Status> {
         return Ok(true);
     }
     // Across namespaces a collection is only read.
-    let read_only = info.parts.len() == 1 && resource.stored();
+    let read_only = info.parts.len() == 1 && resource.stored() && !resource.custom;
     if read_only { Err(method_not_allowed()) } else { Ok(false) }
 }
 
@@ -225,9 +228,16 @@ fn check_route(parts: &Parts, resource: &Resource, info: &RequestInfo) -> Result
     if parts.method == Method::PATCH {
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let kind = patch::patch_type(content_type);
-        if kind.is_none_or(|kind| resource.custom && kind == patch::PatchType::Strategic) {
+        if resource.custom && kind.is_none_or(|kind| kind == patch::PatchType::Strategic) {
+            return Err(content::unsupported_custom_patch());
+        }
+        if kind.is_none() {
             return Err(content::unsupported_patch());
         }
+    }
+    // Nothing looks at custom resources before their own handler negotiates.
+    if resource.custom {
+        return Ok(());
     }
     let streams = parts.method == Method::GET && (!named || info.is_watch_path());
     content::accepts(&parts.headers, streams)

@@ -7,9 +7,10 @@ use serde_json::value::to_raw_value;
 
 use super::node::Node;
 use super::scale::Scale;
-use super::{Definition, Version, Versions};
+use super::{Version, Versions};
 use crate::Object;
 use crate::catalogue::{Resource, SelectableField, Subresource};
+use crate::openapi::of_metadata;
 use crate::schema::StructuralError;
 use crate::table::PrinterColumn;
 use crate::table::jsonpath::{Path, PathError};
@@ -61,6 +62,7 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
     let is = |version: &Value, name: &str| version.get(name).and_then(Value::as_bool).unwrap_or(false);
     let storage = versions.iter().find(|v| is(v, "storage")).map(|v| text(v, "name")).unwrap_or_default();
     let all = Arc::new(Versions::new(spec)?);
+    let terminating = definition.at(&["metadata", "deletionTimestamp"]).is_some();
     let mut rows = Vec::new();
     for version in versions.iter().filter(|v| is(v, "served")) {
         let kind = text(names, "kind");
@@ -81,7 +83,7 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
             custom: true,
             selectable: selectable(version)?,
             printer_columns: columns(version)?,
-            definition: Some(definition_of(version, &all, &group, &kind)),
+            definition: Some(Arc::new(Version { terminating, ..definition_of(version, &all, &group, &kind) })),
             group: group.clone(),
             kind,
         };
@@ -90,7 +92,7 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
     Ok(rows)
 }
 
-fn definition_of(version: &Value, versions: &Arc<Versions>, group: &str, kind: &str) -> Definition {
+fn definition_of(version: &Value, versions: &Arc<Versions>, group: &str, kind: &str) -> Version {
     let schema = version.get("schema").and_then(|s| s.get("openAPIV3Schema"));
     let scale = version.get("subresources").and_then(|s| s.get("scale")).filter(|s| !s.is_null());
     let deprecated = version.get("deprecated").and_then(Value::as_bool) == Some(true);
@@ -98,14 +100,15 @@ fn definition_of(version: &Value, versions: &Arc<Versions>, group: &str, kind: &
         Some(warning) => warning.to_string(),
         None => format!("{group}/{} {kind} is deprecated", text(version, "name")),
     };
-    Arc::new(Version {
+    Version {
         schema: schema.map(Node::new),
         written: schema.and_then(|schema| to_raw_value(schema).ok()),
         versions: versions.clone(),
         kind: kind.to_string(),
         scale: scale.map(Scale::new),
+        terminating: false,
         deprecation_warning: deprecated.then_some(warning),
-    })
+    }
 }
 
 fn subresources(version: &Value, kind: &str) -> Vec<Subresource> {
@@ -175,6 +178,7 @@ fn columns(version: &Value) -> Result<Vec<PrinterColumn>, RowError> {
         all.push(PrinterColumn {
             name: "Age".into(),
             kind: "date".into(),
+            description: of_metadata("creationTimestamp").into(),
             path: path(".metadata.creationTimestamp")?,
             ..Default::default()
         });

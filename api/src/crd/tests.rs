@@ -186,6 +186,61 @@ fn names_and_conditions() {
 }
 
 #[test]
+fn community_groups_need_an_approval() {
+    for (annotation, status, reason) in [
+        ("", "False", "MissingAnnotation"),
+        ("unapproved, an experiment", "False", "UnapprovedAnnotation"),
+        ("https://github.com/kubernetes/kubernetes/pull/1", "True", "ApprovedAnnotation"),
+        ("because", "False", "InvalidAnnotation"),
+    ] {
+        let mut definition = widget_definition();
+        definition.set(&["spec", "group"], "x.k8s.io");
+        definition.set(&["metadata", "annotations"], json!({"api-approved.kubernetes.io": annotation}));
+        let told = conditions(&definition, [], "T").conditions.pop().unwrap();
+        assert_eq!(told["type"], "KubernetesAPIApprovalPolicyConformant");
+        assert_eq!((told["status"].as_str(), told["reason"].as_str()), (Some(status), Some(reason)), "{annotation:?}");
+    }
+}
+
+#[test]
+fn what_did_not_change_is_not_held_against_an_update() {
+    // A value, what it becomes, the errors and the warnings.
+    let check = |old: Value, new: Value, errors: &[&str], warnings: &[&str]| {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "n": {"type": "integer", "minimum": 1},
+            "names": {"type": "array", "items": {"type": "string", "maxLength": 2}},
+            "even": {"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self % 2 == 0", "message": "odd"}]}},
+            "pair": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+                "x-kubernetes-validations": [{"rule": "self.a < self.b", "message": "a is not less"}]}}}}});
+        let version = Version { schema: Some(Node::new(&schema)), ..Version::default() };
+        let object = |spec: Value| Object::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
+        let mut told = Vec::new();
+        let found = version.validate(&object(new.clone()), Some(&object(old)), &mut told);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, errors, "{new}");
+        assert_eq!(told, warnings, "{new}");
+    };
+    check(json!({"n": 0}), json!({"n": 0, "names": []}), &[], &[]);
+    check(json!({"names": ["long"]}), json!({"names": ["long"], "n": 1}), &[], &[]);
+    check(
+        json!({"names": ["long"]}),
+        json!({"names": ["long", "x"]}),
+        &[
+            "spec.names[0]: Too long: may not be more than 2 bytes",
+            "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct \
+             the existing errors to complete validation",
+        ],
+        &[],
+    );
+    let odd = "spec.even[0]: Invalid value: 1: odd";
+    check(json!({"even": [1]}), json!({"even": [1], "n": 1}), &[], &[odd]);
+    check(json!({"even": [1]}), json!({"even": [1, 2]}), &[odd], &[]);
+    let pair = "spec.pair: Invalid value: a is not less";
+    check(json!({"pair": {"a": 2, "b": 1}}), json!({"pair": {"a": 2, "b": 1}, "n": 1}), &[], &[pair]);
+    check(json!({"pair": {"a": 2, "b": 1}}), json!({"pair": {"a": 3, "b": 1}}), &[pair], &[]);
+}
+
+#[test]
 fn rules_run_on_sound_objects_only() {
     let big = [
         "spec.size: Invalid value: 99: spec.size in body should be less than or equal to 10",

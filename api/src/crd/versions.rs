@@ -85,3 +85,51 @@ impl Versions {
 fn version_of(object: &Object) -> &str {
     object.api_version().rsplit('/').next().unwrap_or("")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn stored_objects_follow_their_definition() {
+        let version = |name: &str, storage: bool, fields: Value| {
+            json!({"name": name, "storage": storage,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": fields}}})
+        };
+        let text = json!({"type": "string"});
+        let defaulted = json!({"type": "string", "default": "d"});
+        let spec = json!({"group": "g.example.com", "versions": [
+            version("v1", true, json!({"a": defaulted, "one": text})),
+            version("v2", false, json!({"a": text, "two": defaulted})),
+        ]});
+        let versions = Versions::new(&spec).unwrap();
+        let object = |version: &str, fields: Value| {
+            let mut object =
+                json!({"apiVersion": format!("g.example.com/{version}"), "kind": "K", "metadata": {"name": "x"}});
+            object.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            Object::from_value(object).unwrap()
+        };
+        for (stored, current, two) in [
+            // Defaults of the version that it is stored in.
+            (object("v1", json!({})), object("v1", json!({"a": "d"})), object("v2", json!({"a": "d"}))),
+            // What no schema knows goes, and what the other version does not know.
+            (
+                object("v1", json!({"a": "x", "one": "1", "old": true})),
+                object("v1", json!({"a": "x", "one": "1"})),
+                object("v2", json!({"a": "x"})),
+            ),
+            // What was stored when another version was.
+            (object("v2", json!({"a": "x"})), object("v1", json!({"a": "x"})), object("v2", json!({"a": "x"}))),
+        ] {
+            let now = versions.current(stored.clone());
+            assert_eq!(now, current, "{stored:?}");
+            assert_eq!(versions.convert(now.clone(), "v2"), two, "{stored:?}");
+            assert_eq!(versions.current(now), current, "nothing changes twice");
+        }
+        let mut other = spec.clone();
+        other["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["a"]["default"] = json!("e");
+        assert_ne!(Versions::new(&other).unwrap().id(), versions.id());
+        assert_eq!(Versions::new(&spec).unwrap().id(), versions.id());
+    }
+}

@@ -161,10 +161,21 @@ impl<'a> Coder<'a, '_> {
             map.remove(field.name());
             return;
         }
+        // The metadata of a custom object is decoded for itself, so that errors in it know nothing of what is around.
+        let apart = self.lenient && self.fields.is_empty() && field.ty().name().is_some() && !self.in_builtin();
         let outer = self.fields.len();
         self.fields.extend(self.context.map_or(&[][..], |context| embedded(context, field)));
         self.fields.push(field.name());
-        let value = self.value(field.ty(), field.named_scalar(), tree);
+        if apart {
+            self.fields.clear();
+        }
+        let value = match tree {
+            tree if apart && !is_null && !matches!(tree, Tree::Object(_)) => {
+                let type_name = field.ty().name().map_or("", last_name);
+                self.stop(format!("json: cannot unmarshal {} into Go value of type v1.{type_name}", tree.kind_name()))
+            }
+            tree => self.value(field.ty(), field.named_scalar(), tree),
+        };
         if !self.fatal {
             self.fields.truncate(outer);
         }

@@ -213,3 +213,85 @@ fn unfold(schema: &mut Map<String, Value>) {
         schema.insert("anyOf".into(), either);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What version 2 and version 3 make of a field's schema.
+    #[track_caller]
+    fn check(schema: Value, two: Value, three: Value) {
+        for (dialect, expect) in [(Dialect::V2, two), (Dialect::V3, three)] {
+            let native = Native {
+                dialect,
+                metadata: json!({"$ref": "M"}),
+                list_metadata: json!({"$ref": "L"}),
+                api_version: "A",
+                kind: "K",
+            };
+            let whole = json!({"type": "object", "properties": {"f": schema}});
+            let made = native.object(Some(&whole));
+            assert_eq!(made["properties"]["f"], expect, "{schema} in {dialect:?}");
+            assert_eq!(made["properties"]["kind"], json!({"type": "string", "description": "K"}));
+        }
+    }
+
+    #[test]
+    fn fields_are_said_as_the_version_can() {
+        let text = json!({"type": "string"});
+        check(text.clone(), text.clone(), text.clone());
+        check(
+            json!({"type": "string", "default": "a", "nullable": false}),
+            text.clone(),
+            json!({"type": "string", "default": "a"}),
+        );
+        check(json!({"type": "string", "nullable": true}), json!({}), json!({"type": "string", "nullable": true}));
+        let either = json!([{"type": "integer"}, {"type": "string"}]);
+        let mixed = json!({"x-kubernetes-int-or-string": true});
+        let told = json!({"x-kubernetes-int-or-string": true, "anyOf": either});
+        check(mixed.clone(), mixed.clone(), told.clone());
+        check(told.clone(), mixed, told);
+        check(
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"minimum": 1}]}),
+            json!({"x-kubernetes-int-or-string": true}),
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"minimum": 1}], "allOf": [{"anyOf": either}]}),
+        );
+        let keeps = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"a": text}});
+        check(keeps.clone(), json!({"x-kubernetes-preserve-unknown-fields": true}), keeps);
+        let list = json!({"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "object"}});
+        check(list.clone(), json!({"x-kubernetes-preserve-unknown-fields": true}), list);
+        let required =
+            json!({"type": "object", "required": ["a", "b"], "properties": {"a": {"nullable": true}, "b": text}});
+        let less = json!({"type": "object", "required": ["b"], "properties": {"a": {}, "b": text}});
+        check(required.clone(), less, required);
+        let choice = json!({"type": "string", "oneOf": [{"minLength": 1}], "not": {"maxLength": 1}});
+        check(choice.clone(), text, choice);
+    }
+
+    #[test]
+    fn embedded_objects_have_what_every_object_has() {
+        let embedded = json!({"type": "object", "x-kubernetes-embedded-resource": true});
+        let two = json!({"type": "object", "x-kubernetes-embedded-resource": true, "required": ["kind", "apiVersion"],
+            "properties": {
+                "apiVersion": {"type": "string", "description": format!("apiVersion defines the versioned schema of this \
+                    representation of an object. More info: {CONVENTIONS}#resources")},
+                "kind": {"type": "string", "description": format!("kind is a string value representing the type of this \
+                    object. In CamelCase. More info: {CONVENTIONS}#types-kinds")},
+                "metadata": {"$ref": "M",
+                    "description": format!("Standard object's metadata. More info: {CONVENTIONS}#metadata")}}});
+        let mut three = two.clone();
+        let description = two["properties"]["metadata"]["description"].clone();
+        three["properties"]["metadata"] = json!({"allOf": [{"$ref": "M"}], "description": description});
+        check(embedded, two, three);
+    }
+
+    #[test]
+    fn a_root_that_keeps_everything_names_nothing_in_version_2() {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "d"});
+        let native =
+            |dialect| Native { dialect, metadata: json!({}), list_metadata: json!({}), api_version: "", kind: "" };
+        assert_eq!(Value::Object(native(Dialect::V2).object(Some(&schema))), json!({"type": "object"}));
+        assert_eq!(native(Dialect::V3).object(Some(&schema))["description"], "d");
+        assert_eq!(Value::Object(native(Dialect::V3).object(None)), json!({"type": "object"}));
+    }
+}

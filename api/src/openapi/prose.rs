@@ -1,5 +1,7 @@
 //! What fields mean, in the words of the API documentation that the `k8s-openapi` crate carries.
 
+use std::sync::OnceLock;
+
 use k8s_openapi::schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -38,6 +40,18 @@ impl Prose {
     fn text(&self, definition: &str, field: &str) -> Option<&str> {
         self.0.get(definition)?.get("properties")?.get(field)?.get("description")?.as_str()
     }
+}
+
+/// What a field of every object's metadata means.
+pub(crate) fn of_metadata(field: &str) -> &'static str {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    static METADATA: OnceLock<Prose> = OnceLock::new();
+    let prose = METADATA.get_or_init(|| {
+        let mut generator = SchemaGenerator::default();
+        generator.subschema_for::<ObjectMeta>();
+        Prose(generator.take_definitions(false).into_iter().collect())
+    });
+    prose.text("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", field).unwrap_or("")
 }
 
 macro_rules! roots {

@@ -61,6 +61,15 @@ pub fn metadata(page: &Page) -> Map<String, Value> {
     metadata
 }
 
+/// The metadata of a list of plain objects. Lists of custom objects always say where they go on.
+pub fn plain_metadata(resource: &Resource, page: &Page) -> Map<String, Value> {
+    let mut metadata = metadata(page);
+    if resource.custom {
+        metadata.entry("continue").or_insert_with(|| "".into());
+    }
+    metadata
+}
+
 /// Puts a list together chunk by chunk.
 struct Chunks {
     head: Option<Vec<u8>>,
@@ -76,7 +85,7 @@ struct Chunks {
 
 impl Chunks {
     fn new(resource: &Resource, page: Page) -> Self {
-        let metadata = Value::Object(metadata(&page));
+        let metadata = Value::Object(plain_metadata(resource, &page));
         let head = format!(
             "{{\"kind\":{:?},\"apiVersion\":{:?},\"metadata\":{metadata},\"items\":[",
             resource.list_kind,

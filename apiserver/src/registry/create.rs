@@ -23,6 +23,10 @@ pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Resul
     if !object.resource_version().is_empty() {
         return Err(plain_failure("resourceVersion should not be set on objects to be created"));
     }
+    if target.resource.definition.as_ref().is_some_and(|version| version.terminating) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status::forbidden(&target.resource.group, &target.resource.plural, object.name(), why));
+    }
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
     let object = codec::to_storage(&target.resource, object)?;
     let mut object = object;

@@ -62,7 +62,7 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response<Body>,
         let mut object = Object::default();
         object.set(&["kind"], call.resource.list_kind.as_str());
         object.set(&["apiVersion"], call.resource.api_version());
-        object.set(&["metadata"], serde_json::Value::Object(metadata));
+        object.set(&["metadata"], serde_json::Value::Object(list_body::plain_metadata(&call.resource, &page)));
         object.set(&["items"], items);
         object
     } else {

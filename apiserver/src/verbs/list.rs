@@ -40,7 +40,7 @@ pub async fn list(call: Call) -> Result<Response<Body>, Status> {
         let mut object = Object::default();
         object.set(&["kind"], call.resource.list_kind.as_str());
         object.set(&["apiVersion"], call.resource.api_version());
-        object.set(&["metadata"], Value::Object(metadata));
+        object.set(&["metadata"], Value::Object(body::plain_metadata(&call.resource, &page)));
         object.set(&["items"], Value::Array(items));
         object
     } else {

@@ -45,8 +45,7 @@ pub fn patch_type(content_type: &str) -> Option<PatchType> {
 /// For patches that do not apply, and whatever admission, validation or the store refuse the result with.
 pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let kind = patch_type(content_type).filter(|kind| !(call.resource.custom && *kind == PatchType::Strategic));
-    let kind = kind.ok_or_else(content::unsupported_patch)?;
+    let kind = patch_type(content_type).ok_or_else(content::unsupported_patch)?;
     let bytes = call.read_body(body).await?;
     let place = call.target(options::to_value(&call.ctx.options, "PatchOptions"));
     let patching = Patching { call: &call, place: &place, kind, bytes: &bytes };

@@ -80,3 +80,67 @@ async fn a_definition_is_served_until_it_is_deleted() {
     stop.cancel();
     running.await.unwrap();
 }
+
+/// The condition of a type that a definition has.
+async fn condition(server: &Server, url: &str, kind: &str) -> Value {
+    let conditions = server.get(url).await.at("status.conditions");
+    let found = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
+    found.cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_definition_that_goes_takes_no_objects_and_tells_how_far_it_is() {
+    let server = Server::new();
+    let stop = CancellationToken::new();
+    let (background, token) = (server.0.clone(), stop.clone());
+    let running = tokio::spawn(async move { background.run(token).await });
+    server.post(DEFINITIONS, definition("widgets", "Widget")).await;
+    until(&server, WIDGETS, 200).await;
+    let object = |name: &str, finalizers: Value| json!({"apiVersion": "ex.com/v1", "kind": "Widget", "metadata": {"name": name, "finalizers": finalizers}});
+    assert_eq!(server.post(WIDGETS, object("held", json!(["ex.com/hold"]))).await.code, 201);
+    let url = format!("{DEFINITIONS}/widgets.ex.com");
+    server.delete(&url, Value::Null).await;
+    let started = Instant::now();
+    while condition(&server, &url, "Terminating").await["reason"] != "InstanceDeletionInProgress" {
+        assert!(started.elapsed() < Duration::from_secs(5), "the deletion does not begin");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let refused = server.post(WIDGETS, object("late", json!([]))).await;
+    assert_eq!(refused.code, 403, "{:?}", refused.json());
+    let why =
+        "widgets.ex.com \"late\" is forbidden: create not allowed while custom resource definition is terminating";
+    assert_eq!(refused.at("message"), why);
+    // What is there can still be changed, and lets the definition go at last.
+    let freed = server.merge(&format!("{WIDGETS}/held"), json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(freed.code, 200, "{:?}", freed.json());
+    until(&server, &url, 404).await;
+    stop.cancel();
+    running.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn paths_and_lists_of_custom_objects_answer_in_their_own_way() {
+    let server = Server::new();
+    let stop = CancellationToken::new();
+    let (background, token) = (server.0.clone(), stop.clone());
+    let running = tokio::spawn(async move { background.run(token).await });
+    let mut plain = definition("widgets", "Widget");
+    plain["spec"]["versions"][0]["subresources"] = json!({});
+    server.post(DEFINITIONS, plain).await;
+    until(&server, WIDGETS, 200).await;
+    let list = server.get(WIDGETS).await;
+    assert_eq!(list.at("metadata.continue"), "");
+    let no_status = server.get(&format!("{WIDGETS}/x/status")).await;
+    assert_eq!((no_status.code, no_status.at("message")), (404, "widgets.ex.com \"x\" not found".into()));
+    let object = json!({"apiVersion": "ex.com/v1", "kind": "Widget", "metadata": {"name": "w", "labels": {"a": 1}}});
+    let wrong = server.post(WIDGETS, object).await;
+    let why = "Widget in version \"v1\" cannot be handled as a Widget: json: cannot unmarshal number into Go struct field \
+               ObjectMeta.labels of type string";
+    assert_eq!((wrong.code, wrong.at("message")), (400, why.into()));
+    let listed = server.post(WIDGETS, json!({"apiVersion": "ex.com/v1", "kind": "Widget", "metadata": []})).await;
+    let why = "Widget in version \"v1\" cannot be handled as a Widget: json: cannot unmarshal array into Go value of type \
+               v1.ObjectMeta";
+    assert_eq!((listed.code, listed.at("message")), (400, why.into()));
+    stop.cancel();
+    running.await.expect("it ends");
+}

@@ -1,13 +1,14 @@
 //! The definitions of custom resources in the OpenAPI documents, published and withdrawn live.
 
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
 
 use http::Method;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::case::{Conformance, test};
 use crate::custom_resources::{Definition, anything, definitions};
-use crate::plane::{PATIENCE, Plane};
+use crate::plane::{Plane, eventually};
 
 /// The name of a test on what is published.
 macro_rules! publish {
@@ -56,30 +57,47 @@ fn waldo() -> Value {
         "status": {"type": "object", "description": "Status of Foo"}}})
 }
 
-/// The definition of a kind in a document; none if it is not there.
-async fn published(plane: &Plane, group: &str, version: &str, kind: &str) -> Option<Value> {
-    let document = plane.get("/openapi/v2").await;
-    let wanted = json!({"group": group, "version": version, "kind": kind});
-    let has = |schema: &&Value| {
-        let kinds = schema["x-kubernetes-group-version-kind"].as_array();
-        kinds.is_some_and(|kinds| kinds.contains(&wanted))
-    };
-    document["definitions"].as_object().expect("definitions").values().find(has).cloned()
+/// The second version's document, of which only the definitions are looked at.
+#[derive(serde::Deserialize)]
+struct Document {
+    definitions: HashMap<String, Box<RawValue>>,
 }
 
-async fn until_published(plane: &Plane, definition: &Definition, version: &str, there: bool) {
+/// The name of a kind's definition in the documents.
+fn name_of(definition: &Definition, version: &str) -> String {
+    let group: Vec<&str> = definition.group().rsplit('.').collect();
     let kind = definition.object["spec"]["names"]["kind"].as_str().expect("a kind");
-    let start = Instant::now();
-    while published(plane, definition.group(), version, kind).await.is_some() != there {
-        assert!(start.elapsed() < PATIENCE, "the document does not follow {}", definition.name());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    format!("{}.{version}.{kind}", group.join("."))
+}
+
+/// The schema of a kind in the second version's document; none if it is not there.
+async fn published(plane: &Plane, definition: &Definition, version: &str) -> Option<Value> {
+    let bytes = plane.bytes("/openapi/v2").await;
+    let document: Document = serde_json::from_slice(&bytes).expect("a document");
+    let found = document.definitions.get(&name_of(definition, version))?;
+    let schema: Value = serde_json::from_str(found.get()).expect("a schema");
+    let kind = &definition.object["spec"]["names"]["kind"];
+    let tag = json!([{"group": definition.group(), "version": version, "kind": kind}]);
+    assert_eq!(schema["x-kubernetes-group-version-kind"], tag);
+    Some(schema)
+}
+
+/// Waits until a version is in both documents, or in neither.
+async fn until_published(plane: &Plane, definition: &Definition, version: &str, there: bool) {
+    let path = format!("/openapi/v3/apis/{}/{version}", definition.group());
+    eventually("the document to follow the definition", async || {
+        let document = plane.request(Method::GET, &path, None).await.body;
+        let schema = &document["components"]["schemas"][name_of(definition, version)];
+        schema.is_object() == there
+    })
+    .await;
+    assert_eq!(published(plane, definition, version).await.is_some(), there, "{version} of {}", definition.name());
 }
 
 async fn with_schema(plane: Plane) {
     let definition = Definition::new(&plane, "schema", &[("v1", waldo())]).create().await;
     until_published(&plane, &definition, "v1", true).await;
-    let schema = published(&plane, definition.group(), "v1", "Foo").await.expect("it is published");
+    let schema = published(&plane, &definition, "v1").await.expect("it is published");
     assert_eq!(schema["description"], "Foo CRD for Testing");
     let bars = &schema["properties"]["spec"]["properties"]["bars"];
     assert_eq!(bars["description"], "List of Bars and their specs.");
@@ -107,7 +125,7 @@ async fn with_schema(plane: Plane) {
 async fn preserving(plane: Plane, group: &str, schema: Value) {
     let definition = Definition::new(&plane, group, &[("v1", schema)]).create().await;
     until_published(&plane, &definition, "v1", true).await;
-    let schema = published(&plane, definition.group(), "v1", "Foo").await.expect("it is published");
+    let schema = published(&plane, &definition, "v1").await.expect("it is published");
     assert_eq!(schema["type"], "object");
     let spec = json!({"spec": {"a": null, "b": [{"c": "d"}]}});
     let path = format!("/apis/{}/v1/namespaces/{}/foos?fieldValidation=Strict", definition.group(), plane.namespace());

@@ -188,6 +188,14 @@ impl Plane {
         self.request(Method::GET, path, None).await.ok()
     }
 
+    /// The bytes of what a GET of a path is answered, for what is too large to be read as a tree.
+    pub async fn bytes(&self, path: &str) -> Vec<u8> {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = self.0.client.send(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.into_body().collect().await.expect("a whole body").to_bytes().to_vec()
+    }
+
     /// What a request of any form is answered.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.0.client.send(request).await.expect("an answer");
