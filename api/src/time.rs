@@ -17,7 +17,10 @@ pub fn format_micro(time: Timestamp) -> String {
 #[error("{0}")]
 pub struct TimeError(String);
 
+/// What Go calls the form of a time; a micro time has just six digits of a fraction.
 const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
+const LAYOUT_MICRO: &str = "2006-01-02T15:04:05.000000Z07:00";
+const FRACTION_MICRO: &str = ".000000";
 /// The first second of the year 0.
 const YEAR_ZERO_SECONDS: i64 = -62_167_219_200;
 /// Each element of the layout: its text, how many digits it takes (0 for a literal), its range and its name in errors.
@@ -40,27 +43,38 @@ const ELEMENTS: [(&str, usize, u32, u32, &str); 11] = [
 /// # Errors
 /// [`TimeError`] says where the text stops being a time.
 pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
+    parse_as(LAYOUT, text)
+}
+
+fn parse_as(layout: &str, text: &str) -> Result<Timestamp, TimeError> {
     let mut rest = text;
+    let cannot = |rest: &str, element: &str| cannot(layout, text, rest, element);
     for (element, count, low, high, name) in ELEMENTS {
         if count == 0 {
-            rest = rest.strip_prefix(element).ok_or_else(|| cannot(text, rest, element))?;
+            rest = rest.strip_prefix(element).ok_or_else(|| cannot(rest, element))?;
             continue;
         }
         let number = rest.get(..count).filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-        let number = number.ok_or_else(|| cannot(text, rest, element))?;
+        let number = number.ok_or_else(|| cannot(rest, element))?;
         rest = &rest[count..];
-        let number: u32 = number.parse().map_err(|_| cannot(text, rest, element))?;
+        let number: u32 = number.parse().map_err(|_| cannot(rest, element))?;
         if !(low..=high).contains(&number) {
             return Err(TimeError(format!("parsing time {text:?}: {name} out of range")));
         }
     }
-    if let Some(fraction) = rest.strip_prefix(['.', ',']) {
+    if layout == LAYOUT_MICRO {
+        let fraction = rest.strip_prefix(['.', ',']).and_then(|digits| digits.get(..6));
+        if !fraction.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Err(cannot(rest, FRACTION_MICRO));
+        }
+        rest = &rest[FRACTION_MICRO.len()..];
+    } else if let Some(fraction) = rest.strip_prefix(['.', ',']) {
         let count = fraction.bytes().take_while(u8::is_ascii_digit).count();
         if count > 0 {
             rest = &fraction[count..];
         }
     }
-    zone(text, rest)?;
+    zone(layout, text, rest)?;
     let text_of_jiff = text.replacen(',', ".", 1);
     let time: Timestamp =
         text_of_jiff.parse().map_err(|_| TimeError(format!("parsing time {text:?}: day out of range")))?;
@@ -71,15 +85,15 @@ pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
     Ok(time)
 }
 
-fn cannot(text: &str, rest: &str, element: &str) -> TimeError {
-    TimeError(format!("parsing time {text:?} as {LAYOUT:?}: cannot parse {rest:?} as {element:?}"))
+fn cannot(layout: &str, text: &str, rest: &str, element: &str) -> TimeError {
+    TimeError(format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}"))
 }
 
-fn zone(text: &str, rest: &str) -> Result<(), TimeError> {
+fn zone(layout: &str, text: &str, rest: &str) -> Result<(), TimeError> {
     let after = match rest.as_bytes() {
         [b'Z', ..] => &rest[1..],
         [b'+' | b'-', a, b, b':', c, d, ..] if [a, b, c, d].iter().all(|x| x.is_ascii_digit()) => &rest[6..],
-        _ => return Err(cannot(text, rest, "Z07:00")),
+        _ => return Err(cannot(layout, text, rest, "Z07:00")),
     };
     if after.is_empty() { Ok(()) } else { Err(TimeError(format!("parsing time {text:?}: extra text: {after:?}"))) }
 }
@@ -97,7 +111,7 @@ pub fn normalize(text: &str) -> Result<String, TimeError> {
 /// # Errors
 /// Those of [`parse`].
 pub fn normalize_micro(text: &str) -> Result<String, TimeError> {
-    parse(text).map(format_micro)
+    parse_as(LAYOUT_MICRO, text).map(format_micro)
 }
 
 /// A duration with two or three significant figures, as `duration.HumanDuration` in apimachinery prints it.
@@ -162,7 +176,9 @@ mod tests {
             r#"parsing time "2024-01-01T00:00:00" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "Z07:00""#,
         );
         check("2024-01-01T00:00:00Zx", r#"parsing time "2024-01-01T00:00:00Zx": extra text: "x""#);
-        assert_eq!(normalize_micro("2024-01-01T00:00:00.5Z").unwrap(), "2024-01-01T00:00:00.500000Z");
+        assert_eq!(normalize_micro("2024-01-01T02:00:00.500000+02:00").unwrap(), "2024-01-01T00:00:00.500000Z");
+        let short = r#"parsing time "2024-01-01T00:00:00.5Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse ".5Z" as ".000000""#;
+        assert_eq!(normalize_micro("2024-01-01T00:00:00.5Z").unwrap_err().to_string(), short);
     }
 
     fn check_duration(seconds: i64, expect: &str) {

@@ -44,8 +44,8 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         }),
         Arc::new(Plain { name: "PersistentVolumeClaimResize", admit: None, validate: Some(storage::claim_resize) }),
         Arc::new(Plain { name: "RuntimeClass", admit: Some(pod::runtime_class), validate: None }),
-        Arc::new(certificates::CertificateApproval),
-        Arc::new(certificates::CertificateSigning),
+        Arc::new(certificates::APPROVAL),
+        Arc::new(certificates::SIGNING),
         Arc::new(Plain {
             name: "CertificateSubjectRestriction",
             admit: None,

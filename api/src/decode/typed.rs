@@ -1,16 +1,19 @@
 //! A tree becomes a value of a type, or an error that Go's decoder would give.
 
+mod messages;
+mod scalars;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use messages::{embedded, last_name};
+
 use super::shape::{self, fields_shape, is_omitted};
-use super::tree::{TOO_DEEP, Tree, double};
-use crate::quantity::Quantity;
+use super::tree::{TOO_DEEP, Tree};
 use crate::schema::{Field, Kind, Type};
-use crate::time;
 
 /// No more findings of strict decoding than this are told.
 const STRICT_MAX: usize = 100;
@@ -269,128 +272,6 @@ impl<'a> Coder<'a, '_> {
         }
     }
 
-    fn number(&mut self, ty: Type<'a>, named: Option<&'a str>, text: &str) -> Option<Value> {
-        let number = match ty.kind() {
-            Kind::Int32 => text.parse::<i32>().ok().map(Value::from),
-            Kind::Int64 => text.parse::<i64>().ok().map(Value::from),
-            _ => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(double),
-        };
-        if number.is_none() && self.wording == Wording::Converter {
-            self.save(format!("cannot convert float64 to {}", go_type(ty, None)));
-            return None;
-        }
-        number.or_else(|| self.wrong(ty, named, &format!("number {text}")))
-    }
-
-    fn bytes(&mut self, text: &str) -> Option<Value> {
-        match crate::base64::decode(text) {
-            Ok(bytes) => Some(crate::base64::encode(&bytes).into()),
-            Err(error) => {
-                self.save(error.to_string());
-                None
-            }
-        }
-    }
-
-    /// Bytes that are written as a list of numbers.
-    fn numbers(&mut self, items: Vec<Tree<'_>>) -> Option<Value> {
-        let mut bytes = Vec::with_capacity(items.len());
-        for item in items {
-            let byte = match item {
-                Tree::Number(text) => text.parse().map_err(|_| format!("number {text}")),
-                other => Err(other.kind_name().to_string()),
-            };
-            match byte {
-                Ok(byte) => bytes.push(byte),
-                Err(what) => self.save(self.type_error(&what, "uint8")),
-            }
-        }
-        Some(crate::base64::encode(&bytes).into())
-    }
-
-    fn quantity(&mut self, tree: Tree<'_>) -> Option<Value> {
-        let parsed = match tree {
-            Tree::String(text) | Tree::Number(text) => Quantity::parse(text.trim()),
-            Tree::Null => return Some("0".into()),
-            _ => Quantity::parse("{}"),
-        };
-        match parsed {
-            Ok(quantity) => Some(quantity.to_string().into()),
-            Err(error) => self.stop(error.to_string()),
-        }
-    }
-
-    fn time(&mut self, ty: Type<'a>, tree: Tree<'_>) -> Option<Value> {
-        let Tree::String(text) = tree else { return self.stop_wrong(tree.kind_name(), "string") };
-        let micro = ty.kind() == Kind::MicroTime;
-        let parsed = if micro { time::normalize_micro(&text) } else { time::normalize(&text) };
-        match parsed {
-            Ok(text) => Some(text.into()),
-            Err(error) => self.stop(error.to_string()),
-        }
-    }
-
-    fn int_or_string(&mut self, tree: Tree<'_>) -> Option<Value> {
-        match tree {
-            Tree::String(text) => Some(text.into_owned().into()),
-            Tree::Number(text) if self.lenient => self.whole(Tree::Number(text)),
-            Tree::Number(text) => match text.parse::<i32>() {
-                Ok(number) => Some(number.into()),
-                Err(_) => self.stop_wrong(&format!("number {text}"), "int32"),
-            },
-            other if self.lenient => self.whole(other),
-            other => self.stop_wrong(other.kind_name(), "int32"),
-        }
-    }
-
-    /// `JSONSchemaPropsOrArray` and its like, which decode themselves and so are never strict inside.
-    fn schema_or(&mut self, ty: Type<'a>, tree: Tree<'_>) -> Option<Value> {
-        match (ty.kind(), tree) {
-            (_, tree @ (Tree::Object(_) | Tree::Deep("object"))) => self.alone(ty.inner(), tree),
-            (Kind::SchemaOrArray, Tree::Array(items)) => {
-                let items: Option<Vec<Value>> = items.into_iter().map(|item| self.alone(ty.inner(), item)).collect();
-                items.map(Value::Array)
-            }
-            (Kind::SchemaOrStrings, tree @ Tree::Array(_)) => self.whole(tree),
-            (_, Tree::Deep("array")) => self.stop(TOO_DEEP.to_string()),
-            (Kind::SchemaOrBool, Tree::Bool(yes)) => Some(yes.into()),
-            (Kind::SchemaOrBool, _) => self.stop("boolean or JSON schema expected".to_string()),
-            _ => None,
-        }
-    }
-
-    fn alone(&mut self, ty: Type<'a>, tree: Tree<'_>) -> Option<Value> {
-        match convert(tree, ty, false, false, &mut Vec::new()) {
-            Ok(value) => Some(value),
-            Err(error) => self.stop(error),
-        }
-    }
-
-    fn wrong(&mut self, ty: Type<'a>, named: Option<&str>, what: &str) -> Option<Value> {
-        let message = match self.wording {
-            Wording::Decoder => self.type_error(what, &go_type(ty, named)),
-            Wording::Converter => not_restored(ty, what),
-        };
-        self.save(message);
-        None
-    }
-
-    fn stop_wrong(&mut self, what: &str, go_type: &str) -> Option<Value> {
-        let message = self.type_error(what, go_type);
-        self.stop(message)
-    }
-
-    fn type_error(&self, what: &str, go_type: &str) -> String {
-        match self.context {
-            Some(context) => {
-                let name = context.name().map_or("", last_name);
-                let fields = self.fields.join(".");
-                format!("json: cannot unmarshal {what} into Go struct field {name}.{fields} of type {go_type}")
-            }
-            None => format!("json: cannot unmarshal {what} into Go value of type {go_type}"),
-        }
-    }
-
     /// Notes an error after which Go's decoder goes on; the first one counts.
     fn save(&mut self, message: String) {
         if !self.fatal {
@@ -428,92 +309,7 @@ impl<'a> Coder<'a, '_> {
     }
 }
 
-/// What the converter says of a value that is not of a type.
-fn not_restored(ty: Type<'_>, what: &str) -> String {
-    let given = match what.split(' ').next().unwrap_or(what) {
-        "object" => "map",
-        "array" => "slice",
-        "number" => "int64",
-        other => other,
-    };
-    match ty.kind() {
-        Kind::List | Kind::Bytes => format!("cannot restore slice from {given}"),
-        Kind::Map => format!("cannot restore map from {given}"),
-        Kind::Struct => format!("cannot restore struct from: {given}"),
-        Kind::String if given == "int64" => "cannot convert int64 to string".to_string(),
-        _ => format!("unrecognized type: {}", go_type(ty, None)),
-    }
-}
-
 /// The types for which a null is not the same as nothing.
 fn keeps_null(ty: Type<'_>) -> bool {
     ty.kind() == Kind::Any
-}
-
-/// The type's name in Go's errors.
-fn go_type(ty: Type<'_>, named: Option<&str>) -> String {
-    if let Some(whole) = named.and_then(|n| n.strip_prefix('=')) {
-        return whole.to_string();
-    }
-    let elem = || ty.elem().map_or(String::new(), |elem| go_type(elem, named));
-    match ty.kind() {
-        Kind::List => format!("[]{}", elem()),
-        Kind::Map => format!("map[string]{}", elem()),
-        Kind::Struct => ty.name().map_or("map[string]interface {}".to_string(), short_name),
-        Kind::String => named.unwrap_or("string").to_string(),
-        Kind::Bytes => "[]uint8".to_string(),
-        Kind::Boolean => named.unwrap_or("bool").to_string(),
-        Kind::Int32 => named.unwrap_or("int32").to_string(),
-        Kind::Int64 => named.unwrap_or("int64").to_string(),
-        Kind::Double => named.unwrap_or("float64").to_string(),
-        Kind::Quantity => "resource.Quantity".to_string(),
-        Kind::Time => "v1.Time".to_string(),
-        Kind::MicroTime => "v1.MicroTime".to_string(),
-        Kind::Duration => "v1.Duration".to_string(),
-        Kind::IntOrString => "intstr.IntOrString".to_string(),
-        _ => "interface {}".to_string(),
-    }
-}
-
-/// What Go's structs embed, and what that embeds: its errors name them on the way to a field.
-const EMBEDDED: [(&str, &[&str]); 17] = [
-    ("ConfigMapEnvSource", &["LocalObjectReference"]),
-    ("ConfigMapKeySelector", &["LocalObjectReference"]),
-    ("ConfigMapProjection", &["LocalObjectReference"]),
-    ("ConfigMapVolumeSource", &["LocalObjectReference"]),
-    ("DeviceAllocationConfiguration", &["DeviceConfiguration"]),
-    ("DeviceClaimConfiguration", &["DeviceConfiguration"]),
-    ("DeviceClassConfiguration", &["DeviceConfiguration"]),
-    ("EphemeralContainer", &["EphemeralContainerCommon"]),
-    ("IngressRule", &["IngressRuleValue"]),
-    ("NamedRuleWithOperations", &["RuleWithOperations", "Rule"]),
-    ("PersistentVolumeSpec", &["PersistentVolumeSource"]),
-    ("Probe", &["ProbeHandler"]),
-    ("RuleWithOperations", &["Rule"]),
-    ("SecretEnvSource", &["LocalObjectReference"]),
-    ("SecretKeySelector", &["LocalObjectReference"]),
-    ("SecretProjection", &["LocalObjectReference"]),
-    ("Volume", &["VolumeSource"]),
-];
-
-/// The structs that a field is embedded in: as many as its way in protobuf leads through.
-fn embedded(context: Type<'_>, field: Field<'_>) -> &'static [&'static str] {
-    let through = field.proto().len().saturating_sub(1);
-    if through == 0 {
-        return &[];
-    }
-    let name = context.name().map_or("", last_name);
-    let found = EMBEDDED.iter().find(|(definition, _)| *definition == name);
-    found.and_then(|(_, names)| names.get(..through)).unwrap_or(&[])
-}
-
-fn last_name(definition: &str) -> &str {
-    definition.rsplit('.').next().unwrap_or(definition)
-}
-
-/// `v1.PodSpec` of `io.k8s.api.core.v1.PodSpec`.
-fn short_name(definition: &str) -> String {
-    let mut parts = definition.rsplit('.');
-    let (name, package) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    format!("{package}.{name}")
 }

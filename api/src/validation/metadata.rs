@@ -1,6 +1,8 @@
 //! What all kinds have in common: names, labels, annotations, owners, finalizers, and what may not change
 //! (`ValidateObjectMeta` and `ValidateObjectMetaUpdate` in apimachinery's `api/validation`).
 
+mod again;
+
 use serde_json::{Map, Value};
 
 use super::addresses;
@@ -8,6 +10,7 @@ use crate::Object;
 use crate::apply::MANAGER_LENGTH_MAX;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
+pub use again::validate_kind_update;
 
 /// How long all annotations together may be.
 pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
@@ -187,51 +190,6 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     errors
 }
 
-/// What the rules of a kind check of the metadata once more when an object is updated.
-struct Again {
-    /// All that a new object must have (`ValidateObjectMeta`).
-    whole: bool,
-    /// What may not change (`ValidateObjectMetaUpdate`).
-    changes: bool,
-}
-
-impl Again {
-    fn of(group: &str, resource: &str, subresource: &str) -> Self {
-        let (whole, changes) = match (group, resource, subresource) {
-            ("policy", ..) | ("batch", "cronjobs", "status") | ("", "events", _) => (false, false),
-            (
-                "",
-                "configmaps"
-                | "secrets"
-                | "serviceaccounts"
-                | "endpoints"
-                | "persistentvolumeclaims"
-                | "pods"
-                | "persistentvolumes"
-                | "nodes",
-                "",
-            )
-            | ("storage.k8s.io", "csistoragecapacities", _)
-            | ("node.k8s.io", "runtimeclasses", _)
-            | ("resource.k8s.io", "resourceclaimtemplates" | "deviceclasses", _) => (true, true),
-            ("batch", "jobs", "")
-            | ("networking.k8s.io", "ingresses" | "ingressclasses" | "ipaddresses", "")
-            | ("storage.k8s.io", "storageclasses" | "volumeattributesclasses", _)
-            | ("apiregistration.k8s.io", "apiservices", "")
-            | ("apps", "controllerrevisions", _)
-            | ("rbac.authorization.k8s.io" | "certificates.k8s.io", ..)
-            | ("resource.k8s.io", "resourceclaims", "") => (true, true),
-            ("", "limitranges", _)
-            | ("storage.k8s.io", "volumeattachments" | "csinodes", _)
-            | ("flowcontrol.apiserver.k8s.io" | "admissionregistration.k8s.io" | "discovery.k8s.io", ..) => {
-                (true, false)
-            }
-            _ => (false, true),
-        };
-        Self { whole, changes }
-    }
-}
-
 /// Whether a kind checks its finalizers as core objects do: all but those of groups that were made without them.
 pub fn has_core_finalizers(group: &str) -> bool {
     !matches!(
@@ -243,26 +201,6 @@ pub fn has_core_finalizers(group: &str) -> bool {
             | "policy"
             | "rbac.authorization.k8s.io"
     )
-}
-
-/// All that is wrong with the metadata of an object of a built-in kind that is updated: what the generic registry
-/// checks, and then what the kind checks once more, so causes repeat as they do in the reference.
-pub fn validate_kind_update(new: &Object, old: &Object, namespaced: bool, kind: (&str, &str, &str)) -> ErrorList {
-    let mut errors = validate(new, namespaced, NameRule::PathSegment);
-    let changes = validate_update(new, old);
-    errors.extend(changes.iter().cloned());
-    let (group, resource, subresource) = kind;
-    let again = Again::of(group, resource, subresource);
-    let finalizers = if has_core_finalizers(group) { validate_core_finalizers(new) } else { ErrorList::new() };
-    if again.changes {
-        errors.extend(changes);
-        errors.extend(finalizers.iter().cloned());
-    }
-    if again.whole {
-        errors.extend(validate(new, namespaced, NameRule::of(group, resource)));
-        errors.extend(finalizers);
-    }
-    errors
 }
 
 fn validate_namespace(namespace: &str, namespaced: bool, path: &Path) -> ErrorList {

@@ -15,35 +15,35 @@ use crate::authorization::{self, Decision, decide};
 const GROUP: &str = "certificates.k8s.io";
 const RESOURCE: &str = "certificatesigningrequests";
 
-/// The plugin `CertificateApproval`.
-pub(super) struct CertificateApproval;
-
-impl Admission for CertificateApproval {
-    fn name(&self) -> &'static str {
-        "CertificateApproval"
-    }
-
-    fn validate<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        async move {
-            if attributes.operation != Operation::Update || !is(attributes, GROUP, RESOURCE, "approval") {
-                return Ok(());
-            }
-            permit(attributes, object, "approve").await
-        }
-        .boxed()
-    }
+/// A plugin that asks for permission by the signer of a request.
+pub(super) struct SignerPermission {
+    name: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    /// Whether a write, of the old and the new request, does what needs it.
+    needs: fn(Option<&Object>, Option<&Object>) -> bool,
 }
 
-/// The plugin `CertificateSigning`.
-pub(super) struct CertificateSigning;
+/// The plugin `CertificateApproval`.
+pub(super) const APPROVAL: SignerPermission =
+    SignerPermission { name: "CertificateApproval", subresource: "approval", verb: "approve", needs: |_, _| true };
 
-impl Admission for CertificateSigning {
+/// The plugin `CertificateSigning`: whoever makes a certificate of a request, or says that it failed, signs.
+pub(super) const SIGNING: SignerPermission =
+    SignerPermission { name: "CertificateSigning", subresource: "status", verb: "sign", needs: signs };
+
+fn signs(old: Option<&Object>, new: Option<&Object>) -> bool {
+    let certificate = |request: Option<&Object>| request.and_then(|r| r.at(&["status", "certificate"]).cloned());
+    let failed = |request: Option<&Object>| {
+        let conditions = request.and_then(|r| r.at(&["status", "conditions"])?.as_array().cloned());
+        conditions.into_iter().flatten().any(|c| c.get("type").and_then(|t| t.as_str()) == Some("Failed"))
+    };
+    certificate(old) != certificate(new) || failed(old) != failed(new)
+}
+
+impl Admission for SignerPermission {
     fn name(&self) -> &'static str {
-        "CertificateSigning"
+        self.name
     }
 
     fn validate<'a>(
@@ -52,20 +52,12 @@ impl Admission for CertificateSigning {
         object: Option<&'a Object>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         async move {
-            if attributes.operation != Operation::Update || !is(attributes, GROUP, RESOURCE, "status") {
+            let is_meant =
+                attributes.operation == Operation::Update && is(attributes, GROUP, RESOURCE, self.subresource);
+            if !is_meant || !(self.needs)(attributes.old, object) {
                 return Ok(());
             }
-            let certificate =
-                |request: Option<&Object>| request.and_then(|r| r.at(&["status", "certificate"]).cloned());
-            let failed = |request: Option<&Object>| {
-                let conditions = request.and_then(|r| r.at(&["status", "conditions"])?.as_array().cloned());
-                conditions.into_iter().flatten().any(|c| c.get("type").and_then(|t| t.as_str()) == Some("Failed"))
-            };
-            let same = certificate(object) == certificate(attributes.old);
-            if same && failed(object) == failed(attributes.old) {
-                return Ok(());
-            }
-            permit(attributes, object, "sign").await
+            permit(attributes, object, self.verb).await
         }
         .boxed()
     }

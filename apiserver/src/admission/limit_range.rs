@@ -11,6 +11,8 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 /// Above this, amounts are compared in units, below in thousandths.
 const MILLI_MAX: i64 = i64::MAX / 1000;
 
+const NO_REQUEST: &str = ".  No request is specified";
+
 /// Gives containers the defaults.
 pub(super) fn defaults(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
     let Some(pod) = object.filter(|_| about_pod(attributes)) else { return Ok(()) };
@@ -118,83 +120,92 @@ fn aggregate(mut errors: Vec<String>) -> Option<String> {
     }
 }
 
-fn check(kind: &str, limit: &Value, of: &(ResourceList, ResourceList), errors: &mut Vec<String>) {
-    for (field, rule) in [("min", min as Rule), ("max", max as Rule), ("maxLimitRequestRatio", ratio as Rule)] {
-        for (name, bound) in &ResourceList::of(limit.get(field)).0 {
-            errors.extend(rule(kind, name, bound, of.0.0.get(name), of.1.0.get(name)));
+fn check(kind: &'static str, limit: &Value, of: &(ResourceList, ResourceList), errors: &mut Vec<String>) {
+    let rules: [(&str, Rule); 3] =
+        [("min", |bound| bound.min()), ("max", |bound| bound.max()), ("maxLimitRequestRatio", |bound| bound.ratio())];
+    check_by(&rules, kind, limit, (&of.0, &of.1), errors);
+}
+
+fn check_claim(limit: &Value, spec: &Value, errors: &mut Vec<String>) {
+    let rules: [(&str, Rule); 2] = [("min", |bound| bound.min()), ("max", |bound| bound.max_request())];
+    let (requests, no_limits) = (Half::Requests.of(spec), ResourceList::default());
+    check_by(&rules, "PersistentVolumeClaim", limit, (&requests, &no_limits), errors);
+}
+
+fn check_by(
+    rules: &[(&str, Rule)],
+    kind: &'static str,
+    limit: &Value,
+    (requests, limits): (&ResourceList, &ResourceList),
+    errors: &mut Vec<String>,
+) {
+    for (field, rule) in rules {
+        for (name, amount) in &ResourceList::of(limit.get(field)).0 {
+            let (request, limit) = (requests.0.get(name), limits.0.get(name));
+            errors.extend(rule(&Bound { kind, name, amount, request, limit }));
         }
     }
 }
 
-fn check_claim(limit: &Value, spec: &Value, errors: &mut Vec<String>) {
-    const KIND: &str = "PersistentVolumeClaim";
-    let requests = Half::Requests.of(spec);
-    for (name, bound) in &ResourceList::of(limit.get("min")).0 {
-        errors.extend(min(KIND, name, bound, requests.0.get(name), None));
-    }
-    for (name, bound) in &ResourceList::of(limit.get("max")).0 {
-        let why = match requests.0.get(name) {
-            None => ".  No request is specified".to_owned(),
-            Some(request) if over(request, bound) => format!(", but request is {request}"),
-            Some(_) => continue,
-        };
-        errors.push(format!("maximum {name} usage per {KIND} is {bound}{why}"));
-    }
-}
-
 /// What is wrong with a request and a limit, given a bound.
-type Rule = fn(&str, &str, &Quantity, Option<&Quantity>, Option<&Quantity>) -> Option<String>;
+type Rule = fn(&Bound<'_>) -> Option<String>;
 
-fn min(
-    kind: &str,
-    name: &str,
-    bound: &Quantity,
-    request: Option<&Quantity>,
-    limit: Option<&Quantity>,
-) -> Option<String> {
-    let why = match (request, limit) {
-        (None, _) => ".  No request is specified".to_owned(),
-        (Some(request), _) if over(bound, request) => format!(", but request is {request}"),
-        (_, Some(limit)) if over(bound, limit) => format!(", but limit is {limit}"),
-        _ => return None,
-    };
-    Some(format!("minimum {name} usage per {kind} is {bound}{why}"))
+/// A bound of a resource, and what is asked for.
+struct Bound<'a> {
+    kind: &'static str,
+    name: &'a str,
+    amount: &'a Quantity,
+    request: Option<&'a Quantity>,
+    limit: Option<&'a Quantity>,
 }
 
-fn max(
-    kind: &str,
-    name: &str,
-    bound: &Quantity,
-    request: Option<&Quantity>,
-    limit: Option<&Quantity>,
-) -> Option<String> {
-    let why = match (request, limit) {
-        (_, None) => ".  No limit is specified".to_owned(),
-        (_, Some(limit)) if over(limit, bound) => format!(", but limit is {limit}"),
-        (Some(request), _) if over(request, bound) => format!(", but request is {request}"),
-        _ => return None,
-    };
-    Some(format!("maximum {name} usage per {kind} is {bound}{why}"))
-}
+impl Bound<'_> {
+    fn min(&self) -> Option<String> {
+        let why = match (self.request, self.limit) {
+            (None, _) => NO_REQUEST.to_owned(),
+            (Some(request), _) if over(self.amount, request) => format!(", but request is {request}"),
+            (_, Some(limit)) if over(self.amount, limit) => format!(", but limit is {limit}"),
+            _ => return None,
+        };
+        Some(self.usage("minimum", &why))
+    }
 
-fn ratio(
-    kind: &str,
-    name: &str,
-    bound: &Quantity,
-    request: Option<&Quantity>,
-    limit: Option<&Quantity>,
-) -> Option<String> {
-    let said = |amount: Option<&Quantity>| amount.filter(|amount| !amount.is_zero()).cloned();
-    let start = format!("{name} max limit to request ratio per {kind} is {bound}");
-    let Some(request) = said(request) else {
-        return Some(format!("{start}, but no request is specified or request is 0"));
-    };
-    let Some(limit) = said(limit) else {
-        return Some(format!("{start}, but no limit is specified or limit is 0"));
-    };
-    let (request, limit) = same_precision(&request, &limit, bound);
-    let ratio = limit as f64 / request as f64;
-    (ratio > bound.as_f64()).then(|| format!("{start}, but provided ratio is {ratio:.6}"))
+    fn max(&self) -> Option<String> {
+        let why = match (self.request, self.limit) {
+            (_, None) => ".  No limit is specified".to_owned(),
+            (_, Some(limit)) if over(limit, self.amount) => format!(", but limit is {limit}"),
+            (Some(request), _) if over(request, self.amount) => format!(", but request is {request}"),
+            _ => return None,
+        };
+        Some(self.usage("maximum", &why))
+    }
+
+    /// The same of what has no limits.
+    fn max_request(&self) -> Option<String> {
+        let why = match self.request {
+            None => NO_REQUEST.to_owned(),
+            Some(request) if over(request, self.amount) => format!(", but request is {request}"),
+            Some(_) => return None,
+        };
+        Some(self.usage("maximum", &why))
+    }
+
+    fn usage(&self, which: &str, why: &str) -> String {
+        format!("{which} {} usage per {} is {}{why}", self.name, self.kind, self.amount)
+    }
+
+    fn ratio(&self) -> Option<String> {
+        let start = format!("{} max limit to request ratio per {} is {}", self.name, self.kind, self.amount);
+        let Some(request) = self.request.filter(|request| !request.is_zero()) else {
+            return Some(format!("{start}, but no request is specified or request is 0"));
+        };
+        let Some(limit) = self.limit.filter(|limit| !limit.is_zero()) else {
+            return Some(format!("{start}, but no limit is specified or limit is 0"));
+        };
+        let (request, limit) = same_precision(request, limit, self.amount);
+        let ratio = limit as f64 / request as f64;
+        (ratio > self.amount.as_f64()).then(|| format!("{start}, but provided ratio is {ratio:.6}"))
+    }
 }
 
 /// Both amounts in thousandths if that fits, else in units.

@@ -43,6 +43,8 @@ const GENERATION: Names = &[
 
 /// As above, but a new object has none.
 const GENERATION_AFTER_CREATE: Names = &[(STORAGE, "csidrivers")];
+/// Whose generation stays the first.
+const GENERATION_FIXED: Names = &[("scheduling.k8s.io", "priorityclasses")];
 
 /// An update must say which version it is of.
 const CONDITIONAL: Names = &[
@@ -153,7 +155,8 @@ fn among(table: Names, resource: &Resource) -> bool {
 
 /// Whether `metadata.generation` counts changes of the desired state.
 pub fn has_generation(resource: &Resource) -> bool {
-    begins_with_generation(resource) || among(GENERATION_AFTER_CREATE, resource)
+    let counts = begins_with_generation(resource) && !among(GENERATION_FIXED, resource);
+    counts || among(GENERATION_AFTER_CREATE, resource)
 }
 
 /// Whether a new object has the first generation.
