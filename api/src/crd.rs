@@ -22,7 +22,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use cel::{admission, devices};
-pub use definition::{unrecognized_formats, validate};
+pub use definition::{unrecognized_formats, validate, validate_status};
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
 pub use rows::{RowError, rows};

@@ -45,6 +45,9 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("resource.k8s.io", "resourceclaimtemplates", "") => &devices::Template,
         ("resource.k8s.io", "resourceslices", "") => &devices::Slice,
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => &crate::definitions::strategy::Definition,
+        ("apiextensions.k8s.io", "customresourcedefinitions", "status") => {
+            &crate::definitions::strategy::DefinitionStatus
+        }
         (group, plural, "") => initial(group, plural),
         _ => &Generic,
     }

@@ -49,12 +49,22 @@ pub fn validate(definition: &Object, old: Option<&Object>) -> ErrorList {
     if let Some(old) = old {
         history::immutable(definition, old, &mut errors);
     }
+    errors.extend(validate_status(definition));
     history::stored_versions(definition, spec, &mut errors);
     approval::validate(definition, old, &mut errors);
     if spec.get("preserveUnknownFields").and_then(Value::as_bool) == Some(true) {
         let why =
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(FieldError::invalid(&path.child("preserveUnknownFields"), true, why));
+    }
+    errors
+}
+
+/// What is wrong with the status of a definition.
+pub fn validate_status(definition: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    if let Some(accepted) = definition.at(&["status", "acceptedNames"]) {
+        names::validate(accepted, &Path::new("status.acceptedNames"), &mut errors);
     }
     errors
 }

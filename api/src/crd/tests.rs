@@ -203,6 +203,15 @@ fn community_groups_need_an_approval() {
 }
 
 #[test]
+fn the_names_in_a_status_are_checked() {
+    let mut definition = widget_definition();
+    assert_eq!(validate_status(&definition).len(), 0);
+    definition.set(&["status", "acceptedNames"], json!({"kind": "x y", "plural": "", "shortNames": ["A"]}));
+    let errors: Vec<String> = validate_status(&definition).iter().map(|error| error.path.to_string()).collect();
+    assert_eq!(errors, ["status.acceptedNames.kind", "status.acceptedNames.shortNames[0]"]);
+}
+
+#[test]
 fn what_did_not_change_is_not_held_against_an_update() {
     // A value, what it becomes, the errors and the warnings.
     let check = |old: Value, new: Value, errors: &[&str], warnings: &[&str]| {

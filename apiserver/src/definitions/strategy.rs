@@ -69,3 +69,12 @@ impl Strategy for Definition {
         status::condition(ctx, object, "Terminating", state, reason, message);
     }
 }
+
+/// The strategy of their status.
+pub struct DefinitionStatus;
+
+impl Strategy for DefinitionStatus {
+    fn validate(&self, _: &Context, new: &Object, _: Option<&Object>) -> ErrorList {
+        api::crd::validate_status(new)
+    }
+}
