@@ -1,0 +1,139 @@
+//! Disks that fail, are full or cannot be written.
+
+use super::*;
+
+#[test]
+fn a_failed_sync_stops_the_store_and_is_not_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, Faults::default());
+    let store = Durable::open(DurableConfig { files: Arc::new(files.clone()), ..load::small(&data) }).unwrap();
+    runtime().block_on(async {
+        store.commit(Transaction::create("/a", Bytes::new())).await.unwrap();
+        let mut watch = store.watch(2).unwrap();
+        files.faults().sync_fails.store(true, Ordering::SeqCst);
+        let before = files.faults().syncs.load(Ordering::SeqCst);
+        let failed = store.commit(Transaction::create("/b", Bytes::new())).await;
+        assert!(matches!(failed, Err(StoreError::Stopped(_))), "{failed:?}");
+        files.faults().sync_fails.store(false, Ordering::SeqCst);
+        let after = store.commit(Transaction::create("/c", Bytes::new())).await;
+        assert!(matches!(after, Err(StoreError::Stopped(_))), "{after:?}");
+        assert!(matches!(watch.next().await, Err(StoreError::Stopped(_))));
+        assert_eq!(store.snapshot().len(), 1, "what is not durable is not shown");
+        assert!(store.close().await.is_err());
+        assert_eq!(files.faults().syncs.load(Ordering::SeqCst), before + 1);
+    });
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_synced_stops_the_store_and_costs_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, Faults::default());
+    let store = Durable::open(DurableConfig { files: Arc::new(files.clone()), ..load::small(&data) }).unwrap();
+    let progress = Arc::new(Progress::default());
+    let runtime = runtime();
+    files.faults().checkpoint_sync_fails.store(true, Ordering::SeqCst);
+    // The writers end when the store stops.
+    let run = load::run(store.clone(), progress.clone(), Arc::new(AtomicBool::new(false)));
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), run).await }).unwrap();
+    assert!(matches!(runtime.block_on(store.close()), Err(StoreError::Stopped(_))));
+    load::verify(&*store, &progress.acknowledged(), &progress.submitted()).unwrap();
+    drop(store);
+    let left = directory.path().join("left");
+    files.cut_power(&left, None);
+    for directory in [&data, &left] {
+        let again = Durable::open(load::small(directory)).unwrap();
+        load::verify(&*again, &progress.acknowledged(), &progress.submitted()).unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_serves_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let files = FaultyFiles::new(&data, Faults::default());
+    let store = Durable::open(DurableConfig { files: Arc::new(files.clone()), ..load::small(&data) }).unwrap();
+    let value = Bytes::from(vec![b'v'; 4000]);
+    runtime().block_on(async {
+        let mut written = Vec::new();
+        for i in 0..3 {
+            let key = format!("/{i}");
+            let committed = store.commit(Transaction::create(key.as_str(), value.clone())).await.unwrap();
+            written.push((key, committed.revision));
+        }
+        files.faults().full.store(true, Ordering::SeqCst);
+        let error = loop {
+            let key = format!("/{}", written.len());
+            match store.commit(Transaction::create(key.as_str(), value.clone())).await {
+                Ok(committed) => written.push((key, committed.revision)),
+                Err(error) => break error,
+            }
+            assert!(written.len() < 1000, "the disk never gets full");
+        };
+        assert!(matches!(error, StoreError::Full(_)), "{error}");
+        let mut watch = store.watch(store.snapshot().revision()).unwrap();
+        for (key, revision) in &written {
+            let update = Transaction::update(key.as_str(), *revision, Bytes::from_static(b"going")).freeing();
+            let revision = store.commit(update).await.unwrap().revision;
+            store.commit(Transaction::delete(key.as_str(), revision)).await.unwrap();
+        }
+        assert!(watch.next().await.is_ok());
+        assert!(store.snapshot().is_empty());
+        let refused = store.commit(Transaction::create("/more", value.clone())).await;
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        files.faults().full.store(false, Ordering::SeqCst);
+        store.commit(Transaction::create("/more", value.clone())).await.unwrap();
+        // A write that finds no room half-way leaves nothing behind.
+        files.faults().write_full.store(true, Ordering::SeqCst);
+        let refused = store.commit(Transaction::create("/none", value.clone())).await;
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        files.faults().write_full.store(false, Ordering::SeqCst);
+        store.commit(Transaction::create("/small", Bytes::new())).await.unwrap();
+    });
+    drop(store);
+    let again = Durable::open(load::small(&data)).unwrap();
+    assert_eq!(content(&*again).iter().map(|(key, ..)| key.as_str()).collect::<Vec<_>>(), ["/more", "/small"]);
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_checkpoint_is_made_loses_nothing() {
+    let Some(disk) = mount::Small::new("3m") else { return };
+    let data = disk.path().join("data");
+    let filler = disk.path().join("filler");
+    fs::write(&filler, vec![1; 1 << 20]).unwrap();
+    let store = Durable::open(load::small(&data)).unwrap();
+    let progress = Arc::new(Progress::default());
+    let runtime = runtime();
+    // Each writer ends at its first refusal.
+    let run = load::run(store.clone(), progress.clone(), Arc::new(AtomicBool::new(false)));
+    let filled = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), run).await });
+    if filled.is_err() {
+        return println!("skipped: the load fits the disk");
+    }
+    let (acknowledged, submitted) = (progress.acknowledged(), progress.submitted());
+    load::verify(&*store, &acknowledged, &submitted).unwrap();
+    drop(runtime.block_on(store.close()));
+    drop(store);
+    fs::remove_file(&filler).unwrap();
+    let again = Durable::open(load::small(&data)).unwrap();
+    load::verify(&*again, &acknowledged, &submitted).unwrap();
+    runtime.block_on(again.commit(Transaction::create("/more", Bytes::new()))).unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_by_name() {
+    let Some(disk) = mount::Small::new("3m") else { return };
+    let data = disk.path().join("data");
+    let store = Durable::open(load::small(&data)).unwrap();
+    runtime().block_on(store.commit(Transaction::create("/a", Bytes::new()))).unwrap();
+    drop(store);
+    disk.remount("ro");
+    match Durable::open(load::small(&data)).err() {
+        Some(StoreError::Io(why)) => assert!(why.contains("Read-only"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    disk.remount("rw");
+    let again = Durable::open(load::small(&data)).unwrap();
+    assert_eq!(content(&*again).len(), 1);
+}
