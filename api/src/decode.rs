@@ -75,7 +75,7 @@ pub enum Format {
 impl Format {
     /// From a content type, with or without parameters; empty means JSON.
     pub fn of_content_type(text: &str) -> Option<Self> {
-        match text.split(';').next().unwrap_or("").trim() {
+        match text.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
             "" | "application/json" => Some(Self::Json),
             "application/yaml" => Some(Self::Yaml),
             "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
@@ -262,10 +262,11 @@ fn decode_tree(
         return Err(malformed(format!("strict decoding error: {}", strict.join(", "))));
     }
     let strict = if is_strict { as_warnings(strict) } else { Vec::new() };
-    if !target.is_in_every_group() && api_version != target.api_version() {
-        return Err(DecodeError::OtherVersion { stated: api_version, expected: target.api_version() });
+    let wanted = target.api_version();
+    if api_version != wanted && !target.is_in_every_group() && !target.is_accepted_as(&api_version) {
+        return Err(DecodeError::OtherVersion { stated: api_version, expected: wanted });
     }
-    object.0.insert("apiVersion".into(), api_version.into());
+    object.0.insert("apiVersion".into(), if target.is_in_every_group() { api_version } else { wanted }.into());
     object.0.insert("kind".into(), kind.into());
     Ok(Decoded { object, warnings: strict })
 }

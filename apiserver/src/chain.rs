@@ -77,6 +77,8 @@ async fn answer_request(
     let answered = if ctx.info.is_resource_request {
         let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group) && !ctx.info.path.starts_with("//");
         if known { verbs::dispatch(ctx.clone(), parts, body, query).await } else { Ok(answer::page_not_found()) }
+    } else if ctx.info.path.starts_with("//") {
+        Ok(answer::page_not_found())
     } else {
         documents::answer(&ctx, &parts, &query).await
     };

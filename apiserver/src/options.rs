@@ -179,8 +179,8 @@ impl DeleteOptions {
             grace_period_seconds: query.integer("gracePeriodSeconds").map_err(Status::bad_request)?,
             orphan_dependents: query.optional_flag("orphanDependents"),
             propagation_policy: query.get("propagationPolicy").map(str::to_string),
-            uid: query.get("uid").map(str::to_string),
-            resource_version: query.get("resourceVersion").map(str::to_string),
+            uid: query.get("uid").filter(|uid| !uid.is_empty()).map(str::to_string),
+            resource_version: query.get("resourceVersion").filter(|version| !version.is_empty()).map(str::to_string),
             dry_run: !dry_run.is_empty(),
         };
         Ok((options, dry_run))

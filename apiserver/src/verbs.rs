@@ -203,7 +203,11 @@ fn has_shape(info: &RequestInfo, resource: &Resource) -> Result<bool, Status> {
         let nested = !info.namespace.is_empty() && (resource.plural != "namespaces" || info.parts.len() == 1);
         return Ok(!nested);
     }
-    if !info.namespace.is_empty() || (matches!(info.verb.as_str(), "list" | "watch") && resource.stored()) {
+    if info.verb == "proxy" {
+        return Ok(false);
+    }
+    let reads_all = matches!(info.verb.as_str(), "list" | "watch") && info.parts.len() == 1 && resource.stored();
+    if !info.namespace.is_empty() || reads_all {
         return Ok(true);
     }
     // Across namespaces a collection is only read.

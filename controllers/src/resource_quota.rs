@@ -54,9 +54,15 @@ pub(crate) async fn run(context: Context) {
     let to = controller.queue.clone();
     controller.quotas.on_change(move |change| {
         let hard = |quota: &ResourceQuota| quota.spec.as_ref().and_then(|spec| spec.hard.clone());
-        // Its status is written by this controller and by admission alone.
-        if !change.is_delete() && change.old().is_none_or(|old| hard(old) != hard(change.object())) {
-            to.add(ObjectKey::of(&**change.object()));
+        let (quota, old) = (change.object(), change.old());
+        if change.is_delete() {
+            return;
+        }
+        if old.is_none_or(|old| hard(old) != hard(quota)) {
+            to.add(ObjectKey::of(&**quota));
+        } else if old.is_some_and(|old| old.status != quota.status) {
+            // Others than this controller and admission may have written it.
+            to.add_after(ObjectKey::of(&**quota), SETTLE);
         }
     });
     controller.replenish(&controller.pods, |old, new| ends(old) != ends(new) || has_ended(old) != has_ended(new));

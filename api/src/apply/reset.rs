@@ -23,7 +23,7 @@ const METADATA_AND_SPEC: &[&[&str]] = &[&["metadata"], &["spec"]];
 const ROWS: &[Row] = &[
     ("", "namespaces", "finalize", STATUS),
     ("", "pods", "status", &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
-    ("", "pods", "resize", &[&["status"], &["metadata"]]),
+    ("", "pods", "resize", STATUS),
     ("apps", "deployments", "status", &[&["spec"], &["metadata", "labels"]]),
     ("certificates.k8s.io", "certificatesigningrequests", "", &[&["spec"], &["status"]]),
     ("certificates.k8s.io", "certificatesigningrequests", "status", &[&["spec"], &["status", "conditions"]]),

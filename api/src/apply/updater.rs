@@ -107,6 +107,7 @@ pub(super) fn update(
 ) {
     let mut comparisons = Comparisons::new(request, live, new);
     if comparisons.of(request.api_version).is_some_and(|difference| difference.untyped) {
+        managers.0.clear();
         return;
     }
     let disowned = disown(&mut comparisons, managers, None, true);

@@ -55,6 +55,11 @@ impl Target {
         options && self.schema.root().name().is_some_and(|name| name.starts_with(META))
     }
 
+    /// Whether the kind's endpoint takes this version of it too (`AcceptsGroupVersion`).
+    pub(super) fn is_accepted_as(&self, api_version: &str) -> bool {
+        (self.group.as_str(), self.kind.as_str(), api_version) == ("policy", "Eviction", "policy/v1beta1")
+    }
+
     /// `group/version`, or the version alone.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }

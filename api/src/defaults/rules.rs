@@ -14,7 +14,8 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
         "api.core.v1.Container" | "api.core.v1.EphemeralContainer" => container(map),
         "api.core.v1.PodSpec" => drop_disabled(map, &["schedulingGroup"]),
         "api.core.v1.VolumeProjection" => drop_disabled(map, &["clusterTrustBundle", "podCertificate"]),
-        "api.core.v1.NodeSpec" => drop_disabled(map, &["configSource"]),
+        "api.core.v1.NodeSpec" => node(map),
+        "api.core.v1.PodStatus" => agree(map, ["podIP", "podIPs", "/0/ip"], |ip| json!({"ip": ip})),
         "api.core.v1.Volume" => volume(map),
         "api.core.v1.ImageVolumeSource" => pull_policy(map, "reference", "pullPolicy"),
         "api.core.v1.ServiceSpec" => service(map),
@@ -74,6 +75,27 @@ fn copy_if_absent(map: &mut Fields, from: &str, to: &str) {
 fn drop_disabled(map: &mut Fields, names: &[&str]) {
     for name in names {
         map.remove(*name);
+    }
+}
+
+fn node(map: &mut Fields) {
+    drop_disabled(map, &["configSource"]);
+    agree(map, ["podCIDR", "podCIDRs", "/0"], |cidr| cidr.into());
+}
+
+/// A field for one and a field for several say the same: the one counts where they differ (`Convert_v1_NodeSpec_To_core_NodeSpec`
+/// and its like).
+fn agree(map: &mut Fields, [one, several, first]: [&str; 3], item: fn(&str) -> Value) {
+    let first = map.get(several).and_then(|list| list.pointer(first)).and_then(Value::as_str);
+    let first = first.unwrap_or("").to_string();
+    let stated = text(map, one).to_string();
+    if stated == first {
+        return;
+    }
+    if stated.is_empty() {
+        map.insert(one.to_string(), first.into());
+    } else {
+        map.insert(several.to_string(), vec![item(&stated)].into());
     }
 }
 

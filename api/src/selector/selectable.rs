@@ -63,7 +63,6 @@ const ROWS: &[(&str, &str, &[Selectable])] = &[
         &[NAME, NAMESPACE, same("spec.clusterIP", &["spec.clusterIP"]), same("spec.type", &["spec.type"])],
     ),
     ("", "replicationcontrollers", REPLICAS),
-    ("apps", "replicasets", REPLICAS),
     (
         "batch",
         "jobs",
@@ -120,8 +119,6 @@ pub fn convert_field(group: &str, version: &str, resource: &str, label: &str) ->
         ("resource.k8s.io", "resourceslices") => {
             format!("field label not supported for {group}/{version}, Kind=ResourceSlice: {label}")
         }
-        // The reference gives ReplicaSets a replica count to select on, but no way to name it.
-        ("apps", "replicasets") => unknown(label),
         _ if ROWS.iter().any(|(g, r, _)| *g == group && *r == resource) => {
             format!("field label not supported: {label}")
         }

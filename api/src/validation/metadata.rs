@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::addresses;
 use crate::Object;
 use crate::apply::MANAGER_LENGTH_MAX;
-use crate::field::{ErrorList, FieldError, Path};
+use crate::field::{ErrorList, FieldError, Path, in_html};
 use crate::names;
 pub use again::validate_kind_update;
 
@@ -258,7 +258,7 @@ fn validate_owners(object: &Object, path: &Path) -> ErrorList {
         }
         if (api_version, text("kind")) == ("v1", "Event") {
             let why = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(FieldError::invalid(path, owner.clone(), why));
+            errors.push(FieldError::invalid_text(path, shown_owner(owner), why));
         }
         if owner.get("controller").and_then(Value::as_bool) == Some(true) {
             let this = format!("{}/{}", text("kind"), text("name"));
@@ -268,11 +268,19 @@ fn validate_owners(object: &Object, path: &Path) -> ErrorList {
                 let why = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {this}"
                 );
-                errors.push(FieldError::invalid(path, Value::Array(owners.clone()), why));
+                let shown: Vec<String> = owners.iter().map(shown_owner).collect();
+                errors.push(FieldError::invalid_text(path, format!("[{}]", shown.join(",")), why));
             }
         }
     }
     errors
+}
+
+/// An owner reference with its fields in Go's order.
+fn shown_owner(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"].into_iter();
+    let shown = fields.filter_map(|name| Some(format!("\"{name}\":{}", in_html(owner.get(name)?.to_string()))));
+    format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
 }
 
 fn validate_finalizers(finalizers: &[&str], path: &Path) -> ErrorList {

@@ -125,6 +125,9 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
     let protobuf = if is_v2 { V2_PROTOBUF } else { V3_PROTOBUF };
     let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
     let wanted = clauses(accept);
+    if is_v3 && !is_served(&catalogue, segments) {
+        return Ok(bare(404, true));
+    }
     if wanted.is_empty() && !is_v2 {
         return Ok(bare(200, false));
     }
@@ -164,6 +167,15 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
         response.headers_mut().insert(CACHE_CONTROL, forever);
     }
     Ok(response)
+}
+
+/// Whether there is a document of version 3 for a path.
+fn is_served(catalogue: &Catalogue, segments: &[&str]) -> bool {
+    match segments {
+        ["openapi", "v3", "api", version] => !catalogue.of_version("", version).is_empty(),
+        ["openapi", "v3", "apis", group, version] => !catalogue.of_version(group, version).is_empty(),
+        _ => false,
+    }
 }
 
 /// An answer without a body or its type.

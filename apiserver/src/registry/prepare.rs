@@ -13,8 +13,8 @@ use crate::clock::{self, NAME_SUFFIX_LENGTH};
 
 /// How long a name may be with the generated letters.
 const GENERATED_NAME_LENGTH_MAX: usize = 63;
-/// Metadata that only the server sets, and that a create therefore drops.
-const SYSTEM_METADATA: [&str; 4] = ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"];
+/// Metadata that only the server sets, and that a create therefore drops. A generation stays where the kind has none.
+const SYSTEM_METADATA: [&str; 3] = ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"];
 
 /// Puts the request's namespace into the object.
 ///

@@ -47,7 +47,7 @@ impl Query {
     /// The text Go's `strconv.ParseInt` has for what is no integer.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, String> {
         match self.get(name) {
-            None | Some("") => Ok(None),
+            None => Ok(None),
             Some(text) => match text.parse() {
                 Ok(number) => Ok(Some(number)),
                 Err(_) => Err(format!("strconv.ParseInt: parsing {text:?}: {}", not_a_number(text))),

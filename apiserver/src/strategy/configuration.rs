@@ -22,9 +22,8 @@ impl Strategy for Secret {
         }
     }
 
-    fn warnings(&self, _: &Context, new: &Object, old: Option<&Object>) -> Vec<String> {
-        let same = old.is_some_and(|old| old.at(&["data"]) == new.at(&["data"]));
-        if new.str_at(&["type"]) != "kubernetes.io/tls" || same {
+    fn warnings(&self, _: &Context, new: &Object, _: Option<&Object>) -> Vec<String> {
+        if new.str_at(&["type"]) != "kubernetes.io/tls" {
             return Vec::new();
         }
         let part = |name: &str| STANDARD.decode(new.str_at(&["data", name])).unwrap_or_default();

@@ -94,8 +94,11 @@ impl Strategy for EphemeralContainers {
     fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
         let containers = new.at(&["spec", "ephemeralContainers"]).cloned();
         only(new, old);
-        if let Some(containers) = containers {
-            new.set(&["spec", "ephemeralContainers"], containers);
+        match containers {
+            Some(containers) => new.set(&["spec", "ephemeralContainers"], containers),
+            None => {
+                new.remove(&["spec", "ephemeralContainers"]);
+            }
         }
     }
 }

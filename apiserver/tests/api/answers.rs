@@ -137,6 +137,90 @@ async fn writes() {
             422,
             &[r#"fieldManager: Invalid value: \"a\\x01b\": invalid character U+0001 (at position 1)"#],
         ),
+        // A generation is the server's only where the kind has one.
+        (
+            &[(
+                MAPS,
+                r#"{"metadata": {"name": "x", "generation": 5, "deletionGracePeriodSeconds": 4, "selfLink": "/x"}}"#,
+            )],
+            201,
+            &["\"generation\":5", "!selfLink", "!deletionGrace"],
+        ),
+        (
+            &[("GET /api/v1/namespaces/a/configmaps?limit=", "")],
+            400,
+            &[r#"strconv.ParseInt: parsing \"\": invalid syntax"#],
+        ),
+        (&[("GET /api/v1/watch/pods/x", "")], 404, &["the server could not find the requested resource"]),
+        (&[("GET /api/v1/proxy/pods", "")], 404, &["the server could not find the requested resource"]),
+        (&[("GET //api/v1", "")], 404, &["404 page not found"]),
+        // A query without a version states no precondition.
+        (
+            &[
+                (MAPS, r#"{"metadata": {"name": "x"}}"#),
+                ("DELETE /api/v1/namespaces/a/configmaps/x?resourceVersion=&uid=", ""),
+            ],
+            200,
+            &["\"status\":\"Success\""],
+        ),
+        (
+            &[(
+                MAPS,
+                r#"{"metadata": {"name": "x", "ownerReferences": [
+                    {"uid": "u", "name": "p", "kind": "Pod", "controller": true, "apiVersion": "v1"},
+                    {"uid": "v", "name": "q", "kind": "Pod", "controller": true, "apiVersion": "v1"}]}}"#,
+            )],
+            422,
+            &[
+                r#"Invalid value: [{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"u\",\"controller\":true},"#,
+            ],
+        ),
+        // What nothing tells apart is compared with nothing, and owned by nobody.
+        (
+            &[("POST /api/v1/namespaces/a/serviceaccounts", r#"{"metadata": {"name": "x"}, "secrets": [{}]}"#)],
+            201,
+            &["!managedFields"],
+        ),
+        (
+            &[(
+                "POST /api/v1/nodes",
+                r#"{"metadata": {"name": "x"}, "spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": []}}"#,
+            )],
+            201,
+            &[r#""podCIDRs":["10.0.0.0/24"]"#],
+        ),
+        (
+            &[
+                ("POST /apis/scheduling.k8s.io/v1/priorityclasses", r#"{"metadata": {"name": "x"}, "value": 1}"#),
+                (
+                    "PATCH /apis/scheduling.k8s.io/v1/priorityclasses/x\ncontent-type: application/merge-patch+json",
+                    r#"{"description": "d"}"#,
+                ),
+            ],
+            200,
+            &["\"generation\":1"],
+        ),
+        (
+            &[(
+                "POST /api/v1/namespaces/a/secrets",
+                r#"{"metadata": {"name": "x"}, "type": "kubernetes.io/tls", "data": {"tls.crt": "dg==", "tls.key": "dg=="}}"#,
+            )],
+            201,
+            &["warning: 299 - \"tls: failed to find any PEM data in certificate input\""],
+        ),
+        (
+            &[(
+                "POST /api/v1/namespaces/a/configmaps\ncontent-type: Application/JSON",
+                r#"{"metadata": {"name": "x"}}"#,
+            )],
+            201,
+            &[],
+        ),
+        (
+            &[("GET /apis/apps/v1/replicasets?fieldSelector=status.replicas%3D0", "")],
+            400,
+            &["is not a known field selector"],
+        ),
         // An empty policy is one that is not known.
         (
             &[(

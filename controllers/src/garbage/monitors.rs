@@ -65,10 +65,13 @@ impl Monitors {
             s.can("list") && s.can("watch") && s.can("delete") && !IGNORED.contains(&name)
         });
         let started = self.adjust(served);
-        for informer in started {
-            informer.wait_synced().await;
+        // Later nobody waits: what is defined and gone again at once never comes in sync, and the next refresh must see to it.
+        if !*self.ready.borrow() {
+            for informer in started {
+                informer.wait_synced().await;
+            }
+            self.ready.send_replace(true);
         }
-        self.ready.send_replace(true);
         Ok(Action::Done)
     }
 

@@ -7,15 +7,20 @@ use kube::api::PostParams;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, BY_CLAIM, SELECTED_NODE, Volumes, claim_ref, class_of, has, is_bound_to,
-    matching, phase_of_claim, volume_name,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, BY_CLAIM, SELECTED_NODE, Volumes, claim_key, claim_ref, class_of, has,
+    is_bound_to, matching, phase_of_claim, volume_name,
 };
 use crate::error::{Result, ignore_not_found};
 use crate::pod::node_name;
 
 impl Volumes {
     pub(super) async fn sync_claim(&self, key: ObjectKey) -> Result<Action> {
-        let Some(claim) = self.claims.get_key(&key) else { return Ok(Action::Done) };
+        let Some(claim) = self.claims.get_key(&key) else {
+            // A volume that was just tied to it does not hear of its end from the claim, which never named the volume.
+            let tied = self.volumes.list().into_iter().filter(|volume| claim_key(volume).as_ref() == Some(&key));
+            tied.for_each(|volume| self.volume_queue.add(ObjectKey::of(&*volume)));
+            return Ok(Action::Done);
+        };
         if has(&*claim, BIND_COMPLETED) {
             self.sync_bound(&claim).await?;
         } else {
