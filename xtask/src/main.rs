@@ -35,8 +35,12 @@ enum Chore {
 
 fn bench(sort: &str) -> Result<(), Box<dyn std::error::Error>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for words in [&["build", "--release", "--package", "coracle"][..], &["bench", "--package", "tests", "--", sort]] {
-        let status = std::process::Command::new(&cargo).args(words).status()?;
+    // Both name both packages: with other features in each, everything would be built twice.
+    const PACKAGES: [&str; 4] = ["--package", "coracle", "--package", "tests"];
+    let build = [&["build", "--release", "--bin", "coracle"], &PACKAGES[..]].concat();
+    let bench = [&["bench", "--bench", "figures"], &PACKAGES[..], &["--", sort]].concat();
+    for words in [build, bench] {
+        let status = std::process::Command::new(&cargo).args(&words).status()?;
         if !status.success() {
             return Err(format!("cargo {}: {status}", words.join(" ")).into());
         }

@@ -81,7 +81,7 @@ async fn reads(figures: &mut Figures, server: &Server) -> Result<(), Failure> {
     let (mut bytes, begin) = (0, server.cpu()?);
     for _ in 0..LISTS {
         let start = Instant::now();
-        bytes = connection.call(Call::get("/api/v1/pods")).await?.len();
+        bytes = connection.size(Call::get("/api/v1/pods")).await?;
         lists.add(start.elapsed().as_secs_f64() * 1e3);
     }
     cpu.add((server.cpu()? - begin).as_secs_f64() * 1e3 / LISTS as f64);

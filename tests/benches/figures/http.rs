@@ -87,6 +87,20 @@ impl Connection {
         Err(format!("{what}: {status}: {}", String::from_utf8_lossy(&bytes)).into())
     }
 
+    /// Sends a request that must succeed, and reads the answer to its end without keeping it. Returns its size.
+    pub async fn size(&mut self, call: Call) -> Result<usize, Failure> {
+        let what = format!("{} {}", call.method, call.path);
+        let response = self.send(call).await?;
+        if !response.status().is_success() {
+            return Err(format!("{what}: {}", response.status()).into());
+        }
+        let (mut body, mut size) = (response.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            size += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(size)
+    }
+
     /// Whether a request succeeds.
     pub async fn succeeds(&mut self, call: Call) -> Result<bool, Failure> {
         let response = self.send(call).await?;

@@ -81,13 +81,14 @@ impl Bar {
 pub struct Figures {
     wanted: String,
     missed: Vec<String>,
+    skipped: Vec<String>,
 }
 
 impl Figures {
     /// Measures the parts whose name contains `wanted`.
     pub fn new(wanted: &str) -> Self {
         println!("| figure | bar | min | median | max | |\n|---|---|---|---|---|---|");
-        Self { wanted: wanted.to_string(), missed: Vec::new() }
+        Self { wanted: wanted.to_string(), missed: Vec::new(), skipped: Vec::new() }
     }
 
     /// Whether a part is to be measured.
@@ -108,12 +109,14 @@ impl Figures {
 
     /// Prints a row that says why nothing was measured.
     pub fn skipped(&mut self, figures: &str, reason: &str) {
+        self.skipped.push(figures.to_string());
         println!("| {figures} | | | | | not measured: {} |", reason.replace('\n', " ").replace('|', "/"));
     }
 
     /// Prints what missed its bar.
     pub fn end(&self) {
-        match self.missed.as_slice() {
+        let missed = self.missed.iter().chain(&self.skipped).cloned().collect::<Vec<_>>();
+        match missed.as_slice() {
             [] => println!("\nEvery bar was reached."),
             missed => println!("\nMissed: {}.", missed.join("; ")),
         }
