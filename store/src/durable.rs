@@ -13,6 +13,7 @@ mod frame;
 mod log;
 mod queue;
 mod recovery;
+mod shelf;
 mod writer;
 
 use std::collections::HashSet;

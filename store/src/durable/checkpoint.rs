@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::directory::Directory;
 use super::frame::{u32_at, u64_at};
-use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX, VALUE_BYTES_MAX};
+use super::shelf::Shelf;
+use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX};
 use crate::{Entry, Revision, Snapshot, StoreError};
 
 /// Begins with a zero byte, as no key of an entry does.
@@ -56,18 +55,24 @@ impl Checkpoint {
     pub(crate) fn load(&self) -> Result<Snapshot, String> {
         let revision = self.revision()?.ok_or("it was never finished")?;
         let mut snapshot = Snapshot::empty(revision);
+        let mut shelf = Shelf::default();
+        let mut insert = |partial: Option<Partial>| {
+            if let Some(entry) = partial.and_then(|partial| partial.whole(&mut shelf)) {
+                snapshot.insert(entry);
+            }
+        };
         let mut partial: Option<Partial> = None;
         let mut items = self.db.range::<&[u8], _>(&[1_u8][..]..);
         while let Some((key, value)) = guarded(|| items.next().transpose())? {
             let (key, chunk) = split_key(&key)?;
             if chunk == 0 {
-                snapshot.extend_whole(partial.take());
+                insert(partial.take());
                 partial = Partial::begin(key, value);
             } else if let Some(partial) = partial.as_mut().filter(|partial| partial.key.as_bytes() == key) {
-                partial.add(chunk, &value);
+                partial.add(chunk, value);
             }
         }
-        snapshot.extend_whole(partial);
+        insert(partial);
         Ok(snapshot)
     }
 
@@ -146,11 +151,10 @@ impl Checkpoint {
 struct Partial {
     key: String,
     header: ValueHeader,
-    /// The first chunk as sled has it. A value that has no other is not copied: what sled read is kept.
-    first: sled::IVec,
-    /// The whole value, once there is a second chunk.
-    value: Vec<u8>,
-    chunks: u32,
+    /// The chunks so far, as sled has them.
+    chunks: Vec<sled::IVec>,
+    /// How many bytes of the value they hold.
+    read: usize,
 }
 
 struct ValueHeader {
@@ -165,37 +169,29 @@ impl Partial {
         let header = first.get(..VALUE_HEADER_BYTES)?;
         let (bytes, checksum) = (u32_at(header, 0) as usize, u32_at(header, 20));
         let header = ValueHeader { bytes, created: u64_at(header, 4), modified: u64_at(header, 12), checksum };
-        Some(Self { key: String::from_utf8(key.to_vec()).ok()?, header, first, value: Vec::new(), chunks: 1 })
+        let read = first.len() - VALUE_HEADER_BYTES;
+        Some(Self { key: String::from_utf8(key.to_vec()).ok()?, header, chunks: vec![first], read })
     }
 
-    fn add(&mut self, chunk: u32, data: &[u8]) {
-        if self.chunks == 1 {
-            self.value.reserve_exact(self.header.bytes.min(VALUE_BYTES_MAX));
-            self.value.extend(&self.first[VALUE_HEADER_BYTES..]);
-        }
+    fn add(&mut self, chunk: u32, data: sled::IVec) {
         // A chunk out of turn is left over from another value of the key; the checksum will tell if one is missing.
-        if chunk == self.chunks && self.value.len() < self.header.bytes {
-            self.value.extend(data);
-            self.chunks += 1;
+        if usize::try_from(chunk) == Ok(self.chunks.len()) && self.read < self.header.bytes {
+            self.read += data.len();
+            self.chunks.push(data);
         }
     }
 
-    fn whole(self) -> Option<Entry> {
+    fn whole(self, shelf: &mut Shelf) -> Option<Entry> {
         let ValueHeader { bytes, created, modified, checksum } = self.header;
-        let value = match self.chunks {
-            1 => Bytes::from_owner(self.first).slice(VALUE_HEADER_BYTES..),
-            _ => Bytes::from(self.value),
-        };
-        let whole = value.len() == bytes && checksum == entry_checksum(&self.key, created, modified, &value);
-        whole.then(|| Entry::new(self.key.into(), value, created, modified))
-    }
-}
-
-impl Snapshot {
-    fn extend_whole(&mut self, partial: Option<Partial>) {
-        if let Some(entry) = partial.and_then(Partial::whole) {
-            self.insert(entry);
+        if self.read != bytes {
+            return None;
         }
+        let skipped = |(at, chunk)| {
+            if at == 0 { &<sled::IVec as AsRef<[u8]>>::as_ref(chunk)[VALUE_HEADER_BYTES..] } else { chunk }
+        };
+        let value = shelf.put(bytes, self.chunks.iter().enumerate().map(skipped));
+        let whole = checksum == entry_checksum(&self.key, created, modified, &value);
+        whole.then(|| Entry::new(self.key.into(), value, created, modified))
     }
 }
 

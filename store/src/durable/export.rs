@@ -2,6 +2,7 @@
 
 use super::directory::{Directory, corrupt};
 use super::frame::{self, Base, FILE_HEADER_BYTES, FileHeader, FileKind, Found};
+use super::shelf::Shelf;
 use crate::limits::GROUP_BYTES_MAX;
 use crate::{Entry, Revision, Snapshot, StoreError};
 
@@ -55,12 +56,12 @@ pub(crate) fn read(directory: &Directory, revision: Revision) -> Result<(Snapsho
     let path = directory.export_path(revision);
     let file = directory.files.read(&path, u64::MAX).map_err(|error| directory.failed("read", &path, &error))?;
     let header = FileHeader::decode(&file, FileKind::Export).map_err(|detail| corrupt(&path, detail))?;
-    let mut snapshot = Snapshot::empty(revision);
+    let (mut snapshot, mut shelf) = (Snapshot::empty(revision), Shelf::default());
     let mut at = FILE_HEADER_BYTES;
     loop {
         match frame::read_frame(&file, at, header.sequence) {
             Found::Frame(found) => {
-                found.insert_entries(&mut snapshot).map_err(|detail| corrupt(&path, detail))?;
+                found.insert_entries(&mut snapshot, &mut shelf).map_err(|detail| corrupt(&path, detail))?;
                 at = found.end;
             }
             Found::End => break,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::shelf::Shelf;
 use crate::{Entry, Event, EventKind, Revision, Snapshot};
 
 /// The newest format that this code reads, and the one that it writes.
@@ -306,7 +307,7 @@ impl Frame<'_> {
     }
 
     /// Inserts its whole entries.
-    pub(crate) fn insert_entries(&self, snapshot: &mut Snapshot) -> Result<(), String> {
+    pub(crate) fn insert_entries(&self, snapshot: &mut Snapshot, shelf: &mut Shelf) -> Result<(), String> {
         let mut reader = Reader(self.content);
         for _ in 0..self.count {
             let tag = reader.u8()?;
@@ -315,7 +316,9 @@ impl Frame<'_> {
             }
             let key = reader.key()?;
             let (created, modified) = (reader.u64()?, reader.u64()?);
-            snapshot.insert(Entry::new(key.into(), reader.value()?, created, modified));
+            let value = reader.bytes()?;
+            let value = shelf.put(value.len(), std::iter::once(value));
+            snapshot.insert(Entry::new(key.into(), value, created, modified));
         }
         reader.end()
     }
@@ -348,10 +351,14 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(key).map_err(|_| "a key is not UTF-8".into())
     }
 
-    fn value(&mut self) -> Result<Bytes, String> {
+    fn bytes(&mut self) -> Result<&'a [u8], String> {
         let length = self.u32()? as usize;
-        // Copied, so that no value keeps a whole log file in memory.
-        Ok(Bytes::copy_from_slice(self.take(length)?))
+        self.take(length)
+    }
+
+    /// Copied, so that no value keeps a whole log file in memory.
+    fn value(&mut self) -> Result<Bytes, String> {
+        self.bytes().map(Bytes::copy_from_slice)
     }
 
     fn end(&self) -> Result<(), String> {

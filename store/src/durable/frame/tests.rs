@@ -141,6 +141,6 @@ fn nonsense_is_not_read() {
         let first = random();
         let frame = Frame { first, count: random() as u32 % 8, content: &content, keys: 0, digest: 0, end: 0 };
         drop(frame.apply_commits(&mut Snapshot::empty(1), &mut HashSet::new()));
-        drop(frame.insert_entries(&mut Snapshot::empty(1)));
+        drop(frame.insert_entries(&mut Snapshot::empty(1), &mut Shelf::default()));
     }
 }
