@@ -116,7 +116,7 @@ mod tests {
     fn pod(uid: &str, cpu: &str) -> Arc<PodInfo> {
         let pod = json!({"metadata": {"uid": uid}, "spec": {"containers": [
             {"name": "c", "resources": {"requests": {"cpu": cpu}}}]}});
-        Arc::new(PodInfo::new(&serde_json::from_value(pod).unwrap()))
+        Arc::new(PodInfo::new(&serde_json::from_value(pod).unwrap(), &mut crate::pod::Sharing::default()))
     }
 
     fn node(name: &str) -> Arc<Node> {

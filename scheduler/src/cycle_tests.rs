@@ -59,7 +59,7 @@ fn pod(name: &str, spec: Value) -> Arc<PodInfo> {
     let labels = json!({"app": name.split('-').next()});
     let pod: Arc<Pod> =
         parse(json!({"metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels}, "spec": spec}));
-    Arc::new(PodInfo::new(&pod))
+    Arc::new(PodInfo::new(&pod, &mut crate::pod::Sharing::default()))
 }
 
 fn cpu(amount: &str) -> Value {

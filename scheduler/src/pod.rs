@@ -1,6 +1,7 @@
 //! A pod as the scheduler sees it: what its filters need, worked out once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use api::selector::LabelSelector;
 use k8s_openapi::api::core::v1::{
@@ -20,7 +21,7 @@ pub struct PodInfo {
     /// Which state of its spec this is.
     pub generation: Option<i64>,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// When it was started.
@@ -29,8 +30,10 @@ pub struct PodInfo {
     pub gated: bool,
     /// Whether others may be made to go for it.
     pub preempts: bool,
+    /// The one node that it names, or is on; empty if there is none.
+    pub node_name: Box<str>,
     /// Where it may go.
-    pub wanted: Wanted,
+    pub wanted: Arc<Wanted>,
     /// Its condition `PodScheduled`.
     pub scheduled: Option<Box<PodCondition>>,
     /// The node that it was promised.
@@ -52,10 +55,8 @@ pub struct PodInfo {
 }
 
 /// What a pod says of the node it wants.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Wanted {
-    /// The one node that it names; empty if it names none.
-    pub node_name: String,
     /// Labels that the node must have.
     pub node_selector: BTreeMap<String, String>,
     /// Required and preferred affinity to nodes.
@@ -105,7 +106,7 @@ impl Term {
         let namespace = pod.namespace();
         let in_namespace = self.namespaces.iter().any(|name| name == namespace)
             || self.namespace_selector.as_ref().is_some_and(|selector| namespaces.matches(namespace, selector));
-        in_namespace && self.selector.matches(&pod.labels)
+        in_namespace && self.selector.matches(&*pod.labels)
     }
 }
 
@@ -124,9 +125,41 @@ pub struct Spread {
     pub selector: LabelSelector,
 }
 
+/// What many pods have in common, to have it once: of pods of one template, that is most of what is known.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    labels: Recent<BTreeMap<String, String>>,
+    wanted: Recent<Wanted>,
+}
+
+/// How many values are remembered.
+const RECENT_MAX: usize = 64;
+
+/// The values seen last.
+#[derive(Debug)]
+struct Recent<T>(VecDeque<Arc<T>>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: PartialEq> Recent<T> {
+    fn share(&mut self, value: T) -> Arc<T> {
+        if let Some(found) = self.0.iter().find(|known| ***known == value) {
+            return found.clone();
+        }
+        let value = Arc::new(value);
+        self.0.truncate(RECENT_MAX - 1);
+        self.0.push_front(value.clone());
+        value
+    }
+}
+
 impl PodInfo {
-    /// Parses a pod.
-    pub fn new(pod: &Pod) -> Self {
+    /// Parses a pod; what it has in common with others is kept in `sharing`.
+    pub fn new(pod: &Pod, sharing: &mut Sharing) -> Self {
         let (meta, spec, status) = (&pod.metadata, pod.spec.as_ref(), pod.status.as_ref());
         let affinity = spec.and_then(|spec| spec.affinity.as_ref());
         let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
@@ -142,6 +175,7 @@ impl PodInfo {
         }
         let terms = |list: Option<&Vec<PodAffinityTerm>>| list.into_iter().flatten().map(|t| term(pod, t)).collect();
         let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+        let wanted = spec.map(|spec| Wanted::new(spec, meta.name.as_deref().unwrap_or(""))).unwrap_or_default();
         let scheduled = conditions.into_iter().find(|condition| condition.type_ == "PodScheduled");
         Self {
             namespace: meta.namespace.clone().unwrap_or_default(),
@@ -149,12 +183,13 @@ impl PodInfo {
             uid: meta.uid.clone().unwrap_or_default(),
             resource_version: meta.resource_version.clone(),
             generation: meta.generation,
-            labels: meta.labels.clone().unwrap_or_default(),
+            labels: sharing.labels.share(meta.labels.clone().unwrap_or_default()),
             deleting: meta.deletion_timestamp.is_some(),
             started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
             gated: spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()),
             preempts: spec.and_then(|spec| spec.preemption_policy.as_deref()) != Some("Never"),
-            wanted: spec.map(|spec| Wanted::new(spec, meta.name.as_deref().unwrap_or(""))).unwrap_or_default(),
+            node_name: spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or("").into(),
+            wanted: sharing.wanted.share(wanted),
             scheduled: scheduled.cloned().map(Box::new),
             nominated: status.and_then(|status| status.nominated_node_name.clone()),
             priority: spec.and_then(|spec| spec.priority).unwrap_or(0),
@@ -201,7 +236,6 @@ impl Wanted {
             (None, None) => None,
         });
         Self {
-            node_name: spec.node_name.clone().unwrap_or_default(),
             node_selector: spec.node_selector.clone().unwrap_or_default(),
             node_affinity: spec.affinity.as_ref().and_then(|a| a.node_affinity.clone()).map(Box::new),
             tolerations: spec.tolerations.clone().unwrap_or_default(),

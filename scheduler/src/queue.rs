@@ -230,7 +230,7 @@ mod tests {
         let gates = if gated { json!([{"name": "g"}]) } else { json!(null) };
         let pod = json!({"metadata": {"uid": uid},
             "spec": {"priority": priority, "schedulingGates": gates, "containers": []}});
-        Arc::new(PodInfo::new(&serde_json::from_value(pod).unwrap()))
+        Arc::new(PodInfo::new(&serde_json::from_value(pod).unwrap(), &mut crate::pod::Sharing::default()))
     }
 
     fn pop(queue: &mut Queue, now: u64) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::bind::Binder;
 use crate::cache::{Cache, takes_room};
 use crate::cycle::{Decision, Finder, FitError, Nominated};
 use crate::lookup::Caches;
-use crate::pod::PodInfo;
+use crate::pod::{PodInfo, Sharing};
 use crate::preemption::{self, Preemption};
 use crate::queue::{ClusterEvent, Queue};
 
@@ -39,6 +39,7 @@ struct Core {
     cache: Cache,
     queue: Queue,
     nominated: Nominated,
+    sharing: Sharing,
     finder: Finder,
 }
 
@@ -145,7 +146,8 @@ impl Scheduler {
             core.nominated.remove(uid);
             let known = core.cache.has_pod(uid);
             let relabelled = change.old().is_some_and(|old| old.metadata.labels != pod.metadata.labels);
-            core.cache.set_pod(Arc::new(PodInfo::new(pod)), node);
+            let info = PodInfo::new(pod, &mut core.sharing);
+            core.cache.set_pod(Arc::new(info), node);
             drop(core);
             if !known || relabelled {
                 self.on_event(ClusterEvent::PodPlaced);
@@ -157,7 +159,8 @@ impl Scheduler {
             core.queue.remove(uid);
         } else if mine && !core.cache.has_pod(uid) {
             let now = self.clock.elapsed();
-            core.queue.set(Arc::new(PodInfo::new(pod)), now);
+            let info = PodInfo::new(pod, &mut core.sharing);
+            core.queue.set(Arc::new(info), now);
             drop(core);
             self.wake.notify_one();
         }

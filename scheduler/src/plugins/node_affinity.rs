@@ -13,7 +13,7 @@ use crate::pod::PodInfo;
 /// # Errors
 /// Why the node cannot take the pod.
 pub fn filter_name(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    let wanted = &pod.wanted.node_name;
+    let wanted = &*pod.node_name;
     if !wanted.is_empty() && wanted != node.name() {
         return Err(Rejection::final_(Plugin::NodeName, "node(s) didn't match the requested node name"));
     }

@@ -104,7 +104,7 @@ fn count(pod: &PodInfo, spread: &Spread, all: &[Spread], cache: &Cache, absent: 
             !absent.contains(&other.uid)
                 && other.namespace() == pod.namespace()
                 && !other.deleting
-                && spread.selector.matches(&other.labels)
+                && spread.selector.matches(&*other.labels)
         });
         let number = i64::try_from(like.count()).unwrap_or(i64::MAX);
         *by_domain.entry(node.labels()[&constraint.topology_key].clone()).or_default() += number;
@@ -115,6 +115,6 @@ fn count(pod: &PodInfo, spread: &Spread, all: &[Spread], cache: &Cache, absent: 
         max_skew: i64::from(constraint.max_skew),
         min: if few { 0 } else { by_domain.values().copied().min().unwrap_or(0) },
         by_domain,
-        own: i64::from(spread.selector.matches(&pod.labels)),
+        own: i64::from(spread.selector.matches(&*pod.labels)),
     }
 }
