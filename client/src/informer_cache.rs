@@ -10,7 +10,7 @@ use crate::informer::Cached;
 use crate::packed::{Packed, Packer};
 
 /// About how much the objects that are kept as they are may take.
-const OPEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+const OPEN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How much an object takes, in sizes of its type: most is in what it points to.
 const SIZES_EACH: usize = 5;
 /// How many of the oldest open objects are looked at for one to pack; some are held by others, which packing would
