@@ -77,7 +77,8 @@ fn forget_in(ty: Type<'_>, map: &mut Map<String, Value>, which: Forget) -> bool 
     map.retain(|name, value| {
         let Some(field) = ty.field(name) else { return true };
         match value {
-            Value::Array(items) if items.is_empty() && !field.pointer() => {
+            // An empty list that is raw JSON is what its owner wrote.
+            Value::Array(items) if items.is_empty() && !field.pointer() && field.ty().kind() == Kind::List => {
                 let goes = field.omit_empty();
                 if goes || which == Forget::Everywhere {
                     *value = Value::Null;

@@ -239,4 +239,9 @@ fn empty_lists_are_kept_until_they_are_stored() {
     let encoded = object.encode();
     assert!(super::forget_empty_lists(&target.schema, &mut object, &encoded));
     assert_eq!(spec(&object), json!({"containers": null, "volumes": volumes}));
+    let target = Target::builtin("apps", "v1", "ControllerRevision").unwrap();
+    let mut raw = decode(br#"{"data":[]}"#, Format::Json, &target, FieldValidation::Strict).unwrap().object;
+    let encoded = raw.encode();
+    super::forget_empty_lists(&target.schema, &mut raw, &encoded);
+    assert_eq!(raw.0["data"], json!([]), "raw JSON is nobody's list");
 }
