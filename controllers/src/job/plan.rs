@@ -64,13 +64,14 @@ pub(super) fn of(job: &Job, pods: &[Arc<Pod>], now: &Time) -> Result<Plan> {
     plan.status.terminating = Some(terminating);
     plan.status.ready = Some(active.iter().filter(|p| is_ready(p)).count() as i32);
     let suspended = spec.suspend.unwrap_or(false);
-    judge(job, spec, pods, &active, per_index.as_ref(), &mut plan, now);
+    let seen = Seen { job, spec, pods, active: &active, per_index: per_index.as_ref() };
+    judge(seen, &mut plan, now);
     let failing = has(&plan.status, "FailureTarget");
     let ending = failing || has(&plan.status, "SuccessCriteriaMet");
     if ending || suspended {
         plan.delete = active.clone();
     } else {
-        balance(spec, pods, &active, per_index.as_ref(), &mut plan, now);
+        balance(seen, &mut plan, now);
     }
     let left = active.len() - plan.delete.len().min(active.len());
     plan.status.active = Some(left as i32).filter(|n| *n != 0);
@@ -167,21 +168,26 @@ fn totals(status: &JobStatus) -> (i32, i32) {
     )
 }
 
+/// A job and its pods, as a plan is made of them.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    job: &'a Job,
+    spec: &'a JobSpec,
+    pods: &'a [Arc<Pod>],
+    /// Those of the pods that have not ended and are not asked to.
+    active: &'a [Arc<Pod>],
+    /// What is known of each index, where failures are counted by index.
+    per_index: Option<&'a PerIndex>,
+}
+
 /// Decides whether the job has failed or succeeded, in the order of `syncJob`.
-fn judge(
-    job: &Job,
-    spec: &JobSpec,
-    pods: &[Arc<Pod>],
-    active: &[Arc<Pod>],
-    per_index: Option<&PerIndex>,
-    plan: &mut Plan,
-    now: &Time,
-) {
+fn judge(seen: Seen<'_>, plan: &mut Plan, now: &Time) {
+    let Seen { job, spec, active, .. } = seen;
     if has(&plan.status, "FailureTarget") || has(&plan.status, "SuccessCriteriaMet") {
         return;
     }
     let deadline = deadline_left(spec, plan, now);
-    if let Some((reason, said)) = failure(job, spec, pods, active, per_index, plan, deadline) {
+    if let Some((reason, said)) = failure(seen, plan, deadline) {
         set(&mut plan.status, "FailureTarget", "True", reason, &said, now);
         return;
     }
@@ -203,15 +209,8 @@ fn judge(
 }
 
 /// Why the job fails.
-fn failure(
-    job: &Job,
-    spec: &JobSpec,
-    pods: &[Arc<Pod>],
-    active: &[Arc<Pod>],
-    per_index: Option<&PerIndex>,
-    plan: &Plan,
-    deadline: Option<Duration>,
-) -> Option<(&'static str, String)> {
+fn failure(seen: Seen<'_>, plan: &Plan, deadline: Option<Duration>) -> Option<(&'static str, String)> {
+    let Seen { job, spec, pods, active, per_index } = seen;
     let (succeeded, failed) = totals(&plan.status);
     let fatal = pods.iter().filter(|p| is_tracked(p) && is_failed(job, p)).find_map(|p| {
         let found = first_match(spec, p).filter(|found| found.asks("FailJob"))?;
@@ -249,14 +248,8 @@ fn restarts(pod: &Pod) -> i32 {
 }
 
 /// Creates what is missing and deletes what is too much.
-fn balance(
-    spec: &JobSpec,
-    pods: &[Arc<Pod>],
-    active: &[Arc<Pod>],
-    per_index: Option<&PerIndex>,
-    plan: &mut Plan,
-    now: &Time,
-) {
+fn balance(seen: Seen<'_>, plan: &mut Plan, now: &Time) {
+    let Seen { spec, pods, active, per_index, .. } = seen;
     let (succeeded, _) = totals(&plan.status);
     let parallelism = spec.parallelism.unwrap_or(1);
     let running = active.len() as i32;

@@ -1,9 +1,7 @@
 //! Where volumes come from: the sources of pods' volumes and of persistent volumes, as a table of what each must say,
 //! and a function for those that say more.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
+mod iscsi;
 
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
@@ -89,7 +87,7 @@ pub const OF_PODS: &[Source] = &[
     AWS,
     plain("secret", &[]),
     NFS,
-    more("iscsi", &["targetPortal"], iscsi),
+    more("iscsi", &["targetPortal"], iscsi::of_pod),
     GLUSTER,
     FLOCKER,
     plain("persistentVolumeClaim", &["claimName"]),
@@ -125,7 +123,7 @@ pub const OF_VOLUMES: &[Source] = &[
     RBD,
     QUOBYTE,
     CEPH,
-    more("iscsi", &["targetPortal"], iscsi_persistent),
+    more("iscsi", &["targetPortal"], iscsi::persistent),
     more("cinder", &["volumeID"], secret),
     FC,
     FLEX,
@@ -354,53 +352,4 @@ fn csi_persistent(at: &At<'_>, errors: &mut ErrorList) {
             rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors);
         }
     }
-}
-
-static INITIATORS: LazyLock<[(&str, Option<Regex>); 3]> = LazyLock::new(|| {
-    [
-        ("iqn", Regex::new(r"iqn\.\d{4}-\d{2}\.([[:alnum:]\-.]+)(:[^,;*&$|\s]+)$").ok()),
-        ("eui", Regex::new(r"^eui.[[:alnum:]]{16}$").ok()),
-        ("naa", Regex::new(r"^naa.[[:alnum:]]{32}$").ok()),
-    ]
-});
-
-/// The name of a target or an initiator; `unknown` is said of one that begins with none of the known letters.
-fn initiator(at: &At<'_>, unknown: &str, errors: &mut ErrorList) {
-    let detail = match INITIATORS.iter().find(|(start, _)| at.text().starts_with(start)) {
-        None => unknown,
-        Some((_, Some(regex))) if !regex.is_match(at.text()) => "must be valid format",
-        Some(_) => return,
-    };
-    errors.push(FieldError::invalid(&at.path, at.text(), detail));
-}
-
-fn iscsi_common(at: &At<'_>, unknown: &str, errors: &mut ErrorList) {
-    let name = at.get("iqn");
-    if rules::required(&name, errors) {
-        initiator(&name, unknown, errors);
-    }
-    unit(&at.get("lun"), errors);
-    let authenticates = at.get("chapAuthDiscovery").is_true() || at.get("chapAuthSession").is_true();
-    if authenticates && at.get("secretRef").is_absent() {
-        errors.push(FieldError::required(&at.path.child("secretRef"), ""));
-    }
-}
-
-fn own_initiator(at: &At<'_>, unknown: &str, errors: &mut ErrorList) {
-    let own = at.get("initiatorName");
-    if own.is_set() {
-        initiator(&At::new(at.path.child("initiatorname"), own.value), unknown, errors);
-    }
-}
-
-fn iscsi(at: &At<'_>, errors: &mut ErrorList) {
-    let unknown = "must be valid format starting with iqn, eui, or naa";
-    iscsi_common(at, unknown, errors);
-    own_initiator(at, unknown, errors);
-}
-
-fn iscsi_persistent(at: &At<'_>, errors: &mut ErrorList) {
-    iscsi_common(at, "must be valid format", errors);
-    local_secret(at, errors);
-    own_initiator(at, "must be valid format", errors);
 }
