@@ -128,29 +128,27 @@ pub(crate) struct Reflector {
     version: Option<String>,
     /// Whether the watch under way is still telling its list.
     lists: bool,
+    /// Whether the watch under way has sent anything but an error; a bookmark is enough.
+    heard: bool,
 }
 
 impl Reflector {
     /// A reflector of the resource at `url`.
     pub(crate) fn new(client: Client, url: String, selection: Selection, clock: Clock) -> Self {
-        Self { client, url, selection, clock, version: None, lists: false }
+        Self { client, url, selection, clock, version: None, lists: false, heard: false }
     }
 
     /// Lists and watches for ever.
     pub(crate) async fn run(mut self, mut tell: impl FnMut(Told<'_>)) {
         let mut backoff_ms = BACKOFF_MS_MIN;
         loop {
-            let mut told = false;
-            let mut tell = |what: Told<'_>| {
-                told = true;
-                tell(what);
-            };
+            self.heard = false;
             let ended = self.watch(&mut tell).await;
-            if told {
+            if self.heard {
                 backoff_ms = BACKOFF_MS_MIN;
             }
             match ended {
-                Ok(()) if told => continue,
+                Ok(()) if self.heard && !self.lists => continue,
                 Ok(()) => {}
                 Err(error) => {
                     if matches!(error, WatchError::Status { code: 410, .. }) {
@@ -216,6 +214,7 @@ impl Reflector {
             return Err(WatchError::Status { code: status.code, message: status.message });
         }
         let raw = Raw::of(line.object.get())?;
+        self.heard = true;
         let version = raw.head.resource_version.to_string();
         match &*line.kind {
             "BOOKMARK" => {
@@ -268,6 +267,9 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn cut(chunks: &[&str]) -> Vec<String> {
@@ -288,6 +290,39 @@ mod tests {
         assert!(cut(&["no end"]).is_empty());
         let mut lines = Lines::default();
         assert!(lines.push(Bytes::from(vec![b'x'; LINE_BYTES_MAX + 1])).is_err());
+    }
+
+    /// How often a server is asked that ends every watch after `body`, while the clock stands still.
+    async fn asked(body: &'static str) -> usize {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let answer = move |_: http::Request<kube::client::Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async move {
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
+                    body.as_bytes().to_vec(),
+                )))
+            }
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+        let reflector = Reflector::new(client, "/api/v1/pods".into(), Selection::default(), clock);
+        let mut run = std::pin::pin!(reflector.run(|_| {}));
+        for _ in 0..1_000 {
+            let _ = futures::poll!(&mut run);
+            tokio::task::yield_now().await;
+        }
+        asked.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn only_a_watch_that_told_nothing_is_waited_after() {
+        assert_eq!(asked("").await, 1, "an end without a word");
+        let unfinished =
+            r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"1"}}}"#.to_string() + "\n";
+        assert_eq!(asked(unfinished.leak()).await, 1, "a list that breaks off");
+        let quiet = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#.to_string() + "\n";
+        assert!(asked(quiet.leak()).await > 10, "a quiet watch that came to its time");
     }
 
     #[test]
