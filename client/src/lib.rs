@@ -15,9 +15,11 @@ mod informer_cache;
 pub mod informers;
 pub mod key;
 pub mod lease;
+pub mod node_fit;
 mod packed;
 pub mod queue;
 mod reflector;
+pub mod tolerations;
 
 pub use change::Change;
 pub use clock::Clock;

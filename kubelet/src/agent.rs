@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::Client;
 
 use crate::{
-    config::Config, cri::Cri, directory::Directory, events, fields::Surroundings, images::Images, machine::Machine,
-    references::References,
+    admission::Admission, config::Config, cri::Cri, directory::Directory, events, fields::Surroundings, images::Images,
+    machine::Machine, references::References,
 };
 
 /// The node agent's shared parts.
@@ -27,6 +27,8 @@ pub struct Agent {
     pub machine: Machine,
     /// All services, for environment variables.
     pub services: Informer<Service>,
+    /// Which pods the node has taken.
+    pub admission: Admission,
     /// Objects that pods refer to.
     pub references: References,
 }

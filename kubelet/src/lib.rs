@@ -1,5 +1,6 @@
 //! The node agent: pod workers over CRI, volumes, probes, images, node status and the node server.
 
+pub mod admission;
 pub mod agent;
 pub mod cgroup;
 pub mod config;

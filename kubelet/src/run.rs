@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admission::Admission,
     agent::Agent,
     config::Config,
     cri::{self, Cri},
@@ -59,6 +60,7 @@ impl Workers {
     fn change(&self, change: &Change<Pod>) {
         let pod = change.object();
         let uid = pod::uid(pod);
+        self.agent.admission.note(change);
         let mut handles = self.handles.lock();
         match (change, handles.get(uid)) {
             (Change::Deleted(_), Some(handle)) => handle.gone(),
@@ -185,6 +187,7 @@ async fn agent(
         }
     };
     Ok(Agent {
+        admission: Admission::default(),
         images: Images::new(cri.clone(), recorder.clone(), config.clock.clone()),
         references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
         machine: Machine::look(&config.root_dir),

@@ -139,6 +139,7 @@ struct Worker {
     held: HashMap<String, Timestamp>,
     logged: HashMap<String, u32>,
     verdict: Option<Verdict>,
+    admitted: bool,
     probes: Probes,
     volumes: Volumes,
     retry: Duration,
@@ -170,6 +171,7 @@ pub fn spawn(
         held: HashMap::new(),
         logged: HashMap::new(),
         verdict: None,
+        admitted: false,
         retry: RETRY_MIN,
     };
     let future = async move {
@@ -256,6 +258,9 @@ impl Worker {
 
     /// Takes steps until nothing is left to do; answers when to look again.
     async fn sync(&mut self) -> Result<Option<Timestamp>, String> {
+        if !self.admitted {
+            self.admit().await?;
+        }
         for _ in 0..STEPS_MAX {
             let observed = self.observe().await.map_err(|error| error.to_string())?;
             self.probes.sync(&self.pod, &observed);
@@ -279,6 +284,17 @@ impl Worker {
             self.carry_out(plan, observed).await?;
         }
         Ok(self.agent.config.clock.now().checked_add(RETRY_MIN).ok())
+    }
+
+    /// Asks once whether the node takes the pod; one that it refuses has failed.
+    async fn admit(&mut self) -> Result<(), String> {
+        if let Err(refusal) = self.agent.admission.judge(&self.agent, &self.pod).await? {
+            let (reason, message) = (refusal.reason, refusal.message);
+            self.agent.pod_event(&self.pod, EventType::Warning, &reason, message.clone());
+            self.verdict = Some(Verdict { reason, message: format!("Pod was rejected: {message}") });
+        }
+        self.admitted = true;
+        Ok(())
     }
 
     fn plan(&mut self, observed: &Observed) -> Plan {

@@ -1,5 +1,6 @@
 //! The pods of a daemon set.
 
+use client::node_fit::{is_chosen, repels};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
@@ -8,7 +9,6 @@ use kube::ResourceExt;
 
 use super::{HASH_LABEL, spec};
 use crate::error::Result;
-use crate::node_fit::{is_chosen, repels};
 use crate::pod_control::pod_from_template;
 
 /// What daemons bear: trouble of the node is no reason for them to leave.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::tolerations::borne_for;
 use client::{Action, EventType, Informer, ObjectKey, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,7 +17,6 @@ use super::{BY_NODE, by_node};
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found};
 use crate::pod::{is_terminating, node_name};
-use crate::tolerations::borne_for;
 
 /// Pods worked on at a time.
 const WORKERS: usize = 8;

@@ -3,21 +3,20 @@
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration};
 use kube::ResourceExt;
 
-use crate::selector;
 use crate::tolerations::untolerated;
 
 /// Whether the spec names, selects and is drawn to nodes such as this.
-pub(crate) fn is_chosen(spec: &PodSpec, node: &Node) -> bool {
+pub fn is_chosen(spec: &PodSpec, node: &Node) -> bool {
     let name = spec.node_name.as_deref().filter(|n| !n.is_empty());
     let named = name.is_none_or(|n| node.metadata.name.as_deref() == Some(n));
-    let selected = spec.node_selector.as_ref().is_none_or(|s| selector::contains(node.labels(), s));
+    let selected = spec.node_selector.iter().flatten().all(|(key, value)| node.labels().get(key) == Some(value));
     let required = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let required = required.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
     named && selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|term| matches(term, node)))
 }
 
 /// Whether the node bears a taint of one of `effects` that nothing tolerates.
-pub(crate) fn repels(node: &Node, tolerations: &[Toleration], effects: &[&str]) -> bool {
+pub fn repels(node: &Node, tolerations: &[Toleration], effects: &[&str]) -> bool {
     let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
     untolerated(taints, tolerations, effects).is_some()
 }

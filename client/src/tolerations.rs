@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 /// Whether a toleration bears a taint.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let effect = toleration.effect.as_deref().unwrap_or_default();
     let key = toleration.key.as_deref().unwrap_or_default();
     if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
@@ -17,13 +17,13 @@ pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 /// The first taint of one of `effects` that nothing bears.
-pub(crate) fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration], effects: &[&str]) -> Option<&'a Taint> {
+pub fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration], effects: &[&str]) -> Option<&'a Taint> {
     let counts = |t: &&Taint| effects.contains(&t.effect.as_str());
     taints.iter().filter(counts).find(|taint| !tolerations.iter().any(|t| tolerates(t, taint)))
 }
 
 /// For how many seconds all `NoExecute` taints are borne: `None` is for ever, zero is not at all.
-pub(crate) fn borne_for(taints: &[Taint], tolerations: &[Toleration]) -> Option<u64> {
+pub fn borne_for(taints: &[Taint], tolerations: &[Toleration]) -> Option<u64> {
     let mut shortest: Option<u64> = None;
     for taint in taints.iter().filter(|t| t.effect == "NoExecute") {
         let bearing: Vec<_> = tolerations.iter().filter(|t| tolerates(t, taint)).collect();

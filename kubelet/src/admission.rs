@@ -1,0 +1,159 @@
+//! Whether the node takes a pod that was bound to it. The scheduler has looked at the same things, but a pod may name its
+//! node itself, and the node may have changed since.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use client::{
+    Change,
+    node_fit::{is_chosen, repels},
+};
+use k8s_openapi::{
+    api::core::v1::{ContainerPort, Node, Pod},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use kube::Api;
+use parking_lot::Mutex;
+
+use crate::{agent::Agent, pod, resources, status::Verdict};
+
+/// The resources that are looked at first, as their order decides which refusal is told.
+const RESOURCES_FIRST: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+/// The label of a node's operating system.
+const OS_LABEL: &str = "kubernetes.io/os";
+
+/// The pods of this node, and which of them it has taken.
+#[derive(Default)]
+pub struct Admission {
+    pods: Mutex<HashMap<String, Entry>>,
+}
+
+struct Entry {
+    pod: Arc<Pod>,
+    admitted: bool,
+}
+
+impl Admission {
+    /// Follows the pods that are bound to this node. One with a start time was taken before.
+    pub fn note(&self, change: &Change<Pod>) {
+        let pod = change.object();
+        let uid = pod::uid(pod);
+        let mut pods = self.pods.lock();
+        if matches!(change, Change::Deleted(_)) {
+            pods.remove(uid);
+            return;
+        }
+        let started = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+        let admitted = started || pods.get(uid).is_some_and(|entry| entry.admitted);
+        pods.insert(uid.to_owned(), Entry { pod: pod.clone(), admitted });
+    }
+
+    /// Takes the pod or says why not. The node is read afresh, as its labels may be newer than the pod's binding.
+    ///
+    /// # Errors
+    /// When the node cannot be read; the inner error is the refusal.
+    pub async fn judge(&self, agent: &Agent, pod: &Pod) -> Result<Result<(), Verdict>, String> {
+        let known = self.pods.lock().get(pod::uid(pod)).is_none_or(|entry| entry.admitted);
+        if known {
+            return Ok(Ok(()));
+        }
+        let api: Api<Node> = Api::all(agent.client.clone());
+        let node = api.get(&agent.config.node_name).await.map_err(|error| format!("cannot get the node: {error}"))?;
+        let capacity = agent.machine.capacity(agent.config.max_pods);
+        let mut pods = self.pods.lock();
+        let taken: Vec<_> = pods.values().filter(|entry| entry.admitted && !pod::is_terminal(&entry.pod)).collect();
+        let others: Vec<&Pod> = taken.into_iter().map(|entry| entry.pod.as_ref()).collect();
+        let verdict = refusal(pod, &node, &capacity, &others);
+        if verdict.is_none()
+            && let Some(entry) = pods.get_mut(pod::uid(pod))
+        {
+            entry.admitted = true;
+        }
+        Ok(verdict.map_or(Ok(()), Err))
+    }
+}
+
+/// Why a node with these other pods does not take the pod (`predicateAdmitHandler` in pkg/kubelet/lifecycle).
+fn refusal(pod: &Pod, node: &Node, capacity: &BTreeMap<String, Quantity>, others: &[&Pod]) -> Option<Verdict> {
+    let spec = pod.spec.as_ref()?;
+    let refuse = |reason: &str, message: String| Some(Verdict { reason: reason.to_owned(), message });
+    let predicate = |name: &str, why: &str| refuse(name, format!("Predicate {name} failed: {why}"));
+    let labelled = pod.metadata.labels.as_ref().and_then(|labels| labels.get(OS_LABEL));
+    if labelled.is_some_and(|os| os != "linux") {
+        let why = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
+        return refuse("PodOSSelectorNodeLabelDoesNotMatch", why.to_owned());
+    }
+    if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
+        return refuse("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".to_owned());
+    }
+    if let Some(short) = lacking(pod, capacity, others) {
+        return Some(short);
+    }
+    if !is_chosen(spec, node) {
+        return predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
+    }
+    let taken = || others.iter().flat_map(|other| host_ports(other));
+    if host_ports(pod).any(|wanted| taken().any(|port| clash(wanted, port))) {
+        return predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports");
+    }
+    if repels(node, spec.tolerations.as_deref().unwrap_or_default(), &["NoExecute"]) {
+        return predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate");
+    }
+    None
+}
+
+/// The first resource that is too scarce.
+fn lacking(pod: &Pod, capacity: &BTreeMap<String, Quantity>, others: &[&Pod]) -> Option<Verdict> {
+    let short = |name: &str, requested: i64, used: i64, capacity: i64| Verdict {
+        reason: format!("OutOf{name}"),
+        message: format!(
+            "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
+        ),
+    };
+    let room = |name: &str| capacity.get(name).map_or(0, resources::value);
+    let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
+    if count >= room("pods") {
+        return Some(short("pods", 1, count, room("pods")));
+    }
+    // What the node does not know is not the node's to refuse.
+    let rest = capacity.keys().map(String::as_str).filter(|name| *name != "pods" && !RESOURCES_FIRST.contains(name));
+    RESOURCES_FIRST.into_iter().chain(rest).find_map(|name| {
+        let units = |milli: i64| if name == "cpu" { milli } else { milli / 1000 };
+        let requested = units(request(pod, name));
+        let used = others.iter().map(|other| units(request(other, name))).sum();
+        let capacity = capacity.get(name).map_or(0, resources::milli);
+        (requested > 0 && requested > units(capacity) - used).then(|| short(name, requested, used, units(capacity)))
+    })
+}
+
+/// What the pod asks for with its overhead, in thousandths.
+fn request(pod: &Pod, name: &str) -> i64 {
+    let overhead = pod.spec.as_ref().and_then(|spec| spec.overhead.as_ref()?.get(name)).map_or(0, resources::milli);
+    resources::total(pod, name, true).unwrap_or(0) + overhead
+}
+
+/// The ports that a pod takes of the node.
+fn host_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
+    let spec = pod.spec.as_ref();
+    let sidecars = spec.into_iter().flat_map(|s| s.init_containers.iter().flatten()).filter(|c| pod::is_sidecar(c));
+    let containers = spec.into_iter().flat_map(|spec| &spec.containers).chain(sidecars);
+    containers.flat_map(|container| container.ports.iter().flatten()).filter(|port| port.host_port.unwrap_or(0) > 0)
+}
+
+fn clash(one: &ContainerPort, other: &ContainerPort) -> bool {
+    fn key(port: &ContainerPort) -> (&str, Option<i32>) {
+        (port.protocol.as_deref().unwrap_or("TCP"), port.host_port)
+    }
+    let address =
+        |port: &ContainerPort| port.host_ip.clone().filter(|ip| !matches!(ip.as_str(), "" | "0.0.0.0" | "::"));
+    key(one) == key(other)
+        && match (address(one), address(other)) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        }
+}
+
+#[cfg(test)]
+mod tests;
