@@ -4,6 +4,7 @@
 
 mod backend;
 mod forward;
+mod links;
 mod location;
 mod stream;
 

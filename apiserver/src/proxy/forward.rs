@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use api::Status;
 use axum::body::Body;
-use http::header::{HeaderName, LOCATION};
+use http::header::{HOST, HeaderName, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::Destination;
 use super::backend::{self, Backend};
+use super::links::Links;
 use super::location::{self, Asked};
 use crate::Context;
 
@@ -46,15 +47,25 @@ pub(super) async fn forward(
         _ => (location::pod(ctx, &asked)?, if asked.https { Some(unverified()?) } else { None }),
     };
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let links = Links {
+        prefix: request.uri().path().strip_suffix(&path).unwrap_or_default().to_string(),
+        hosts: [Some(address.to_string()), asked_host(&request)].into_iter().flatten().collect(),
+    };
     let path = if path.is_empty() { "/".to_string() } else { path };
     if let Ok(value) = HeaderValue::from_str(request.uri().path()) {
         request.headers_mut().insert(FORWARDED_URI, value);
     }
     let backend = Backend { address, tls, path: format!("{path}{query}") };
-    backend
-        .send(request)
-        .await
-        .map_err(|error| Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {error}")))
+    let response = backend.send(request).await.map_err(|error| {
+        Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {error}"))
+    })?;
+    Ok(links.translate(response).await)
+}
+
+/// The host that the client thinks it speaks to.
+fn asked_host(request: &Request<Body>) -> Option<String> {
+    let header = request.headers().get(HOST).and_then(|value| value.to_str().ok());
+    header.or_else(|| request.uri().authority().map(|authority| authority.as_str())).map(str::to_string)
 }
 
 type Place = (SocketAddr, Option<Arc<rustls::ClientConfig>>);
