@@ -64,7 +64,9 @@ pub(crate) async fn run(context: Context) {
     let expectations = Arc::new(Expectations::new(context.clock.clone()));
     let to = queue.clone();
     jobs.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
+    let strays = context.queue();
     watch_pods(&pods, &jobs, &queue, &expectations);
+    watch_strays(&pods, &jobs, &strays);
     jobs.wait_synced().await;
     pods.wait_synced().await;
     let controller = Arc::new(Jobs {
@@ -75,12 +77,16 @@ pub(crate) async fn run(context: Context) {
         expectations,
         failures: Mutex::default(),
     });
-    context
-        .run("job", queue, WORKERS, move |key| {
-            let controller = controller.clone();
-            async move { controller.sync(key).await }
-        })
-        .await;
+    let untracks = controller.clone();
+    let strays = context.run("job-strays", strays, WORKERS, move |key| {
+        let controller = untracks.clone();
+        async move { controller.untrack_stray(key).await }
+    });
+    let jobs = context.run("job", queue, WORKERS, move |key| {
+        let controller = controller.clone();
+        async move { controller.sync(key).await }
+    });
+    tokio::join!(jobs, strays);
 }
 
 fn watch_pods(
@@ -111,6 +117,33 @@ fn watch_pods(
     });
 }
 
+/// Follows the pods that no job counts, although they wait for it.
+fn watch_strays(pods: &Informer<Pod>, jobs: &Informer<Job>, strays: &WorkQueue<ObjectKey>) {
+    let (to, jobs) = (strays.clone(), jobs.clone());
+    pods.on_change(move |change| {
+        let pod = change.object();
+        if !change.is_delete() && is_stray(pod, &jobs) {
+            to.add(ObjectKey::of(&**pod));
+        }
+    });
+}
+
+/// Whether a pod waits to be counted by a job that is gone, or that was taken from it. One that a job is about to adopt
+/// does not.
+fn is_stray(pod: &Pod, jobs: &Informer<Job>) -> bool {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    pods::is_tracked(pod)
+        && match controller_of(pod) {
+            Some(reference) if !owner::refers_to::<Job>(reference) => false,
+            Some(reference) => jobs
+                .get_key(&ObjectKey::new(namespace, &reference.name))
+                .is_none_or(|job| job.metadata.uid.as_ref() != Some(&reference.uid)),
+            None => !jobs.list_in(namespace).iter().any(|job| {
+                job.metadata.deletion_timestamp.is_none() && !plan::is_finished(job) && selects(job, pod.labels())
+            }),
+        }
+}
+
 fn selects(job: &Job, labels: &selector::Labels) -> bool {
     let wanted = job.spec.as_ref().and_then(|s| s.selector.as_ref());
     wanted.is_some_and(|s| !selector::is_empty(s) && selector::matches(s, labels))
@@ -137,7 +170,8 @@ impl Jobs {
             return Ok(Action::Done);
         }
         let job = &*cached;
-        let pods = owner::claim(&self.context.client, job, &self.pods, |l| selects(job, l), |_| true).await?;
+        let (client, selects) = (&self.context.client, |labels: &_| selects(job, labels));
+        let pods = owner::claim_held(client, job, &self.pods, selects, |_| true, Some(TRACKING)).await?;
         if plan::is_finished(job) {
             self.untrack(job, pods.iter().filter(|p| pods::is_tracked(p))).await?;
             return Ok(Action::Done);
@@ -242,12 +276,18 @@ impl Jobs {
     /// A job that is gone counts nothing any more.
     async fn release_orphans(&self, key: &ObjectKey) -> Result<()> {
         for pod in self.pods.list_in(&key.namespace) {
-            let theirs = controller_name::<Job, _>(&*pod) == Some(&key.name);
-            if theirs && pods::is_tracked(&pod) {
+            if is_stray(&pod, &self.jobs) {
                 self.untrack_one(&key.namespace, &pod).await?;
             }
         }
         Ok(())
+    }
+
+    async fn untrack_stray(&self, key: ObjectKey) -> Result<Action> {
+        if let Some(pod) = self.pods.get_key(&key).filter(|pod| is_stray(pod, &self.jobs)) {
+            self.untrack_one(&key.namespace, &pod).await?;
+        }
+        Ok(Action::Done)
     }
 }
 

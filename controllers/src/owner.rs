@@ -70,6 +70,23 @@ where
     O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     K: client::informer::Cached + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
+    claim_held(client, owner, candidates, wanted, adoptable, None).await
+}
+
+/// [`claim`] for an owner that holds what it controls by a finalizer: one that is adopted gets it, one that is released
+/// loses it.
+pub(crate) async fn claim_held<O, K>(
+    client: &kube::Client,
+    owner: &O,
+    candidates: &client::Informer<K>,
+    wanted: impl Fn(&Labels) -> bool,
+    adoptable: impl Fn(&K) -> bool,
+    finalizer: Option<&str>,
+) -> Result<Vec<Arc<K>>>
+where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: client::informer::Cached + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
     let (namespace, uid) = (owner.namespace().unwrap_or_default(), owner.uid().unwrap_or_default());
     let deleting = owner.meta().deletion_timestamp.is_some();
     let api = Api::<K>::namespaced(client.clone(), &namespace);
@@ -78,7 +95,7 @@ where
         if wanted(object.labels()) {
             claimed.push(object);
         } else if !deleting {
-            release(&api, &*object, &uid).await?;
+            release(&api, &*object, &uid, finalizer).await?;
         }
     }
     if deleting {
@@ -94,7 +111,7 @@ where
             check_alive(client, owner, &namespace, &uid).await?;
             checked = true;
         }
-        if let Some(adopted) = adopt(&api, owner, &*object, &uid).await? {
+        if let Some(adopted) = adopt(&api, owner, &*object, finalizer).await? {
             claimed.push(Arc::new(adopted));
         }
     }
@@ -115,16 +132,18 @@ where
     Ok(())
 }
 
-async fn adopt<O, K>(api: &Api<K>, owner: &O, object: &K, uid: &str) -> Result<Option<K>>
+async fn adopt<O, K>(api: &Api<K>, owner: &O, object: &K, finalizer: Option<&str>) -> Result<Option<K>>
 where
     O: Resource<DynamicType = ()>,
     K: client::informer::Cached,
 {
     let reference = controller_reference(owner);
-    debug_assert_eq!(reference.uid, uid);
-    let patch = serde_json::json!({
+    let mut patch = serde_json::json!({
         "metadata": { "uid": object.uid(), "ownerReferences": [reference] },
     });
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["finalizers"] = serde_json::json!([finalizer]);
+    }
     match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
         Ok(adopted) => Ok(Some(adopted)),
         Err(error) if is_not_found(&error) => Ok(None),
@@ -132,10 +151,16 @@ where
     }
 }
 
-async fn release<K: client::informer::Cached>(api: &Api<K>, object: &K, uid: &str) -> Result<()> {
-    let patch = serde_json::json!({
+async fn release<K>(api: &Api<K>, object: &K, uid: &str, finalizer: Option<&str>) -> Result<()>
+where
+    K: client::informer::Cached,
+{
+    let mut patch = serde_json::json!({
         "metadata": { "uid": object.uid(), "ownerReferences": [{ "$patch": "delete", "uid": uid }] },
     });
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = serde_json::json!([finalizer]);
+    }
     match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
         Ok(_) => Ok(()),
         // Gone, or another object of the same name by now: nothing to release.

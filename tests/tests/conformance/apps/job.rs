@@ -224,12 +224,17 @@ async fn adopts(plane: Plane) {
     jobs.until("one", "two active pods", |j| j["status"]["active"] == 2).await;
     let pod = name_of(&all[0]);
     let mine = |pod: &Value| owner_of(pod).is_some_and(|owner| owner["uid"] == one["metadata"]["uid"]);
-    pods.merge(pod, json!({"metadata": {"ownerReferences": null}})).await;
-    pods.until(pod, "its owner again", mine).await;
+    // A pod that nobody counts must not be held for it, or it could never be deleted.
+    let held = |pod: &Value| pod["metadata"]["finalizers"] == json!(["batch.kubernetes.io/job-tracking"]);
+    pods.merge(pod, json!({"metadata": {"ownerReferences": null, "finalizers": null}})).await;
+    pods.until(pod, "its owner again", |pod| mine(pod) && held(pod)).await;
     let none = json!({"metadata": {"labels": {"batch.kubernetes.io/job-name": null, "batch.kubernetes.io/controller-uid": null,
         "job-name": null, "controller-uid": null}}});
     pods.merge(pod, none).await;
-    pods.until(pod, "no owner", |pod| owner_of(pod).is_none()).await;
+    let free = |pod: &Value| owner_of(pod).is_none() && pod["metadata"]["finalizers"].is_null();
+    pods.until(pod, "no owner", free).await;
+    jobs.try_delete("one", &json!({"propagationPolicy": "Orphan"})).await.ok();
+    pods.until_all("", "pods without an owner", |all| all.iter().all(free)).await;
 }
 
 async fn status(plane: Plane) {
