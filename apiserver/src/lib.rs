@@ -28,6 +28,7 @@ pub mod managed;
 mod memo;
 mod metrics;
 pub mod options;
+pub mod past;
 pub mod plug;
 pub mod proxy;
 pub mod registry;

@@ -66,7 +66,7 @@ async fn state(registry: &Registry, options: &ListOptions) -> Result<Snapshot, S
     if !exact {
         return not_older_than(registry, requested).await;
     }
-    match registry.store().snapshot_at(requested) {
+    match registry.snapshot_at(requested) {
         Ok(snapshot) => Ok(snapshot),
         Err(StoreError::FutureRevision { newest, .. }) => Err(too_large(requested, newest)),
         Err(StoreError::Compacted { .. }) => {
@@ -139,7 +139,7 @@ fn continued(
     let start = format!("{prefix}{}", token.start);
     let snapshot = match token.revision {
         None => registry.snapshot(),
-        Some(revision) => match registry.store().snapshot_at(revision) {
+        Some(revision) => match registry.snapshot_at(revision) {
             Ok(snapshot) => snapshot,
             Err(StoreError::Compacted { .. }) => return Err(stale_token(&token)),
             Err(StoreError::FutureRevision { newest, .. }) => return Err(too_large(revision, newest)),

@@ -20,6 +20,7 @@ use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
 use crate::memo::Memo;
 use crate::metrics::Metrics;
+use crate::past::Past;
 use crate::plug::Plugins;
 use crate::state::State;
 use crate::watch::FrameCache;
@@ -52,6 +53,7 @@ struct Inner {
     metrics: Metrics,
     frames: FrameCache,
     documents: Documents,
+    past: Past,
 }
 
 impl Registry {
@@ -64,6 +66,7 @@ impl Registry {
             metrics: Metrics::default(),
             frames: FrameCache::default(),
             documents: Documents::default(),
+            past: Past::default(),
         }))
     }
 
@@ -112,13 +115,21 @@ impl Registry {
         self.0.config.store.snapshot()
     }
 
-    /// Forgets every state but the newest, as a compaction of etcd does.
+    /// The state as of a revision.
     ///
     /// # Errors
-    /// What the store has against it.
-    pub fn compact(&self) -> Result<(), Status> {
-        let newest = self.snapshot().revision();
-        self.store().compact(newest).map_err(|error| store_status(&error))
+    /// [`StoreError::Compacted`] if it is forgotten, [`StoreError::FutureRevision`] if there is none such yet.
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
+        let oldest = self.0.past.oldest();
+        if revision < oldest {
+            return Err(StoreError::Compacted { requested: revision, oldest });
+        }
+        self.store().snapshot_at(revision)
+    }
+
+    /// Forgets for lists every state before `revision`, as a compaction of etcd does.
+    pub fn forget_before(&self, revision: Revision) {
+        self.0.past.forget_before(revision);
     }
 
     /// The resources served now.

@@ -20,7 +20,7 @@ use crate::chain::inflight::{Inflight, TooMany};
 use crate::content::Format;
 use crate::request::query::{decode, is_escaped};
 use crate::request::{Query, RequestInfo};
-use crate::{Config, Registry, answer, chain, definitions, flow_schemas};
+use crate::{Config, Registry, answer, chain, definitions, flow_schemas, past};
 
 /// How long a request may take that is not long-running (`--request-timeout`).
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,11 +45,12 @@ impl ApiServer {
         Self { inflight: Arc::new(inflight), ..self }
     }
 
-    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, and tells flow
-    /// schemas whether their levels are there. Runs until `stop` is cancelled.
+    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells flow
+    /// schemas whether their levels are there, and forgets old states. Runs until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         let schemas = flow_schemas::follow(self.clone(), stop.clone());
-        tokio::join!(definitions::follow(self.registry.clone(), stop), schemas);
+        let past = past::follow(self.registry.clone(), stop.clone());
+        tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past);
     }
 
     /// Objects, catalogue, clock.

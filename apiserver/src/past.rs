@@ -1,0 +1,42 @@
+//! How old a state may be that a list asks for. The store keeps as much of the past as has room, for watchers; a list that
+//! is read page by page must end some day, as it would where etcd is compacted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use store::Revision;
+use tokio_util::sync::CancellationToken;
+
+use crate::Registry;
+
+/// How often the past is cut off, at where the newest state was the time before (`DefaultCompactInterval`).
+pub const COMPACT_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Where the past begins.
+#[derive(Debug, Default)]
+pub struct Past {
+    oldest: AtomicU64,
+}
+
+impl Past {
+    /// Forgets what is older than `revision`.
+    pub fn forget_before(&self, revision: Revision) {
+        self.oldest.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// The oldest state that lists may ask for.
+    pub fn oldest(&self) -> Revision {
+        self.oldest.load(Ordering::Acquire)
+    }
+}
+
+/// Forgets states once they are between one and two intervals old, until `stop` is cancelled.
+pub async fn follow(registry: Registry, stop: CancellationToken) {
+    loop {
+        let newest = registry.snapshot().revision();
+        if stop.run_until_cancelled(tokio::time::sleep(COMPACT_INTERVAL)).await.is_none() {
+            return;
+        }
+        registry.forget_before(newest);
+    }
+}
