@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::catalogue::Catalogue;
 use crate::{Object, Status};
 
-pub use patch::{Patched, configuration, configuration_warnings, json_patch, merge_patch, patched};
+pub use patch::{Patched, applied, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub use prune::prune;
 pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero, zero_item};
 pub use shape::{forget_empty_lists, normalise, without_empty_lists, zero_value};

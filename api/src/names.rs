@@ -140,7 +140,7 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
 pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > SUBDOMAIN_LENGTH_MAX {
-        errors.push(max_length_error(SUBDOMAIN_LENGTH_MAX));
+        errors.push(max_name_length_error(SUBDOMAIN_LENGTH_MAX));
     }
     let is_label =
         |label: &str| framed(label.strip_prefix('_').unwrap_or(label), lower, |b| lower(b) || matches!(b, b'-' | b'_'));

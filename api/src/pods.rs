@@ -9,8 +9,7 @@ const COUNTED: [&str; 2] = ["cpu", "memory"];
 /// The quality of service that a pod of this spec gets: `Guaranteed`, `Burstable` or `BestEffort` (`ComputePodQOS`).
 pub fn quality(spec: &Value) -> &'static str {
     let none = Value::Null;
-    let resources = spec.get("resources").unwrap_or(&none);
-    if ["requests", "limits"].iter().any(|of| COUNTED.iter().any(|name| amount(resources, of, name).is_some())) {
+    if let Some(resources) = spec.get("resources").filter(|resources| resources.is_object()) {
         return of(std::iter::once(resources));
     }
     let containers = ["containers", "initContainers"].iter().filter_map(|list| spec.get(*list)?.as_array()).flatten();

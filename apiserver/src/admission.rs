@@ -43,7 +43,7 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
             validate: None,
         }),
         Arc::new(Plain { name: "PersistentVolumeClaimResize", admit: None, validate: Some(storage::claim_resize) }),
-        Arc::new(Plain { name: "RuntimeClass", admit: Some(pod::runtime_class), validate: None }),
+        Arc::new(Plain { name: "RuntimeClass", admit: Some(pod::runtime_class), validate: Some(pod::overhead) }),
         Arc::new(certificates::APPROVAL),
         Arc::new(certificates::SIGNING),
         Arc::new(Plain {

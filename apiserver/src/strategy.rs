@@ -32,6 +32,7 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("", "namespaces", "") => &namespace::Namespace,
         ("", "namespaces", "finalize") => &namespace::Finalize,
         ("", "secrets", "") => &configuration::Secret,
+        ("", "serviceaccounts", "") => &configuration::ServiceAccount,
         ("", "persistentvolumeclaims", "") => &claim::Claim,
         ("", "persistentvolumes", "" | "status") => &workload::PersistentVolume,
         ("apps", "deployments", "status") => &workload::DeploymentStatus,

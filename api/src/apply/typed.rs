@@ -181,8 +181,8 @@ impl Validation<'_> {
                 Value::Object(map) => self.fields(map, ty, path),
                 other => self.wrong(path, &format!("expected map, got {}", printed(other))),
             },
-            kind => {
-                if let Some(why) = scalar_fault(kind, value) {
+            _ => {
+                if let Some(why) = scalar_fault(ty, value) {
                     self.wrong(path, &why);
                 }
             }
@@ -209,7 +209,7 @@ impl Validation<'_> {
             }
             if !is_plain(ty.elem()) {
                 self.visit(item, ty.elem(), &format!("{path}{element}"));
-            } else if let Some(why) = ty.elem().and_then(|ty| scalar_fault(ty.kind(), item)) {
+            } else if let Some(why) = ty.elem().and_then(|ty| scalar_fault(ty, item)) {
                 self.wrong(&format!("{path}{element}"), &why);
             }
         }
@@ -228,7 +228,7 @@ impl Validation<'_> {
                 continue;
             }
             if is_plain(below) {
-                if let Some(why) = below.and_then(|ty| scalar_fault(ty.kind(), value)) {
+                if let Some(why) = below.and_then(|ty| scalar_fault(ty, value)) {
                     self.wrong(&format!("{path}.{name}"), &why);
                 }
             } else {
@@ -251,7 +251,7 @@ fn printed(value: &Value) -> String {
     format!("&{{{}}}", crate::patch::go_value(value))
 }
 
-fn scalar_fault(kind: Kind, value: &Value) -> Option<String> {
+fn scalar_fault(ty: Type<'_>, value: &Value) -> Option<String> {
     if value.is_null() {
         return None;
     }
@@ -262,7 +262,9 @@ fn scalar_fault(kind: Kind, value: &Value) -> Option<String> {
         Value::Object(_) => "map[string]interface {}",
         _ => "int64",
     };
-    match kind {
+    match ty.kind() {
+        // A custom resource's number or text has no type here: validation looks at it.
+        Kind::IntOrString if ty.rules().is_some() => None,
         Kind::String | Kind::Bytes | Kind::Time | Kind::MicroTime | Kind::Duration => (!value.is_string()).then(|| {
             format!("expected string, got &value.valueUnstructured{{Value:{}}}", crate::patch::go_value(value))
         }),

@@ -155,6 +155,24 @@ pub fn patched(patched: Patched, target: &Target, validation: FieldValidation) -
     Ok(Decoded { object, warnings: strict })
 }
 
+/// Decodes what an applied configuration has made.
+///
+/// # Errors
+/// What the converter says of a value that is not of its type.
+pub fn applied(object: Object, target: &Target) -> Result<Object, String> {
+    let resets = object.at(&["metadata", "managedFields"]).and_then(Value::as_array).is_some_and(Vec::is_empty);
+    let tree = Tree::from(object.into_value());
+    let root = target.schema.root();
+    let value = typed::convert_in(Wording::Converter, tree, root, target.custom, false, &mut Vec::new())?;
+    let mut object = Object::from_value(value).expect("a struct converts to an object");
+    if resets {
+        object.set(&["metadata", "managedFields"], Value::Array(Vec::new()));
+    }
+    object.set(&["apiVersion"], target.api_version());
+    object.set(&["kind"], target.kind.as_str());
+    Ok(object)
+}
+
 /// Reads a configuration to be applied, and what strict decoding finds in it.
 ///
 /// # Errors

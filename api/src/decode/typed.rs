@@ -96,8 +96,11 @@ impl<'a> Coder<'a, '_> {
             (Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings, tree) => self.schema_or(ty, tree),
             (Kind::Quantity, tree) => self.quantity(tree),
             (Kind::Time | Kind::MicroTime, tree) => self.time(ty, tree),
+            (Kind::IntOrString, tree) if self.lenient && matches!(tree, Tree::Object(_) | Tree::Array(_)) => {
+                Some(self.emptied(tree))
+            }
             (Kind::IntOrString, tree) => self.int_or_string(tree),
-            (_, tree) if self.lenient && !self.in_builtin() => self.whole(tree),
+            (_, tree) if self.lenient && !self.in_builtin() => Some(self.emptied(tree)),
             (Kind::Struct | Kind::Map, Tree::Deep("object")) | (Kind::List, Tree::Deep("array")) => {
                 self.stop(TOO_DEEP.to_string())
             }
@@ -210,11 +213,7 @@ impl<'a> Coder<'a, '_> {
         let back = self.strict_path.len();
         let mut out = Vec::with_capacity(items.len());
         for (place, tree) in items.into_iter().enumerate() {
-            if self.strict.is_some() {
-                self.strict_path.push('[');
-                self.strict_path.push_str(itoa::Buffer::new().format(place));
-                self.strict_path.push(']');
-            }
+            self.enter_index(place);
             out.push(self.element(elem, named, tree));
             self.strict_path.truncate(back);
         }
@@ -248,6 +247,31 @@ impl<'a> Coder<'a, '_> {
         match tree.into_value() {
             Ok(value) => Some(value),
             Err(error) => self.stop(error.to_string()),
+        }
+    }
+
+    /// A value that is not of its type in a custom resource: what its objects hold is in no schema, so it is pruned. That
+    /// it is of a wrong type is for validation to say.
+    fn emptied(&mut self, tree: Tree<'_>) -> Value {
+        match tree {
+            Tree::Object(entries) => {
+                for (key, _) in entries {
+                    let back = self.enter_key(&key);
+                    self.find("unknown field");
+                    self.strict_path.truncate(back);
+                }
+                Value::Object(Map::new())
+            }
+            Tree::Array(items) => {
+                let items = items.into_iter().enumerate().map(|(place, item)| {
+                    let back = self.enter_index(place);
+                    let item = self.emptied(item);
+                    self.strict_path.truncate(back);
+                    item
+                });
+                Value::Array(items.collect())
+            }
+            other => self.whole(other).unwrap_or(Value::Null),
         }
     }
 
@@ -286,6 +310,17 @@ impl<'a> Coder<'a, '_> {
             self.fatal = true;
         }
         None
+    }
+
+    /// Adds the place in a list to the strict path and returns its length before.
+    fn enter_index(&mut self, place: usize) -> usize {
+        let back = self.strict_path.len();
+        if self.strict.is_some() {
+            self.strict_path.push('[');
+            self.strict_path.push_str(itoa::Buffer::new().format(place));
+            self.strict_path.push(']');
+        }
+        back
     }
 
     /// Adds a field or key to the strict path and returns its length before.

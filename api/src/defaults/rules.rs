@@ -6,13 +6,21 @@ use super::{images, resources};
 
 type Fields = Map<String, Value>;
 
+/// How init containers were once written down; the field has taken their place.
+const INIT_CONTAINER_ANNOTATIONS: [&str; 4] = [
+    "pod.beta.kubernetes.io/init-containers",
+    "pod.alpha.kubernetes.io/init-containers",
+    "pod.beta.kubernetes.io/init-container-statuses",
+    "pod.alpha.kubernetes.io/init-container-statuses",
+];
+
 /// The rule of a definition, if it has one.
 pub(super) fn apply(definition: &str, map: &mut Fields) {
     let Some(name) = definition.strip_prefix("io.k8s.") else { return };
     match name {
-        "api.core.v1.Pod" => resources::pod(map),
+        "api.core.v1.Pod" => pod(map),
         "api.core.v1.Container" | "api.core.v1.EphemeralContainer" => container(map),
-        "api.core.v1.PodSpec" => drop_disabled(map, &["schedulingGroup"]),
+        "api.core.v1.PodSpec" => pod_spec(map),
         "api.core.v1.VolumeProjection" => drop_disabled(map, &["clusterTrustBundle", "podCertificate"]),
         "api.core.v1.NodeSpec" => node(map),
         "api.core.v1.PodStatus" => agree(map, ["podIP", "podIPs", "/0/ip"], |ip| json!({"ip": ip})),
@@ -78,8 +86,31 @@ fn drop_disabled(map: &mut Fields, names: &[&str]) {
     }
 }
 
+/// What only pods have done to them, and pod templates do not (`Convert_v1_Pod_To_core_Pod`).
+fn pod(map: &mut Fields) {
+    if let Some(Value::Object(annotations)) = map.get_mut("metadata").and_then(|at| at.get_mut("annotations")) {
+        annotations.retain(|key, _| !INIT_CONTAINER_ANNOTATIONS.contains(&key.as_str()));
+    }
+    let period = map.get_mut("spec").and_then(|spec| spec.get_mut("terminationGracePeriodSeconds"));
+    if let Some(period) = period.filter(|period| period.as_i64().is_some_and(|seconds| seconds < 0)) {
+        *period = 1.into();
+    }
+    resources::pod(map);
+}
+
+/// The deprecated name of the service account follows the one it stands for (`Convert_v1_PodSpec_To_core_PodSpec`).
+fn pod_spec(map: &mut Fields) {
+    drop_disabled(map, &["schedulingGroup"]);
+    let (account, deprecated) = (text(map, "serviceAccountName"), text(map, "serviceAccount"));
+    if account == deprecated {
+        return;
+    }
+    let account = if account.is_empty() { deprecated } else { account }.to_string();
+    map.insert("serviceAccount".to_string(), account.as_str().into());
+    map.insert("serviceAccountName".to_string(), account.into());
+}
+
 fn node(map: &mut Fields) {
-    drop_disabled(map, &["configSource"]);
     agree(map, ["podCIDR", "podCIDRs", "/0"], |cidr| cidr.into());
 }
 

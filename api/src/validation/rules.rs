@@ -84,8 +84,14 @@ pub fn label_name(path: &Path, name: &str, errors: &mut ErrorList) {
 pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
     annotations(&at.get("annotations"), errors);
     labels(&at.get("labels"), errors);
-    for at in TEMPLATE_FORBIDDEN.iter().map(|name| at.get(name)).filter(|at| !at.is_empty()) {
-        errors.push(FieldError::forbidden(&at.path, "cannot be set"));
+    for name in TEMPLATE_FORBIDDEN {
+        let field = at.get(name);
+        // An empty list is something that was set.
+        if !field.is_empty() || field.value.is_array() {
+            // The name is that of Go's field with its first letter made small.
+            let shown = if *name == "uid" { "uID" } else { name };
+            errors.push(FieldError::forbidden(&at.path.child(shown), "cannot be set"));
+        }
     }
 }
 
@@ -279,7 +285,11 @@ pub fn at_most_100_percent(at: &At<'_>, errors: &mut ErrorList) {
 /// The plain number behind a number or a percentage, where zero is all that matters.
 pub fn is_zero(at: &At<'_>) -> bool {
     match at.value {
-        Value::String(text) => text.trim_end_matches('%').parse() == Ok(0u64),
+        Value::String(text) => match text.strip_suffix('%').filter(|digits| digits.parse::<u64>().is_ok()) {
+            Some(digits) => digits.parse() == Ok(0u64),
+            // A text that is no number counts as zero.
+            None => text.parse::<i64>().unwrap_or(0) == 0,
+        },
         _ => at.number().unwrap_or(0) == 0,
     }
 }

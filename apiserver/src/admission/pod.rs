@@ -6,6 +6,7 @@ use api::{Object, Status};
 use serde_json::{Value, json};
 
 use super::{Attributes, Operation, forbidden, is};
+use crate::registry::create::plain_failure;
 
 const TOLERATION_SECONDS: i64 = 300;
 
@@ -55,8 +56,8 @@ fn resolve_priority(attributes: &Attributes<'_>, pod: &mut Object) -> Result<(),
     if policy.is_empty() {
         return Ok(());
     }
-    let given = pod.str_at(&["spec", "preemptionPolicy"]);
-    if !given.is_empty() && given != policy {
+    let given = pod.at(&["spec", "preemptionPolicy"]).and_then(Value::as_str);
+    if let Some(given) = given.filter(|given| *given != policy) {
         let why = format!(
             "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; \
              priority admission controller computed {policy} from the given PriorityClass name"
@@ -123,16 +124,10 @@ pub(super) fn toleration_seconds(attributes: &Attributes<'_>, object: Option<&mu
 /// `RuntimeClass`: overhead, node selector and tolerations of the class.
 pub(super) fn runtime_class(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
     let Some(pod) = object.filter(|_| is(attributes, "", "pods", "")) else { return Ok(()) };
-    let name = pod.str_at(&["spec", "runtimeClassName"]).to_string();
-    if attributes.operation != Operation::Create {
-        return Ok(());
-    }
-    if name.is_empty() {
-        if pod.at(&["spec", "overhead"]).and_then(Value::as_object).is_some_and(|overhead| !overhead.is_empty()) {
-            let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
-            return Err(forbidden(attributes, Some(pod), why));
-        }
-        return Ok(());
+    let name = pod.at(&["spec", "runtimeClassName"]).and_then(Value::as_str).map(String::from);
+    let Some(name) = name.filter(|_| attributes.operation == Operation::Create) else { return Ok(()) };
+    if let Some(why) = no_path_segment(&name) {
+        return Err(plain_failure(why));
     }
     let Some(class) = attributes.ctx.registry.get_shared("node.k8s.io", "runtimeclasses", "", &name) else {
         return Err(forbidden(attributes, Some(pod), &format!("pod rejected: RuntimeClass {name:?} not found")));
@@ -158,6 +153,30 @@ pub(super) fn runtime_class(attributes: &Attributes<'_>, object: Option<&mut Obj
         pod.set(&["spec", "tolerations"], all);
     }
     Ok(())
+}
+
+/// `RuntimeClass`, once the pod is known to be good: overhead is what a class asks for.
+pub(super) fn overhead(attributes: &Attributes<'_>, object: Option<&Object>) -> Result<(), Status> {
+    let Some(pod) = object.filter(|_| is(attributes, "", "pods", "")) else { return Ok(()) };
+    let has_class = pod.at(&["spec", "runtimeClassName"]).is_some_and(Value::is_string);
+    let given = pod.at(&["spec", "overhead"]).is_some_and(Value::is_object);
+    if attributes.operation != Operation::Create || has_class || !given {
+        return Ok(());
+    }
+    let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+    Err(forbidden(attributes, object, why))
+}
+
+/// What a client says of a name that cannot stand in a path.
+pub(super) fn no_path_segment(name: &str) -> Option<String> {
+    let why = match name {
+        "" => return Some("resource name may not be empty".to_string()),
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('/') => "may not contain '/'".to_string(),
+        _ if name.contains('%') => "may not contain '%'".to_string(),
+        _ => return None,
+    };
+    Some(format!("invalid resource name {name:?}: [{why}]"))
 }
 
 /// `PodTopologyLabels`: a pod carries zone and region of its node, which it gets with its binding.

@@ -129,7 +129,9 @@ async fn account(attributes: &Attributes<'_>, pod: &Object, name: &str) -> Resul
         found => found,
     };
     found.ok_or_else(|| {
-        let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+        let missing = || format!("serviceaccount {name:?} not found");
+        let why = super::pod::no_path_segment(name).unwrap_or_else(missing);
+        let why = format!("error looking up service account {namespace}/{name}: {why}");
         forbidden(attributes, Some(pod), &why)
     })
 }

@@ -45,7 +45,7 @@ pub(super) fn accompany(
     if let Some(service) = new {
         let is_external = service.str_at(&["spec", "type"]) == "ExternalName";
         if !is_external && !is_headless(service) {
-            after = take(ctx, service, &before, snapshot, transaction)?;
+            after = take(ctx, service, old, snapshot, transaction)?;
         }
     }
     for address in before.into_iter().filter(|address| !after.contains(address)) {
@@ -58,17 +58,21 @@ pub(super) fn accompany(
 fn take(
     ctx: &Context,
     service: &mut Object,
-    before: &[IpAddr],
+    old: Option<&Object>,
     snapshot: &Snapshot,
     transaction: &mut Transaction,
 ) -> Result<Vec<IpAddr>, Status> {
+    let before = old.map(held).unwrap_or_default();
+    // What may not change is not looked at: validation says so.
+    let fixed = old.filter(|old| old.str_at(&["spec", "type"]) != "ExternalName");
+    let fixed = fixed.map_or(0, |old| texts(old, "clusterIPs").len());
     let ranges = ranges(ctx, snapshot);
     let asked = texts(service, "clusterIPs");
     let mut all: Vec<IpAddr> = Vec::new();
     for (index, wanted) in texts(service, "ipFamilies").iter().enumerate() {
         let of_family: Vec<IpNet> = ranges.iter().filter(|range| family(range.addr()) == wanted).copied().collect();
         let address = match asked.get(index).and_then(|asked| asked.parse::<IpAddr>().ok()) {
-            Some(address) if before.contains(&address) => {
+            Some(address) if before.contains(&address) || index < fixed => {
                 all.push(address);
                 continue;
             }
@@ -101,12 +105,16 @@ fn check(
     snapshot: &Snapshot,
 ) -> Result<(), Status> {
     let fits = ranges.iter().any(|range| range.contains(&address) && is_assignable(range, address));
-    let why = if !fits {
-        "the provided network does not match the current range"
-    } else if snapshot.get(&holder(address)).is_some() && !ctx.options.dry_run {
-        "provided IP is already allocated"
-    } else {
-        return Ok(());
+    let why = match ranges.first() {
+        // A dry run asks one range and not all of them.
+        Some(range) if !fits && ctx.options.dry_run => {
+            format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}")
+        }
+        _ if !fits => "the provided network does not match the current range".to_string(),
+        _ if snapshot.get(&holder(address)).is_some() && !ctx.options.dry_run => {
+            "provided IP is already allocated".to_string()
+        }
+        _ => return Ok(()),
     };
     let path = Path::new("spec").child("clusterIPs");
     let shown = json!([address.to_string()]);

@@ -75,7 +75,10 @@ pub fn fill(ctx: &Context, service: &mut Object, old: Option<&Object>) {
     if families.is_empty() {
         families.extend(configured.first().map(|first| first.to_string()));
     }
-    if !single && families.len() == 1 && (free || configured.len() > 1) {
+    let before = old.map(|old| texts(old, "ipFamilies")).unwrap_or_default();
+    // The second family is not given up without a word of it.
+    let is_reduced = before.len() == 2 && families.len() == 1;
+    if !single && !is_reduced && families.len() == 1 && (free || configured.len() > 1) {
         families.push(if families[0] == V4 { V6.into() } else { V4.into() });
     }
     if !families.is_empty() {
@@ -98,7 +101,7 @@ pub fn errors(ctx: &Context, service: &Object, old: Option<&Object>) -> ErrorLis
         [("clusterIPs", &addresses, "cluster IP", "cluster IPs"), ("ipFamilies", &families, "IP family", "IP families")]
     {
         let before = old.map(|old| texts(old, field)).unwrap_or_default();
-        let reduced = before.len() == 2 && list.len() == 1 && before[0] == list[0];
+        let reduced = !list.is_empty() && list.len() < before.len();
         if policy == "SingleStack" && list.len() == 2 {
             refuse(format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {many} are specified"));
         } else if policy != "SingleStack" && reduced {

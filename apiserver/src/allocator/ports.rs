@@ -21,6 +21,8 @@ pub const NODE_PORT_MAX: i64 = 32_767;
 /// Ports below this one are left to those who ask for one by number, while others are free.
 const RESERVED_END: i64 = NODE_PORT_MIN + 86;
 const RANDOM_TRIES_MAX: usize = 32;
+/// What a dry run gives out, which nobody can have (`PortAllocationOperation.AllocateNext`).
+const DRY_RUN_FIRST: i64 = 32_769;
 
 fn holder(port: i64) -> Arc<str> {
     format!("/registry/ranges/servicenodeports/{port}").into()
@@ -130,7 +132,11 @@ impl Taking<'_> {
 
     /// Takes a port that was asked for; why it cannot be had. A dry run takes none, and so misses none.
     fn check(&mut self, port: i64) -> Result<(), String> {
-        if self.before.contains(&port) || self.taken.contains(&port) || self.ctx.options.dry_run {
+        if self.before.contains(&port) || self.taken.contains(&port) {
+            return Ok(());
+        }
+        if self.ctx.options.dry_run {
+            self.taken.push(port);
             return Ok(());
         }
         Err(if !(NODE_PORT_MIN..=NODE_PORT_MAX).contains(&port) {
@@ -146,6 +152,11 @@ impl Taking<'_> {
     }
 
     fn pick(&mut self) -> Result<i64, Status> {
+        if self.ctx.options.dry_run {
+            let port = self.taken.iter().max().map_or(DRY_RUN_FIRST, |last| last + 1);
+            self.taken.push(port);
+            return Ok(port);
+        }
         let span = NODE_PORT_MAX - RESERVED_END + 1;
         let random = (0..RANDOM_TRIES_MAX).map(|_| {
             let mut bytes = [0; 4];

@@ -20,7 +20,8 @@ const ALLOCATION_ATTEMPTS_MAX: usize = 100;
 /// Whatever admission, validation or the store refuse it with.
 pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Result<Written, Status> {
     prepare::namespace(target, &mut object)?;
-    if !object.resource_version().is_empty() {
+    // What is no number is no version, and vanishes.
+    if object.resource_version().parse::<u64>().is_ok_and(|version| version != 0) {
         return Err(plain_failure("resourceVersion should not be set on objects to be created"));
     }
     if target.resource.definition.as_ref().is_some_and(|version| version.terminating) {
@@ -28,6 +29,7 @@ pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Resul
         return Err(Status::forbidden(&target.resource.group, &target.resource.plural, object.name(), why));
     }
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
+    prepare::owners(ctx, &mut object, prepare::AFTER_ADMISSION);
     let object = codec::to_storage(&target.resource, object)?;
     let mut object = object;
     if object.name().is_empty()

@@ -129,6 +129,8 @@ const METADATA_APART_FROM_STATUS: Names = &[
 
 /// Fields behind features that are off by default: they are dropped, unless the object has them already.
 const DISABLED_FIELDS: &[(&str, &str, &[&str])] = &[
+    ("", "nodes", &["spec", "configSource"]),
+    ("", "nodes", &["status", "config"]),
     ("apps", "statefulsets", &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]),
     ("coordination.k8s.io", "leases", &["spec", "strategy"]),
     ("coordination.k8s.io", "leases", &["spec", "preferredHolder"]),

@@ -23,7 +23,9 @@ const SYSTEM_METADATA: [&str; 3] = ["deletionTimestamp", "deletionGracePeriodSec
 pub fn namespace(target: &Target, object: &mut Object) -> Result<(), Status> {
     let wanted = if target.resource.namespaced { target.namespace.as_str() } else { "" };
     let found = object.namespace();
-    if found.is_empty() && !wanted.is_empty() {
+    if wanted.is_empty() && !found.is_empty() {
+        object.metadata_mut().remove("namespace");
+    } else if found.is_empty() && !wanted.is_empty() {
         object.set(&["metadata", "namespace"], wanted);
     } else if found != wanted {
         return Err(Status::bad_request(
@@ -32,6 +34,34 @@ pub fn namespace(target: &Target, object: &mut Object) -> Result<(), Status> {
     }
     Ok(())
 }
+
+/// Drops owner references that stand twice, and tells the client so (`dedupOwnerReferencesAndAddWarning`).
+pub fn owners(ctx: &Context, object: &mut Object, when: &str) {
+    let Some(all) = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array) else { return };
+    if all.len() < 2 {
+        return;
+    }
+    let (mut kept, mut twice): (Vec<Value>, Vec<&str>) = (Vec::new(), Vec::new());
+    for owner in all {
+        if kept.contains(owner) {
+            twice.push(owner.get("uid").and_then(Value::as_str).unwrap_or(""));
+        } else {
+            kept.push(owner.clone());
+        }
+    }
+    if twice.is_empty() {
+        return;
+    }
+    ctx.warn(format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and \
+         may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        twice.join(", ")
+    ));
+    object.set(&["metadata", "ownerReferences"], kept);
+}
+
+/// What the warning about owners says of those that came with admission, or with a patch.
+pub const AFTER_ADMISSION: &str = " after mutating admission happens";
 
 /// Makes up a name from `generateName`.
 pub fn generate_name(ctx: &Context, object: &mut Object) {

@@ -46,8 +46,8 @@ impl Target {
             (_, plural) if !self.resource.custom => plural,
             _ => return self.key(),
         };
-        let parts = ["/registry", plural, self.namespace.as_str(), self.name.as_str()];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+        let parts = [plural, self.namespace.as_str(), self.name.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect()
     }
 
     /// The strategy that applies.

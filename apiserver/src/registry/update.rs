@@ -96,6 +96,7 @@ async fn prepared(
     };
     let mut new = change(Some(&seen))?;
     target.admit(ctx, Operation::Update, Some(&mut new), Some(&seen)).await?;
+    prepare::owners(ctx, &mut new, prepare::AFTER_ADMISSION);
     if rules.checks_uid {
         check_uid(target, &new, old)?;
     }

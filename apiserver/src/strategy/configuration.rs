@@ -1,9 +1,10 @@
-//! Secrets.
+//! Secrets, and the accounts that refer to them.
 
 use api::Object;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{KeyPair, PublicKeyData};
+use serde_json::Value;
 use x509_parser::pem::Pem;
 
 use super::Strategy;
@@ -28,6 +29,28 @@ impl Strategy for Secret {
         }
         let part = |name: &str| STANDARD.decode(new.str_at(&["data", name])).unwrap_or_default();
         pair_fault(&part("tls.crt"), &part("tls.key")).map(String::from).into_iter().collect()
+    }
+}
+
+/// Service accounts.
+pub(super) struct ServiceAccount;
+
+impl Strategy for ServiceAccount {
+    fn prepare_for_create(&self, _: &Context, new: &mut Object) {
+        name_secrets(new);
+    }
+
+    fn prepare_for_update(&self, _: &Context, new: &mut Object, _: &Object) {
+        name_secrets(new);
+    }
+}
+
+/// Of a reference to a secret only the name is kept (`cleanSecretReferences`).
+fn name_secrets(account: &mut Object) {
+    for secret in account.0.get_mut("secrets").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields) = secret.as_object_mut() {
+            fields.retain(|field, _| field == "name");
+        }
     }
 }
 

@@ -35,10 +35,6 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 impl Strategy for Pod {
     fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
-        // A negative grace period means the shortest one.
-        if new.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64).is_some_and(|number| number < 0) {
-            new.set(&["spec", "terminationGracePeriodSeconds"], 1);
-        }
         let now = crate::clock::time(ctx.registry.clock().now());
         let mut status =
             json!({"phase": "Pending", "qosClass": api::pods::quality(new.at(&["spec"]).unwrap_or(&Value::Null))});
@@ -53,15 +49,6 @@ impl Strategy for Pod {
         labels::merge(new);
         for warning in profiles::adopt(new) {
             ctx.warn(warning);
-        }
-    }
-
-    fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
-        // Ephemeral containers have their own subresource, and a deprecated field follows the one it stands for.
-        keep(new, old, &["spec", "ephemeralContainers"]);
-        let account = new.str_at(&["spec", "serviceAccountName"]).to_string();
-        if !account.is_empty() {
-            new.set(&["spec", "serviceAccount"], account);
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) struct Service;
 impl Strategy for Service {
     fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
         new.set(&["status"], json!({"loadBalancer": {}}));
+        drop_inapplicable(new);
         normalize(new, None);
         allocator::families::fill(ctx, new, None);
     }
@@ -21,6 +22,7 @@ impl Strategy for Service {
     fn prepare_for_update(&self, ctx: &Context, new: &mut Object, old: &Object) {
         inherit(new, old);
         drop_dependent(new, old);
+        drop_inapplicable(new);
         normalize(new, Some(old));
         allocator::families::fill(ctx, new, Some(old));
     }
@@ -131,6 +133,19 @@ pub(crate) fn has_node_ports(service: &Object) -> bool {
     matches!(kind(service), "NodePort" | "LoadBalancer")
 }
 
+/// Whether traffic from outside reaches it (`ExternallyAccessible`).
+fn is_external(service: &Object) -> bool {
+    has_node_ports(service) || kind(service) == "ClusterIP" && !is_unset(service, &["spec", "externalIPs"])
+}
+
+/// A mere name has no traffic that a policy could steer; a default of old is not shown
+/// (`defaultOnReadInternalTrafficPolicy`).
+fn drop_inapplicable(new: &mut Object) {
+    if !needs_address(new) {
+        new.remove(&["spec", "internalTrafficPolicy"]);
+    }
+}
+
 /// A change of the type takes what belonged to the old one along, unless the client changed that as well
 /// (`dropTypeDependentFields`).
 fn drop_dependent(new: &mut Object, old: &Object) {
@@ -147,9 +162,12 @@ fn drop_dependent(new: &mut Object, old: &Object) {
                 port.remove("nodePort");
             }
         }
-        if new.at(&["spec", "externalTrafficPolicy"]) == old.at(&["spec", "externalTrafficPolicy"]) {
-            new.remove(&["spec", "externalTrafficPolicy"]);
-        }
+    }
+    if is_external(old)
+        && !is_external(new)
+        && new.at(&["spec", "externalTrafficPolicy"]) == old.at(&["spec", "externalTrafficPolicy"])
+    {
+        new.remove(&["spec", "externalTrafficPolicy"]);
     }
     if needs_health_port(old)
         && !needs_health_port(new)

@@ -44,6 +44,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         object.remove(&["metadata", field]);
     }
+    prepare::owners(ctx, &mut object, "");
     managed::track_create(ctx, &target, &mut object);
     call.respond_written(registry::create::create(ctx, &target, object).await?)
 }

@@ -8,6 +8,7 @@ use http::Response;
 use http::header::CONTENT_TYPE;
 
 use super::Call;
+use crate::registry::create::plain_failure;
 use crate::registry::prepare;
 use crate::registry::target::Target as Place;
 use crate::registry::update::{self as registry, Rules};
@@ -78,7 +79,7 @@ impl Patching<'_> {
         let kind = Target::of(&self.call.resource);
         let new = if self.kind == PatchType::Apply {
             let (configuration, findings) = self.configuration()?;
-            let mut merged = codec::decode_value(ctx, managed::apply(ctx, self.place, old, configuration)?, &kind)?;
+            let mut merged = self.applied(managed::apply(ctx, self.place, old, configuration)?, &kind)?;
             self.report(findings)?;
             prepare::namespace(self.place, &mut merged)?;
             merged
@@ -98,6 +99,23 @@ impl Patching<'_> {
         }
         self.call.check_name(&new)?;
         Ok(new)
+    }
+
+    /// What was applied, decoded and with defaults.
+    fn applied(&self, object: Object, kind: &Target) -> Result<Object, Status> {
+        if kind.custom {
+            return codec::decode_value(&self.call.ctx, object, kind);
+        }
+        let what = format!("{}/{}", object.namespace(), object.name());
+        let mut object = decode::applied(object, kind).map_err(|why| {
+            let kind = format!("{}/{}, Kind={}", kind.group, kind.version, kind.kind);
+            plain_failure(format!(
+                "failed to convert new object ({what}; {kind}) to proper version: unable to convert unstructured object \
+                 to {kind}: {why}"
+            ))
+        })?;
+        defaults::apply(&kind.schema, &mut object);
+        Ok(object)
     }
 
     /// The configuration to apply, and what strict decoding finds in it.
@@ -147,6 +165,7 @@ impl Patching<'_> {
     fn made_of(&self, mut object: Object, kind: &Target) -> Result<Patched, Status> {
         let validation = self.call.ctx.options.field_validation;
         let root = kind.schema.root();
+        let ordered = (!kind.custom).then_some(root);
         match self.kind {
             PatchType::Json => {
                 let (patch, findings) = decode::json_patch(self.bytes, validation)?;
@@ -154,14 +173,14 @@ impl Patching<'_> {
                 patch::json::apply(&mut value, &patch)?;
                 let object = Object::from_value(value)
                     .ok_or_else(|| Status::bad_request("the patched object is no JSON object"))?;
-                let shown = patch::shown(&object.0, root, &patch::json::opened(&patch));
+                let shown = patch::shown(&object.0, ordered, &patch::json::opened(&patch));
                 Ok(Patched { object, findings, shown, strategic: false })
             }
             PatchType::Merge | PatchType::Apply => {
                 let (patch, findings) = decode::merge_patch(self.bytes, validation)
                     .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
                 patch::merge::apply(&mut object.0, patch.clone())?;
-                let shown = patch::shown(&object.0, root, &patch);
+                let shown = patch::shown(&object.0, ordered, &patch);
                 Ok(Patched { object, findings, shown, strategic: false })
             }
             PatchType::Strategic => {

@@ -6,8 +6,8 @@ use axum::body::Body;
 use http::Response;
 
 use super::Call;
-use crate::registry::facts;
 use crate::registry::update::{self as registry, Rules};
+use crate::registry::{facts, prepare};
 use crate::{codec, content, managed, options};
 
 /// Replaces an object, or the part of it that a subresource is.
@@ -30,6 +30,7 @@ pub async fn update(call: Call, body: Body) -> Result<Response<Body>, Status> {
             Some(object) => object,
             None => codec::decode(ctx, &bytes, format, &kind)?,
         };
+        prepare::owners(ctx, &mut new, "");
         match old {
             Some(old) => managed::track_update(ctx, &target, old, &mut new),
             None => managed::track_create(ctx, &target, &mut new),

@@ -27,7 +27,8 @@ impl<'a> Coder<'a, '_> {
         match crate::base64::decode(text) {
             Ok(bytes) => Some(crate::base64::encode(&bytes).into()),
             Err(error) => {
-                self.save(error.to_string());
+                let from = if self.wording == Wording::Converter { "error decoding from json: " } else { "" };
+                self.save(format!("{from}{error}"));
                 None
             }
         }

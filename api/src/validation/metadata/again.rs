@@ -45,6 +45,7 @@ impl Again {
                 | "persistentvolumeclaims"
                 | "pods"
                 | "persistentvolumes"
+                | "namespaces"
                 | "nodes",
                 "",
             )

@@ -14,6 +14,7 @@ use crate::validation::rules;
 const RESTART_RULES_MAX: usize = 20;
 /// Exit codes that a rule may name.
 const EXIT_CODES_MAX: usize = 255;
+const RULES_WITHOUT_POLICY: &str = "must specify restartPolicy when restart rules are used";
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
 /// `validateContainers` and `validateInitContainers`
@@ -34,9 +35,10 @@ pub(super) fn all(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, error
     for container in init.items() {
         common(&container, volumes, scope, errors);
         let policy = container.get("restartPolicy");
-        if policy.is_absent() && container.get("restartPolicyRules").is_empty() {
-        } else {
+        if policy.is_set() {
             restart_rules(&container, errors);
+        } else if !container.get("restartPolicyRules").is_empty() {
+            errors.push(FieldError::required(&policy.path, RULES_WITHOUT_POLICY));
         }
         unique(&container, &mut seen, errors);
         seen.remove("");
@@ -172,8 +174,7 @@ fn restart_rules(container: &At<'_>, errors: &mut ErrorList) {
     if policy.is_set() {
         rules::one_of(&policy, &["Always", "Never", "OnFailure"], errors);
     } else if !list.is_empty() {
-        let detail = "must specify restartPolicy when restart rules are used";
-        errors.push(FieldError::required(&policy.path, detail));
+        errors.push(FieldError::required(&policy.path, RULES_WITHOUT_POLICY));
     }
     if list.len() > RESTART_RULES_MAX {
         errors.push(FieldError::too_many(&list.path, list.len(), RESTART_RULES_MAX));

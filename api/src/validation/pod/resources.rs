@@ -168,7 +168,7 @@ fn huge_pages_need_more(limits: &At<'_>, requests: &At<'_>, path: &Path, errors:
 }
 
 /// Resources of the pod as a whole (`validatePodResources`).
-pub(super) fn of_pod(spec: &At<'_>, _: &Scope<'_>, errors: &mut ErrorList) {
+pub(super) fn of_pod(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     let at = spec.get("resources");
     if at.is_absent() {
         return;
@@ -182,6 +182,7 @@ pub(super) fn of_pod(spec: &At<'_>, _: &Scope<'_>, errors: &mut ErrorList) {
         errors.push(FieldError::forbidden(&claims.path, "claims may not be set for Resources at pod-level"));
     }
     checked(&at, pod_resource_name, errors);
+    super::claims::of_container(&claims, scope, errors);
     consistency(spec, &at, errors);
 }
 

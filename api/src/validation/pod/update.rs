@@ -42,8 +42,8 @@ pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// Whether two values mean the same: what is unset may be absent, null, empty or zero (`Semantic.DeepEqual` of the
-/// internal types).
+/// Whether two values mean the same (`Semantic.DeepEqual` of the internal types): an empty list is as good as none. An
+/// empty text is something where it can be told from none, and elsewhere it is not there.
 pub fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(a), Value::Object(b)) => {
@@ -54,7 +54,6 @@ pub fn same(one: &Value, other: &Value) -> bool {
         (Value::Null, filled) | (filled, Value::Null) => match filled {
             Value::Null => true,
             Value::Array(items) => items.is_empty(),
-            Value::String(text) => text.is_empty(),
             _ => false,
         },
         (a, b) => a == b,
@@ -115,8 +114,13 @@ fn tolerations(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateOnlyDeletedSchedulingGates`
 fn gates(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    for gate in new.get("schedulingGates").items() {
+    let gates: Vec<At<'_>> = new.get("schedulingGates").items().collect();
+    for (index, gate) in gates.iter().enumerate() {
         let name = gate.get("name");
+        // Of several that are called the same, the last is named.
+        if gates[index + 1..].iter().any(|other| other.get("name").text() == name.text()) {
+            continue;
+        }
         if !old.get("schedulingGates").items().any(|before| before.get("name").text() == name.text()) {
             let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", name.text());
             errors.push(FieldError::forbidden(&name.path, detail));

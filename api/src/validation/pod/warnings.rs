@@ -30,7 +30,7 @@ const ANNOTATIONS: [(&str, &str); 3] = [
 /// Volumes that are going or gone: the field, how its path is shown, and since when.
 const VOLUMES: [(&str, &str, &str); 9] = [
     ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
-    ("gitRepo", "gitRepo", "deprecated in v1.11"),
+    ("gitRepo", "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
     ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
     ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
     ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),

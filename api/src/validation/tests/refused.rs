@@ -101,6 +101,6 @@ macro_rules! groups {
 }
 
 groups! {
-    admissionregistration apps autoscaling batch certificates coordination discovery flowcontrol networking node policy
+    admissionregistration apps autoscaling batch certificates coordination core discovery flowcontrol networking node policy
     rbac resource scheduling storage
 }
