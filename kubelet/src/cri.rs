@@ -239,6 +239,19 @@ impl Cri {
         Ok(self.image.clone().image_status(timed(request, CALL_TIMEOUT)).await?.into_inner().image)
     }
 
+    /// The snapshot that holds all layers of a local image, if there is such an image.
+    pub async fn image_snapshot(&self, reference: &str) -> Result<Option<String>, Error> {
+        let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
+        let request = v1::ImageStatusRequest { image: Some(image), verbose: true };
+        let answer = self.image.clone().image_status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        if answer.image.is_none() {
+            return Ok(None);
+        }
+        let info = answer.info.get("info").and_then(|info| serde_json::from_str::<serde_json::Value>(info).ok());
+        let chain = info.and_then(|info| Some(info.get("chainID")?.as_str()?.to_owned()));
+        chain.map(Some).ok_or(Error::Missing("the chain of the image's layers"))
+    }
+
     /// All local images.
     pub async fn images(&self) -> Result<Vec<v1::Image>, Error> {
         let request = v1::ListImagesRequest { filter: None };

@@ -5,13 +5,14 @@ pub mod import;
 pub mod name;
 pub mod pause;
 mod secrets;
+pub mod view;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use client::{Clock, EventRecorder, EventType};
 use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::PodSandboxConfig;
-use k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
 use parking_lot::Mutex;
 
 use crate::{cri::Cri, pod, status::Waiting};
@@ -71,12 +72,16 @@ pub struct Images {
     failures: Arc<Mutex<HashMap<(String, String), Failure>>>,
 }
 
-/// What one container wants of its image.
+/// An image that a container runs or a volume shows.
 pub struct Wanted<'a> {
     /// The pod.
     pub pod: &'a Pod,
-    /// The container.
-    pub container: &'a Container,
+    /// Whom events are about.
+    pub reference: ObjectReference,
+    /// The image.
+    pub image: &'a str,
+    /// Its pull policy, if one is given.
+    pub policy: Option<&'a str>,
     /// The pod's pull secrets.
     pub secrets: &'a [Arc<Secret>],
     /// The sandbox that the image is pulled for.
@@ -90,17 +95,16 @@ impl Images {
     }
 
     fn event(&self, wanted: &Wanted<'_>, type_: EventType, reason: &str, message: String) {
-        let reference = crate::events::container(wanted.pod, wanted.container);
-        self.recorder.event_about(reference, type_, reason, message);
+        self.recorder.event_about(wanted.reference.clone(), type_, reason, message);
     }
 
-    /// The container's image, pulled if its policy asks for that.
+    /// The image, pulled if its policy asks for that.
     ///
     /// # Errors
     /// [`Absent`] with the reason for the container's status.
     pub async fn ensure(&self, wanted: &Wanted<'_>) -> Result<Present, Absent> {
-        let image = wanted.container.image.as_deref().unwrap_or_default();
-        let policy = wanted.container.image_pull_policy.as_deref().unwrap_or_else(|| name::default_policy(image));
+        let image = wanted.image;
+        let policy = wanted.policy.filter(|policy| !policy.is_empty()).unwrap_or_else(|| name::default_policy(image));
         if let Err(reason) = name::check(image) {
             let message = format!("Failed to apply default image tag {image:?}: {reason}");
             self.event(wanted, EventType::Warning, "InspectFailed", message.clone());

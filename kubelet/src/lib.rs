@@ -16,6 +16,7 @@ pub mod fields;
 pub mod hosts;
 pub mod images;
 pub mod labels;
+pub mod log_rotation;
 pub mod machine;
 pub mod network;
 pub mod node;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use futures::future::join_all;
 
-use crate::{agent::Agent, cgroup, config::Config, cri::Cri, labels, volumes};
+use crate::{agent::Agent, cgroup, config::Config, cri::Cri, images, labels, volumes};
 
 /// The grace period of containers that carry none.
 const GRACE_SECONDS_DEFAULT: i64 = 30;
@@ -20,6 +20,16 @@ pub async fn remove(agent: &Agent, known: HashSet<String>) {
         Err(error) => tracing::warn!(%error, "cannot look for orphaned sandboxes"),
     }
     remove_directories(&agent.config, &known);
+    match images::view::holders(&agent.cri).await {
+        Ok(holders) => {
+            for uid in holders.iter().filter(|uid| !known.contains(*uid)) {
+                if let Err(error) = images::view::release(&agent.cri, uid).await {
+                    tracing::warn!(uid, %error, "the images of an orphaned pod's volumes stay");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for images of orphaned pods"),
+    }
 }
 
 async fn end_sandbox(cri: &Cri, id: &str) {

@@ -16,7 +16,7 @@ use crate::{
     cri::{self, Cri},
     directory::Directory,
     images::{self, Images},
-    labels,
+    labels, log_rotation,
     machine::Machine,
     node::NodeObject,
     orphans, pod,
@@ -152,6 +152,7 @@ pub async fn run(config: Config, client: Client, directory: Directory, cancel: C
         () = events => {}
         () = node.keep(cancel.clone()) => {}
         () = orphans => {}
+        () = log_rotation::keep(agent.clone()) => {}
     }
     cancel.cancel();
     workers.tasks.close();

@@ -3,6 +3,7 @@
 mod atomic;
 mod claim;
 mod host_path;
+pub(crate) mod image;
 mod local;
 pub mod mounts;
 mod ownership;
@@ -39,6 +40,7 @@ pub struct Volumes {
     tokens: token::Tokens,
     written: HashMap<String, Vec<u8>>,
     mounted: Arc<HashMap<String, Mounted>>,
+    shows_images: bool,
     torn_down: bool,
 }
 
@@ -49,6 +51,7 @@ impl Volumes {
             tokens: token::Tokens::new(agent.clone()),
             agent,
             uid: pod::uid(of).to_owned(),
+            shows_images: of.spec.iter().flat_map(|s| s.volumes.iter().flatten()).any(|v| v.image.is_some()),
             written: HashMap::new(),
             mounted: Arc::default(),
             torn_down: false,
@@ -95,6 +98,10 @@ impl Volumes {
             let path = self.directory("empty-dir", &volume.name);
             local::empty_dir(&path, empty_dir, &owner)?;
             return Ok(Mounted { path, read_only: false });
+        }
+        if volume.image.is_some() {
+            // It is mounted by the first container that wants it, which is who waits if the image does not come.
+            return Ok(Mounted { path: image::path(&self.agent.config, &self.uid, &volume.name), read_only: true });
         }
         if let Some(source) = &volume.host_path {
             let path = host_path::check(source)?;
@@ -144,6 +151,9 @@ impl Volumes {
             return Ok(());
         }
         tear_down(&self.agent.config.pod_dir(&self.uid))?;
+        if self.shows_images {
+            crate::images::view::release(&self.agent.cri, &self.uid).await.map_err(|error| error.to_string())?;
+        }
         self.written.clear();
         self.tokens.clear();
         self.mounted = Arc::default();

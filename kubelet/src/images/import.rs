@@ -2,7 +2,7 @@
 //! layers are unpacked into snapshots, and the name is written last.
 
 mod blobs;
-mod containerd;
+pub(super) mod containerd;
 mod manifest;
 
 use std::{io::Read, path::Path, time::Duration};
@@ -60,7 +60,8 @@ pub(crate) async fn import_into(
     archive: impl Read + Send + 'static,
     clock: &Clock,
 ) -> Result<Vec<String>, Error> {
-    let store = containerd::Store::open(cri, clock).await?;
+    let lease = format!("import-{:016x}", clock.random_bits());
+    let store = containerd::Store::open(cri, lease).await?;
     let result = import_leased(&store, archive).await;
     store.close().await;
     let names = result?;

@@ -16,13 +16,13 @@ use crate::{
     cgroup,
     config::Config,
     container_config::{self, Ingredients},
-    env, hosts,
-    images::{Present, Wanted},
+    env, events, hosts,
+    images::{Absent, Present, Wanted},
     observe::Observed,
     pod::{self, Role},
     resolv, resources, sandbox,
     status::Waiting,
-    volumes::{Mounted, mounts},
+    volumes::{Mounted, image, mounts},
 };
 
 /// Pause before a start that failed is tried again.
@@ -35,6 +35,12 @@ pub struct Failed {
     pub waiting: Waiting,
     /// When to try again.
     pub retry: Duration,
+}
+
+impl From<Absent> for Failed {
+    fn from(absent: Absent) -> Self {
+        Failed { waiting: absent.waiting, retry: absent.retry }
+    }
 }
 
 fn failed(reason: &str, message: impl Into<String>) -> Failed {
@@ -68,12 +74,17 @@ impl Context {
         let (agent, pod, container) = (&self.agent, &self.pod, &start.container);
         let sandbox = sandbox_config(agent, pod, self.attempt).await;
         let secrets = pull_secrets(agent, pod).await;
-        let wanted = Wanted { pod, container, secrets: &secrets, sandbox: &sandbox };
-        let image = agent
-            .images
-            .ensure(&wanted)
-            .await
-            .map_err(|absent| Failed { waiting: absent.waiting, retry: absent.retry })?;
+        let wanted = |image, policy| Wanted {
+            pod,
+            reference: events::container(pod, container),
+            image,
+            policy,
+            secrets: &secrets,
+            sandbox: &sandbox,
+        };
+        self.image_volumes(container, wanted).await?;
+        let wanted = wanted(container.image.as_deref().unwrap_or_default(), container.image_pull_policy.as_deref());
+        let image = agent.images.ensure(&wanted).await?;
         let complain = |reason: &str, message: String| {
             agent.container_event(pod, container, EventType::Warning, "Failed", format!("Error: {message}"));
             failed(reason, message)
@@ -90,6 +101,28 @@ impl Context {
         }
         agent.container_event(pod, container, EventType::Normal, "Started", "Container started");
         self.post_start(container, &id).await
+    }
+
+    /// Sets up the volumes of this container that are images.
+    async fn image_volumes<'a>(
+        &'a self,
+        container: &Container,
+        wanted: impl Fn(&'a str, Option<&'a str>) -> Wanted<'a>,
+    ) -> Result<(), Failed> {
+        let (agent, pod) = (&self.agent, &self.pod);
+        let mounted = |name: &str| container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+        for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).filter(|v| mounted(&v.name)) {
+            let Some(source) = &volume.image else { continue };
+            let reference = source.reference.as_deref().unwrap_or_default();
+            let wanted = Wanted { reference: events::pod(pod), ..wanted(reference, source.pull_policy.as_deref()) };
+            let present = agent.images.ensure(&wanted).await?;
+            if let Err(error) = image::set_up(agent, pod::uid(pod), &volume.name, &present.reference).await {
+                let message = format!("failed to mount the image volume {:?}: {error}", volume.name);
+                agent.container_event(pod, container, EventType::Warning, "Failed", format!("Error: {message}"));
+                return Err(failed("CreateContainerError", message));
+            }
+        }
+        Ok(())
     }
 
     async fn post_start(&self, container: &Container, id: &str) -> Result<(), Failed> {
@@ -192,7 +225,7 @@ fn bind(container_path: &str, host_path: String) -> Mount {
     }
 }
 
-fn log_dir(config: &Config, pod: &Pod) -> std::path::PathBuf {
+pub(super) fn log_dir(config: &Config, pod: &Pod) -> std::path::PathBuf {
     config.pod_log_dir(pod::namespace(pod), pod::name(pod), pod::uid(pod))
 }
 

@@ -11,7 +11,7 @@ use super::{
     plan::{self, Plan},
     start,
 };
-use crate::{observe::Observed, pod};
+use crate::{container_config, log_rotation, observe::Observed, pod};
 
 impl Worker {
     pub(super) async fn carry_out(&mut self, plan: Plan, observed: Observed) -> Result<(), String> {
@@ -105,6 +105,13 @@ impl Worker {
         for id in plan::superfluous(observed) {
             if let Err(error) = self.agent.cri.remove_container(&id).await {
                 tracing::debug!(id, %error, "an old container was not removed");
+                continue;
+            }
+            let Some(instance) = observed.instances.iter().find(|instance| instance.id == id) else { continue };
+            let logs = start::log_dir(&self.agent.config, &self.pod);
+            let log = logs.join(container_config::log_path(&instance.name, instance.restart_count));
+            if let Err(error) = log_rotation::remove(&log) {
+                tracing::debug!(id, %error, "the log of an old container was not removed");
             }
         }
         for sandbox in observed.sandboxes.iter().skip(1) {

@@ -115,6 +115,7 @@ spec:
   - {name: keys, secret: {secretName: keys, defaultMode: 256}}
   - {name: about, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
   - {name: memory, emptyDir: {medium: Memory}}
+  - {name: image, image: {reference: 'nginx:1.22'}}
   initContainers:
   - {name: first, image: 'busybox:1.35', command: [sh, -c, 'echo init > /memory/file'], volumeMounts: [{name: memory, mountPath: /memory}]}
   containers:
@@ -133,6 +134,8 @@ spec:
     - {name: about, mountPath: /about}
     - {name: memory, mountPath: /memory}
     - {name: settings, mountPath: /one/colour, subPath: colour}
+    - {name: image, mountPath: /image}
+    - {name: image, mountPath: /configuration, subPath: etc/nginx}
 ",
     )?;
     kubectl.eventually("get pod reader", "Running")?;
@@ -145,6 +148,10 @@ spec:
     expect(&kubectl.run("exec reader -- cat /keys/token")?, "hidden")?;
     expect(&kubectl.run("exec reader -- cat /about/labels")?, "tier=\"test\"")?;
     expect(&kubectl.run("exec reader -- cat /memory/file")?, "init")?;
+    expect(&kubectl.run("exec reader -- ls /image/usr/sbin")?, "nginx")?;
+    expect(&kubectl.run("exec reader -- ls /configuration")?, "nginx.conf")?;
+    let refused = kubectl.run("exec reader -- touch /image/file").err().unwrap_or_default();
+    expect(&refused, "Read-only file system")?;
     expect(
         &kubectl.run("exec reader -- cat /var/run/secrets/kubernetes.io/serviceaccount/namespace")?,
         kubectl.namespace(),

@@ -1,20 +1,19 @@
-//! containerd's content store, snapshots and image names, as an import needs them.
+//! containerd's content store, snapshots and image names, as an import or a volume needs them.
 
 use std::collections::HashMap;
 
-use client::Clock;
 use containerd_client::{
     services::v1::{
         ApplyRequest, CreateImageRequest, CreateNamespaceRequest, CreateRequest, DeleteRequest, Image as ImageRecord,
-        Info, Namespace, UpdateImageRequest, UpdateRequest, WriteAction, WriteContentRequest,
+        Info, ListRequest, Namespace, UpdateImageRequest, UpdateRequest, WriteAction, WriteContentRequest,
         content_client::ContentClient,
         diff_client::DiffClient,
         images_client::ImagesClient,
         leases_client::LeasesClient,
         namespaces_client::NamespacesClient,
         snapshots::{
-            CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
-            snapshots_client::SnapshotsClient,
+            CommitSnapshotRequest, MountsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
+            ViewSnapshotRequest, snapshots_client::SnapshotsClient,
         },
     },
     types,
@@ -36,7 +35,7 @@ const SNAPSHOTTER_DEFAULT: &str = "overlayfs";
 /// Requests that wait on their way to the content store.
 const REQUESTS_MAX: usize = 4;
 
-/// containerd, holding a lease that keeps what is being imported from garbage collection.
+/// containerd, holding a lease that keeps what is made under it from garbage collection.
 pub struct Store {
     channel: Channel,
     lease: String,
@@ -52,35 +51,53 @@ async fn snapshotter(cri: &Cri) -> String {
 }
 
 impl Store {
-    /// Makes the namespace of CRI, if nobody has yet, and the lease.
-    pub async fn open(cri: &Cri, clock: &Clock) -> Result<Self, Error> {
+    /// Makes the namespace of CRI and the lease, if nobody has yet.
+    pub async fn open(cri: &Cri, lease: String) -> Result<Self, Error> {
         let channel = cri.channel();
         let namespace = Namespace { name: NAMESPACE.to_owned(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
-        let lease = format!("import-{:016x}", clock.random_bits());
         let store = Self { channel, lease, snapshotter: snapshotter(cri).await };
         // containerd tells of the new namespace inside the namespace of the call.
         let mut request = store.leased(request);
         request.metadata_mut().remove("containerd-lease");
         exists_is_fine(NamespacesClient::new(store.channel.clone()).create(request).await)?;
-        let request = CreateRequest { id: store.lease.clone(), labels: HashMap::new() };
-        LeasesClient::new(store.channel.clone()).create(store.leased(request)).await?;
+        // A lease cannot be made under itself.
+        let mut request = store.leased(CreateRequest { id: store.lease.clone(), labels: HashMap::new() });
+        request.metadata_mut().remove("containerd-lease");
+        exists_is_fine(LeasesClient::new(store.channel.clone()).create(request).await)?;
         Ok(store)
     }
 
     /// Gives the lease up.
     pub async fn close(&self) {
-        let request = DeleteRequest { id: self.lease.clone(), sync: false };
-        if let Err(error) = LeasesClient::new(self.channel.clone()).delete(self.leased(request)).await {
-            tracing::warn!(%error, lease = %self.lease, "cannot give up the lease of an import");
+        if let Err(error) = give_up(self.channel.clone(), &self.lease).await {
+            tracing::warn!(%error, lease = %self.lease, "cannot give up a lease");
+        }
+    }
+
+    /// The mounts that show the content of the snapshot `parent`, read-only, as the snapshot `key` of this lease.
+    pub async fn view(&self, key: &str, parent: &str) -> Result<Vec<types::Mount>, Error> {
+        let mut snapshots = SnapshotsClient::new(self.channel.clone());
+        let view = ViewSnapshotRequest {
+            snapshotter: self.snapshotter.clone(),
+            key: key.to_owned(),
+            parent: parent.to_owned(),
+            labels: HashMap::new(),
+        };
+        match snapshots.view(self.leased(view)).await {
+            Ok(made) => Ok(made.into_inner().mounts),
+            Err(status) if status.code() == Code::AlreadyExists => {
+                let again = MountsRequest { snapshotter: self.snapshotter.clone(), key: key.to_owned() };
+                Ok(snapshots.mounts(self.leased(again)).await?.into_inner().mounts)
+            }
+            Err(status) => Err(status.into()),
         }
     }
 
     fn leased<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let value = |text: &str| text.parse().expect("names of namespaces and leases are ASCII");
-        request.metadata_mut().insert("containerd-namespace", value(NAMESPACE));
-        request.metadata_mut().insert("containerd-lease", value(&self.lease));
+        let mut request = in_namespace(message);
+        let lease = self.lease.parse().expect("names of leases are ASCII");
+        request.metadata_mut().insert("containerd-lease", lease);
         request
     }
 
@@ -173,6 +190,27 @@ impl Store {
             Err(status) => Err(status.into()),
         }
     }
+}
+
+/// Gives a lease up; what was made under it alone goes with it.
+pub async fn give_up(channel: Channel, lease: &str) -> Result<(), Error> {
+    let request = in_namespace(DeleteRequest { id: lease.to_owned(), sync: false });
+    match LeasesClient::new(channel).delete(request).await {
+        Err(status) if status.code() != Code::NotFound => Err(status.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The names of all leases.
+pub async fn leases(channel: Channel) -> Result<Vec<String>, Error> {
+    let answer = LeasesClient::new(channel).list(in_namespace(ListRequest { filters: Vec::new() })).await?;
+    Ok(answer.into_inner().leases.into_iter().map(|lease| lease.id).collect())
+}
+
+fn in_namespace<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("containerd-namespace", NAMESPACE.parse().expect("the namespace is ASCII"));
+    request
 }
 
 /// Writes one blob.
