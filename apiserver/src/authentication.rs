@@ -6,6 +6,7 @@
 pub mod impersonation;
 pub mod jwt;
 pub mod review;
+pub mod secret_token;
 pub mod service_account;
 pub mod token_file;
 pub mod token_request;
@@ -22,6 +23,7 @@ use crate::plug::Authenticator;
 pub use crate::plug::PeerCertificate;
 use crate::{Registry, registry};
 pub use jwt::SigningKey;
+pub use secret_token::SecretClaims;
 pub use service_account::ServiceAccountTokens;
 pub use token_file::{TokenFile, TokenFileError};
 

@@ -33,6 +33,7 @@ mod service_pods;
 mod serviceaccount;
 mod start;
 mod statefulset;
+pub mod tokens;
 mod ttl_after_finished;
 pub mod volume;
 mod writes;

@@ -22,6 +22,8 @@ pub struct Config {
     pub root_ca: String,
     /// Where the built-in provisioner makes volumes; if nowhere, claims of its class stay pending and say so.
     pub local_volumes: Option<crate::volume::LocalVolumes>,
+    /// Signs the tokens in Secrets; without it there are none.
+    pub signer: Option<crate::tokens::Signer>,
 }
 
 type Run = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -29,7 +31,7 @@ type Run = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 struct Row {
     /// The name by which it is disabled, as the reference's `--controllers` flag has it.
     name: &'static str,
-    /// The service account in `kube-system` as which it acts.
+    /// The service account in `kube-system` as which it acts, or the name of a user.
     account: &'static str,
     run: Run,
 }
@@ -61,6 +63,7 @@ controllers! {
     "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;
     "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" crate::volume::run_class_protection;
     "serviceaccount-controller" "service-account-controller" crate::serviceaccount::run;
+    "serviceaccount-token-controller" "system:kube-controller-manager" crate::tokens::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" crate::root_ca::run;
     "endpoints-controller" "endpoint-controller" crate::endpoints::run;
     "endpointslice-controller" "endpointslice-controller" crate::endpointslice::run;
@@ -72,7 +75,7 @@ controllers! {
 
 /// Runs the controllers until `token` is cancelled.
 ///
-/// `client_for` makes the client of a service account in `kube-system`; `informers` are shared by all of them and must
+/// `client_for` makes the client of a service account in `kube-system`, or of the user whose name begins with `system:`; `informers` are shared by all of them and must
 /// be able to list and watch every kind.
 pub async fn start(
     config: Config,

@@ -8,6 +8,7 @@ use ring::signature::{
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -138,7 +139,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`SigningError::Sign`].
-    pub fn sign(&self, claims: &Claims) -> Result<String, SigningError> {
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, SigningError> {
         let header = json!({"alg": "ES256", "kid": self.key_id});
         let claims = serde_json::to_vec(claims).map_err(|_| SigningError::Sign)?;
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
@@ -151,7 +152,7 @@ impl SigningKey {
     }
 
     /// The claims of a token that this key signed; none of any other. Says nothing about times and audiences.
-    pub fn verify(&self, token: &str) -> Option<Claims> {
+    pub fn verify<C: DeserializeOwned>(&self, token: &str) -> Option<C> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use api::UserInfo;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use store::{Revision, Snapshot};
 
-use super::jwt::{Claims, Reference, SigningError, SigningKey};
+use super::jwt::{Bound, Claims, Reference, SigningError, SigningKey};
+use super::secret_token::SecretClaims;
 use super::{INVALID_TOKEN, identity_of};
 use crate::registry::key;
 
@@ -29,6 +32,8 @@ pub struct ServiceAccountTokens {
 /// A token whose signature was checked, and the stored objects on which the verdict rests.
 struct Verified {
     claims: Claims,
+    /// What it says if a Secret holds it; then the claims are only what follows from that.
+    held: Option<SecretClaims>,
     user: Arc<UserInfo>,
     witnesses: Vec<(String, Revision)>,
     /// Something it is bound to is being deleted: the token ends here.
@@ -110,17 +115,44 @@ impl ServiceAccountTokens {
         let remembered = self.remembered.lock().get(&digest).cloned();
         let verified = match remembered {
             Some(verified) if holds(&verified, snapshot) => verified,
-            Some(stale) => self.remember(digest, check(stale.claims.clone(), snapshot)?),
-            None => {
-                let claims = self.key.verify(token).ok_or(INVALID_TOKEN)?;
-                if claims.iss != self.issuer {
-                    return Err(INVALID_TOKEN.into());
-                }
-                self.remember(digest, check(claims, snapshot)?)
-            }
+            Some(stale) => match &stale.held {
+                Some(held) => self.remember(digest, self.check_held(held.clone(), token, snapshot)?),
+                None => self.remember(digest, check(stale.claims.clone(), snapshot)?),
+            },
+            None => self.remember(digest, self.check_new(token, snapshot)?),
         };
         check_times(&verified, now)?;
         Ok(verified)
+    }
+
+    fn check_new(&self, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
+        let said: Value = self.key.verify(token).ok_or(INVALID_TOKEN)?;
+        if let Some(held) = SecretClaims::deserialize(&said).ok().filter(SecretClaims::are_ours) {
+            return self.check_held(held, token, snapshot);
+        }
+        let claims: Claims = serde_json::from_value(said).map_err(|_| INVALID_TOKEN)?;
+        if claims.iss != self.issuer {
+            return Err(INVALID_TOKEN.into());
+        }
+        check(claims, snapshot)
+    }
+
+    /// A token that a Secret holds is for this API server alone, and for ever.
+    fn check_held(&self, held: SecretClaims, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
+        let witnesses = held.check(token, snapshot)?;
+        let account = Reference { name: held.account.clone(), uid: held.account_uid.clone() };
+        let claims = Claims {
+            aud: self.audiences.clone(),
+            exp: i64::MAX,
+            iat: 0,
+            iss: self.issuer.clone(),
+            jti: String::new(),
+            kubernetes: Bound { namespace: held.namespace.clone(), serviceaccount: account, ..Bound::default() },
+            nbf: 0,
+            sub: String::new(),
+        };
+        let user = Arc::new(user(&claims));
+        Ok(Verified { claims, held: Some(held), user, witnesses, ends: None })
     }
 
     fn remember(&self, digest: [u8; 32], verified: Verified) -> Arc<Verified> {
@@ -188,7 +220,7 @@ fn check(claims: Claims, snapshot: &Snapshot) -> Result<Verified, String> {
         (None, None) => {}
     }
     let user = Arc::new(user(&claims));
-    Ok(Verified { claims, user, witnesses, ends })
+    Ok(Verified { claims, held: None, user, witnesses, ends })
 }
 
 fn user(claims: &Claims) -> UserInfo {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::UserInfo;
 use api::catalogue::Catalogue;
 use apiserver::assembly::assemble;
-use apiserver::authentication::TokenFile;
+use apiserver::authentication::{SecretClaims, SigningKey, TokenFile};
 use apiserver::bootstrap::{self, Bootstrap};
 use apiserver::certificates::{CertificateAndKey, Pki};
 use apiserver::plug::Plugins;
@@ -86,6 +86,7 @@ impl ControlPlane {
                     node: config.node_name.clone(),
                 }
             }),
+            signer: secret_signer(&self.pki),
             ..controllers::Config::default()
         };
         if settings.local_volumes.is_some() {
@@ -94,7 +95,10 @@ impl ControlPlane {
         }
         let server = self.server.clone();
         let client_for = move |account: &str| {
-            let user = UserInfo::service_account("kube-system", account);
+            let user = match account.starts_with("system:") {
+                true => UserInfo::new(account, &[]),
+                false => UserInfo::service_account("kube-system", account),
+            };
             client::in_process(server.clone(), user, "default")
         };
         let (clock, end) = (self.clock.clone(), token.clone());
@@ -102,6 +106,15 @@ impl ControlPlane {
         let scheduler = self.client(UserInfo::new("system:kube-scheduler", &[]));
         tasks.spawn(scheduler::run(scheduler::Config::default(), scheduler, informers, token.clone()));
     }
+}
+
+/// Signs the tokens that Secrets hold with the cluster's key.
+fn secret_signer(pki: &Pki) -> Option<controllers::tokens::Signer> {
+    let key = SigningKey::from_pem(pki.service_account_key_pem()).ok()?;
+    Some(controllers::tokens::Signer::new(move |subject| {
+        let claims = SecretClaims::new(&subject.namespace, &subject.account, &subject.account_uid, &subject.secret);
+        key.sign(&claims).ok()
+    }))
 }
 
 /// Makes the storage class of the built-in provisioner, unless there is one of its name.

@@ -5,9 +5,11 @@ mod plane;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+    ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -334,4 +336,57 @@ async fn an_idle_cluster_writes_nothing() {
     let before = version().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(version().await, before);
+}
+
+#[tokio::test]
+async fn a_secret_holds_a_token_of_its_account() {
+    let plane = Plane::start().await;
+    let (secrets, accounts) = (plane.api::<Secret>(), plane.api::<ServiceAccount>());
+    let account: ServiceAccount = plane.create(json!({"metadata": {"name": "robot"}})).await;
+    let secret = |name: &str, account: &str| {
+        json!({"metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}},
+            "type": "kubernetes.io/service-account-token"})
+    };
+    let _: Secret = plane.create(secret("held", "robot")).await;
+    let data = |s: &Secret, key: &str| {
+        let bytes = s.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.clone());
+        String::from_utf8(bytes.unwrap_or_default()).expect("text")
+    };
+    eventually("the token", async || !data(&secrets.get("held").await.expect("it"), "token").is_empty()).await;
+    let held = secrets.get("held").await.expect("it");
+    assert_eq!(data(&held, "namespace"), "t");
+    assert!(data(&held, "ca.crt").starts_with("-----BEGIN CERTIFICATE"));
+    assert_eq!(held.annotations().get("kubernetes.io/service-account.uid"), account.metadata.uid.as_ref());
+
+    let reviews: Api<TokenReview> = Api::all(plane.client.clone());
+    let token = data(&held, "token");
+    let review = async || {
+        let asked = from(json!({"spec": {"token": token}, "metadata": {}}));
+        reviews.create(&PostParams::default(), &asked).await.expect("a review").status.expect("a verdict")
+    };
+    let user = review().await.user.expect("a user");
+    assert_eq!(user.username.as_deref(), Some("system:serviceaccount:t:robot"));
+    assert_eq!(user.uid, account.metadata.uid);
+    let label = |since: Value| {
+        Patch::Merge(json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}}))
+    };
+    secrets.patch("held", &PatchParams::default(), &label("2026-01-01".into())).await.expect("a label");
+    assert!(review().await.error.is_some_and(|error| error.contains("has been marked invalid")));
+    secrets.patch("held", &PatchParams::default(), &label(Value::Null)).await.expect("no label");
+    assert_eq!(review().await.authenticated, Some(true));
+
+    let _: Secret = plane.create(secret("nobodys", "none")).await;
+    eventually("a token of nobody to go", async || secrets.get_opt("nobodys").await.expect("an answer").is_none())
+        .await;
+    let named = Patch::Merge(json!({"secrets": [{"name": "held"}, {"name": "other"}]}));
+    accounts.patch("robot", &PatchParams::default(), &named).await.expect("named secrets");
+    secrets.delete("held", &DeleteParams::default()).await.expect("deleted");
+    assert_eq!(review().await.error.as_deref(), Some("Token has been invalidated"));
+    eventually("the name to go", async || {
+        accounts.get("robot").await.expect("it").secrets.is_some_and(|named| named.len() == 1)
+    })
+    .await;
+    let _: Secret = plane.create(secret("again", "robot")).await;
+    accounts.delete("robot", &DeleteParams::default()).await.expect("deleted");
+    eventually("the token to go", async || secrets.get_opt("again").await.expect("an answer").is_none()).await;
 }
