@@ -20,11 +20,23 @@ use crate::schema::{Kind, Schema, Type};
 ///
 /// Nothing here knows the time: `timeAdded` of a device's taint, which the reference sets too, is left to the strategy.
 pub fn apply(schema: &Schema, object: &mut Object) {
-    of_struct(schema.root(), &mut object.0);
+    of_struct(schema.root(), &mut object.0, Nulls::Dropped);
 }
 
-fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>) {
-    let Some(name) = ty.name() else { return of_custom(ty, map) };
+/// As [`apply`], but nulls that have no default stay in custom resources.
+pub fn apply_and_keep_nulls(schema: &Schema, object: &mut Object) {
+    of_struct(schema.root(), &mut object.0, Nulls::Kept);
+}
+
+/// What becomes of a custom resource's nulls that may not be and have no default.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    Dropped,
+    Kept,
+}
+
+fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>, nulls: Nulls) {
+    let Some(name) = ty.name() else { return of_custom(ty, map, nulls) };
     fields_shape(ty, map);
     for (field, default) in ty.unconditional_defaults() {
         let unset = match map.get(field.name()) {
@@ -43,29 +55,31 @@ fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>) {
         if matches!(value, Value::Object(_) | Value::Array(_))
             && let Some(field) = ty.field(name)
         {
-            below(field.ty(), value);
+            below(field.ty(), value, nulls);
         }
     }
 }
 
-fn below(ty: Type<'_>, value: &mut Value) {
+fn below(ty: Type<'_>, value: &mut Value, nulls: Nulls) {
     match (ty.kind(), value) {
-        (Kind::Struct, Value::Object(map)) => of_struct(ty, map),
+        (Kind::Struct, Value::Object(map)) => of_struct(ty, map, nulls),
         (Kind::List, Value::Array(items)) => {
             let Some(elem) = ty.elem() else { return };
-            items.iter_mut().for_each(|item| below(elem, item));
+            items.iter_mut().for_each(|item| below(elem, item, nulls));
         }
         (Kind::Map, Value::Object(map)) => {
             let Some(elem) = ty.elem() else { return };
-            map.retain(|_, item| !(item.is_null() && elem.rules().is_some_and(|rules| !rules.nullable)));
-            map.values_mut().for_each(|item| below(elem, item));
+            if nulls == Nulls::Dropped {
+                map.retain(|_, item| !(item.is_null() && elem.rules().is_some_and(|rules| !rules.nullable)));
+            }
+            map.values_mut().for_each(|item| below(elem, item, nulls));
         }
         _ => {}
     }
 }
 
 /// A place in a custom resource's schema (`structural/defaulting.Default`, and the pruning of nulls after it).
-fn of_custom(ty: Type<'_>, map: &mut Map<String, Value>) {
+fn of_custom(ty: Type<'_>, map: &mut Map<String, Value>, nulls: Nulls) {
     for field in ty.fields() {
         let nullable = field.ty().rules().is_some_and(|rules| rules.nullable);
         let unset = match map.get(field.name()) {
@@ -79,19 +93,19 @@ fn of_custom(ty: Type<'_>, map: &mut Map<String, Value>) {
             Some(value) => {
                 map.insert(field.name().to_string(), value);
             }
-            None => {
+            None if nulls == Nulls::Dropped => {
                 map.remove(field.name());
             }
+            None => {}
         }
     }
-    if let Some(rules) = ty.additional().and_then(Type::rules).filter(|rules| !rules.nullable) {
-        debug_assert!(!rules.nullable);
+    if nulls == Nulls::Dropped && ty.additional().and_then(Type::rules).is_some_and(|rules| !rules.nullable) {
         map.retain(|name, value| !value.is_null() || ty.field(name).is_some());
     }
     for (name, value) in map.iter_mut() {
         // Metadata of custom objects has no defaults.
         if let Some(child) = ty.child(name).filter(|child| child.name().is_none()) {
-            below(child, value);
+            below(child, value, nulls);
         }
     }
 }

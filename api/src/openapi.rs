@@ -10,6 +10,7 @@ mod parameters;
 mod prose;
 mod protobuf;
 mod render;
+mod roots;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use sha2::{Digest, Sha512};
 use crate::catalogue::{Catalogue, Resource};
 use prose::Prose;
 pub(crate) use prose::of_metadata;
+use roots::Root;
 use schemas::{Components, Dialect};
 
 /// In the place of group and version: no built-in resource has prose there, but what all kinds share.
@@ -49,7 +51,56 @@ pub fn v3_index(catalogue: &Catalogue) -> Value {
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
+    for path in rooted(catalogue).filter_map(|root| root.document) {
+        let url = format!("/openapi/v3/{path}?hash={}", root_hash(&path));
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
     json!({"paths": paths})
+}
+
+/// The operations that have a document of their own.
+fn rooted(catalogue: &Catalogue) -> impl Iterator<Item = Root> + use<'_> {
+    let groups = catalogue.groups().into_iter().filter(|group| !is_custom(catalogue, group));
+    roots::of_server().into_iter().chain(groups.filter_map(roots::of_group))
+}
+
+/// Whether a group has custom resources alone.
+fn is_custom(catalogue: &Catalogue, group: &str) -> bool {
+    catalogue.iter().filter(|row| row.group == group).all(|row| row.custom)
+}
+
+fn root_at(catalogue: &Catalogue, path: &str) -> Option<Root> {
+    rooted(catalogue).find(|root| root.document.as_deref() == Some(path))
+}
+
+/// The bytes of `/openapi/v3/PATH` for the paths that are of no version; none if there is no such document.
+pub fn v3_root_document(catalogue: &Catalogue, path: &str) -> Option<Vec<u8>> {
+    let root = root_at(catalogue, path)?;
+    let prose = Prose::of(Some((CUSTOM, CUSTOM)));
+    let mut components = Components::new(Dialect::V3, &prose, None);
+    let mut paths = Map::new();
+    roots::write(&root, &mut components, &mut paths);
+    let mut parts = BTreeMap::from([("securitySchemes", written(&json!({"BearerToken": security()})))]);
+    let schemas = components.finish();
+    if !schemas.is_empty() {
+        parts.insert("schemas", written(&schemas));
+    }
+    Some(encode(&BTreeMap::from([
+        ("openapi", written(&"3.0.0")),
+        ("info", written(&info(false))),
+        ("paths", written(&paths)),
+        ("components", written(&parts)),
+    ])))
+}
+
+/// The hash of the document of [`v3_root_document`], without making it.
+pub fn v3_root_hash(catalogue: &Catalogue, path: &str) -> Option<String> {
+    root_at(catalogue, path).map(|_| root_hash(path))
+}
+
+fn root_hash(path: &str) -> String {
+    let digest = Sha512::new().chain_update(crate::VERSION).chain_update(path).finalize();
+    digest.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// The hash of one group and version's document, without making it.
@@ -70,6 +121,9 @@ pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<
     let mut paths = BTreeMap::new();
     for row in rows {
         add_paths(row, &mut components, &mut paths);
+    }
+    if !custom {
+        add_root(&roots::of_version(group, version), &mut components, &mut paths);
     }
     let components = BTreeMap::from([
         ("schemas", written(&components.finish())),
@@ -99,6 +153,14 @@ impl Builtin {
         let catalogue = Catalogue::builtin();
         for row in catalogue.iter() {
             add_paths(row, &mut components, &mut paths);
+        }
+        for root in rooted(&catalogue) {
+            add_root(&root, &mut components, &mut paths);
+        }
+        for group in catalogue.groups() {
+            for version in catalogue.versions(group) {
+                add_root(&roots::of_version(group, version), &mut components, &mut paths);
+            }
         }
         Self { paths, definitions: components.finish() }
     }
@@ -157,6 +219,12 @@ fn add_paths(row: &Resource, components: &mut Components<'_>, all: &mut BTreeMap
     for operation in operations::of(row) {
         render::operation(&operation, components, &mut paths);
     }
+    all.extend(paths.into_iter().map(|(path, item)| (path, written(&item))));
+}
+
+fn add_root(root: &Root, components: &mut Components<'_>, all: &mut BTreeMap<String, Written>) {
+    let mut paths = Map::new();
+    roots::write(root, components, &mut paths);
     all.extend(paths.into_iter().map(|(path, item)| (path, written(&item))));
 }
 

@@ -39,6 +39,13 @@ pub fn decode_value(ctx: &Context, object: Object, target: &Target) -> Result<Ob
     Ok(object)
 }
 
+/// A custom object that a configuration was applied to, with defaults. Nothing of it is dropped but by the merge, which
+/// lets no field in that the schema has not: a null that may not be is for validation to tell.
+pub fn applied(mut object: Object, target: &Target) -> Object {
+    defaults::apply_and_keep_nulls(&target.schema, &mut object);
+    object
+}
+
 /// What the reference calls its collection of kinds of options.
 const OPTIONS_SCHEME: &str = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
 

@@ -54,12 +54,12 @@ pub fn many(
     match transform {
         Transform::Table(version) => table(ctx, resource, items, metadata, version, query),
         Transform::PartialObjectMetadataList(version) => {
-            let items = items.iter().map(|item| partial(item, version).into_value()).collect();
+            let items: Vec<Value> = items.iter().map(|item| partial(item, version).into_value()).collect();
             let mut list = Object::default();
             list.set(&["kind"], "PartialObjectMetadataList");
             list.set(&["apiVersion"], format!("meta.k8s.io/{version}"));
             list.set(&["metadata"], Value::Object(metadata));
-            list.set(&["items"], Value::Array(items));
+            list.set(&["items"], if items.is_empty() { Value::Null } else { Value::Array(items) });
             Ok(list)
         }
         Transform::PartialObjectMetadata(_) => Err(Status::failure(

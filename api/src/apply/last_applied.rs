@@ -39,9 +39,6 @@ pub(super) fn refresh(object: &mut Object, applied: Value) {
     }
     let Some(mut applied) = Object::from_value(applied) else { return };
     applied.remove(&path);
-    if applied.at(&path[..2]).and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
-        applied.remove(&path[..2]);
-    }
     let text = format!("{}\n", Value::Object(applied.0));
     object.set(&path, text);
     let annotations = object.at(&path[..2]).and_then(Value::as_object);

@@ -82,8 +82,12 @@ pub(crate) enum Absent {
 pub(crate) fn absent(ty: Maybe<'_>, name: &str) -> Absent {
     // Only built-in structs have such fields.
     let Some(ty) = ty.filter(|ty| ty.name().is_some()) else { return Absent::Missing };
-    let Some(field) = ty.field(name).filter(|f| !f.pointer() && !f.omit_zero()) else { return Absent::Missing };
+    let Some(field) = ty.field(name).filter(|f| !(f.omit_zero() || f.pointer() && f.omit_empty())) else {
+        return Absent::Missing;
+    };
     match field.ty().kind() {
+        // A pointer that is printed even where it leads nowhere is null.
+        _ if field.pointer() => Absent::Zero,
         Kind::Struct => Absent::EmptyMap,
         Kind::Time | Kind::MicroTime => Absent::Zero,
         _ if !field.omit_empty() => Absent::Zero,

@@ -23,7 +23,8 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
         "api.core.v1.PodSpec" => pod_spec(map),
         "api.core.v1.VolumeProjection" => drop_disabled(map, &["clusterTrustBundle", "podCertificate"]),
         "api.core.v1.NodeSpec" => node(map),
-        "api.core.v1.PodStatus" => agree(map, ["podIP", "podIPs", "/0/ip"], |ip| json!({"ip": ip})),
+        "api.core.v1.PodStatus" => pod_status(map),
+        "api.core.v1.VolumeMountStatus" => drop_disabled(map, &["volumeStatus"]),
         "api.core.v1.Volume" => volume(map),
         "api.core.v1.ImageVolumeSource" => pull_policy(map, "reference", "pullPolicy"),
         "api.core.v1.ServiceSpec" => service(map),
@@ -108,6 +109,11 @@ fn pod_spec(map: &mut Fields) {
     let account = if account.is_empty() { deprecated } else { account }.to_string();
     map.insert("serviceAccount".to_string(), account.as_str().into());
     map.insert("serviceAccountName".to_string(), account.into());
+}
+
+fn pod_status(map: &mut Fields) {
+    drop_disabled(map, &["nodeAllocatableResourceClaimStatuses"]);
+    agree(map, ["podIP", "podIPs", "/0/ip"], |ip| json!({"ip": ip}));
 }
 
 fn node(map: &mut Fields) {

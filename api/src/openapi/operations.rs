@@ -1,5 +1,6 @@
 //! What can be done at which path: a neutral list from which both versions of the documents are written.
 
+use super::roots::names;
 use crate::catalogue::{Resource, Subresource};
 
 /// What an operation answers with.
@@ -107,12 +108,9 @@ impl<'a> Maker<'a> {
         } else {
             format!("/apis/{}/{}", row.group, row.version)
         };
-        let group = if row.group.is_empty() { "core" } else { row.group.trim_end_matches(".k8s.io") };
-        let camel: String = group.split(['.', '-']).map(capital).collect();
+        let (camel, tag) = names(&row.group);
         let prefix = format!("{camel}{}", capital(&row.version));
-        let mut letters = camel.chars();
-        let first: String = letters.next().into_iter().map(|c| c.to_ascii_lowercase()).collect();
-        let tag = format!("{first}{}_{}", letters.as_str(), row.version);
+        let tag = format!("{tag}_{}", row.version);
         let own = (row.group.clone(), row.version.clone(), row.kind.clone());
         Self { row, root, prefix, tag, own }
     }
@@ -264,7 +262,7 @@ impl<'a> Maker<'a> {
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().into_iter().map(|c| c.to_ascii_uppercase()).chain(letters).collect()
 }

@@ -75,6 +75,7 @@ fn is_wanted(module: &str, version: Option<(&str, &str)>) -> bool {
     let first = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or("") };
     (module_group == first && module_version == version)
         || module_group == "meta"
+        || module_version == "version"
         // Subresources of core and apps take these.
         || (first == "core" && matches!(module_group, "policy" | "authentication"))
         || (matches!(first, "core" | "apps") && module_group == "autoscaling" && module_version == "v1")
@@ -102,6 +103,7 @@ roots! {
     [api::scheduling::v1] => { PriorityClass },
     [api::storage::v1] => { CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass },
     [apiextensions_apiserver::pkg::apis::apiextensions::v1] => { CustomResourceDefinition },
-    [apimachinery::pkg::apis::meta::v1] => { APIGroup, APIResourceList, DeleteOptions, ListMeta, ObjectMeta, Patch, Status },
+    [apimachinery::pkg::apis::meta::v1] => { APIGroup, APIGroupList, APIResourceList, APIVersions, DeleteOptions, ListMeta, ObjectMeta, Patch, Status },
+    [apimachinery::pkg::version] => { Info },
     [kube_aggregator::pkg::apis::apiregistration::v1] => { APIService },
 }

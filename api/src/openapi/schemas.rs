@@ -28,7 +28,7 @@ pub(super) struct Components<'p> {
     custom: BTreeMap<(String, String, String), String>,
 }
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+pub(super) const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl<'p> Components<'p> {
     pub(super) fn new(dialect: Dialect, prose: &'p Prose, base: Option<&'p BTreeMap<String, Written>>) -> Self {
@@ -111,7 +111,7 @@ impl<'p> Components<'p> {
     }
 
     /// A reference to a built-in definition, which is written if it was not yet.
-    fn reference(&mut self, name: &str) -> Value {
+    pub(super) fn reference(&mut self, name: &str) -> Value {
         let is_known = self.base.is_some_and(|base| base.contains_key(name)) || self.done.contains_key(name);
         if !is_known {
             self.done.insert(name.to_string(), None);

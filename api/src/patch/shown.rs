@@ -31,7 +31,11 @@ fn write(out: &mut String, value: &Value, ty: Option<Type<'_>>, opened: Option<&
                 if place > 0 {
                     out.push(',');
                 }
-                let opened = opened.and_then(|o| o.get(place.to_string()));
+                // A list that a merge patch gives is opened as a whole.
+                let opened = opened.and_then(|o| match o {
+                    Value::Array(given) => given.get(place),
+                    other => other.get(place.to_string()),
+                });
                 write(out, item, ty.and_then(Type::elem), opened);
             }
             out.push(']');

@@ -31,6 +31,33 @@ pub fn apply(object: &mut Object, patch: Value, ty: Type<'_>) -> Result<(), Patc
     }
 }
 
+/// A patch as an error shows it once it is merged: the reference takes directives out of it on its way.
+pub fn shown(object: &Object, patch: &Value) -> String {
+    let mut patch = patch.clone();
+    if let Value::Object(patch) = &mut patch {
+        obeyed(object, patch);
+    }
+    go_value(&patch)
+}
+
+fn obeyed(original: &Object, patch: &mut Object) {
+    match patch.get(DIRECTIVE).map(|directive| directive == "replace") {
+        None => {}
+        Some(replaces) => {
+            if replaces {
+                patch.remove(DIRECTIVE);
+            }
+            return;
+        }
+    }
+    patch.remove(RETAIN_KEYS);
+    for (name, value) in patch.iter_mut() {
+        if let (Some(Value::Object(below)), Value::Object(patch)) = (original.get(name), value) {
+            obeyed(below, patch);
+        }
+    }
+}
+
 /// How one field of a map is merged.
 #[derive(Clone, Copy, Default)]
 struct Merging<'a> {

@@ -39,6 +39,10 @@ impl FieldSelector {
     /// # Errors
     /// With the wording of `fields.ParseSelector`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        // One term that names nothing and wants nothing lets everything through.
+        if matches!(text, "=" | "==") {
+            return Ok(Self::everything());
+        }
         let mut terms = split_terms(text);
         terms.sort_unstable();
         let mut requirements = Vec::new();

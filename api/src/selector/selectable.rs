@@ -111,6 +111,11 @@ fn renamed<'a>(group: &str, resource: &str, label: &'a str) -> &'a str {
 /// If the resource cannot be selected by that field, with the reference's wording for that resource.
 pub fn convert_field(group: &str, version: &str, resource: &str, label: &str) -> Result<&'static str, SelectorError> {
     let name = renamed(group, resource, label);
+    // Events are told of in other words in their own group, and only in those.
+    let foreign = group == "events.k8s.io" && (label.starts_with("involvedObject.") || label == "reportingComponent");
+    if foreign {
+        return Err(SelectorError(format!("field label not supported: {label}")));
+    }
     if let Some(field) = selectable_fields(group, resource).iter().find(|f| f.label == name) {
         return Ok(field.label);
     }

@@ -136,6 +136,7 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
         ["openapi", "v2"] => Some(documents.version_2(&catalogue)),
         ["openapi", "v3", "api", version] => openapi::v3_document(&catalogue, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::v3_document(&catalogue, group, version),
+        ["openapi", "v3", path @ ..] => openapi::v3_root_document(&catalogue, &path.join("/")),
         _ => None,
     };
     let found = match encoding {
@@ -174,6 +175,7 @@ fn is_served(catalogue: &Catalogue, segments: &[&str]) -> bool {
     match segments {
         ["openapi", "v3", "api", version] => !catalogue.of_version("", version).is_empty(),
         ["openapi", "v3", "apis", group, version] => !catalogue.of_version(group, version).is_empty(),
+        ["openapi", "v3", path @ ..] => openapi::v3_root_hash(catalogue, &path.join("/")).is_some(),
         _ => false,
     }
 }
@@ -209,6 +211,7 @@ fn version_hash(catalogue: &Catalogue, segments: &[&str]) -> Option<String> {
     match segments {
         ["openapi", "v3", "api", version] => openapi::v3_hash(catalogue, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::v3_hash(catalogue, group, version),
+        ["openapi", "v3", path @ ..] => openapi::v3_root_hash(catalogue, &path.join("/")),
         _ => None,
     }
 }

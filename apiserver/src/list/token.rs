@@ -2,11 +2,14 @@
 
 use api::decode::{Format, decode_untyped};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::Value;
 use store::Revision;
 
+/// Go's decoder does not look at the bits that are left over.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 /// The only version of tokens there is.
 const VERSION: &str = "meta.k8s.io/v1";
 
@@ -39,12 +42,18 @@ impl Token {
     /// # Errors
     /// A text for what is no token.
     pub fn decode(text: &str) -> Result<Self, String> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| {
+        let bytes = LENIENT.decode(text).map_err(|_| {
             let at = bad_base64_byte(text);
             format!("continue key is not valid: illegal base64 data at input byte {at}")
         })?;
         let value =
             decode_untyped(&bytes, Format::Json).map_err(|error| format!("continue key is not valid: {error}"))?;
+        if !value.is_object() && !value.is_null() {
+            let kind = decode_kind(&value);
+            return Err(format!(
+                "continue key is not valid: json: cannot unmarshal {kind} into Go value of type storage.continueToken"
+            ));
+        }
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("").to_string();
         let wire =
             Wire { v: text("v"), rv: value.get("rv").and_then(Value::as_i64).unwrap_or(0), start: text("start") };
@@ -52,7 +61,10 @@ impl Token {
             let version = wire.v;
             return Err(format!("continue key is not valid: server does not recognize this encoded version {version}"));
         }
-        if wire.start.is_empty() || wire.start.starts_with('/') || wire.start.split('/').any(|p| p == "..") {
+        if wire.start.is_empty() {
+            return Err(format!("continue key is not valid: encoded start key empty (version {VERSION})"));
+        }
+        if wire.start.starts_with('/') || wire.start.split('/').any(|p| p == "..") {
             return Err(format!("continue key is not valid: {}", wire.start));
         }
         let revision = match wire.rv {
@@ -66,6 +78,18 @@ impl Token {
             rv => Some(Revision::try_from(rv).map_err(|_| "continue key is not valid".to_string())?),
         };
         Ok(Self { revision, start: wire.start })
+    }
+}
+
+/// What Go's decoder calls a value.
+fn decode_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

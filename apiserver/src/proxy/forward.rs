@@ -26,9 +26,6 @@ pub(super) async fn forward(
     let Some(path) = after_proxy(request.uri().path()).map(str::to_string) else {
         return Err(Status::bad_request(format!("no path after proxy in {}", request.uri().path())));
     };
-    if path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Ok(redirect(&request));
-    }
     let what = match to {
         Destination::Pod => "pod",
         Destination::Service => "service",
@@ -46,6 +43,9 @@ pub(super) async fn forward(
         }
         _ => (location::pod(ctx, &asked)?, if asked.https { Some(unverified()?) } else { None }),
     };
+    if path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(redirect(&request));
+    }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let links = Links {
         prefix: request.uri().path().strip_suffix(&path).unwrap_or_default().to_string(),

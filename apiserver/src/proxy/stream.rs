@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use api::Status;
+use api::field::{ErrorList, FieldError, Path};
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
 use super::backend::Backend;
 use super::location;
-use crate::Context;
 use crate::request::Query;
+use crate::{Context, answer};
 
 /// How much of a node's refusal is shown.
 const REFUSAL_BYTES_MAX: usize = 50_000;
@@ -49,13 +50,19 @@ pub(super) async fn log(
     kubelet: Arc<rustls::ClientConfig>,
 ) -> Result<Response<Body>, Status> {
     let (namespace, name) = (&ctx.info.namespace, &ctx.info.name);
-    let pod = location::find(ctx, "pods", namespace, name)?;
     let query = query(&request);
+    let errors = log_options(&query);
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "PodLogOptions", name, &errors));
+    }
+    let pod = location::find(ctx, "pods", namespace, name)?;
     let container = location::container(&pod, query.text("container"))?;
     let node = pod.str_at(&["spec", "nodeName"]);
     if node.is_empty() {
         // A pod without a node has said nothing yet.
-        return Ok(plain(StatusCode::OK, Body::empty()));
+        let mut response = answer::bytes(204, "text/plain", bytes::Bytes::new());
+        response.headers_mut().remove(http::header::CONTENT_TYPE);
+        return Ok(response);
     }
     let parameters: Vec<(String, String)> = LOG_PARAMETERS
         .iter()
@@ -87,6 +94,30 @@ pub(super) async fn log(
     })
 }
 
+/// `ValidatePodLogOptions`
+fn log_options(query: &Query) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let number = |name: &str| query.get(name).and_then(|text| text.parse::<i64>().ok());
+    let mut refuse = |name: &str, value: i64, detail: &str| {
+        errors.push(FieldError::invalid(&Path::new(name), value, detail));
+    };
+    if let Some(lines) = number("tailLines").filter(|lines| *lines < 0) {
+        refuse("tailLines", lines, "must be greater than or equal to 0");
+    }
+    if let Some(bytes) = number("limitBytes").filter(|bytes| *bytes < 1) {
+        refuse("limitBytes", bytes, "must be greater than 0");
+    }
+    match (number("sinceSeconds"), query.get("sinceTime")) {
+        (Some(_), Some(_)) => {
+            let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            errors.push(FieldError::forbidden(&Path::unnamed(), detail));
+        }
+        (Some(seconds), None) if seconds < 1 => refuse("sinceSeconds", seconds, "must be greater than 0"),
+        _ => {}
+    }
+    errors
+}
+
 fn plain(code: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
@@ -105,6 +136,7 @@ pub(super) async fn stream(
     let pod = location::find(ctx, "pods", namespace, name)?;
     let query = query(&request);
     let container = location::container(&pod, query.text("container"))?;
+    assigned(&pod)?;
     let mut parameters: Vec<(String, String)> = STREAM_PARAMETERS
         .iter()
         // What is not said about the outputs means yes.
@@ -146,10 +178,15 @@ async fn to_node(
     path: String,
     kubelet: Arc<rustls::ClientConfig>,
 ) -> Result<Response<Body>, Status> {
-    let node = pod.str_at(&["spec", "nodeName"]);
-    if node.is_empty() {
-        return Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.name())));
-    }
+    let node = assigned(pod)?;
     let backend = Backend { address: location::node_server(ctx, node)?, tls: Some(kubelet), path };
     backend.send(request).await.map_err(|error| Status::internal(format!("error dialing backend: {error}")))
+}
+
+/// The node of a pod that has one.
+fn assigned(pod: &api::Object) -> Result<&str, Status> {
+    match pod.str_at(&["spec", "nodeName"]) {
+        "" => Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.name()))),
+        node => Ok(node),
+    }
 }

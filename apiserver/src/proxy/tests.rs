@@ -117,7 +117,9 @@ async fn logs_come_from_the_node_and_mistakes_are_told() {
     let choose = "a container name must be specified for pod two, choose one of: [c d]";
     check(&server, &of("two"), 400, choose).await;
     check(&server, &format!("{}?container=x", of("one")), 400, "container x is not valid for pod one").await;
-    check(&server, &of("waiting"), 200, "").await;
+    check(&server, &of("waiting"), 204, "").await;
+    let negative = "PodLogOptions \"one\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";
+    check(&server, &format!("{}?tailLines=-1", of("one")), 422, negative).await;
     check(&server, &of("none"), 404, "pods \"none\" not found").await;
     check(&server, &of("missing"), 404, "GET /containerLogs/a/missing/c HTTP/1.1").await;
     let unassigned = "pod waiting does not have a host assigned";

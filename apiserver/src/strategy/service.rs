@@ -149,9 +149,12 @@ fn drop_inapplicable(new: &mut Object) {
 /// A change of the type takes what belonged to the old one along, unless the client changed that as well
 /// (`dropTypeDependentFields`).
 fn drop_dependent(new: &mut Object, old: &Object) {
-    if needs_address(old) && !needs_address(new) && new.at(&["spec", "clusterIPs"]) == old.at(&["spec", "clusterIPs"]) {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            new.remove(&["spec", field]);
+    if needs_address(old) && !needs_address(new) {
+        let groups: [&[&str]; 3] = [&["clusterIP", "clusterIPs"], &["ipFamilies"], &["ipFamilyPolicy"]];
+        for fields in groups {
+            if fields.iter().all(|field| new.at(&["spec", field]) == old.at(&["spec", field])) {
+                fields.iter().for_each(|field| drop(new.remove(&["spec", field])));
+            }
         }
     }
     if has_node_ports(old) && !has_node_ports(new) {

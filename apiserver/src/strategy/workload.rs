@@ -55,10 +55,14 @@ impl Strategy for PersistentVolume {
     }
 
     fn prepare_for_update(&self, ctx: &Context, new: &mut Object, old: &Object) {
+        let time_path = ["status", "lastPhaseTransitionTime"];
         let phase = |volume: &Object| volume.str_at(&["status", "phase"]).to_string();
-        let given = new.at(&["status", "lastPhaseTransitionTime"]) != old.at(&["status", "lastPhaseTransitionTime"]);
-        if phase(new) != phase(old) && !given {
-            new.set(&["status", "lastPhaseTransitionTime"], time::format(ctx.now));
+        let (given, before) = (new.at(&time_path), old.at(&time_path).cloned());
+        let is_unset = given.is_none_or(Value::is_null);
+        if phase(new) != phase(old) && (is_unset || given == before.as_ref()) {
+            new.set(&time_path, time::format(ctx.now));
+        } else if let Some(before) = before.filter(|_| is_unset) {
+            new.set(&time_path, before);
         }
     }
 }

@@ -31,6 +31,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
         if call.resource.namespaced {
             prepare::namespace(&target, &mut object)?;
         }
+        prepare::owners(ctx, &mut object, "");
         managed::track_unstored(ctx, &kind, &target.subresource, &mut object);
         target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
         target.validate(ctx, Operation::Create, Some(&object), None).await?;

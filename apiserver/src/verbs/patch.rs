@@ -79,7 +79,8 @@ impl Patching<'_> {
         let kind = Target::of(&self.call.resource);
         let new = if self.kind == PatchType::Apply {
             let (configuration, findings) = self.configuration()?;
-            let mut merged = self.applied(managed::apply(ctx, self.place, old, configuration)?, &kind)?;
+            let what = format!("{}/{}", configuration.namespace(), configuration.name());
+            let mut merged = self.applied(managed::apply(ctx, self.place, old, configuration)?, &kind, &what)?;
             self.report(findings)?;
             prepare::namespace(self.place, &mut merged)?;
             merged
@@ -102,11 +103,10 @@ impl Patching<'_> {
     }
 
     /// What was applied, decoded and with defaults.
-    fn applied(&self, object: Object, kind: &Target) -> Result<Object, Status> {
+    fn applied(&self, object: Object, kind: &Target, what: &str) -> Result<Object, Status> {
         if kind.custom {
-            return codec::decode_value(&self.call.ctx, object, kind);
+            return Ok(codec::applied(object, kind));
         }
-        let what = format!("{}/{}", object.namespace(), object.name());
         let mut object = decode::applied(object, kind).map_err(|why| {
             let kind = format!("{}/{}, Kind={}", kind.group, kind.version, kind.kind);
             plain_failure(format!(
@@ -185,7 +185,7 @@ impl Patching<'_> {
             }
             PatchType::Strategic => {
                 let (patch, findings) = decode::merge_patch(self.bytes, validation).map_err(Status::bad_request)?;
-                let shown = patch::go_value(&patch);
+                let shown = patch::strategic::shown(&object.0, &patch);
                 patch::strategic::apply(&mut object.0, patch, root)?;
                 Ok(Patched { object, findings, shown, strategic: true })
             }

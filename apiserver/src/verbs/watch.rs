@@ -115,8 +115,9 @@ fn send(
 
 /// As long as the client asks, or else a random time, so that watches do not all end together.
 fn timeout(call: &Call, options: &ListOptions) -> Duration {
-    if let Some(seconds) = options.timeout_seconds.filter(|s| *s > 0) {
-        return Duration::from_secs(seconds.unsigned_abs());
+    if let Some(seconds) = options.timeout_seconds.filter(|s| *s != 0) {
+        // A time that is over before it began ends the watch at once.
+        return Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     }
     let mut random = [0];
     call.ctx.registry.clock().random(&mut random);

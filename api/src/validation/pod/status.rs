@@ -34,6 +34,7 @@ pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     transitions(&status.get("ephemeralContainerStatuses"), &before.get("ephemeralContainerStatuses"), old, "", errors);
     claims(&status.get("resourceClaimStatuses"), &spec, errors);
+    extended_claim(&status.get("extendedResourceClaimStatus"), &spec, errors);
     addresses(&status.get("podIPs"), &before.get("podIPs"), "[]core.PodIP", errors);
     let (host, hosts) = (status.get("hostIP"), status.get("hostIPs"));
     if let Some(first) = hosts.items().next().map(|item| item.get("ip")) {
@@ -151,6 +152,44 @@ fn claims(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// `validatePodExtendedResourceClaimStatus`, in which the path of a request's name leaves the list out.
+fn extended_claim(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
+    if at.is_absent() {
+        return;
+    }
+    let mappings = at.get("requestMappings");
+    if mappings.is_empty() {
+        errors.push(FieldError::required(&mappings.path, "at least one request mapping is required"));
+    }
+    let containers = || spec.get("initContainers").items().chain(spec.get("containers").items());
+    let mut seen = BTreeSet::new();
+    for mapping in mappings.items() {
+        let parts = ["containerName", "resourceName", "requestName"].map(|name| mapping.get(name));
+        let [container, resource, request] = &parts;
+        match containers().filter(|other| other.get("name").text() == container.text()).last() {
+            Some(found) if found.at(&["resources", "requests"]).key(resource.text()).is_set() => {}
+            Some(_) => {
+                let detail = "must match the extended resource name of an entry in \
+                              spec.initContainers.resources.requests or spec.containers.resources.requests";
+                errors.push(FieldError::invalid(&resource.path, resource.text(), detail));
+            }
+            None => {
+                let detail = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
+                errors.push(FieldError::invalid(&container.path, container.text(), detail));
+            }
+        }
+        let named = At::new(at.path.child("requestName"), request.value);
+        rules::invalid_each(&named, names::dns1123_label(request.text()), errors);
+        if !seen.insert(parts.clone().map(|part| part.text())) {
+            errors.extend(parts.iter().map(|part| FieldError::duplicate(&part.path, part.text())));
+        }
+    }
+    let claim = at.get("resourceClaimName");
+    if rules::required(&claim, errors) {
+        rules::invalid_each(&claim, names::dns1123_subdomain(claim.text()), errors);
+    }
+}
+
 /// `validatePodIPs`, whose paths stop at the item.
 fn addresses(at: &At<'_>, before: &At<'_>, form: &str, errors: &mut ErrorList) {
     let known: Vec<&str> = before.items().map(|item| item.get("ip").text()).collect();
@@ -160,6 +199,12 @@ fn addresses(at: &At<'_>, before: &At<'_>, form: &str, errors: &mut ErrorList) {
         let ip = At::new(item.path.clone(), ip.value);
         let parsed = if known.contains(&ip.text()) { ip.text().parse().ok() } else { rules::ip(&ip, errors) };
         families.extend(parsed.map(|parsed| parsed.is_ipv4()));
+    }
+    let wrong = at.items().position(|item| item.get("ip").text().parse::<std::net::IpAddr>().is_err());
+    if let Some(index) = wrong.filter(|_| at.len() > 1) {
+        let ip = at.items().nth(index).map_or("", |item| item.get("ip").text());
+        let why = format!("failed to check for dual stack with error:invalid IP[{index}]: {ip}");
+        errors.push(FieldError::internal(&at.path, why));
     }
     if at.len() > 1 && (families.len() != 2 || at.len() > 2 || families[0] == families[1]) {
         let shown = internal::shown(form, at.value);

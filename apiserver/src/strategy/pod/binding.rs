@@ -34,6 +34,9 @@ async fn bind(ctx: &Context, name: &str, binding: Object) -> Result<Object, Stat
     if binding.name() != name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
     }
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
     let kind = binding.str_at(&["target", "kind"]);
     if !kind.is_empty() && kind != "Node" {
         let why = format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
@@ -47,6 +50,7 @@ async fn bind(ctx: &Context, name: &str, binding: Object) -> Result<Object, Stat
         let snapshot = ctx.registry.snapshot();
         let entry = snapshot.get(&key).ok_or_else(|| Status::not_found("", "pods", &name))?;
         let mut pod = read(entry).ok_or_else(|| Status::internal("the stored pod does not parse"))?;
+        is_meant(ctx, &pod, &binding)?;
         assign(ctx, &mut pod, &binding).map_err(|why| Status::conflict("", "pods/binding", &name, &why))?;
         if ctx.options.dry_run {
             return Ok(success());
@@ -61,22 +65,25 @@ async fn bind(ctx: &Context, name: &str, binding: Object) -> Result<Object, Stat
     Err(Status::stale("", "pods/binding", &name))
 }
 
+/// Whether the pod is the one that the binding is for (`storage.Preconditions`).
+fn is_meant(ctx: &Context, pod: &Object, binding: &Object) -> Result<(), Status> {
+    let pairs =
+        [("UID", binding.uid(), pod.uid()), ("ResourceVersion", binding.resource_version(), pod.resource_version())];
+    let Some((what, wanted, found)) =
+        pairs.into_iter().find(|(_, wanted, found)| !wanted.is_empty() && wanted != found)
+    else {
+        return Ok(());
+    };
+    let (namespace, name) = (&ctx.info.namespace, pod.name());
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /pods/{namespace}/{name}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+    );
+    Err(Status::conflict("", "pods", name, &why))
+}
+
 fn assign(ctx: &Context, pod: &mut Object, binding: &Object) -> Result<(), String> {
     let name = pod.name().to_string();
-    if !binding.uid().is_empty() && binding.uid() != pod.uid() {
-        return Err(format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            binding.uid(),
-            pod.uid()
-        ));
-    }
-    let version = binding.resource_version();
-    if !version.is_empty() && version != pod.resource_version() {
-        return Err(format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
-            pod.resource_version()
-        ));
-    }
     if pod.at(&["metadata", "deletionTimestamp"]).is_some() {
         return Err(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::field::{FieldError, Path};
 use api::selector::LabelSelector;
 use api::status::{StatusCause, StatusDetails};
 use api::{Object, Status, time};
@@ -14,6 +15,7 @@ use super::{array, set_condition, text};
 use crate::Context;
 use crate::options::DeleteOptions;
 use crate::plug::{Creater, Endpoints};
+use crate::registry::create::plain_failure;
 use crate::registry::target::Target;
 use crate::registry::{delete, key, read, store_status};
 use crate::request::Query;
@@ -41,6 +43,18 @@ impl Creater for Eviction {
 async fn evict(ctx: &Context, name: &str, eviction: Object) -> Result<Object, Status> {
     if eviction.name() != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let flag = "ignoreStoreReadErrorWithClusterBreakingPotential";
+    if eviction.at(&["deleteOptions", flag]) == Some(&Value::Bool(true)) {
+        let detail = "can not be set for pod eviction, try after removing the option";
+        let path = Path::new("deleteOptions").child(flag);
+        let errors = vec![FieldError::invalid(&path, true, detail)];
+        return Err(Status::invalid(GROUP, "Eviction", name, &errors));
+    }
+    let dry_run: Vec<&str> = array(&eviction, &["deleteOptions", "dryRun"]).iter().filter_map(Value::as_str).collect();
+    if ctx.options.dry_run && !dry_run.is_empty() && dry_run != ["All"] {
+        let why = "Non-matching dry-run options in request and content: [All] and";
+        return Err(plain_failure(format!("{why} [{}]", dry_run.join(" "))));
     }
     let options = eviction.at(&["deleteOptions"]).cloned().and_then(Object::from_value);
     let mut options = DeleteOptions::new(options.as_ref(), &Query::default())?;
