@@ -50,6 +50,7 @@ pub fn cluster_ips(new: &Object, old: Option<&Object>) -> ErrorList {
 type Rules = fn(&At<'_>, Option<&At<'_>>, &mut ErrorList);
 
 pub use core::events::event;
+pub use rules::review_selectors;
 
 /// All that is wrong with an object of a built-in kind, beyond its metadata. Subresources have rules of their own, or
 /// nothing to check.

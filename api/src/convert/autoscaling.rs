@@ -108,7 +108,30 @@ pub(super) fn downgrade(map: &mut Fields) {
     let Value::Object(metadata) = metadata else { return };
     let all = metadata.entry("annotations").or_insert_with(|| json!({}));
     if let Value::Object(all) = all {
-        all.extend(annotations.into_iter().map(|(name, value)| (name.to_string(), Value::from(value.to_string()))));
+        all.extend(annotations.into_iter().map(|(name, value)| (name.to_string(), Value::from(in_order(&value)))));
+    }
+}
+
+/// The fields that annotations hold, in the order of Go's structs.
+const ORDER: &str = "type status lastTransitionTime reason message object pods resource containerResource external target \
+    kind name apiVersion metricName metricSelector targetAverageUtilization targetValue targetAverageValue \
+    currentAverageUtilization currentValue currentAverageValue selector averageValue container scaleUp scaleDown \
+    stabilizationWindowSeconds selectPolicy policies tolerance value periodSeconds matchLabels matchExpressions key \
+    operator values";
+
+/// JSON with the fields in that order, with or without capitals.
+fn in_order(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(",");
+    match value {
+        Value::Object(map) => {
+            let place = |name: &str| ORDER.split_whitespace().position(|known| known.eq_ignore_ascii_case(name));
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+            let parts = entries.into_iter().map(|(name, value)| format!("{}:{}", json!(name), in_order(value)));
+            format!("{{{}}}", joined(parts.collect()))
+        }
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(in_order).collect())),
+        scalar => scalar.to_string(),
     }
 }
 

@@ -155,10 +155,13 @@ pub(super) fn limit_range_item(map: &mut Fields) {
     fill(map, "min", "defaultRequest");
 }
 
+/// The lists of amounts of a limit.
+pub(super) const LIMITS: &[&str] = &["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
+
 /// Amounts finer than a thousandth are rounded up to one (`SetDefaults_ResourceList`).
-pub(super) fn requirements(map: &mut Fields) {
-    for list in ["limits", "requests"] {
-        for value in map.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+pub(super) fn round(map: &mut Fields, lists: &[&str]) {
+    for list in lists {
+        for value in map.get_mut(*list).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
             let Some(text) = value.as_str().filter(|text| text.ends_with(['n', 'u'])) else { continue };
             if let Ok(quantity) = Quantity::parse(text) {
                 *value = Quantity::from_milli(quantity.milli_value(), quantity.format()).to_string().into();

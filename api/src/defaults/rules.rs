@@ -31,10 +31,22 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
         "api.core.v1.Secret" => secret(map),
         "api.core.v1.Service" => load_balancer_status(map),
         "api.core.v1.Namespace" => namespace(map),
-        "api.core.v1.NodeStatus" => copy_if_absent(map, "capacity", "allocatable"),
+        "api.core.v1.NodeStatus" => {
+            copy_if_absent(map, "capacity", "allocatable");
+            resources::round(map, &["capacity", "allocatable"]);
+        }
         "api.core.v1.ReplicationController" => replication_controller(map),
-        "api.core.v1.LimitRangeItem" => resources::limit_range_item(map),
-        "api.core.v1.ResourceRequirements" | "api.core.v1.VolumeResourceRequirements" => resources::requirements(map),
+        "api.core.v1.LimitRangeItem" => {
+            resources::limit_range_item(map);
+            resources::round(map, resources::LIMITS);
+        }
+        "api.core.v1.ResourceRequirements" | "api.core.v1.VolumeResourceRequirements" => {
+            resources::round(map, &["limits", "requests"]);
+        }
+        "api.core.v1.ResourceQuotaSpec" | "api.core.v1.ResourceQuotaStatus" => resources::round(map, &["hard", "used"]),
+        "api.core.v1.PersistentVolumeSpec"
+        | "api.core.v1.PersistentVolumeClaimStatus"
+        | "api.core.v1.ContainerStatus" => resources::round(map, &["capacity", "allocatedResources"]),
         "api.apps.v1.DeploymentStrategy" | "api.apps.v1.DaemonSetUpdateStrategy" => rolling_update(map),
         "api.apps.v1.DaemonSet" => template_generation(map),
         "api.apps.v1.StatefulSetUpdateStrategy" => stateful_set(map),
@@ -102,6 +114,7 @@ fn pod(map: &mut Fields) {
 /// The deprecated name of the service account follows the one it stands for (`Convert_v1_PodSpec_To_core_PodSpec`).
 fn pod_spec(map: &mut Fields) {
     drop_disabled(map, &["schedulingGroup"]);
+    resources::round(map, &["overhead"]);
     let (account, deprecated) = (text(map, "serviceAccountName"), text(map, "serviceAccount"));
     if account == deprecated {
         return;
@@ -113,6 +126,7 @@ fn pod_spec(map: &mut Fields) {
 
 fn pod_status(map: &mut Fields) {
     drop_disabled(map, &["nodeAllocatableResourceClaimStatuses"]);
+    resources::round(map, &["allocatedResources"]);
     agree(map, ["podIP", "podIPs", "/0/ip"], |ip| json!({"ip": ip}));
 }
 

@@ -136,3 +136,29 @@ fn recorded_defaults_match() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+#[test]
+fn amounts_are_rounded_up_to_a_thousandth() {
+    let quota = json!({"spec": {"hard": {"cpu": "0.0001", "pods": "100u"}}});
+    check("v1", "ResourceQuota", quota, "/spec/hard", json!({"cpu": "1m", "pods": "1m"}));
+    let limits = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "1n"}}]}});
+    check("v1", "LimitRange", limits, "/spec/limits/0/defaultRequest/cpu", json!("1m"));
+    let volume = json!({"spec": {"capacity": {"storage": "0.0001"}}});
+    check("v1", "PersistentVolume", volume, "/spec/capacity/storage", json!("1m"));
+    let class = json!({"handler": "x", "overhead": {"podFixed": {"cpu": "10u"}}});
+    check("node.k8s.io/v1", "RuntimeClass", class, "/overhead/podFixed/cpu", json!("10u"));
+}
+
+#[test]
+fn what_decoding_makes_of_old_ways() {
+    let template = json!({"template": {"spec": {"containers": [], "serviceAccount": "x"}}});
+    check("v1", "PodTemplate", template, "/template/spec/serviceAccountName", json!("x"));
+    let named = json!({"spec": {"containers": [], "serviceAccountName": "y", "serviceAccount": "x"}});
+    check("v1", "Pod", named, "/spec/serviceAccount", json!("y"));
+    let hasty = json!({"spec": {"containers": [], "terminationGracePeriodSeconds": -1}});
+    check("v1", "Pod", hasty, "/spec/terminationGracePeriodSeconds", json!(1));
+    let template = json!({"template": {"spec": {"containers": [], "terminationGracePeriodSeconds": -1}}});
+    check("v1", "PodTemplate", template, "/template/spec/terminationGracePeriodSeconds", json!(-1));
+    let annotated = json!({"metadata": {"annotations": {"pod.beta.kubernetes.io/init-containers": "[]", "a": "b"}}});
+    check("v1", "Pod", annotated, "/metadata/annotations", json!({"a": "b"}));
+}

@@ -28,6 +28,9 @@ pub(super) struct Components<'p> {
     custom: BTreeMap<(String, String, String), String>,
 }
 
+/// A line a field: its definition and name (`[]` if it is a list), and what it may be.
+const CHOICES: &str = include_str!("../../data/enums.txt");
+
 pub(super) const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl<'p> Components<'p> {
@@ -227,11 +230,30 @@ impl<'p> Components<'p> {
         }
     }
 
+    /// What a field is in Go that nobody sets, which version 3 tells as its default.
+    fn zero(&self, field: Field<'_>) -> Option<Value> {
+        let kind = field.ty().kind();
+        if self.dialect != Dialect::V3 || field.pointer() {
+            return None;
+        }
+        match kind {
+            Kind::Struct => Some(json!({})),
+            _ if field.omit_empty() => None,
+            Kind::String | Kind::Duration => Some("".into()),
+            Kind::Boolean => Some(false.into()),
+            Kind::Int32 | Kind::Int64 => Some(0.into()),
+            _ => None,
+        }
+    }
+
     fn of_field(&mut self, owner: Type<'_>, field: Field<'_>) -> Map<String, Value> {
         let mut map = self.used(field.ty());
         let prose = self.prose;
         let text = owner.name().and_then(|name| prose.field(name, field.name()));
-        let default = if owner.name().is_some() { field.default() } else { None };
+        let default = if owner.name().is_some() { field.default().or_else(|| self.zero(field)) } else { None };
+        if let Some(name) = owner.name() {
+            add_choices(&format!("{name}.{}", field.name()), &mut map);
+        }
         // In version 3 nothing may stand beside a reference, so it moves into `allOf`.
         if map.contains_key("$ref") && self.dialect == Dialect::V3 && (text.is_some() || default.is_some()) {
             map = Map::from_iter([("allOf".to_string(), Value::Array(vec![Value::Object(map)]))]);
@@ -253,6 +275,17 @@ impl<'p> Components<'p> {
             map.insert("x-kubernetes-patch-merge-key".to_string(), key.into());
         }
         map
+    }
+}
+
+/// The values that a text, or each of a list of texts, may have.
+fn add_choices(field: &str, map: &mut Map<String, Value>) {
+    let line = CHOICES.lines().find_map(|line| line.strip_prefix(field).filter(|rest| rest.starts_with(['\t', '['])));
+    let Some((brackets, values)) = line.and_then(|rest| rest.split_once('\t')) else { return };
+    let values: Value = values.split(',').collect();
+    match map.get_mut("items").and_then(Value::as_object_mut).filter(|_| !brackets.is_empty()) {
+        Some(items) => _ = items.insert("enum".to_string(), values),
+        None => _ = map.insert("enum".to_string(), values),
     }
 }
 

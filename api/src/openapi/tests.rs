@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Builtin, dangling, v2_document, v2_protobuf, v3_document, v3_hash, v3_index, v3_protobuf};
+use super::{
+    Builtin, dangling, v2_document, v2_protobuf, v3_document, v3_hash, v3_index, v3_protobuf, v3_root_document,
+    v3_root_hash,
+};
 use crate::Object;
 use crate::catalogue::Catalogue;
 
@@ -149,4 +152,32 @@ fn the_documents_as_protobuf() {
     assert_eq!(texts(&bytes, &[8, 2, 1]), names(&v2["paths"]));
     assert_eq!(texts(&bytes, &[9, 1, 1]), names(&v2["definitions"]));
     assert!(texts(&bytes, &[8, 2, 2, 2, 9, 1, 1]).contains(&"200".to_string()));
+}
+
+#[test]
+fn what_is_there_to_be_found_has_documents_of_its_own() {
+    let catalogue = Catalogue::builtin();
+    let index = v3_index(&catalogue);
+    let places = [
+        ("version", "/version/", "getCodeVersion"),
+        ("api", "/api/", "getCoreAPIVersions"),
+        ("apis", "/apis/", "getAPIVersions"),
+        ("apis/rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/", "getRbacAuthorizationAPIGroup"),
+        ("openid/v1/jwks", "/openid/v1/jwks/", "getServiceAccountIssuerOpenIDKeyset"),
+    ];
+    for (document, path, id) in places {
+        let hash = v3_root_hash(&catalogue, document).unwrap();
+        assert_eq!(index["paths"][document]["serverRelativeURL"], json!(format!("/openapi/v3/{document}?hash={hash}")));
+        let document = parsed(&v3_root_document(&catalogue, document).unwrap());
+        assert_eq!(document["paths"][path]["get"]["operationId"], json!(id));
+        let schemas = document["components"]["schemas"].as_object().cloned().unwrap_or_default();
+        assert_eq!(dangling(&document, "#/components/schemas/", &schemas).len(), 0);
+    }
+    assert!(v3_root_document(&catalogue, "apis/none").is_none());
+    let core = parsed(&v3_document(&catalogue, "", "v1").unwrap());
+    let container = "/components/schemas/io.k8s.api.core.v1.Container/properties";
+    check(&core, &format!("{container}/imagePullPolicy/enum"), json!(["Always", "IfNotPresent", "Never"]));
+    check(&core, &format!("{container}/name/default"), json!(""));
+    check(&core, &format!("{container}/resources/default"), json!({}));
+    assert!(core.pointer(&format!("{container}/image/default")).is_none());
 }

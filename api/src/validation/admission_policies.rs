@@ -100,7 +100,12 @@ pub fn validating_policy_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut E
 
 /// What both kinds of policy begin with. Returns what their expressions may name.
 fn common(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) -> Scope {
-    rules::required_one_of(&spec.get("failurePolicy"), &["Fail", "Ignore"], "", errors);
+    let failure = spec.get("failurePolicy");
+    if failure.is_absent() {
+        errors.push(FieldError::required(&failure.path, ""));
+    } else {
+        rules::one_of(&failure, &["Fail", "Ignore"], errors);
+    }
     let kind = spec.get("paramKind");
     if kind.is_set() {
         param_kind(&kind, errors);

@@ -145,13 +145,14 @@ pub fn attachment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.get("spec");
     driver_name(&spec.get("attacher"), errors);
     let source = spec.get("source");
-    let name = source.get("persistentVolumeName");
-    match (name.is_set(), source.get("inlineVolumeSpec").is_set()) {
+    let (name, inline) = (source.get("persistentVolumeName"), source.get("inlineVolumeSpec"));
+    match (name.is_set(), inline.is_set()) {
         (false, false) => errors.push(FieldError::required(&source.path, EXACTLY_ONE)),
         (true, true) => errors.push(FieldError::forbidden(&source.path, EXACTLY_ONE)),
         (true, false) if name.is_empty() => {
             errors.push(FieldError::required(&name.path, "must specify non empty persistentVolumeName"));
         }
+        (false, true) => super::core::volumes::spec(&inline, "", true, errors),
         _ => {}
     }
     let node = spec.get("nodeName");

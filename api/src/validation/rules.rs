@@ -159,23 +159,73 @@ pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
 pub fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
     labels(&at.get("matchLabels"), errors);
     for expression in at.get("matchExpressions").items() {
-        let (operator, values) = (expression.get("operator"), expression.get("values"));
-        match operator.text() {
-            "In" | "NotIn" if values.is_empty() => {
-                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(&values.path, detail));
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(&values.path, detail));
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.push(FieldError::invalid(&operator.path, other, "not a valid selector operator")),
+        requirement(&expression, errors);
+        let operator = expression.get("operator");
+        if !OPERATORS.contains(&operator.text()) {
+            errors.push(FieldError::invalid(&operator.path, operator.text(), "not a valid selector operator"));
         }
-        let key = expression.get("key");
-        invalid_each(&key, names::label_key(key.text()), errors);
-        for value in values.items() {
-            invalid_each(&value, names::label_value(value.text()), errors);
+        key_and_values(&expression, errors);
+    }
+}
+
+const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
+
+/// Whether a requirement has values where its operator wants some, and none elsewhere.
+fn requirement(at: &At<'_>, errors: &mut ErrorList) {
+    let values = at.get("values");
+    match at.get("operator").text() {
+        "In" | "NotIn" if values.is_empty() => {
+            let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+            errors.push(FieldError::required(&values.path, detail));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errors.push(FieldError::forbidden(&values.path, detail));
+        }
+        _ => {}
+    }
+}
+
+fn key_and_values(at: &At<'_>, errors: &mut ErrorList) {
+    let key = at.get("key");
+    invalid_each(&key, names::label_key(key.text()), errors);
+    for value in at.get("values").items() {
+        invalid_each(&value, names::label_value(value.text()), errors);
+    }
+}
+
+/// The selectors of a review, which newer clients may write with operators that are not known here
+/// (`validateResourceAttributes`).
+pub fn review_selectors(attributes: &At<'_>, errors: &mut ErrorList) {
+    for name in ["fieldSelector", "labelSelector"] {
+        let selector = attributes.get(name);
+        if selector.is_absent() {
+            continue;
+        }
+        let (raw, requirements) = (selector.get("rawSelector"), selector.get("requirements"));
+        match (raw.is_empty(), requirements.is_empty()) {
+            (false, false) => {
+                let detail = "may not specified at the same time as requirements";
+                errors.push(FieldError::invalid(&raw.path, raw.text(), detail));
+            }
+            (true, true) => {
+                let path = selector.path.as_str();
+                let detail = format!("when {path} is specified, requirements or rawSelector is required");
+                errors.push(FieldError::required(&requirements.path, detail));
+            }
+            _ => {}
+        }
+        for one in requirements.items() {
+            let key = one.get("key");
+            if name == "labelSelector" {
+                requirement(&one, errors);
+                key_and_values(&one, errors);
+                continue;
+            }
+            if key.is_empty() {
+                errors.push(FieldError::required(&key.path, "must be specified"));
+            }
+            requirement(&one, errors);
         }
     }
 }

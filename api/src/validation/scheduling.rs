@@ -65,10 +65,9 @@ pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
         rules::invalid_each(&handler, names::dns1123_label(handler.text()), errors);
     }
     let overhead = new.get("overhead");
-    for (key, amount) in overhead.get("podFixed").entries() {
-        let path = overhead.path.child("limits").key(key);
-        pod::resource_name(key, &path, errors);
-        rules::nonnegative_quantity(&At::new(path, amount.value), errors);
+    if overhead.is_set() {
+        let fixed = overhead.get("podFixed");
+        pod::resources::limits(&At::new(overhead.path, fixed.value), errors);
     }
     let scheduling = new.get("scheduling");
     rules::labels(&scheduling.get("nodeSelector"), errors);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::field::{ErrorList, FieldError, Path};
+use api::validation::at::At;
 use api::{Object, Status, UserInfo};
 use futures::future::{BoxFuture, FutureExt};
 use serde::Deserialize;
@@ -183,6 +184,8 @@ impl AccessReview {
             )),
             _ => {}
         }
+        let attributes = At::root(review).at(&["spec", "resourceAttributes"]);
+        api::validation::review_selectors(&attributes, &mut errors);
         if self.whose != Whose::Own && spec.user.is_empty() && spec.groups.is_empty() {
             let detail = "at least one of user or group must be specified";
             errors.push(FieldError::invalid(&path.child("user"), spec.user.as_str(), detail));

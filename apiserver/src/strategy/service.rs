@@ -141,7 +141,8 @@ fn is_external(service: &Object) -> bool {
 /// A mere name has no traffic that a policy could steer; a default of old is not shown
 /// (`defaultOnReadInternalTrafficPolicy`).
 fn drop_inapplicable(new: &mut Object) {
-    if !needs_address(new) {
+    let known = matches!(new.str_at(&["spec", "internalTrafficPolicy"]), "Cluster" | "Local");
+    if !needs_address(new) && known {
         new.remove(&["spec", "internalTrafficPolicy"]);
     }
 }

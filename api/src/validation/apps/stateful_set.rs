@@ -142,7 +142,12 @@ fn completed(spec: &At<'_>, template: &At<'_>) -> Value {
         let name = volume.get("name").and_then(Value::as_str).unwrap_or("");
         !claims.contains(&name)
     });
-    let of_claims = claims.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    // Of templates that are called the same, one makes a volume.
+    let mut named = std::collections::BTreeSet::new();
+    let of_claims = claims
+        .iter()
+        .filter(|name| named.insert(**name))
+        .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
     let volumes: Vec<Value> = of_claims.chain(kept).collect();
     pod.insert("volumes".into(), volumes.into());
     completed
