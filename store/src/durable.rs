@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
@@ -35,7 +36,7 @@ use self::recovery::{Recovered, Segment};
 use self::writer::{Writer, full_error};
 use crate::files::{DataFile, Disk, Files};
 use crate::history::{History, HistoryLimits};
-use crate::limits::{EXPORT_AFTER_LOG_BYTES_MIN, SEGMENT_BYTES};
+use crate::limits::{CHECKPOINT_AFTER_LOG_BYTES, CHECKPOINT_QUIET, EXPORT_AFTER_LOG_BYTES_MIN, SEGMENT_BYTES};
 use crate::stage::Stage;
 use crate::{Committed, Revision, Snapshot, Store, StoreError, Transaction, Watch};
 
@@ -60,6 +61,11 @@ pub struct DurableConfig {
     pub history: HistoryLimits,
     /// The size of a file of the log; when one is full, a checkpoint is made.
     pub segment_bytes: u64,
+    /// After how many bytes of log a checkpoint is made too, once nothing is written for a while: opening then has
+    /// little to replay.
+    pub checkpoint_after_bytes: u64,
+    /// How long that while is.
+    pub checkpoint_quiet: Duration,
     /// After how many bytes of log an export is made, at least.
     pub export_after_bytes: u64,
     /// The layer below.
@@ -74,6 +80,8 @@ impl DurableConfig {
             sync: SyncPolicy::Always,
             history: HistoryLimits::default(),
             segment_bytes: SEGMENT_BYTES,
+            checkpoint_after_bytes: CHECKPOINT_AFTER_LOG_BYTES,
+            checkpoint_quiet: CHECKPOINT_QUIET,
             export_after_bytes: EXPORT_AFTER_LOG_BYTES_MIN,
             files: Arc::new(Disk),
         }
@@ -107,7 +115,17 @@ impl Durable {
         lock: File,
         recovered: Recovered,
     ) -> Result<Arc<Self>, StoreError> {
-        let Recovered { snapshot, position, segments, dirty, checkpoint, loaded, export, checkpoint_due } = recovered;
+        let Recovered {
+            snapshot,
+            position,
+            segments,
+            dirty,
+            checkpoint,
+            loaded,
+            export,
+            checkpoint_due,
+            replayed_bytes,
+        } = recovered;
         let unsynced = config.sync == SyncPolicy::Never;
         let shared = Arc::new(Shared {
             history: History::new(snapshot, config.history),
@@ -117,8 +135,15 @@ impl Durable {
             segment_bytes: config.segment_bytes,
             segments: Mutex::new(segments),
             log_file: Mutex::new(position.file.clone()),
-            dirty: Mutex::new(dirty),
-            todo: Mutex::new(Todo { spare: true, checkpoint: checkpoint_due, stop: false }),
+            checkpoint_after_bytes: config.checkpoint_after_bytes,
+            checkpoint_quiet: config.checkpoint_quiet,
+            dirty: Mutex::new(Dirty { keys: dirty, bytes: replayed_bytes }),
+            todo: Mutex::new(Todo {
+                spare: true,
+                checkpoint: checkpoint_due,
+                checkpoint_when_quiet: replayed_bytes >= config.checkpoint_after_bytes,
+                stop: false,
+            }),
             work: Condvar::new(),
             stopping: AtomicBool::new(false),
             full: Mutex::new(None),
@@ -193,6 +218,13 @@ impl Drop for Durable {
     }
 }
 
+/// What was written since the checkpoint.
+struct Dirty {
+    keys: HashSet<Arc<str>>,
+    /// How much log that took.
+    bytes: u64,
+}
+
 /// What the threads and the callers share.
 pub(crate) struct Shared {
     history: Arc<History>,
@@ -200,11 +232,13 @@ pub(crate) struct Shared {
     directory: Directory,
     spare: Arc<Spare>,
     segment_bytes: u64,
+    checkpoint_after_bytes: u64,
+    checkpoint_quiet: Duration,
     /// The files of the log, oldest first.
     segments: Mutex<Vec<Segment>>,
     log_file: Mutex<Arc<dyn DataFile>>,
-    /// Keys written since the checkpoint. Locked while a stage is published, so that it and a snapshot fit together.
-    dirty: Mutex<HashSet<Arc<str>>>,
+    /// Locked while a stage is published, so that it and a snapshot fit together.
+    dirty: Mutex<Dirty>,
     todo: Mutex<Todo>,
     work: Condvar,
     stopping: AtomicBool,
@@ -220,22 +254,31 @@ impl Shared {
         self.queue.close(StoreError::Stopped("the store was closed".into()));
     }
 
-    /// Makes a durable stage visible.
-    fn publish(&self, stage: Stage) {
+    /// Makes a stage visible that is durable in so many bytes of log.
+    fn publish(&self, stage: Stage, bytes: u64) {
         let keys: Vec<Arc<str>> = stage.events.iter().map(crate::Event::key_shared).collect();
         let mut dirty = self.dirty.lock();
-        dirty.extend(keys);
+        dirty.keys.extend(keys);
+        let before = dirty.bytes;
+        dirty.bytes += bytes;
+        let is_due = before < self.checkpoint_after_bytes && dirty.bytes >= self.checkpoint_after_bytes;
         self.history.publish(stage);
+        drop(dirty);
+        if is_due {
+            self.todo.lock().checkpoint_when_quiet = true;
+            self.work.notify_one();
+        }
     }
 
     /// The newest state and the keys that differ from the checkpoint there.
     fn take_dirty(&self) -> (Snapshot, HashSet<Arc<str>>) {
         let mut dirty = self.dirty.lock();
-        (self.history.snapshot(), std::mem::take(&mut *dirty))
+        dirty.bytes = 0;
+        (self.history.snapshot(), std::mem::take(&mut dirty.keys))
     }
 
     fn put_back(&self, keys: HashSet<Arc<str>>) {
-        self.dirty.lock().extend(keys);
+        self.dirty.lock().keys.extend(keys);
     }
 
     fn rolled(&self, segment: Segment, file: Arc<dyn DataFile>) {
@@ -262,13 +305,20 @@ impl Shared {
         file.sync().map_err(|error| StoreError::Stopped(format!("the log cannot be synced: {error}")))
     }
 
-    /// Waits until there is something to do.
+    /// Waits until there is something to do. As long as a checkpoint waits for quiet, it looks whether that has come.
     fn wait_for_work(&self) -> Todo {
         let mut todo = self.todo.lock();
         while !(todo.spare || todo.checkpoint || todo.stop) {
-            self.work.wait(&mut todo);
+            if !todo.checkpoint_when_quiet {
+                self.work.wait(&mut todo);
+                continue;
+            }
+            let before = self.history.revision();
+            let waited = self.work.wait_for(&mut todo, self.checkpoint_quiet);
+            todo.checkpoint |= waited.timed_out() && self.history.revision() == before;
         }
-        std::mem::take(&mut *todo)
+        let rest = Todo { checkpoint_when_quiet: todo.checkpoint_when_quiet && !todo.checkpoint, ..Todo::default() };
+        std::mem::replace(&mut *todo, rest)
     }
 
     fn stop_background(&self) {

@@ -73,6 +73,11 @@ impl History {
         self.newest.read().clone()
     }
 
+    /// The newest revision.
+    pub(crate) fn revision(&self) -> Revision {
+        self.newest.read().revision
+    }
+
     /// Makes a durable stage visible to readers, and to watchers once they are woken.
     pub(crate) fn publish(&self, stage: Stage) {
         let Stage { snapshot, events } = stage;

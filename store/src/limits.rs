@@ -1,5 +1,7 @@
 //! Every bound of the store, by name.
 
+use std::time::Duration;
+
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 
@@ -43,6 +45,12 @@ pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The size of a preallocated log segment; a new one begins a checkpoint.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// With so much log behind the checkpoint, it is brought up as soon as nothing was written for [`CHECKPOINT_QUIET`].
+pub const CHECKPOINT_AFTER_LOG_BYTES: u64 = 2 * 1024 * 1024;
+
+/// How long nothing must have been written for a checkpoint before the log's file is full.
+pub const CHECKPOINT_QUIET: Duration = Duration::from_secs(1);
 
 /// An export is made once this many bytes were logged since the last one, or as many as it has, if that is more.
 pub const EXPORT_AFTER_LOG_BYTES_MIN: u64 = 64 * 1024 * 1024;

@@ -13,12 +13,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use layer::{Faults, FaultyFiles};
 use load::Progress;
-use store::{Durable, DurableConfig, Store, StoreError, Transaction};
+use store::{Durable, DurableConfig, Operation, Store, StoreError, Transaction};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
@@ -48,7 +48,7 @@ fn cut_under_load(faults: Faults, cuts: u64, survivors: bool, exports: bool) -> 
     let runtime = runtime();
     let writers = runtime.spawn(load::run(store.clone(), progress.clone(), stop.clone()));
     // Until the first file of the log went, nothing depends on the checkpoint.
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     while data.join("log-0000000000000001").exists() {
         assert!(begin.elapsed() < Duration::from_secs(60), "the load is too small to make a checkpoint");
         std::thread::sleep(Duration::from_millis(5));
@@ -108,6 +108,35 @@ fn remove_exports(directory: &Path) {
             fs::remove_file(&file).unwrap();
         }
     }
+}
+
+#[test]
+fn a_quiet_store_brings_its_checkpoint_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = DurableConfig::new(directory.path().join("data"));
+    (config.checkpoint_after_bytes, config.checkpoint_quiet) = (64 * 1024, Duration::from_millis(20));
+    let store = Durable::open(config.clone()).unwrap();
+    let put = |number: u64, size: usize| {
+        let operations = vec![Operation::Put(format!("/k/{number}").into(), vec![b'x'; size].into())];
+        let committed = futures::executor::block_on(store.commit(Transaction { operations, ..Default::default() }));
+        committed.unwrap().revision
+    };
+    let checkpoint = config.directory.join("checkpoint/db");
+    put(0, 1024);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!checkpoint.exists(), "a little is not worth a checkpoint");
+    for number in 1..=100 {
+        put(number, 1024);
+    }
+    let begin = Instant::now();
+    while !checkpoint.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no checkpoint is made though all is quiet");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let last = put(101, 10);
+    drop(store);
+    let store = Durable::open(config).unwrap();
+    assert_eq!((store.snapshot().len(), store.snapshot().revision()), (102, last));
 }
 
 /// A closed store with a checkpoint, an export and a tail, and what it held.

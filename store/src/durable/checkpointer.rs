@@ -1,5 +1,5 @@
-//! The thread that works behind the writer: it reserves the next file of the log, brings the checkpoint up, writes
-//! exports, and removes what they made superfluous. It sleeps until it is told of work.
+//! The thread that works behind the writer: it reserves the next file of the log, brings the checkpoint up (when a
+//! file is full, or some of it and nothing more is written), writes exports, and removes what they made superfluous. It sleeps until it is told of work.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::{Revision, Snapshot, StoreError};
 pub(crate) struct Todo {
     pub(crate) spare: bool,
     pub(crate) checkpoint: bool,
+    pub(crate) checkpoint_when_quiet: bool,
     pub(crate) stop: bool,
 }
 

@@ -136,8 +136,8 @@ impl Log {
         Ok(())
     }
 
-    /// Writes a stage as one frame, and waits for the disk unless told not to.
-    pub(crate) fn append(&mut self, stage: &Stage) -> Result<(), LogError> {
+    /// Writes a stage as one frame, and waits for the disk unless told not to; returns how many bytes that took.
+    pub(crate) fn append(&mut self, stage: &Stage) -> Result<u64, LogError> {
         self.clear_remains()?;
         frame::encode_commits(&mut self.buffer, self.at.sequence, &stage.events, Base::of(&stage.snapshot));
         let bytes = self.buffer.len();
@@ -152,7 +152,7 @@ impl Log {
         }
         self.at.offset += bytes as u64;
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-        Ok(())
+        Ok(bytes as u64)
     }
 
     /// Overwrites what a failed write left, which a reader could take for corruption.

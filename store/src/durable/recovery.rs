@@ -39,6 +39,8 @@ pub(crate) struct Recovered {
     pub(crate) export: Option<(Revision, u64)>,
     /// Whether so much log was replayed that the checkpoint had better be brought up.
     pub(crate) checkpoint_due: bool,
+    /// How much log was replayed.
+    pub(crate) replayed_bytes: u64,
 }
 
 pub(crate) fn recover(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recovered, StoreError> {
@@ -56,6 +58,7 @@ pub(crate) fn recover(directory: &Directory, spare: &Spare, unsynced: bool) -> R
         checkpoint: base.checkpoint,
         loaded: base.loaded,
         export: newest_export(directory, base.source)?,
+        replayed_bytes: replayed.bytes,
         checkpoint_due: replayed.bytes >= spare.bytes() || replayed.files >= TAIL_FILES_MAX,
     };
     if replayed.torn || last_unsynced {
@@ -81,6 +84,7 @@ fn fresh(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recover
         loaded: None,
         export: None,
         checkpoint_due: false,
+        replayed_bytes: 0,
     })
 }
 

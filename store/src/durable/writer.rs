@@ -43,7 +43,7 @@ impl Writer {
         }
         if !stage.events.is_empty() {
             match self.log.append(&stage) {
-                Ok(()) => self.shared.publish(stage),
+                Ok(bytes) => self.shared.publish(stage, bytes),
                 Err(LogError::Full(error)) => {
                     let full = self.shared.set_full(&error);
                     for (_, answer) in answers {
