@@ -333,11 +333,13 @@ fn a_directory_has_one_owner_and_a_known_format() {
     let store = Durable::open(load::small(&data)).unwrap();
     assert!(matches!(Durable::open(load::small(&data)), Err(StoreError::Locked { .. })));
     runtime().block_on(store.close()).unwrap();
-    let again = Durable::open(load::small(&data)).unwrap();
-    drop(again);
-    fs::write(data.join("format"), "coracle store format 2\n").unwrap();
+    fs::write(data.join("format"), "coracle store format 1\n").unwrap();
+    drop(Durable::open(load::small(&data)).unwrap());
+    let known = fs::read_to_string(data.join("format")).unwrap();
+    assert_eq!(known, "coracle store format 2\n", "an older version must not take what is written now for damage");
+    fs::write(data.join("format"), "coracle store format 3\n").unwrap();
     let newer = Durable::open(load::small(&data)).err();
-    assert!(matches!(newer, Some(StoreError::NewerFormat { found: 2, known: 1, .. })), "{newer:?}");
+    assert!(matches!(newer, Some(StoreError::NewerFormat { found: 3, known: 2, .. })), "{newer:?}");
     fs::write(data.join("format"), "what?\n").unwrap();
     assert!(matches!(Durable::open(load::small(&data)), Err(StoreError::Corrupt { .. })));
 }

@@ -14,13 +14,17 @@ use std::time::Duration;
 use super::directory::Directory;
 use super::frame::{u32_at, u64_at};
 use super::shelf::Shelf;
-use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX};
+use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::{Entry, Revision, Snapshot, StoreError};
 
 /// Begins with a zero byte, as no key of an entry does.
 const META_KEY: &[u8] = b"\0meta";
 /// Length, create and mod revision, checksum; before the first chunk of a value.
 const VALUE_HEADER_BYTES: usize = 24;
+/// This bit of the length says that the value is compressed, and that the length of that follows the header.
+const COMPRESSED: u32 = 1 << 31;
+/// Values are stored as they are if compression saves less than this part of them.
+const SAVED_PART_MIN: usize = 8;
 /// A zero byte, which no key holds, and the number of the chunk.
 const CHUNK_SUFFIX_BYTES: usize = 5;
 /// sled's threads may hold its file after it was closed, longer on a busy machine.
@@ -55,9 +59,9 @@ impl Checkpoint {
     pub(crate) fn load(&self) -> Result<Snapshot, String> {
         let revision = self.revision()?.ok_or("it was never finished")?;
         let mut snapshot = Snapshot::empty(revision);
-        let mut shelf = Shelf::default();
+        let (mut shelf, mut scratch) = (Shelf::default(), Vec::new());
         let mut insert = |partial: Option<Partial>| {
-            if let Some(entry) = partial.and_then(|partial| partial.whole(&mut shelf)) {
+            if let Some(entry) = partial.and_then(|partial| partial.whole(&mut shelf, &mut scratch)) {
                 snapshot.insert(entry);
             }
         };
@@ -158,56 +162,90 @@ struct Partial {
 }
 
 struct ValueHeader {
+    /// How long it is itself.
+    length: usize,
+    /// How long the value is.
     bytes: usize,
+    /// How long the value is as it is stored.
+    stored: usize,
     created: Revision,
     modified: Revision,
     checksum: u32,
 }
 
+impl ValueHeader {
+    fn decode(first: &[u8]) -> Option<Self> {
+        let header = first.get(..VALUE_HEADER_BYTES)?;
+        let bytes = (u32_at(header, 0) & !COMPRESSED) as usize;
+        let (length, stored) = if u32_at(header, 0) & COMPRESSED == 0 {
+            (VALUE_HEADER_BYTES, bytes)
+        } else {
+            (VALUE_HEADER_BYTES + 4, u32_at(first.get(..VALUE_HEADER_BYTES + 4)?, VALUE_HEADER_BYTES) as usize)
+        };
+        let (created, modified) = (u64_at(header, 4), u64_at(header, 12));
+        let fits = bytes <= VALUE_BYTES_MAX;
+        fits.then_some(Self { length, bytes, stored, created, modified, checksum: u32_at(header, 20) })
+    }
+}
+
 impl Partial {
     fn begin(key: &[u8], first: sled::IVec) -> Option<Self> {
-        let header = first.get(..VALUE_HEADER_BYTES)?;
-        let (bytes, checksum) = (u32_at(header, 0) as usize, u32_at(header, 20));
-        let header = ValueHeader { bytes, created: u64_at(header, 4), modified: u64_at(header, 12), checksum };
-        let read = first.len() - VALUE_HEADER_BYTES;
+        let header = ValueHeader::decode(&first)?;
+        let read = first.len() - header.length;
         Some(Self { key: String::from_utf8(key.to_vec()).ok()?, header, chunks: vec![first], read })
     }
 
     fn add(&mut self, chunk: u32, data: sled::IVec) {
         // A chunk out of turn is left over from another value of the key; the checksum will tell if one is missing.
-        if usize::try_from(chunk) == Ok(self.chunks.len()) && self.read < self.header.bytes {
+        if usize::try_from(chunk) == Ok(self.chunks.len()) && self.read < self.header.stored {
             self.read += data.len();
             self.chunks.push(data);
         }
     }
 
-    fn whole(self, shelf: &mut Shelf) -> Option<Entry> {
-        let ValueHeader { bytes, created, modified, checksum } = self.header;
-        if self.read != bytes {
+    /// The entry, its value on the shelf; `scratch` is room to work in.
+    fn whole(self, shelf: &mut Shelf, scratch: &mut Vec<u8>) -> Option<Entry> {
+        let ValueHeader { length, bytes, stored, created, modified, checksum } = self.header;
+        if self.read != stored {
             return None;
         }
         let skipped = |(at, chunk)| {
-            if at == 0 { &<sled::IVec as AsRef<[u8]>>::as_ref(chunk)[VALUE_HEADER_BYTES..] } else { chunk }
+            if at == 0 { &<sled::IVec as AsRef<[u8]>>::as_ref(chunk)[length..] } else { chunk }
         };
-        let value = shelf.put(bytes, self.chunks.iter().enumerate().map(skipped));
+        let mut parts = self.chunks.iter().enumerate().map(skipped);
+        let value = if length == VALUE_HEADER_BYTES {
+            shelf.put(bytes, parts)
+        } else {
+            scratch.clear();
+            parts.by_ref().for_each(|part| scratch.extend_from_slice(part));
+            shelf
+                .fill(bytes, |value| lz4_flex::block::decompress_into(scratch, value).is_ok_and(|read| read == bytes))?
+        };
         let whole = checksum == entry_checksum(&self.key, created, modified, &value);
         whole.then(|| Entry::new(self.key.into(), value, created, modified))
     }
 }
 
+/// Puts a value, compressed if that is worth it: opening then reads a third of the pages. Returns how many chunks it has.
 fn put_chunks(batch: &mut sled::Batch, entry: &Entry) -> u32 {
     let value = entry.value();
+    let compressed = lz4_flex::block::compress(value);
+    let is_worth_it = compressed.len() + value.len() / SAVED_PART_MIN < value.len();
+    let stored: &[u8] = if is_worth_it { &compressed } else { value };
     let (created, modified) = (entry.create_revision(), entry.mod_revision());
-    let head = value.len().min(CHUNK_BYTES_MAX - VALUE_HEADER_BYTES);
-    let mut first = Vec::with_capacity(VALUE_HEADER_BYTES + head);
-    first.extend((value.len() as u32).to_le_bytes());
+    let mut first = Vec::with_capacity(CHUNK_BYTES_MAX.min(VALUE_HEADER_BYTES + 4 + stored.len()));
+    first.extend((value.len() as u32 | if is_worth_it { COMPRESSED } else { 0 }).to_le_bytes());
     first.extend(created.to_le_bytes());
     first.extend(modified.to_le_bytes());
     first.extend(entry_checksum(entry.key(), created, modified, value).to_le_bytes());
-    first.extend(&value[..head]);
+    if is_worth_it {
+        first.extend((stored.len() as u32).to_le_bytes());
+    }
+    let (head, rest) = stored.split_at(stored.len().min(CHUNK_BYTES_MAX - first.len()));
+    first.extend(head);
     batch.insert(chunk_key(entry.key(), 0), first);
     let mut chunks = 1;
-    for chunk in value[head..].chunks(CHUNK_BYTES_MAX) {
+    for chunk in rest.chunks(CHUNK_BYTES_MAX) {
         batch.insert(chunk_key(entry.key(), chunks), chunk);
         chunks += 1;
     }

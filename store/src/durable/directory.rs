@@ -72,6 +72,8 @@ impl Directory {
             Some(found) if found > FORMAT => {
                 Err(StoreError::NewerFormat { path: self.path.display().to_string(), found, known: FORMAT })
             }
+            // What is written from now on may be more than an older version reads.
+            Some(found) if found < FORMAT => self.put_format(&path),
             Some(_) => Ok(()),
             None => Err(corrupt(&path, "it does not name a format")),
         }
@@ -81,6 +83,10 @@ impl Directory {
         if !self.logs()?.is_empty() || !self.exports()?.is_empty() || self.has_checkpoint()? {
             return Err(corrupt(path, "it is missing, though the directory holds data"));
         }
+        self.put_format(path)
+    }
+
+    fn put_format(&self, path: &Path) -> Result<(), StoreError> {
         let new = self.path.join("format.new");
         let content = format!("{FORMAT_PREFIX}{FORMAT}\n");
         self.write_whole(&new, path, content.as_bytes())

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use super::shelf::Shelf;
 use crate::{Entry, Event, EventKind, Revision, Snapshot};
 
-/// The newest format that this code reads, and the one that it writes.
-pub(crate) const FORMAT: u32 = 1;
+/// The newest format that this code reads, and the one that it writes. The second knows compressed values in the
+/// checkpoint.
+pub(crate) const FORMAT: u32 = 2;
 pub(crate) const FILE_HEADER_BYTES: usize = 64;
 pub(crate) const FRAME_ALIGN: usize = 32;
 const FRAME_HEADER_BYTES: usize = 32;

@@ -27,6 +27,21 @@ impl Shelf {
         parts.for_each(|part| self.0.extend_from_slice(part));
         self.0.split().freeze()
     }
+
+    /// A value of so many bytes that `fill` writes; none if it cannot.
+    pub(crate) fn fill(&mut self, bytes: usize, fill: impl FnOnce(&mut [u8]) -> bool) -> Option<Bytes> {
+        if bytes > SHARED_BYTES_MAX {
+            let mut value = vec![0; bytes];
+            return fill(&mut value).then(|| value.into());
+        }
+        if self.0.capacity() < bytes {
+            self.0 = BytesMut::with_capacity(SHELF_BYTES);
+        }
+        self.0.resize(bytes, 0);
+        let value = fill(&mut self.0).then(|| self.0.split().freeze());
+        self.0.clear();
+        value
+    }
 }
 
 #[cfg(test)]
@@ -42,6 +57,11 @@ mod tests {
             .map(|n| {
                 let (head, tail) = (value(n), value(n));
                 let (head, tail) = (&head[..head.len() / 2], &tail[tail.len() / 2..]);
+                if n % 3 == 0 {
+                    assert_eq!(shelf.fill(head.len() + 1, |_| false), None);
+                    let fill = |value: &mut [u8]| value.iter_mut().for_each(|byte| *byte = n as u8);
+                    return shelf.fill(head.len() + tail.len(), |value| (fill(value), true).1).unwrap();
+                }
                 shelf.put(head.len() + tail.len(), [head, tail].into_iter())
             })
             .collect();

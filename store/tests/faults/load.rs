@@ -31,14 +31,28 @@ pub fn key(writer: usize) -> String {
     format!("/writers/{writer}")
 }
 
+/// Text of a length between 0 and 9000; every other one compresses badly.
+fn filler(writer: u64, number: u64) -> String {
+    let length = (number * 997 + writer * 131) % 9000;
+    let letter =
+        |at: u64| if number.is_multiple_of(2) { 'x' } else { char::from(b' ' + (noise(at + number) % 90) as u8) };
+    (0..length).map(letter).collect()
+}
+
+/// SplitMix64's finalizer.
+fn noise(at: u64) -> u64 {
+    let mixed = (at ^ (at >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// One step of a writer: a value that names the step, of a size that may take several chunks; or a deletion.
 pub fn step(writer: usize, number: u64) -> Transaction {
     let key = key(writer);
     let operation = if number.is_multiple_of(DELETE_EVERY) {
         Operation::Delete(key.into())
     } else {
-        let filler = (number * 997 + writer as u64 * 131) % 9000;
-        Operation::Put(key.into(), Bytes::from(format!("{number} {}", "x".repeat(filler as usize))))
+        Operation::Put(key.into(), Bytes::from(format!("{number} {}", filler(writer as u64, number))))
     };
     let mut operations = vec![operation];
     // Many other keys as well, so that the checkpoint has more than one page.
