@@ -192,7 +192,7 @@ pub fn decode_untyped(body: &[u8], format: Format) -> Result<Value, String> {
         Format::Yaml => yaml::parse(body, &mut Vec::new())?,
         Format::Protobuf => return Err("protobuf has no form without a schema".to_string()),
     };
-    tree.into_value().map_err(str::to_string)
+    tree.into_value()
 }
 
 /// Decodes any built-in or catalogued kind by what the body itself says (lists and manifests in files and tests).

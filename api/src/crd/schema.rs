@@ -62,7 +62,10 @@ pub(super) fn validate(schema: &Value, status: bool, unchanged: bool, path: &Pat
     let is_structural = of_structure.is_empty() && !is_foreign;
     errors.extend(of_structure);
     if is_structural {
-        defaults(schema, path, errors);
+        defaults(schema, path, true, errors);
+        if let Some(default) = schema.get("default").filter(|default| default.is_object()) {
+            root_default(default, &path.child("default"), errors);
+        }
     }
     let place = Place { rules: is_structural && errors.len() == before, cardinality: Some(1), ..Place::default() };
     let mut walk = Walk { errors, rule_errors: ErrorList::new(), cost: rules::TotalCost::default(), unchanged };
@@ -99,22 +102,42 @@ fn root(schema: &Value, path: &Path, errors: &mut ErrorList) {
 }
 
 /// Defaults must be valid values.
-fn defaults(schema: &Value, path: &Path, errors: &mut ErrorList) {
+fn defaults(schema: &Value, path: &Path, is_root: bool, errors: &mut ErrorList) {
     if let Some(default) = schema.get("default").filter(|d| !d.is_null()) {
-        default_value(schema, default, &path.child("default"), errors);
+        default_value(schema, default, &path.child("default"), is_root, errors);
     }
     for (name, below) in schema["properties"].as_object().into_iter().flatten() {
-        defaults(below, &path.child("properties").key(name), errors);
+        defaults(below, &path.child("properties").key(name), false, errors);
     }
-    for name in ["items", "additionalProperties"] {
-        if let Some(below) = given(schema, name).filter(|b| b.is_object()) {
-            defaults(below, &path.child(name), errors);
+    // What stands below additionalProperties the reference does not look at.
+    if let Some(below) = given(schema, "items").filter(|b| b.is_object()) {
+        defaults(below, &path.child("items"), false, errors);
+    }
+}
+
+/// The default of a whole object says what it is (`schemaobjectmeta.Validate`).
+fn root_default(default: &Value, path: &Path, errors: &mut ErrorList) {
+    for name in ["apiVersion", "kind"] {
+        let at = path.child(name);
+        match default.get(name) {
+            None | Some(Value::Null) => errors.push(FieldError::required(&at, "")),
+            Some(Value::String(text)) if text.is_empty() => errors.push(FieldError::required(&at, "")),
+            Some(Value::String(_)) => {}
+            Some(other) => errors.push(FieldError::invalid(&at, other.clone(), "must be a string")),
         }
     }
 }
 
-fn default_value(schema: &Value, default: &Value, path: &Path, errors: &mut ErrorList) {
-    if is_unpruned(schema, default) {
+fn default_value(schema: &Value, default: &Value, path: &Path, is_root: bool, errors: &mut ErrorList) {
+    // A number or text may have any default.
+    if schema["x-kubernetes-int-or-string"].as_bool() == Some(true) {
+        return;
+    }
+    let mut own = default.clone();
+    if let Some(map) = own.as_object_mut().filter(|_| is_root) {
+        map.retain(|name, _| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    }
+    if is_unpruned(schema, &own) {
         errors.push(FieldError::invalid(path, default.clone(), "must not have unknown fields"));
     }
     let node = Node::new(schema);

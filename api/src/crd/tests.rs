@@ -122,6 +122,11 @@ fn keywords() {
         &["a: Invalid value: 1: a in body should be greater than 1"],
     );
     check_schema(of(json!({"type": "integer"})), a(json!(1.0)), &[]);
+    let large = [
+        "a: Invalid value: \"number\": a in body must be of type integer: \"number\"",
+        "<nil>: Invalid value: \"\": Checked value must be of type integer (default format) in a",
+    ];
+    check_schema(of(json!({"type": "integer"})), a(json!(1e19)), &large);
     check_schema(of(json!({"type": "number"})), a(json!(1)), &[]);
     check_schema(of(json!({"type": "string", "nullable": true})), a(Value::Null), &[]);
     check_schema(
@@ -342,5 +347,18 @@ fn schemas_of_definitions_are_structural() {
     check_definition_schema(
         of(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})),
         &[],
+    );
+}
+
+#[test]
+fn defaults_of_definitions_are_looked_at_where_the_reference_does() {
+    let of = |field: Value| json!({"type": "object", "properties": {"a": field}});
+    let map = |below: Value| of(json!({"type": "object", "additionalProperties": below}));
+    check_definition_schema(map(json!({"type": "string", "default": 5})), &[]);
+    check_definition_schema(of(json!({"x-kubernetes-int-or-string": true, "default": 1.5})), &[]);
+    check_definition_schema(json!({"type": "object", "default": {"apiVersion": "a", "kind": "b"}}), &[]);
+    check_definition_schema(
+        json!({"type": "object", "default": {"kind": 1}}),
+        &[".default.apiVersion: Required value", ".default.kind: Invalid value: 1: must be a string"],
     );
 }

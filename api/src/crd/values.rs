@@ -7,6 +7,9 @@ use super::node::{Additional, Node};
 use crate::Object;
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 
+/// A floating point number beyond this is no integer (`IsFloat64AJSONInteger`).
+const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+
 /// Everything that is wrong with a value. Paths in messages start at the value, paths of errors at `prefix`.
 pub(super) fn validate(schema: &Node, value: &Value, prefix: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -120,7 +123,9 @@ impl Walk<'_> {
         }
         let has = |name: &str| schema.types.iter().any(|t| t == name);
         let (name, format) = type_of(value);
-        let whole = value.as_f64().is_some_and(|v| v.fract() == 0.0) && name == "number" && has("integer");
+        let whole = value.as_f64().is_some_and(|v| v.fract() == 0.0 && v.abs() <= WHOLE_MAX)
+            && name == "number"
+            && has("integer");
         let fits = has(name) || whole || (name == "integer" && has("number"));
         let plain = !matches!(value, Value::String(_) | Value::Array(_));
         if plain && !schema.format.is_empty() && !fits && format != schema.format {

@@ -32,7 +32,7 @@ pub struct Patched {
 pub fn json_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), PatchError> {
     if validation == FieldValidation::Ignore {
         let tree = json::parse(body).map_err(PatchError::Malformed)?;
-        return Ok((tree.into_value().map_err(too_deep)?, Vec::new()));
+        return Ok((tree.into_value().map_err(PatchError::Malformed)?, Vec::new()));
     }
     let wrong = |why: String| PatchError::Malformed(format!("error decoding patch: {why}"));
     let tree = json::parse(body).map_err(wrong)?;
@@ -58,11 +58,7 @@ pub fn json_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, Ve
     let mut findings = Vec::new();
     find(&tree, "", 0, true, &mut findings);
     let findings = findings.into_iter().map(|finding| format!("json patch {finding}")).collect();
-    Ok((tree.into_value().map_err(too_deep)?, findings))
-}
-
-fn too_deep(why: &str) -> PatchError {
-    PatchError::Malformed(why.to_string())
+    Ok((tree.into_value().map_err(PatchError::Malformed)?, findings))
 }
 
 /// Reads a merge patch or a strategic merge patch; a null is an empty one.

@@ -55,29 +55,32 @@ impl Tree<'_> {
     /// The value without a schema: of duplicates the last counts.
     ///
     /// # Errors
-    /// [`TOO_DEEP`].
-    pub(super) fn into_value(self) -> Result<Value, &'static str> {
+    /// [`TOO_DEEP`], and a number that is too large.
+    pub(super) fn into_value(self) -> Result<Value, String> {
         Ok(match self {
             Self::Null => Value::Null,
             Self::Bool(yes) => Value::Bool(yes),
-            Self::Number(text) => untyped_number(&text),
+            Self::Number(text) => untyped_number(&text)?,
             Self::String(text) => Value::String(text.into_owned()),
             Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect::<Result<_, _>>()?),
             Self::Object(entries) => {
                 let entries = entries.into_iter();
-                let entries = entries.map(|(key, value)| Ok::<_, &str>((key.into_owned(), value.into_value()?)));
+                let entries = entries.map(|(key, value)| Ok::<_, String>((key.into_owned(), value.into_value()?)));
                 Value::Object(entries.collect::<Result<Map<_, _>, _>>()?)
             }
-            Self::Deep(_) => return Err(TOO_DEEP),
+            Self::Deep(_) => return Err(TOO_DEEP.to_string()),
         })
     }
 }
 
 /// A number without a schema: an integer if it is one of 64 bits and has no point, else floating point.
-fn untyped_number(text: &str) -> Value {
+fn untyped_number(text: &str) -> Result<Value, String> {
     match text.parse::<i64>() {
-        Ok(number) => Value::from(number),
-        Err(_) => double(text.parse().unwrap_or(0.0)),
+        Ok(number) => Ok(Value::from(number)),
+        Err(_) => match text.parse::<f64>().ok().filter(|number| number.is_finite()) {
+            Some(number) => Ok(double(number)),
+            None => Err(format!("json: cannot unmarshal number {text} into Go value of type float64")),
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use super::parse;
 
 #[track_caller]
 fn check(yaml: &str, expected: Result<Value, &str>) {
-    let got = parse(yaml.as_bytes(), &mut Vec::new()).and_then(|tree| tree.into_value().map_err(str::to_string));
+    let got = parse(yaml.as_bytes(), &mut Vec::new()).and_then(|tree| tree.into_value());
     assert_eq!(got, expected.map_err(str::to_string), "{yaml:.200}");
 }
 
@@ -64,7 +64,7 @@ fn errors_are_those_of_go_yaml() {
 /// The error of a document made by repeating.
 #[track_caller]
 fn check_hostile(yaml: &str, expected: &str) {
-    let error = parse(yaml.as_bytes(), &mut Vec::new()).and_then(|tree| tree.into_value().map_err(str::to_string));
+    let error = parse(yaml.as_bytes(), &mut Vec::new()).and_then(|tree| tree.into_value());
     assert_eq!(error.unwrap_err(), expected, "{yaml:.60}");
 }
 
