@@ -17,7 +17,7 @@ use k8s_openapi::{
 use kube::Api;
 use parking_lot::Mutex;
 
-use crate::{agent::Agent, pod, resources, status::Verdict};
+use crate::{agent::Agent, pod, resources, status::Verdict, worker::resize};
 
 /// The resources that are looked at first, as their order decides which refusal is told.
 const RESOURCES_FIRST: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
@@ -72,6 +72,23 @@ impl Admission {
             entry.admitted = true;
         }
         Ok(verdict.map_or(Ok(()), Err))
+    }
+}
+
+impl Admission {
+    /// Why the node cannot give a pod that it has taken the resources that this state of it asks for: the reason and
+    /// the message of the condition.
+    pub fn refuses_resize(&self, agent: &Agent, pod: &Pod) -> Option<(&'static str, String)> {
+        let capacity = agent.machine.capacity(agent.config.max_pods);
+        let pods = self.pods.lock();
+        let others = pods
+            .iter()
+            .filter(|(uid, entry)| entry.admitted && uid.as_str() != pod::uid(pod) && !pod::is_terminal(&entry.pod));
+        let others: Vec<&Pod> = others.map(|(_, entry)| entry.pod.as_ref()).collect();
+        if let Some(never) = lacking(pod, &capacity, &[]) {
+            return Some((resize::INFEASIBLE, never.message));
+        }
+        lacking(pod, &capacity, &others).map(|now| (resize::DEFERRED, now.message))
     }
 }
 

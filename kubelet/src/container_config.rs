@@ -116,6 +116,9 @@ fn annotations(from: &Ingredients<'_>) -> HashMap<String, String> {
         (labels::TERMINATION_MESSAGE_POLICY.to_owned(), policy),
         (labels::TERMINATION_GRACE_PERIOD.to_owned(), pod::grace_period_seconds(from.pod).to_string()),
     ]);
+    if let Some(json) = container.resources.as_ref().and_then(|resources| serde_json::to_string(resources).ok()) {
+        annotations.insert(labels::RESOURCES.to_owned(), json);
+    }
     let pre_stop = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     if let Some(json) = pre_stop.and_then(|hook| serde_json::to_string(hook).ok()) {
         annotations.insert(labels::PRE_STOP_HANDLER.to_owned(), json);

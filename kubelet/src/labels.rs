@@ -10,6 +10,8 @@ pub const POD_UID: &str = "io.kubernetes.pod.uid";
 pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// Annotation: hash of the container's specification.
 pub const CONTAINER_HASH: &str = "io.kubernetes.container.hash";
+/// Annotation: the resources that the container was made with, in JSON.
+pub const RESOURCES: &str = "io.kubernetes.container.resources";
 /// Annotation: how often the container was started before.
 pub const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
 /// Annotation: where the container writes its last words.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{HostIP, Pod, PodIP, PodStatus},
+    api::core::v1::{HostIP, Pod, PodIP, PodStatus, ResourceRequirements},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -43,6 +43,28 @@ pub struct Verdict {
     pub message: String,
 }
 
+/// The conditions that the agent owns.
+pub const OWN_CONDITIONS: [&str; 7] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
+];
+
+/// How far a resize is; there is no such condition otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResizeCondition {
+    /// `PodResizePending` or `PodResizeInProgress`.
+    pub type_: &'static str,
+    /// Why it waits or does not succeed.
+    pub reason: Option<&'static str>,
+    /// For people.
+    pub message: String,
+}
+
 /// What the status is computed from.
 pub struct Inputs<'a> {
     /// The pod with the status that the API shows.
@@ -59,6 +81,10 @@ pub struct Inputs<'a> {
     pub host_ips: &'a [String],
     /// The agent's own verdict on the pod.
     pub verdict: Option<&'a Verdict>,
+    /// How far resizes are.
+    pub resize: &'a [ResizeCondition],
+    /// What running containers were given, by CRI id, where that may be other than their specification.
+    pub actuated: &'a HashMap<String, ResourceRequirements>,
     /// Whether nothing of the pod runs any more and nothing will be started.
     pub ended: bool,
     /// The time of day.

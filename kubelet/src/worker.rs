@@ -5,6 +5,7 @@ mod end;
 mod hooks;
 pub mod plan;
 mod publish;
+pub mod resize;
 mod start;
 mod step;
 mod termination_message;
@@ -29,10 +30,11 @@ use crate::{
     pod,
     probes::Probes,
     restart::Backoff,
-    status::{Verdict, Waiting},
+    status::{OWN_CONDITIONS, Verdict, Waiting},
     volumes::Volumes,
 };
 use plan::Plan;
+use resize::Resizing;
 use writer::StatusWriter;
 
 /// Steps that one wake-up may take; a pod that still is not settled is looked at again a moment later.
@@ -116,10 +118,9 @@ impl Handle {
 }
 
 fn foreign_conditions(pod: &Pod) -> Vec<(&str, &str)> {
-    const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions
-        .filter(|condition| !OURS.contains(&condition.type_.as_str()))
+        .filter(|condition| !OWN_CONDITIONS.contains(&condition.type_.as_str()))
         .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
         .collect()
 }
@@ -140,6 +141,7 @@ struct Worker {
     logged: HashMap<String, u32>,
     verdict: Option<Verdict>,
     admitted: bool,
+    resizing: Resizing,
     probes: Probes,
     volumes: Volumes,
     retry: Duration,
@@ -172,6 +174,7 @@ pub fn spawn(
         logged: HashMap::new(),
         verdict: None,
         admitted: false,
+        resizing: Resizing::default(),
         retry: RETRY_MIN,
     };
     let future = async move {
@@ -186,7 +189,7 @@ impl Worker {
         self.logged = start::logged_counts(&self.agent.config, &self.pod).await;
         loop {
             let input = self.input.borrow_and_update().clone();
-            self.pod = input.pod.clone();
+            self.pod = self.allocate(input.pod.clone());
             if input.is_ending() {
                 return self.end().await;
             }
@@ -208,8 +211,9 @@ impl Worker {
                 }
             };
             let unsettled = !self.wake.exited.lock().is_empty();
+            let resize = self.resizing.due(self.agent.config.clock.now());
             let soon = self.agent.config.clock.now().checked_add(RETRY_MIN).ok().filter(|_| unsettled);
-            if !self.pause([due, soon].into_iter().flatten().min()).await {
+            if !self.pause([due, soon, resize].into_iter().flatten().min()).await {
                 return;
             }
         }
@@ -265,9 +269,12 @@ impl Worker {
             let observed = self.observe().await.map_err(|error| error.to_string())?;
             self.probes.sync(&self.pod, &observed);
             let deadline = self.check_deadline();
+            self.resize(&observed).await;
             let plan = self.plan(&observed);
             let over = plan.ended || self.verdict.is_some();
-            self.publish(&observed, over && !observed.anything_runs());
+            if !self.resizing.is_replacing(&observed) {
+                self.publish(&observed, over && !observed.anything_runs());
+            }
             if over {
                 if observed.anything_runs() || observed.ready_sandbox().is_some() {
                     self.stop(&observed, None).await;
@@ -305,6 +312,7 @@ impl Worker {
             condemned: &self.probes.condemned(),
             logged: &self.logged,
             held: &self.held,
+            resized: self.resizing.restarting(),
             now: self.agent.config.clock.now(),
         };
         let plan = plan::make(&inputs, &mut self.backoff);

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::Inputs;
+use super::{Inputs, OWN_CONDITIONS};
 use crate::{
     observe::Life,
     pod::{self, Role},
@@ -40,14 +40,24 @@ pub fn of(inputs: &Inputs<'_>, status: &PodStatus, old: &PodStatus) -> Vec<PodCo
         containers_ready,
         Finding::yes("PodScheduled"),
     ];
-    let mut conditions: Vec<PodCondition> = known
-        .iter()
-        .filter(|condition| findings.iter().all(|finding| finding.type_ != condition.type_))
-        .cloned()
-        .collect();
+    let mut conditions: Vec<PodCondition> =
+        known.iter().filter(|condition| !OWN_CONDITIONS.contains(&condition.type_.as_str())).cloned().collect();
     for finding in findings {
         let before = known.iter().find(|condition| condition.type_ == finding.type_);
         conditions.push(dated(inputs, finding, before));
+    }
+    for resize in inputs.resize {
+        let before = known.iter().find(|condition| condition.type_ == resize.type_);
+        let since = before.and_then(|before| before.last_transition_time.clone()).unwrap_or(Time(inputs.now));
+        conditions.push(PodCondition {
+            type_: resize.type_.to_owned(),
+            status: "True".to_owned(),
+            reason: resize.reason.map(str::to_owned),
+            message: Some(resize.message.clone()).filter(|message| !message.is_empty()),
+            last_transition_time: Some(since),
+            observed_generation: inputs.pod.metadata.generation,
+            last_probe_time: None,
+        });
     }
     conditions
 }

@@ -54,7 +54,8 @@ pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodS
             last.filter(|last| last.life == Life::Exited).map(|i| state_of_exit(inputs, i)).unwrap_or_default(),
         ),
         allocated_resources: resources.requests.clone().filter(|_| role != Role::Ephemeral),
-        resources: (running && role != Role::Ephemeral).then_some(resources),
+        resources: (running && role != Role::Ephemeral)
+            .then(|| inputs.actuated.get(&newest.id).cloned().unwrap_or(resources)),
         volume_mounts: volume_mounts(container),
         ..Default::default()
     })

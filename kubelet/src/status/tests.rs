@@ -46,6 +46,8 @@ fn check(spec: &str, states: &[(&str, &str)], expected: &str) {
         health: &none.2,
         host_ips: &["192.0.2.1".to_owned()],
         verdict: None,
+        resize: &[],
+        actuated: &HashMap::new(),
         ended: false,
         now: Timestamp::UNIX_EPOCH,
     });

@@ -77,6 +77,8 @@ pub struct Inputs<'a> {
     pub logged: &'a HashMap<String, u32>,
     /// Containers whose last start failed and that must not be tried before a time.
     pub held: &'a HashMap<String, Timestamp>,
+    /// Instances that are replaced so that they get other resources, by CRI id.
+    pub resized: &'a HashSet<String>,
     /// The time of day.
     pub now: Timestamp,
 }
@@ -125,6 +127,7 @@ fn has_ended(inputs: &Inputs<'_>, spec: &PodSpec, containers: &[(Role, Container
     let for_good = |role: Role, container: &Container| {
         inputs.observed.newest(&container.name).is_some_and(|instance| {
             instance.life == Life::Exited
+                && !inputs.resized.contains(&instance.id)
                 && instance.hash().is_none_or(|hash| hash == container_config::hash(container))
                 && !restart::restarts(spec, role, container, instance.status.exit_code)
         })
@@ -178,7 +181,7 @@ impl Planner<'_> {
                 self.replace_if_needed(container, &instance);
             }
             Some(instance) if instance.life == Life::Exited => {
-                let changed = instance.hash().is_some_and(|hash| hash != container_config::hash(container));
+                let changed = self.is_changed(container, &instance);
                 let again = restart::restarts(self.spec, role, container, instance.status.exit_code);
                 if changed {
                     self.start(role, container, Some(&instance));
@@ -191,10 +194,18 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether an instance that has ended only made place for another.
+    fn is_changed(&self, container: &Container, instance: &Instance) -> bool {
+        self.inputs.resized.contains(&instance.id)
+            || instance.hash().is_some_and(|hash| hash != container_config::hash(container))
+    }
+
     fn replace_if_needed(&mut self, container: &Container, instance: &Instance) {
         let name = &container.name;
         let changed = instance.hash().is_some_and(|hash| hash != container_config::hash(container));
-        let (message, grace_seconds) = if changed {
+        let (message, grace_seconds) = if self.inputs.resized.contains(&instance.id) {
+            (format!("Container {name} resize requires restart"), None)
+        } else if changed {
             (format!("Container {name} definition changed, will be restarted"), None)
         } else if let Some(condemned) = self.inputs.condemned.get(&instance.id) {
             (condemned.message.clone(), condemned.grace_seconds)
@@ -206,7 +217,7 @@ impl Planner<'_> {
 
     /// Starts a container that has ended, unless it must wait.
     fn start_again(&mut self, role: Role, container: &Container, instance: Option<&Instance>) {
-        let exited = instance.filter(|instance| instance.life == Life::Exited);
+        let exited = instance.filter(|i| i.life == Life::Exited && !self.inputs.resized.contains(&i.id));
         let Some(exited) = exited else { return self.start(role, container, instance) };
         let nanoseconds = i128::from(exited.status.finished_at);
         let ended = Timestamp::from_nanosecond(nanoseconds).unwrap_or(self.inputs.now);

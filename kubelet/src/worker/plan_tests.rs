@@ -67,6 +67,7 @@ fn plan(spec: &str, words: &str, backoff: &mut Backoff) -> String {
                 .collect(),
             logged: &HashMap::new(),
             held: &HashMap::new(),
+            resized: &words().filter_map(|word| word.strip_prefix("resized:").map(str::to_owned)).collect(),
             now: Timestamp::from_second(NOW).expect("a valid time"),
         },
         backoff,
@@ -106,6 +107,9 @@ fn ordinary_containers() {
     let on_failure = r#"{"restartPolicy":"OnFailure","containers":[{"name":"a"},{"name":"b"}]}"#;
     check(on_failure, "a=0 b=1", "start:b#3");
     check(on_failure, "a=0 b=0", "ended");
+    check(on_failure, "a=running b=running resized:a", "kill:a");
+    check(on_failure, "a=0 b=running resized:a", "start:a#3");
+    check(on_failure, "a=0 b=0 resized:a", "start:a#3");
 }
 
 #[test]

@@ -27,6 +27,8 @@ impl Worker {
             health: &self.probes.health(observed),
             host_ips: &host_ips,
             verdict: self.verdict.as_ref(),
+            resize: &self.resizing.conditions(),
+            actuated: self.resizing.actuated(),
             ended,
             now: self.agent.config.clock.now(),
         });
@@ -63,16 +65,14 @@ fn with_status(pod: &Arc<Pod>, published: Option<&PodStatus>) -> Pod {
     let mut base = Pod::clone(pod);
     let Some(published) = published else { return base };
     let foreign: Vec<_> = base.status.iter().flat_map(|status| status.conditions.iter().flatten()).cloned().collect();
-    let mut status = published.clone();
-    let conditions = status.conditions.get_or_insert_default();
+    let mut known = published.clone();
+    let conditions = known.conditions.get_or_insert_default();
     for condition in foreign {
-        let ours = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
-            .contains(&condition.type_.as_str());
-        if !ours {
+        if !status::OWN_CONDITIONS.contains(&condition.type_.as_str()) {
             conditions.retain(|known| known.type_ != condition.type_);
             conditions.push(condition);
         }
     }
-    base.status = Some(status);
+    base.status = Some(known);
     base
 }

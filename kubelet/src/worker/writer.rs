@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::{agent::Agent, pod};
+use crate::{agent::Agent, pod, status::OWN_CONDITIONS};
 
 /// The first pause after a failed write.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -158,10 +158,12 @@ fn keyed(old: Option<&Value>, new: &Value, merge_key: &str) -> Value {
         list.push(item);
     }
     // Conditions of others are never taken away.
-    if merge_key != "type" {
-        for gone in old.iter().filter(|o| !new.iter().any(|n| same(o, n))) {
-            list.push(json!({merge_key: gone.get(merge_key), "$patch": "delete"}));
-        }
+    let ours = |item: &Value| {
+        let key = item.get(merge_key).and_then(Value::as_str).unwrap_or_default();
+        merge_key != "type" || OWN_CONDITIONS.contains(&key)
+    };
+    for gone in old.iter().filter(|o| ours(o) && !new.iter().any(|n| same(o, n))) {
+        list.push(json!({merge_key: gone.get(merge_key), "$patch": "delete"}));
     }
     Value::Array(list)
 }
@@ -188,6 +190,11 @@ mod tests {
             json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "False", "reason": "r"}]}),
             json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "True"}]}),
             Some(json!({"conditions": [{"type": "B", "status": "True", "reason": null}]})),
+        );
+        check(
+            json!({"conditions": [{"type": "Theirs", "status": "True"}, {"type": "PodResizeInProgress", "status": "True"}]}),
+            json!({"conditions": []}),
+            Some(json!({"conditions": [{"type": "PodResizeInProgress", "$patch": "delete"}]})),
         );
     }
 }
