@@ -26,7 +26,7 @@ use crate::{Object, Status};
 pub use patch::{Patched, applied, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub use prune::prune;
 pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero, zero_item};
-pub use shape::{forget_empty_lists, normalise, without_empty_lists, zero_value};
+pub use shape::{forget_empty_lists, normalise, normalise_metadata, without_empty_lists, zero_value};
 pub use target::Target;
 pub(crate) use target::stated_target;
 use target::{not_registered, stated_kind};

@@ -86,7 +86,8 @@ impl<'a> Printer<'a> {
     pub fn columns(&self) -> Vec<Value> {
         match self {
             Self::Builtin(columns, _) => {
-                columns.iter().map(|c| definition(c.name, c.kind, c.format, "", c.priority)).collect()
+                let of_column = |c: &catalogue::Column| definition(c.name, c.kind, c.format, meaning(c), c.priority);
+                columns.iter().map(of_column).collect()
             }
             Self::Custom(columns) => {
                 let of_column = |c: &PrinterColumn| definition(&c.name, &c.kind, &c.format, &c.description, c.priority);
@@ -112,6 +113,15 @@ impl<'a> Printer<'a> {
             }
             Self::Fallback => vec![object.name().into(), cells::created_at(object)],
         }
+    }
+}
+
+/// What a column of a built-in resource means, if it shows metadata.
+fn meaning(column: &catalogue::Column) -> &'static str {
+    match (column.name, column.format) {
+        (_, "name") => openapi::of_metadata("name"),
+        ("Age", _) => openapi::of_metadata("creationTimestamp"),
+        _ => "",
     }
 }
 

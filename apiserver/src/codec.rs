@@ -43,6 +43,7 @@ pub fn decode_value(ctx: &Context, object: Object, target: &Target) -> Result<Ob
 /// lets no field in that the schema has not: a null that may not be is for validation to tell.
 pub fn applied(mut object: Object, target: &Target) -> Object {
     defaults::apply_and_keep_nulls(&target.schema, &mut object);
+    decode::normalise_metadata(&target.schema, &mut object);
     object
 }
 

@@ -29,11 +29,17 @@ enum Change {
 impl Difference {
     /// Adds an element that comes after all others.
     fn push(&mut self, element: PathElement, change: Change, below: Self) {
+        let changes = [Change::Added, Change::Removed, Change::Modified].map(|one| change == one);
+        self.push_as(element, changes, below);
+    }
+
+    /// As [`Self::push`]; whether the element itself is added, removed and modified.
+    fn push_as(&mut self, element: PathElement, [added, removed, modified]: [bool; 3], below: Self) {
         self.untyped |= below.untyped;
         let parts = [
-            (&mut self.added, change == Change::Added, below.added),
-            (&mut self.removed, change == Change::Removed, below.removed),
-            (&mut self.modified, change == Change::Modified, below.modified),
+            (&mut self.added, added, below.added),
+            (&mut self.removed, removed, below.removed),
+            (&mut self.modified, modified, below.modified),
         ];
         let mut parts = parts.into_iter().filter(|(_, member, below)| *member || !below.is_empty()).peekable();
         // Nearly always it goes into one of them.
@@ -229,25 +235,19 @@ fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
         let (change, below) = match (l.as_slice(), r.as_slice()) {
             ([] | [_], [] | [_]) => visit(l.first().copied(), r.first().copied(), list.elem()),
             ([_, _, ..], [_, _, ..]) => (if l == r { Change::None } else { Change::Modified }, Difference::default()),
-            ([_, _, ..], _) => {
-                let below = r
-                    .first()
-                    .map(|r| visit(None, Some(r), list.elem()))
-                    .unwrap_or((Change::None, Difference::default()));
-                if below.0 == Change::Added {
-                    out.added.push(&element, true, Set::default());
-                }
-                (Change::Removed, below.1)
-            }
-            (_, _) => {
-                let below = l
-                    .first()
-                    .map(|l| visit(Some(l), None, list.elem()))
-                    .unwrap_or((Change::None, Difference::default()));
-                if below.0 == Change::Removed {
-                    out.removed.push(&element, true, Set::default());
-                }
-                (Change::Added, below.1)
+            // Of repeated items there is one now, or there was one before: it comes, or goes, field by field.
+            (before, now) => {
+                let was_repeated = before.len() > 1;
+                let one = if was_repeated { now } else { before }.first().copied();
+                let (l, r) = if was_repeated { (None, one) } else { (one, None) };
+                let (change, below) = match one {
+                    Some(_) => visit(l, r, list.elem()),
+                    None => (Change::None, Difference::default()),
+                };
+                let added = !was_repeated || change == Change::Added;
+                let removed = was_repeated || change == Change::Removed;
+                out.push_as(element, [added, removed, false], below);
+                continue;
             }
         };
         out.push(element, change, below);

@@ -170,6 +170,22 @@ fn lists_by_key() {
 }
 
 #[test]
+fn repeated_items_are_owned_as_one() {
+    let mut live = Live::new("", "v1", "Pod");
+    let pod = |aliases: Value| json!({"metadata": {"name": "x"}, "spec": {"hostAliases": aliases}});
+    let (one, two) = (json!([{"ip": "x"}]), json!([{"ip": "x"}, {"ip": "x"}]));
+    let owned = |aliases: Value| json!({"f:spec": {"f:hostAliases": aliases}});
+    let key = "k:{\"ip\":\"x\"}";
+    live.update("a", pod(two.clone()));
+    check_managers(&live, &[("a/Update/01", owned(json!({".": {}, key: {}})))]);
+    live.update("b", pod(one));
+    let first = ("a/Update/01", owned(json!({})));
+    check_managers(&live, &[first.clone(), ("b/Update/02", owned(json!({key: {".": {}, "f:ip": {}}})))]);
+    live.update("c", pod(two));
+    check_managers(&live, &[first, ("c/Update/03", owned(json!({key: {}})))]);
+}
+
+#[test]
 fn old_updates_are_merged() {
     let mut live = Live::new("", "v1", "ConfigMap");
     let mut data = serde_json::Map::new();

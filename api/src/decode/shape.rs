@@ -13,6 +13,13 @@ pub fn normalise(schema: &Schema, object: &mut Object) {
     struct_shape(schema.root(), &mut object.0);
 }
 
+/// Brings the metadata of a custom object into that shape, and leaves the rest alone.
+pub fn normalise_metadata(schema: &Schema, object: &mut Object) {
+    if let (Some(field), Some(metadata)) = (schema.root().field("metadata"), object.0.get_mut("metadata")) {
+        value_shape(field.ty(), metadata);
+    }
+}
+
 /// The value that Go prints of a field that was never set; none if it prints nothing.
 pub fn zero_value(field: Field<'_>) -> Option<Value> {
     let ty = field.ty();

@@ -17,20 +17,36 @@ const STEPS_MAX: usize = 100_000_000;
 /// Looking at a value takes as long as moving so many.
 const STEPS_PER_VALUE: usize = 16;
 
-/// The places that a patch opens, as nested maps: all on the way to its paths.
+/// The places that a patch opens, as nested maps: all on the way to its paths. What it copies or moves is a text there,
+/// which says where it comes from: it is put in as it was.
 pub fn opened(patch: &Value) -> Value {
     let mut root = Map::new();
     for operation in patch.as_array().into_iter().flatten() {
-        for path in ["path", "from"].into_iter().filter_map(|name| operation.get(name).and_then(Value::as_str)) {
-            let (way, _) = path.rsplit_once('/').unwrap_or(("", ""));
-            let mut place = &mut root;
-            for part in way.split('/').skip(1) {
-                let below = place.entry(unescape(part)).or_insert_with(|| Value::Object(Map::new()));
-                place = below.as_object_mut().expect("every place is a map");
+        let text = |name: &str| operation.get(name).and_then(Value::as_str);
+        for (path, is_target) in [("from", false), ("path", true)] {
+            let Some(path) = text(path) else { continue };
+            let (way, last) = path.rsplit_once('/').unwrap_or(("", ""));
+            let place = open(&mut root, way);
+            match text("from").filter(|_| is_target && matches!(text("op"), Some("copy" | "move"))) {
+                Some(from) => _ = place.insert(unescape(last), from.into()),
+                None if place.get(&unescape(last)).is_some_and(Value::is_string) => _ = place.remove(&unescape(last)),
+                None => {}
             }
         }
     }
     Value::Object(root)
+}
+
+fn open<'m>(root: &'m mut Map<String, Value>, way: &str) -> &'m mut Map<String, Value> {
+    let mut place = root;
+    for part in way.split('/').skip(1) {
+        let below = place.entry(unescape(part)).or_insert(Value::Null);
+        if !below.is_object() {
+            *below = Value::Object(Map::new());
+        }
+        place = below.as_object_mut().expect("made above");
+    }
+    place
 }
 
 /// Applies a patch.
