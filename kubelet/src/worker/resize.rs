@@ -246,25 +246,25 @@ impl Worker {
                 continue;
             }
             let given = self.resizing.given(instance, known.as_ref(), &container);
-            match step(&container, &given) {
-                None => {}
-                Some(Step::Restart) => {
-                    self.resizing.restarting.insert(instance.id.clone());
-                }
-                Some(Step::Update) => {
-                    set_resources(&mut before, &container.name, given.clone());
-                    updates.push((container, instance.id.clone(), given));
-                }
+            let Some(step) = step(&container, &given) else { continue };
+            self.resizing.begun = true;
+            set_resources(&mut before, &container.name, given.clone());
+            if step == Step::Restart {
+                self.resizing.restarting.insert(instance.id.clone());
+            } else {
+                updates.push((container, instance.id.clone(), given));
             }
         }
-        let outcome = if updates.is_empty() { Ok(()) } else { self.update_containers(&before, &updates).await };
-        match outcome {
+        if !self.resizing.begun {
+            return;
+        }
+        match self.update_containers(&before, &updates).await {
             Ok(()) => {
                 for (container, id, _) in updates {
                     self.resizing.actuated.insert(id, container.resources.unwrap_or_default());
                 }
                 self.resizing.failed = None;
-                if self.resizing.begun && self.resizing.restarting.is_empty() {
+                if self.resizing.restarting.is_empty() {
                     self.resizing.begun = false;
                     self.resize_event(&self.pod, EventType::Normal, "ResizeCompleted", "completed", "");
                 }
@@ -273,7 +273,7 @@ impl Worker {
                 if self.resizing.failed.as_ref() != Some(&error) {
                     self.resize_event(&self.pod, EventType::Warning, "ResizeError", "error", &error);
                 }
-                (self.resizing.begun, self.resizing.failed) = (true, Some(error));
+                self.resizing.failed = Some(error);
             }
         }
     }
@@ -291,12 +291,14 @@ impl Worker {
             cgroup::set_up(&parent, settings).map_err(|error| format!("cannot set the pod's cgroup: {error}"))
         };
         set(&wider(resources::pod_cgroup(before), new))?;
+        // What starts again is as large as it becomes, and as what it was until it ends: the pod's cgroup holds both.
+        let settled = self.resizing.restarting.is_empty();
         for (container, id, _) in updates {
             let settings = resources::linux_resources(pod, container, self.agent.machine.memory_bytes);
             let updated = self.agent.cri.update_resources(id, settings).await;
             updated.map_err(|error| format!("updating container {:?}: {}", container.name, error.message()))?;
         }
-        set(&new)
+        if settled { set(&new) } else { Ok(()) }
     }
 
     /// A limit below what is in use would kill the container.
