@@ -52,8 +52,14 @@ fn obeyed(original: &Object, patch: &mut Object) {
     }
     patch.remove(RETAIN_KEYS);
     for (name, value) in patch.iter_mut() {
-        if let (Some(Value::Object(below)), Value::Object(patch)) = (original.get(name), value) {
-            obeyed(below, patch);
+        match (original.get(name), value) {
+            (Some(Value::Object(below)), Value::Object(patch)) => obeyed(below, patch),
+            (Some(Value::Array(_)), Value::Array(_)) => {}
+            // What is new goes in without nulls.
+            (_, value) => {
+                discard_nulls(value);
+                remove_directives(value);
+            }
         }
     }
 }

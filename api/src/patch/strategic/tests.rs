@@ -114,3 +114,18 @@ fn errors() {
     );
     check_error(json!({"containers": ["x"]}), "list element types are not identical: [[map[name:a]] [x]]");
 }
+
+#[test]
+fn errors_show_what_is_left_of_a_patch() {
+    #[track_caller]
+    fn check(patch: Value, expected: &str) {
+        let object = json!({"metadata": {"labels": {"a": "b"}}});
+        assert_eq!(super::shown(object.as_object().unwrap(), &patch), expected);
+    }
+    check(json!({"$patch": "replace", "metadata": {"$patch": "replace"}}), "map[metadata:map[$patch:replace]]");
+    check(
+        json!({"metadata": {"$retainKeys": ["labels"], "labels": {"c": null}}}),
+        "map[metadata:map[labels:map[c:<nil>]]]",
+    );
+    check(json!({"data": {"$retainKeys": ["a"], "a": null}}), "map[data:map[$retainKeys:[a]]]");
+}
