@@ -145,7 +145,8 @@ pub fn table<'o>(
         "apiVersion": "meta.k8s.io/v1",
         "metadata": list_metadata.unwrap_or_else(|| json!({})),
         "columnDefinitions": if headers { Value::Array(printer.columns()) } else { Value::Null },
-        "rows": rows,
+        // The plain printer of the reference begins with no list at all.
+        "rows": if rows.is_empty() && matches!(printer, Printer::Fallback) { Value::Null } else { rows.into() },
     })
 }
 

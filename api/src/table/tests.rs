@@ -179,3 +179,11 @@ fn custom_columns_and_the_envelope() {
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     assert_eq!(table["metadata"]["resourceVersion"], "5");
 }
+
+#[test]
+fn a_plain_table_of_nothing_has_no_rows() {
+    let now = NOW.parse().unwrap();
+    let empty = |printer: &Printer<'_>| super::table(printer, [], now, Include::None, None, false)["rows"].clone();
+    assert_eq!(empty(&Printer::Fallback), Value::Null);
+    assert_eq!(empty(&Printer::Custom(&[])), json!([]));
+}

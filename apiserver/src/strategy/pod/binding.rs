@@ -37,6 +37,9 @@ async fn bind(ctx: &Context, name: &str, binding: Object) -> Result<Object, Stat
     if name.is_empty() {
         return Err(Status::bad_request("Name parameter required."));
     }
+    if name.contains('/') {
+        return Err(Status::bad_request(format!("Name parameter invalid: {name:?}: may not contain '/'")));
+    }
     let kind = binding.str_at(&["target", "kind"]);
     if !kind.is_empty() && kind != "Node" {
         let why = format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
