@@ -2,6 +2,7 @@
 //! them is never decoded.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures::StreamExt;
 use http_body_util::BodyExt;
 use kube::Client;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{Clock, Selection};
@@ -22,6 +24,8 @@ const BACKOFF_MS_MAX: u64 = 30_000;
 const WATCH_SECONDS: u32 = 290;
 /// How long an event may be: more than any object can.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much is read in one turn: some milliseconds of work.
+const TURN_BYTES: usize = 64 * 1024;
 /// Marks the bookmark after the last object of the list (`metav1.InitialEventsAnnotationKey`).
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
@@ -63,10 +67,26 @@ pub(crate) struct Head<'a> {
     annotations: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Headed<'a> {
-    #[serde(borrow)]
-    metadata: Head<'a>,
+/// Reads of an object no more than its metadata, which stands before what is long.
+struct Headed<'h, 'a>(&'h mut Option<Head<'a>>);
+
+impl<'de> Visitor<'de> for Headed<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            if name == "metadata" {
+                *self.0 = Some(fields.next_value()?);
+                return Err(A::Error::custom("the rest is not read"));
+            }
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,9 +97,30 @@ struct Line<'a> {
     object: &'a RawValue,
 }
 
+impl<'a> Line<'a> {
+    /// Takes apart what the API server writes, and what others may write; the first without going through the object.
+    fn of(line: &'a str) -> serde_json::Result<(Cow<'a, str>, &'a str)> {
+        let plain = line.strip_prefix("{\"type\":\"").and_then(|rest| rest.split_once("\",\"object\":"));
+        if let Some((kind, object)) = plain
+            && let Some(object) = object.strip_suffix("}\n")
+            && kind.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
+            return Ok((kind.into(), object));
+        }
+        let line: Line<'_> = serde_json::from_str(line)?;
+        Ok((line.kind, line.object.get()))
+    }
+}
+
 impl<'a> Raw<'a> {
     fn of(json: &'a str) -> serde_json::Result<Self> {
-        Ok(Self { json, head: serde_json::from_str::<Headed<'_>>(json)?.metadata })
+        let mut head = None;
+        let read = serde_json::Deserializer::from_str(json).deserialize_map(Headed(&mut head));
+        match (head, read) {
+            (Some(head), _) => Ok(Self { json, head }),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(serde_json::Error::missing_field("metadata")),
+        }
     }
 
     /// The object, but for its managed fields: they are a large part of it, and no component reads them.
@@ -181,11 +222,18 @@ impl Reflector {
         if self.lists {
             tell(Told::Begin);
         }
-        let mut lines = Lines::default();
+        let (mut lines, mut read) = (Lines::default(), 0);
         while let Some(chunk) = body.next().await {
             lines.push(chunk?)?;
             while let Some(line) = lines.next() {
                 self.read(std::str::from_utf8(&line)?, tell)?;
+                read += line.len();
+                drop(line);
+                // A long list is there at once, and others have to get their turn.
+                if read >= TURN_BYTES {
+                    read = 0;
+                    tokio::task::yield_now().await;
+                }
             }
         }
         Ok(())
@@ -208,15 +256,15 @@ impl Reflector {
     }
 
     fn read(&mut self, line: &str, tell: &mut impl FnMut(Told<'_>)) -> Result<(), WatchError> {
-        let line: Line<'_> = serde_json::from_str(line)?;
-        if line.kind == "ERROR" {
-            let status: kube::core::Status = serde_json::from_str(line.object.get())?;
+        let (kind, object) = Line::of(line)?;
+        if kind == "ERROR" {
+            let status: kube::core::Status = serde_json::from_str(object)?;
             return Err(WatchError::Status { code: status.code, message: status.message });
         }
-        let raw = Raw::of(line.object.get())?;
+        let raw = Raw::of(object)?;
         self.heard = true;
         let version = raw.head.resource_version.to_string();
-        match &*line.kind {
+        match &*kind {
             "BOOKMARK" => {
                 let ends = raw.head.annotations.is_some_and(|annotations| annotations.get().contains(LIST_ENDS));
                 if self.lists && ends {
@@ -252,7 +300,7 @@ impl Lines {
     }
 
     fn next(&mut self) -> Option<Bytes> {
-        let Some(end) = self.chunk.iter().position(|byte| *byte == b'\n') else {
+        let Some(end) = memchr::memchr(b'\n', &self.chunk) else {
             self.rest.extend_from_slice(&std::mem::take(&mut self.chunk));
             return None;
         };
@@ -290,6 +338,25 @@ mod tests {
         assert!(cut(&["no end"]).is_empty());
         let mut lines = Lines::default();
         assert!(lines.push(Bytes::from(vec![b'x'; LINE_BYTES_MAX + 1])).is_err());
+    }
+
+    #[test]
+    fn events_are_read_however_they_are_written() {
+        let object = r#"{"kind":"Pod","metadata":{"name":"a","uid":"1","resourceVersion":"7"},"spec":{"x":"}\n"}}"#;
+        let ours = format!("{{\"type\":\"ADDED\",\"object\":{object}}}\n");
+        let theirs = format!(" {{ \"object\" : {object} , \"type\": \"ADDED\" }}\r\n");
+        for line in [&ours, &theirs] {
+            let (kind, found) = Line::of(line).unwrap();
+            assert_eq!((&*kind, found), ("ADDED", object));
+            let raw = Raw::of(found).unwrap();
+            assert_eq!((&*raw.head.name, &*raw.head.uid, &*raw.head.resource_version), ("a", "1", "7"));
+        }
+        for wrong in ["", "null", "{}", "{\"type\":\"ADDED\"}", "{\"type\":\"ADDED\",\"object\":{}"] {
+            assert!(Line::of(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "7", "{}", "{\"kind\":\"Pod\"}", "{\"metadata\":7}", "{\"metadata\":{\"name\":7}}"] {
+            assert!(Raw::of(wrong).is_err(), "{wrong}");
+        }
     }
 
     /// How often a server is asked that ends every watch after `body`, while the clock stands still.
