@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-/// Whether a toleration bears a taint.
+/// Whether a toleration bears a taint (`Toleration.ToleratesTaint` in `k8s.io/api/core/v1`).
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let effect = toleration.effect.as_deref().unwrap_or_default();
     let key = toleration.key.as_deref().unwrap_or_default();
@@ -57,5 +57,21 @@ mod tests {
         check(json!([{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]), Some(300));
         check(json!([{"key": key, "operator": "Exists", "effect": "NoSchedule"}]), Some(0));
         check(json!([{"key": key, "operator": "Equal", "value": "x"}]), Some(0));
+    }
+
+    #[test]
+    fn tolerations_cover_taints() {
+        let check = |toleration: serde_json::Value, expect: bool| {
+            let taint =
+                Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), time_added: None };
+            let found = tolerates(&serde_json::from_value(toleration.clone()).expect("a toleration"), &taint);
+            assert_eq!(found, expect, "{toleration}");
+        };
+        check(json!({"operator": "Exists"}), true);
+        check(json!({"key": "k", "operator": "Exists"}), true);
+        check(json!({"key": "k", "value": "v"}), true);
+        check(json!({"key": "k", "value": "w"}), false);
+        check(json!({"key": "k", "value": "v", "effect": "NoExecute"}), false);
+        check(json!({"key": "x", "operator": "Exists"}), false);
     }
 }

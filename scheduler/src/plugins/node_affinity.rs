@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
+use client::node_fit::term_matches;
+use k8s_openapi::api::core::v1::NodeSelector;
 
 use super::{Plugin, Rejection, normalize};
 use crate::node::NodeInfo;
@@ -55,67 +56,4 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
     let mut scores: Vec<i64> = nodes.iter().map(weigh).collect();
     normalize(&mut scores, false);
     Some(scores)
-}
-
-/// A term with no requirement matches nothing.
-fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or(&[]);
-    let fields = term.match_fields.as_deref().unwrap_or(&[]);
-    if expressions.is_empty() && fields.is_empty() {
-        return false;
-    }
-    let field = |key: &str| (key == "metadata.name").then_some(name);
-    expressions.iter().all(|r| requirement_matches(r, labels.get(&r.key).map(String::as_str)))
-        && fields.iter().all(|r| requirement_matches(r, field(&r.key)))
-}
-
-fn requirement_matches(requirement: &NodeSelectorRequirement, found: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or(&[]);
-    let among = |found: &str| values.iter().any(|value| value == found);
-    let number = |text: &str| text.parse::<i64>().ok();
-    let compare = |holds: fn(i64, i64) -> bool| {
-        let found = found.and_then(number);
-        let wanted = values.first().and_then(|value| number(value));
-        found.zip(wanted).is_some_and(|(found, wanted)| holds(found, wanted))
-    };
-    match requirement.operator.as_str() {
-        "In" => found.is_some_and(among),
-        "NotIn" => !found.is_some_and(among),
-        "Exists" => found.is_some(),
-        "DoesNotExist" => found.is_none(),
-        "Gt" => compare(|found, wanted| found > wanted),
-        "Lt" => compare(|found, wanted| found < wanted),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn terms_match_labels_and_names() {
-        let labels = BTreeMap::from([("zone".to_string(), "a".to_string()), ("size".to_string(), "5".to_string())]);
-        let check = |term: serde_json::Value, expect: bool| {
-            let typed = serde_json::from_value(term.clone()).unwrap();
-            assert_eq!(term_matches(&typed, &labels, "one"), expect, "{term}");
-        };
-        let expression = |key, operator, values: &[&str]| {
-            json!({"matchExpressions": [
-            {"key": key, "operator": operator, "values": values}]})
-        };
-        check(expression("zone", "In", &["a", "b"]), true);
-        check(expression("zone", "In", &["b"]), false);
-        check(expression("zone", "NotIn", &["b"]), true);
-        check(expression("none", "NotIn", &["b"]), true);
-        check(expression("zone", "Exists", &[]), true);
-        check(expression("none", "DoesNotExist", &[]), true);
-        check(expression("size", "Gt", &["4"]), true);
-        check(expression("size", "Lt", &["5"]), false);
-        check(expression("zone", "Gt", &["4"]), false);
-        check(json!({}), false);
-        check(json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["one"]}]}), true);
-        check(json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["two"]}]}), false);
-    }
 }

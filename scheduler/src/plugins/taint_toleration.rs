@@ -1,6 +1,7 @@
 //! `TaintToleration`: a tainted node takes only pods that tolerate its taints.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use client::tolerations;
+use k8s_openapi::api::core::v1::Taint;
 
 use super::{Plugin, Rejection, normalize};
 use crate::node::NodeInfo;
@@ -32,42 +33,5 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
 
 /// Whether one of the pod's tolerations covers the taint.
 pub fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
-    pod.wanted.tolerations.iter().any(|toleration| covers(toleration, taint))
-}
-
-/// `Toleration.ToleratesTaint` in `k8s.io/api/core/v1`.
-fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    let key = toleration.key.as_deref().unwrap_or("");
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    let (wanted, found) = (toleration.value.as_deref().unwrap_or(""), taint.value.as_deref().unwrap_or(""));
-    match toleration.operator.as_deref().unwrap_or("") {
-        "" | "Equal" => wanted == found,
-        "Exists" => true,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn tolerations_cover_taints() {
-        let check = |toleration: serde_json::Value, expect: bool| {
-            let taint =
-                Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), time_added: None };
-            let found = covers(&serde_json::from_value(toleration.clone()).unwrap(), &taint);
-            assert_eq!(found, expect, "{toleration}");
-        };
-        check(json!({"operator": "Exists"}), true);
-        check(json!({"key": "k", "operator": "Exists"}), true);
-        check(json!({"key": "k", "value": "v"}), true);
-        check(json!({"key": "k", "value": "w"}), false);
-        check(json!({"key": "k", "value": "v", "effect": "NoExecute"}), false);
-        check(json!({"key": "x", "operator": "Exists"}), false);
-    }
+    pod.wanted.tolerations.iter().any(|toleration| tolerations::tolerates(toleration, taint))
 }
