@@ -16,9 +16,10 @@ pub fn pid_path(data_dir: &Path) -> PathBuf {
 pub fn running(data_dir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(pid_path(data_dir)).ok()?;
     let pid = Pid::from_raw(text.trim().parse().ok()?)?;
-    // A process id is used again: make sure that it is a coracle.
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
-    (name.trim() == "coracle" && is_alive(pid)).then_some(pid)
+    // A process id is used again: make sure that it is a coracle, or whatever this program was renamed to.
+    let name = |id: &str| std::fs::read_to_string(format!("/proc/{id}/comm")).ok();
+    let found = name(&pid.to_string())?;
+    ((found.trim() == "coracle" || name("self").is_some_and(|own| own == found)) && is_alive(pid)).then_some(pid)
 }
 
 /// Asks a process to end, waits, and ends it by force after `grace`.
@@ -47,4 +48,22 @@ pub fn is_alive(pid: Pid) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
     let state = stat.rsplit(')').next().unwrap_or("").trim_start().chars().next();
     state != Some('Z')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_found_under_any_name_of_this_program_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = |content: String| {
+            std::fs::write(pid_path(directory.path()), content).unwrap();
+            running(directory.path()).map(|pid| pid.as_raw_nonzero().get())
+        };
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(found(own.to_string()), Some(own));
+        assert_eq!(found("1".into()), None, "another program has the id now");
+        assert_eq!(found("none".into()), None);
+    }
 }
