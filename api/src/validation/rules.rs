@@ -1,5 +1,7 @@
 //! Rules that many kinds share, each with the words of its original in apimachinery or `pkg/apis/core/validation`.
 
+mod shown;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,7 +10,6 @@ use serde_json::Value;
 use super::addresses;
 use super::at::At;
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
 use crate::names;
 use crate::quantity::Quantity;
 
@@ -128,6 +129,7 @@ pub fn local_path(at: &At<'_>, errors: &mut ErrorList) {
 
 /// Whether two values mean the same: what is unset may be absent, null, empty or zero (`Semantic.DeepEqual`).
 pub use super::pod::same;
+pub use shown::{duplicate_as, invalid_as, invalid_selector, invalid_without_value, not_supported_as};
 
 /// A port number.
 pub fn port(at: &At<'_>, errors: &mut ErrorList) {
@@ -342,32 +344,6 @@ pub fn is_zero(at: &At<'_>) -> bool {
         },
         _ => at.number().unwrap_or(0) == 0,
     }
-}
-
-/// A label selector that is wrong as a whole, shown with its fields in the reference's order.
-pub fn invalid_selector(at: &At<'_>, detail: impl Into<String>) -> FieldError {
-    invalid_as(at, "*metav1.LabelSelector", detail)
-}
-
-/// An invalid value, shown as its internal type.
-pub fn invalid_as(at: &At<'_>, form: &str, detail: impl Into<String>) -> FieldError {
-    FieldError::invalid_text(&at.path, internal::shown(form, at.value), detail)
-}
-
-/// An unsupported value, shown as its internal type.
-pub fn not_supported_as(at: &At<'_>, form: &str, supported: &[&str]) -> FieldError {
-    let shown = internal::shown(form, at.value);
-    FieldError { value: Some(shown), ..FieldError::not_supported(&at.path, Value::Null, supported) }
-}
-
-/// A value that stands twice, shown as its internal type.
-pub fn duplicate_as(at: &At<'_>, form: &str) -> FieldError {
-    FieldError { value: Some(internal::shown(form, at.value)), ..FieldError::duplicate(&at.path, Value::Null) }
-}
-
-/// An invalid value that the message does not show.
-pub fn invalid_without_value(path: &Path, detail: impl Into<String>) -> FieldError {
-    FieldError { value: None, ..FieldError::invalid(path, Value::Null, detail) }
 }
 
 /// The fields of a map but for those named.

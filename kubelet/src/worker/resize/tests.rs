@@ -1,0 +1,71 @@
+//! What has room, and what becomes of a container.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn resources(cpu: &str, memory: &str) -> Value {
+    json!({"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": cpu, "memory": memory}})
+}
+
+fn pod(resources: Value, status: Value) -> Arc<Pod> {
+    let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    let container = json!({"name": "c", "resources": resources, "resizePolicy": policy});
+    Arc::new(serde_json::from_value(json!({"spec": {"containers": [container]}, "status": status})).expect("a pod"))
+}
+
+fn cpu(pod: &Pod) -> String {
+    let container = &pod.spec.as_ref().expect("a specification").containers[0];
+    container.resources.as_ref().and_then(|r| r.requests.as_ref()).map(|r| r["cpu"].0.clone()).unwrap_or_default()
+}
+
+#[test]
+fn what_has_no_room_is_not_allocated() {
+    let mut resizing = Resizing::default();
+    let (small, large) = (pod(resources("1", "1Gi"), json!({})), pod(resources("2", "1Gi"), json!({})));
+    let asked = || panic!("nothing changed");
+    assert_eq!(resizing.allocate(&small, asked).1, None);
+    assert_eq!(resizing.allocate(&pod(resources("1000m", "1024Mi"), json!({})), asked).1, None);
+    let full = || Some((DEFERRED, "full".to_owned()));
+    let (given, news) = resizing.allocate(&large, full);
+    assert_eq!((cpu(&given).as_str(), news), ("1000m", Some(Allocation::Refused)));
+    assert_eq!(resizing.allocate(&large, full).1, None, "it is told once");
+    assert_eq!(resizing.conditions()[0].reason, Some(DEFERRED));
+    assert!(resizing.due(Timestamp::UNIX_EPOCH).is_some());
+    let (given, news) = resizing.allocate(&large, || None);
+    assert_eq!((cpu(&given).as_str(), news), ("2", Some(Allocation::Begun)));
+    assert_eq!(resizing.conditions()[0].type_, "PodResizeInProgress");
+}
+
+#[test]
+fn a_new_agent_finds_in_the_status_what_was_allocated() {
+    let before = resources("1", "1Gi");
+    let status = json!({"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+        "allocatedResources": before["requests"], "resources": before}]});
+    let mut resizing = Resizing::default();
+    let large = pod(resources("2", "1Gi"), status);
+    let (given, news) = resizing.allocate(&large, || Some((INFEASIBLE, "too much".to_owned())));
+    assert_eq!((cpu(&given).as_str(), news), ("1", Some(Allocation::Refused)));
+    assert!(resizing.due(Timestamp::UNIX_EPOCH).is_none(), "it will never fit");
+}
+
+#[test]
+fn a_container_is_updated_or_started_again_as_its_policy_says() {
+    let given: ResourceRequirements = serde_json::from_value(resources("1", "1Gi")).expect("resources");
+    let check = |wanted: Value, expected: Option<Step>| {
+        let pod = pod(wanted.clone(), json!({}));
+        assert_eq!(step(&pod.spec.as_ref().expect("it").containers[0], &given), expected, "{wanted}");
+    };
+    check(resources("1000m", "1024Mi"), None);
+    check(resources("2", "1Gi"), Some(Step::Update));
+    check(resources("1", "2Gi"), Some(Step::Restart));
+    check(json!({"requests": {"cpu": "1", "memory": "1Gi"}}), Some(Step::Restart));
+}
+
+#[test]
+fn the_pod_has_room_for_both_while_it_changes() {
+    let one = PodCgroup { cpu_shares: 2, cpu_quota: Some(5), cpu_period: 9, memory: None };
+    let other = PodCgroup { cpu_shares: 4, cpu_quota: Some(3), cpu_period: 9, memory: Some(7) };
+    let expected = PodCgroup { cpu_shares: 4, cpu_quota: Some(5), cpu_period: 9, memory: None };
+    assert_eq!((wider(one, other), wider(other, one)), (expected, expected));
+}
