@@ -47,7 +47,8 @@ impl Target {
             _ => return self.key(),
         };
         let parts = [plural, self.namespace.as_str(), self.name.as_str()];
-        parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect()
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        parts.fold("/registry".into(), |key, part| format!("{key}/{part}"))
     }
 
     /// The strategy that applies.

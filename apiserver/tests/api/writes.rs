@@ -31,6 +31,12 @@ async fn an_object_from_create_to_delete() {
     stale["data"] = json!({"k": "9"});
     let refused = server.put(&url, stale).await;
     assert_eq!((refused.code, refused.at("reason")), (409, "Conflict".into()));
+    let mut other = map("x");
+    other["metadata"]["uid"] = json!("another");
+    let refused = server.put(&url, other).await;
+    let key = "StorageError: invalid object, Code: 4, Key: /registry/configmaps/a/x, ResourceVersion: 0";
+    assert_eq!(refused.code, 409);
+    assert!(refused.at("message").to_string().contains(key), "{:?}", refused.json());
     let json_patch = json!([{"op": "remove", "path": "/data/l"}]);
     let patched = server.send("PATCH", &url, "application/json-patch+json", json_patch).await;
     assert_eq!(patched.at("data"), json!({"k": "2"}));

@@ -79,8 +79,8 @@ fn is_meant(ctx: &Context, pod: &Object, binding: &Object) -> Result<(), Status>
     };
     let (namespace, name) = (&ctx.info.namespace, pod.name());
     let why = format!(
-        "StorageError: invalid object, Code: 4, Key: /pods/{namespace}/{name}, ResourceVersion: 0, AdditionalErrorMsg: \
-         Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        "StorageError: invalid object, Code: 4, Key: /registry/pods/{namespace}/{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
     );
     Err(Status::conflict("", "pods", name, &why))
 }
