@@ -58,7 +58,7 @@ impl From<PatchError> for Status {
 }
 
 /// What Go's `encoding/json` calls a JSON value.
-pub(crate) fn json_kind(value: &Value) -> &'static str {
+pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -173,7 +173,7 @@ pub fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
 /// Whether a requirement has values where its operator wants some, and none elsewhere.
-fn requirement(at: &At<'_>, errors: &mut ErrorList) {
+pub fn requirement(at: &At<'_>, errors: &mut ErrorList) {
     let values = at.get("values");
     match at.get("operator").text() {
         "In" | "NotIn" if values.is_empty() => {

@@ -1,6 +1,7 @@
 //! The `continue` token: a state and a place in it (`storage.EncodeContinue`).
 
 use api::decode::{Format, decode_untyped};
+use api::patch::json_kind;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD};
@@ -49,7 +50,7 @@ impl Token {
         let value =
             decode_untyped(&bytes, Format::Json).map_err(|error| format!("continue key is not valid: {error}"))?;
         if !value.is_object() && !value.is_null() {
-            let kind = decode_kind(&value);
+            let kind = json_kind(&value);
             return Err(format!(
                 "continue key is not valid: json: cannot unmarshal {kind} into Go value of type storage.continueToken"
             ));
@@ -78,18 +79,6 @@ impl Token {
             rv => Some(Revision::try_from(rv).map_err(|_| "continue key is not valid".to_string())?),
         };
         Ok(Self { revision, start: wire.start })
-    }
-}
-
-/// What Go's decoder calls a value.
-fn decode_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

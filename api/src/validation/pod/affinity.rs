@@ -76,15 +76,8 @@ fn node_selector_term(term: &At<'_>, binds: bool, errors: &mut ErrorList) {
 
 fn requirement(at: &At<'_>, binds: bool, errors: &mut ErrorList) {
     let (operator, values) = (at.get("operator"), at.get("values"));
+    rules::requirement(at, errors);
     match operator.text() {
-        "In" | "NotIn" if values.is_empty() => {
-            let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-            errors.push(FieldError::required(&values.path, detail));
-        }
-        "Exists" | "DoesNotExist" if !values.is_empty() => {
-            let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-            errors.push(FieldError::forbidden(&values.path, detail));
-        }
         "Gt" | "Lt" if values.len() != 1 => {
             let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
             errors.push(FieldError::required(&values.path, detail));
