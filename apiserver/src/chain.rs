@@ -14,6 +14,7 @@ use crate::authentication::{anonymous, impersonation};
 use crate::authorization::{self, Attributes};
 use crate::content;
 use crate::context::WriteOptions;
+use crate::flow_control::Flow;
 use crate::request::{Query, RequestInfo};
 use crate::verbs::patch::{PatchType, patch_type};
 use crate::{Context, Registry, answer, documents, options, verbs};
@@ -43,16 +44,26 @@ pub async fn handle(
     let outcome = Outcome { info: info.clone() };
     let representation = content::of_errors(&parts.headers, &query);
     let given = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
-    let mut warnings = Vec::new();
-    let mut audit_id = None;
-    let answered = answer_request(registry, parts, body, query, info, &mut warnings, &mut audit_id).await;
+    let mut notes = Notes::default();
+    let answered = answer_request(registry, parts, body, query, info, &mut notes).await;
     let mut response = answered.unwrap_or_else(|status| answer::error(&status, representation.as_ref()));
     let headers = response.headers_mut();
-    if let Some(id) = given.or_else(|| audit_id.and_then(|id| HeaderValue::from_str(&id).ok())) {
+    if let Some(id) = given.or_else(|| notes.audit_id.and_then(|id| HeaderValue::from_str(&id).ok())) {
         headers.insert(AUDIT_ID, id);
     }
-    add_warnings(headers, warnings);
+    if let Some(flow) = notes.flow {
+        flow.set_headers(headers);
+    }
+    add_warnings(headers, notes.warnings);
     (response, outcome)
+}
+
+/// What the answer's headers tell beside what the verb answers, also where that is an error.
+#[derive(Default)]
+struct Notes {
+    warnings: Vec<String>,
+    audit_id: Option<String>,
+    flow: Option<Arc<Flow>>,
 }
 
 async fn answer_request(
@@ -61,19 +72,19 @@ async fn answer_request(
     body: Body,
     query: Query,
     info: RequestInfo,
-    warnings: &mut Vec<String>,
-    audit_id: &mut Option<String>,
+    notes: &mut Notes,
 ) -> Result<Response<Body>, Status> {
     if let Some(error) = query.get("timeout").and_then(options::timeout_fault) {
         return Err(Status::bad_request(format!("invalid timeout specified in the request URL - {error}")));
     }
     let user = authenticate(registry, &parts).await?;
     let user = impersonation::impersonate(&mut parts.headers, user, registry).await?;
+    notes.flow = classify(registry, &user, &info);
     authorize(registry, &user, &info, &query).await?;
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
     let ctx = Arc::new(Context::new(user, info, options, registry.clone()));
-    *audit_id = Some(ctx.audit_id.clone());
+    notes.audit_id = Some(ctx.audit_id.clone());
     let answered = if ctx.info.is_resource_request {
         let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group) && !ctx.info.path.starts_with("//");
         if known { verbs::dispatch(ctx.clone(), parts, body, query).await } else { Ok(answer::page_not_found()) }
@@ -82,7 +93,7 @@ async fn answer_request(
     } else {
         documents::answer(&ctx, &parts, &query).await
     };
-    *warnings = ctx.take_warnings();
+    notes.warnings = ctx.take_warnings();
     answered
 }
 
@@ -106,6 +117,11 @@ async fn authenticate(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo
         }
     }
     if failed { Err(Status::unauthorized()) } else { Ok(anonymous()) }
+}
+
+/// Which flow the request belongs to; connections that last belong to none, but for watches.
+fn classify(registry: &Registry, user: &UserInfo, info: &RequestInfo) -> Option<Arc<Flow>> {
+    (info.verb == "watch" || !info.is_long_running()).then(|| registry.flows().classify(user, info))
 }
 
 async fn authorize(registry: &Registry, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {

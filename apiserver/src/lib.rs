@@ -22,7 +22,7 @@ pub mod context;
 mod current;
 pub mod definitions;
 pub mod documents;
-mod flow_schemas;
+pub mod flow_control;
 pub mod list;
 pub mod managed;
 mod memo;

@@ -18,6 +18,7 @@ use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
 use crate::Config;
 use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
+use crate::flow_control::FlowTable;
 use crate::memo::Memo;
 use crate::metrics::Metrics;
 use crate::past::Past;
@@ -51,6 +52,7 @@ struct Inner {
     catalogue: RwLock<Arc<Catalogue>>,
     state: State,
     metrics: Metrics,
+    flows: FlowTable,
     frames: FrameCache,
     documents: Documents,
     past: Past,
@@ -64,6 +66,7 @@ impl Registry {
             catalogue: RwLock::new(Arc::new(catalogue)),
             state: State::default(),
             metrics: Metrics::default(),
+            flows: FlowTable::default(),
             frames: FrameCache::default(),
             documents: Documents::default(),
             past: Past::default(),
@@ -78,6 +81,11 @@ impl Registry {
     /// What the server counts.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// Which flow schema a request belongs to.
+    pub fn flows(&self) -> &FlowTable {
+        &self.0.flows
     }
 
     /// OpenAPI documents, kept.

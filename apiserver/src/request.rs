@@ -115,6 +115,12 @@ impl RequestInfo {
         self.path.trim_matches('/').split('/').nth(after) == Some("watch")
     }
 
+    /// Whether the request may last (`LongRunningFunc` of kube-apiserver): a watch, or a connection to a pod or node.
+    pub fn is_long_running(&self) -> bool {
+        let connects = matches!(self.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log");
+        matches!(self.verb.as_str(), "watch" | "proxy") || connects
+    }
+
     /// `group/version`, or `version` in the core group.
     pub fn group_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }

@@ -20,7 +20,7 @@ use crate::chain::inflight::{Inflight, TooMany};
 use crate::content::Format;
 use crate::request::query::{decode, is_escaped};
 use crate::request::{Query, RequestInfo};
-use crate::{Config, Registry, answer, chain, definitions, flow_schemas, past};
+use crate::{Config, Registry, answer, chain, definitions, flow_control, past};
 
 /// How long a request may take that is not long-running (`--request-timeout`).
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ impl ApiServer {
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells flow
     /// schemas whether their levels are there, and forgets old states. Runs until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
-        let schemas = flow_schemas::follow(self.clone(), stop.clone());
+        let schemas = flow_control::follow(self.clone(), stop.clone());
         let past = past::follow(self.registry.clone(), stop.clone());
         tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past);
     }
@@ -112,10 +112,8 @@ impl ApiServer {
 
 /// Whether a request may run for long, and whether it changes nothing.
 fn classify(info: &RequestInfo) -> (bool, bool) {
-    let connects = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log");
-    let long_running = info.verb == "watch" || info.verb == "proxy" || connects;
     let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
-    (long_running, reads)
+    (info.is_long_running(), reads)
 }
 
 impl Service<Request<Body>> for ApiServer {

@@ -8,53 +8,22 @@ use axum::body::Body;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
-use store::{Snapshot, StoreError};
-use tokio_util::sync::CancellationToken;
 
+use super::GROUP;
 use crate::{ApiServer, clock};
 
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
-/// What the keys of both kinds begin with.
-const KEYS: &str = "/registry/flowcontrol.apiserver.k8s.io/";
 /// Who the conditions belong to.
 const FIELD_MANAGER: &str = "api-priority-and-fairness-config-consumer-v1";
 const CONDITION: &str = "Dangling";
 
-/// Follows flow schemas and priority levels until `stop` is cancelled.
-pub async fn follow(server: ApiServer, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            ended = run(&server) => {
-                // The history went on without us: begin anew with the state.
-                if !matches!(ended, Err(StoreError::Lagged | StoreError::Compacted { .. })) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-async fn run(server: &ApiServer) -> Result<(), StoreError> {
-    let registry = server.registry();
-    loop {
-        let snapshot = registry.snapshot();
-        let mut events = registry.store().watch_prefix(snapshot.revision(), KEYS)?;
-        synchronise(server, &snapshot).await;
-        while !events.next().await?.iter().any(|batch| batch.iter().any(|event| event.key().starts_with(KEYS))) {}
-    }
-}
-
 /// Writes the conditions that are not as they should be.
-async fn synchronise(server: &ApiServer, snapshot: &Snapshot) {
-    let registry = server.registry();
-    let levels = registry.list_in(snapshot, GROUP, "prioritylevelconfigurations", "");
+pub(super) async fn write(server: &ApiServer, schemas: &[Object], levels: &[Object]) {
     let levels: BTreeSet<&str> = levels.iter().map(Object::name).collect();
-    for schema in registry.list_in(snapshot, GROUP, "flowschemas", "") {
+    for schema in schemas {
         let level = schema.str_at(&["spec", "priorityLevelConfiguration", "name"]);
         let wanted = wanted(level, levels.contains(level));
-        if !holds(&schema, &wanted) {
-            write(server, &schema, wanted).await;
+        if !holds(schema, &wanted) {
+            apply(server, schema, wanted).await;
         }
     }
 }
@@ -79,7 +48,7 @@ fn holds(schema: &Object, wanted: &Value) -> bool {
         .is_some_and(|found| ["status", "reason", "message"].iter().all(|field| found.get(field) == wanted.get(field)))
 }
 
-async fn write(server: &ApiServer, schema: &Object, mut condition: Value) {
+async fn apply(server: &ApiServer, schema: &Object, mut condition: Value) {
     let before = current(schema).filter(|found| found.get("status") == condition.get("status"));
     let since = before.and_then(|found| found.get("lastTransitionTime")).cloned();
     let now = clock::time(server.registry().clock().now());

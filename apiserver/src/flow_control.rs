@@ -1,0 +1,159 @@
+//! Which flow schema and priority level a request belongs to, as the stored configuration says it.
+//!
+//! [`follow`] keeps the schemas compiled in a [`FlowTable`] that requests read; it also tells each schema whether its level
+//! is there. Every request is classified right after it is known who asks, before it is authorised, and its answer
+//! carries the uids of what it was found to be (`setResponseHeaders` in apiserver's `server/filters`).
+
+mod matching;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::{Object, UserInfo};
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+use parking_lot::RwLock;
+use store::{Snapshot, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{ApiServer, Registry, RequestInfo};
+use matching::Spec;
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// What the keys of both kinds begin with.
+const KEYS: &str = "/registry/flowcontrol.apiserver.k8s.io/";
+const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+/// The schema, and its level of the same name, that no limit holds for.
+const EXEMPT: &str = "exempt";
+/// The schema, and its level of the same name, of what no other schema matches.
+const CATCH_ALL: &str = "catch-all";
+
+/// What a request was found to be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The name of the flow schema.
+    pub schema: String,
+    /// The name of its priority level.
+    pub level: String,
+    /// Whether no limit holds for the level.
+    pub exempt: bool,
+    /// Empty where the object is only imagined.
+    schema_uid: HeaderValue,
+    level_uid: HeaderValue,
+}
+
+impl Flow {
+    /// Tells the client which schema and level its request belongs to: by uid, as their names are nobody's business.
+    pub fn set_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(LEVEL_UID, self.level_uid.clone());
+        headers.insert(SCHEMA_UID, self.schema_uid.clone());
+    }
+
+    /// One of the two that there always are, also while they are not stored.
+    fn imagined(name: &str) -> Self {
+        let none = HeaderValue::from_static("");
+        let exempt = name == EXEMPT;
+        Self { schema: name.into(), level: name.into(), exempt, schema_uid: none.clone(), level_uid: none }
+    }
+}
+
+/// The flow schemas in the order in which they are tried.
+#[derive(Debug)]
+pub struct FlowTable(RwLock<Arc<Compiled>>);
+
+#[derive(Debug)]
+struct Compiled {
+    schemas: Vec<(Spec, Arc<Flow>)>,
+    catch_all: Arc<Flow>,
+}
+
+impl Default for FlowTable {
+    /// The mandatory ones alone.
+    fn default() -> Self {
+        Self(RwLock::new(Arc::new(Compiled::new(&[], &[]))))
+    }
+}
+
+impl FlowTable {
+    /// The first schema that matches a request of this user.
+    pub fn classify(&self, user: &UserInfo, info: &RequestInfo) -> Arc<Flow> {
+        let table = self.0.read().clone();
+        let found = table.schemas.iter().find(|(spec, _)| spec.matches(user, info));
+        found.map_or(&table.catch_all, |(_, flow)| flow).clone()
+    }
+
+    fn set(&self, schemas: &[Object], levels: &[Object]) {
+        let compiled = Arc::new(Compiled::new(schemas, levels));
+        *self.0.write() = compiled;
+    }
+}
+
+impl Compiled {
+    /// `digestFlowSchemasLocked` in apiserver's `util/flowcontrol`: schemas without their level are passed over, and the
+    /// mandatory ones are there in any case.
+    fn new(schemas: &[Object], levels: &[Object]) -> Self {
+        let levels: BTreeMap<&str, &Object> = levels.iter().map(|level| (level.name(), level)).collect();
+        let mut compiled: Vec<(Spec, Arc<Flow>)> = schemas
+            .iter()
+            .filter_map(|schema| {
+                let spec = Spec::read(schema)?;
+                let level = levels.get(spec.level())?;
+                let flow = Flow {
+                    schema: schema.name().into(),
+                    level: level.name().into(),
+                    exempt: level.str_at(&["spec", "type"]) == "Exempt",
+                    schema_uid: HeaderValue::from_str(schema.uid()).ok()?,
+                    level_uid: HeaderValue::from_str(level.uid()).ok()?,
+                };
+                Some((spec, Arc::new(flow)))
+            })
+            .collect();
+        compiled.sort_by(|(a, of_a), (b, of_b)| {
+            (a.matching_precedence, &of_a.schema).cmp(&(b.matching_precedence, &of_b.schema))
+        });
+        let named = |name: &str| compiled.iter().find(|(_, flow)| flow.schema == name).map(|(_, flow)| flow.clone());
+        let catch_all = named(CATCH_ALL).unwrap_or_else(|| Arc::new(Flow::imagined(CATCH_ALL)));
+        if named(EXEMPT).is_none() {
+            compiled.insert(0, (Spec::of_group("system:masters"), Arc::new(Flow::imagined(EXEMPT))));
+        }
+        Self { schemas: compiled, catch_all }
+    }
+}
+
+/// Follows flow schemas and priority levels until `stop` is cancelled.
+pub async fn follow(server: ApiServer, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            ended = run(&server) => {
+                // The history went on without us: begin anew with the state.
+                if !matches!(ended, Err(StoreError::Lagged | StoreError::Compacted { .. })) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn run(server: &ApiServer) -> Result<(), StoreError> {
+    let registry = server.registry();
+    loop {
+        let snapshot = registry.snapshot();
+        let mut events = registry.store().watch_prefix(snapshot.revision(), KEYS)?;
+        synchronise(server, registry, &snapshot).await;
+        while !events.next().await?.iter().any(|batch| batch.iter().any(|event| event.key().starts_with(KEYS))) {}
+    }
+}
+
+/// Takes the configuration for what comes, and then says in the statuses that it did.
+async fn synchronise(server: &ApiServer, registry: &Registry, snapshot: &Snapshot) {
+    let schemas = registry.list_in(snapshot, GROUP, "flowschemas", "");
+    let levels = registry.list_in(snapshot, GROUP, "prioritylevelconfigurations", "");
+    registry.flows().set(&schemas, &levels);
+    status::write(server, &schemas, &levels).await;
+}
+
+#[cfg(test)]
+mod tests;
