@@ -13,6 +13,7 @@ pub mod defaults;
 pub mod diff;
 pub mod discovery;
 pub mod field;
+pub mod go;
 pub mod internal;
 pub mod names;
 pub mod object;

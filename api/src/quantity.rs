@@ -1,7 +1,11 @@
 //! Resource quantities (`500m`, `1536Mi`, `12e6`), as `resource.Quantity` in apimachinery reads, prints and compares them.
 
+mod parsed;
+
 use std::cmp::Ordering;
 use std::fmt;
+
+pub(crate) use parsed::{Parsed, parsed};
 
 /// How a quantity is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +60,11 @@ struct Parts<'a> {
     whole: &'a str,
     fraction: &'a str,
     suffix: &'a str,
+}
+
+/// The digits before and behind the point.
+fn digits_of(parts: &Parts<'_>) -> String {
+    format!("{}{}", parts.whole, parts.fraction)
 }
 
 fn digits(text: &str) -> usize {
@@ -128,7 +137,7 @@ impl Quantity {
             return Err(QuantityError::Format);
         }
         let parts = split(text)?;
-        let number = format!("{}{}", parts.whole, parts.fraction);
+        let number = digits_of(&parts);
         let (mantissa, zeros) = significant(&number)?;
         let (format, exponent) = interpret(parts.suffix)?;
         let scale = zeros - i32::try_from(parts.fraction.len()).map_err(|_| QuantityError::Numeric)?;

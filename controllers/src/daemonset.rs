@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::PostParams;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_namespace_terminating};
@@ -21,7 +22,7 @@ use crate::expectations::Expectations;
 use crate::owner::{self, controller_name, controller_of};
 use crate::pod::{is_terminating, next_available, phase};
 use crate::pod_control::slow_start;
-use crate::{history, selector};
+use crate::{hash, history, selector};
 
 /// Keys worked on at a time.
 const WORKERS: usize = 2;
@@ -138,7 +139,9 @@ impl DaemonSets {
         let owned = owner::claim(client, &*set, &self.revisions, |l| selector::matches(&spec.selector, l), |_| true);
         let owned = owned.await?;
         let mut collisions = set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
-        let current = history::current(&self.context, &*set, &spec.template, &owned, HASH_LABEL, &mut collisions);
+        let hash_of = |_: &Value, n| hash::of_template(&spec.template, Some(n).filter(|n| *n != 0));
+        let current =
+            history::current(&self.context, &*set, &spec.template, &owned, HASH_LABEL, &mut collisions, hash_of);
         let current = current.await?;
         let hash = current.labels().get(HASH_LABEL).cloned().unwrap_or_default();
         let pods = owner::claim(client, &*set, &self.pods, |l| selector::matches(&spec.selector, l), |_| true).await?;

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Resource, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_already_exists};
@@ -21,24 +21,22 @@ const COLLISIONS_MAX: i32 = 20;
 /// The longest name of an owner that is kept in the name of its revision.
 const OWNER_NAME_BYTES_MAX: usize = 223;
 
-/// The patch that brings an owner back to `template`, as `kubectl rollout undo` applies it.
-fn data_of(template: &PodTemplateSpec) -> Result<Value> {
-    let mut template = serde_json::to_value(template)?;
-    if let Some(fields) = template.as_object_mut() {
-        fields.insert("$patch".into(), json!("replace"));
-    }
-    Ok(json!({ "spec": { "template": template } }))
-}
-
 /// The template that a revision holds.
 pub(crate) fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec> {
     let data = revision.data.as_ref().map(|d| &d.0).unwrap_or(&Value::Null);
     Ok(serde_json::from_value(data["spec"]["template"].clone())?)
 }
 
+/// Whether a revision holds what `data` does, also if it was written in another form, by another version say.
+fn holds(revision: &ControllerRevision, data: &Value) -> bool {
+    let Some(there) = revision.data.as_ref().map(|d| &d.0) else { return false };
+    there == data || template_of(revision).and_then(|t| hash::revision_data(&t)).is_ok_and(|again| again == *data)
+}
+
 /// The revision of the owner's template, found among `owned` or created, with the newest number.
 ///
-/// `label` is the key of the hash label; `collisions` is raised when two templates have the same hash.
+/// `label` is the key of the hash label; `collisions` is raised when two templates have the same hash, which `hash_of`
+/// makes of the data of a revision and their number.
 pub(crate) async fn current<O>(
     context: &Context,
     owner: &O,
@@ -46,13 +44,14 @@ pub(crate) async fn current<O>(
     owned: &[Arc<ControllerRevision>],
     label: &str,
     collisions: &mut i32,
+    hash_of: impl Fn(&Value, i32) -> Result<String>,
 ) -> Result<Arc<ControllerRevision>>
 where
     O: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    let data = data_of(template)?;
+    let data = hash::revision_data(template)?;
     let newest = owned.iter().map(|r| r.revision).max().unwrap_or(0);
-    let same = |r: &&Arc<ControllerRevision>| r.data.as_ref().map(|d| &d.0) == Some(&data);
+    let same = |r: &&Arc<ControllerRevision>| holds(r, &data);
     let api = context.api::<ControllerRevision>(&owner.namespace().unwrap_or_default());
     if let Some(found) = owned.iter().filter(same).max_by_key(|r| r.revision) {
         if found.revision == newest {
@@ -64,7 +63,7 @@ where
     }
     let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
     for _ in 0..COLLISIONS_MAX {
-        let hash = hash::of(&data, Some(*collisions));
+        let hash = hash_of(&data, *collisions)?;
         labels.insert(label.into(), hash.clone());
         let mut prefix = owner.name_any();
         prefix.truncate(OWNER_NAME_BYTES_MAX);
@@ -85,7 +84,7 @@ where
             Err(error) if is_already_exists(&error) => {
                 let there = api.get(&revision.name_any()).await?;
                 let ours = controller_of(&there).map(|r| &r.uid) == owner.meta().uid.as_ref();
-                if ours && there.data.as_ref().map(|d| &d.0) == Some(&data) {
+                if ours && holds(&there, &data) {
                     return Ok(Arc::new(there));
                 }
                 *collisions += 1;

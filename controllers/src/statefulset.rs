@@ -11,12 +11,13 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpe
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams, Preconditions};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_already_exists, message};
 use crate::owner::{self, controller_name, controller_of};
 use crate::pod::{is_terminating, next_available};
-use crate::{history, selector};
+use crate::{hash, history, selector};
 use identity::{ordinal, revision_of};
 use plan::{Revisions, Step};
 
@@ -93,7 +94,9 @@ impl StatefulSets {
         let is_member = |p: &Pod| ordinal(&set, p).is_some();
         let pods = owner::claim(client, &*set, &self.pods, |l| selector::matches(&spec.selector, l), is_member).await?;
         let mut collisions = set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
-        let update = history::current(&self.context, &*set, &spec.template, &owned, HASH_LABEL, &mut collisions);
+        let hash_of = |data: &Value, collisions| Ok(hash::of_revision(data, collisions));
+        let update =
+            history::current(&self.context, &*set, &spec.template, &owned, HASH_LABEL, &mut collisions, hash_of);
         let update = update.await?;
         let named = set.status.as_ref().and_then(|s| s.current_revision.clone()).unwrap_or_default();
         let current = owned.iter().find(|r| r.name_any() == named).unwrap_or(&update).clone();

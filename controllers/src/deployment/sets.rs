@@ -135,7 +135,7 @@ fn spec_template(d: &Deployment) -> PodTemplateSpec {
 fn new_set(d: &Deployment) -> Result<ReplicaSet> {
     let spec = spec(d)?;
     let mut template = spec.template.clone();
-    let hash = hash::of(&template, d.status.as_ref().and_then(|s| s.collision_count));
+    let hash = hash::of_template(&template, d.status.as_ref().and_then(|s| s.collision_count))?;
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(TEMPLATE_HASH.into(), hash.clone());
     let labels = labels.clone();
