@@ -136,6 +136,20 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
+/// What is wrong with a path below a domain, each with the part that it is wrong with (`IsDomainPrefixedPath`).
+pub fn domain_prefixed_path(value: &str) -> Vec<(&str, String)> {
+    let parts = value.split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty());
+    let Some((host, path)) = parts else {
+        return vec![(value, "must be a domain-prefixed path (such as \"acme.io/foo\")".into())];
+    };
+    let mut errors: Vec<_> = dns1123_subdomain(host).into_iter().map(|message| (host, message)).collect();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(allowed) {
+        errors.push((path, regex_error("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[])));
+    }
+    errors
+}
+
 /// What is wrong with a subdomain whose labels may have underscores.
 pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
     let mut errors = Vec::new();

@@ -24,10 +24,11 @@ pub struct UserInfo {
 }
 
 impl UserInfo {
-    /// A user with groups; `system:authenticated` is added.
+    /// A user with groups; `system:authenticated` is added, unless a group says that the user is not
+    /// (`AuthenticatedGroupAdder`).
     pub fn new(username: impl Into<String>, groups: &[&str]) -> Self {
         let mut groups: Vec<String> = groups.iter().map(|g| g.to_string()).collect();
-        if !groups.iter().any(|g| g == "system:authenticated") {
+        if !groups.iter().any(|g| matches!(g.as_str(), "system:authenticated" | "system:unauthenticated")) {
             groups.push("system:authenticated".into());
         }
         Self { username: username.into(), groups, ..Self::default() }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::authentication::jwt::openid_configuration;
-use crate::authentication::{Authentication, ServiceAccountTokens, SigningKey, TokenFile};
+use crate::authentication::{Authentication, ClientCertificates, ServiceAccountTokens, SigningKey, TokenFile};
 use crate::authorization::{self, Rbac};
 use crate::certificates::{CertificateError, Pki};
 use crate::clock::SystemClock;
@@ -44,7 +44,9 @@ pub fn assemble(
         ),
     ]);
     let tokens = Arc::new(ServiceAccountTokens::new(key, issuer));
-    let identification = Arc::new(Authentication::new(tokens.clone(), token_file));
+    let certificates = pki.client_verifier().map_err(|error| AssemblyError(error.to_string()))?;
+    let certificates = ClientCertificates::new(certificates);
+    let identification = Arc::new(Authentication::new(certificates, tokens.clone(), token_file));
     let rbac = Arc::new(Rbac::default());
     let mut endpoints = Endpoints::default();
     authentication::review::endpoints(&mut endpoints, &identification);

@@ -1,8 +1,9 @@
 //! Who asks: client certificates, bearer tokens from a file, service account tokens, and nobody.
 //!
-//! The order is the reference's: a verified client certificate wins over a token; a token that nobody knows is an error, and
-//! only a request without any credentials is `system:anonymous`.
+//! The order is the reference's: a good client certificate wins over a token. Credentials that are no good are an error
+//! unless others beside them are good, and only a request without any is `system:anonymous`.
 
+pub(crate) mod bearer;
 pub mod impersonation;
 pub mod jwt;
 pub mod review;
@@ -10,13 +11,11 @@ pub mod secret_token;
 pub mod service_account;
 pub mod token_file;
 pub mod token_request;
-mod x509;
+pub mod x509;
 
 use std::sync::Arc;
 
 use api::UserInfo;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use crate::plug::Authenticator;
@@ -26,22 +25,26 @@ pub use jwt::SigningKey;
 pub use secret_token::SecretClaims;
 pub use service_account::ServiceAccountTokens;
 pub use token_file::{TokenFile, TokenFileError};
+pub use x509::ClientCertificates;
 
 /// What a bearer token that nobody knows is answered with.
 pub const INVALID_TOKEN: &str = "invalid bearer token";
-/// The subprotocol by which browsers hand over a token on a WebSocket.
-pub(crate) const WEBSOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Every way in, asked in order.
 pub struct Authentication {
+    certificates: ClientCertificates,
     token_file: Option<TokenFile>,
     service_accounts: Arc<ServiceAccountTokens>,
 }
 
 impl Authentication {
     /// Client certificates, service account tokens, and the tokens of a file.
-    pub fn new(service_accounts: Arc<ServiceAccountTokens>, token_file: Option<TokenFile>) -> Self {
-        Self { token_file, service_accounts }
+    pub fn new(
+        certificates: ClientCertificates,
+        service_accounts: Arc<ServiceAccountTokens>,
+        token_file: Option<TokenFile>,
+    ) -> Self {
+        Self { certificates, token_file, service_accounts }
     }
 
     /// Who a bearer token belongs to.
@@ -77,16 +80,24 @@ impl Authentication {
         if shared.is_empty() { Err(INVALID_TOKEN.into()) } else { Ok((user, shared)) }
     }
 
-    fn identify(&self, request: &http::request::Parts, registry: &Registry) -> Result<Arc<UserInfo>, String> {
-        if let Some(peer) = request.extensions.get::<PeerCertificate>()
-            && let Some(user) = peer.user(x509::user)
-        {
-            return Ok(user);
+    /// Who asks, by the first credentials that are good; none if there are no credentials (`union.AuthenticateRequest`).
+    fn identify(&self, request: &http::request::Parts, registry: &Registry) -> Result<Option<Arc<UserInfo>>, String> {
+        let mut faults = Vec::new();
+        if let Some(peer) = request.extensions.get::<PeerCertificate>() {
+            match self.certificates.user(peer, registry.clock().now()) {
+                Ok(None) => {}
+                Ok(user) => return Ok(user),
+                Err(fault) => faults.push(fault),
+            }
         }
-        if let Some(token) = bearer_token(&request.headers) {
-            return self.token_user(&token, registry);
+        for token in [bearer::of_header(&request.headers), bearer::of_websocket(&request.headers)] {
+            match token.and_then(|token| token.map(|token| self.token_user(&token, registry)).transpose()) {
+                Ok(None) => {}
+                Ok(user) => return Ok(user),
+                Err(fault) => faults.push(fault),
+            }
         }
-        Ok(anonymous())
+        if faults.is_empty() { Ok(None) } else { Err(faults.join(", ")) }
     }
 }
 
@@ -96,7 +107,7 @@ impl Authenticator for Authentication {
         request: &'a http::request::Parts,
         registry: &'a Registry,
     ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>> {
-        ready(self.identify(request, registry).map(Some)).boxed()
+        ready(self.identify(request, registry)).boxed()
     }
 }
 
@@ -107,21 +118,6 @@ pub fn anonymous() -> Arc<UserInfo> {
         groups: vec!["system:unauthenticated".into()],
         ..UserInfo::default()
     })
-}
-
-/// The token of `Authorization: Bearer …`, or of the WebSocket subprotocol made for it.
-fn bearer_token(headers: &http::HeaderMap) -> Option<String> {
-    if let Some(header) = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
-        let (scheme, token) = header.trim().split_once(' ')?;
-        let token = token.trim();
-        return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_string());
-    }
-    let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
-    let encoded = protocols
-        .flat_map(|value| value.split(','))
-        .find_map(|protocol| protocol.trim().strip_prefix(WEBSOCKET_TOKEN))?;
-    let token = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
-    String::from_utf8(token).ok().filter(|token| !token.is_empty())
 }
 
 /// What is stored of an object that a token is bound to: its uid and when it began to be deleted.

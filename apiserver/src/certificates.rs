@@ -13,9 +13,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rustls::server::danger::ClientCertVerifier;
 
 pub use authority::{Authority, CertificateRequest, Usage};
-pub use tls::{client_config, server_config};
+pub use tls::{client_config, client_verifier, server_config};
+
+/// Whom the API server shows to node servers: nobody to the API server itself.
+pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+/// Who the server of the API is, in the certificate that it shows.
+pub const API_SERVER: &str = "kube-apiserver";
 
 /// How long a certificate authority made here is valid.
 pub const AUTHORITY_DAYS: u64 = 3650;
@@ -215,16 +221,24 @@ impl Pki {
         self.certificate("kubelet", &CertificateRequest::kubelet(node, addresses), now)
     }
 
-    /// What the API server shows to node servers.
+    /// What the API server shows to node servers: a user in no group, to whom a binding gives what they answer.
     ///
     /// # Errors
     /// As [`Pki::certificate`].
     pub fn kubelet_client(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
-        let request = CertificateRequest::client("kube-apiserver-kubelet-client", Some("system:masters"));
+        let request = CertificateRequest::client(KUBELET_CLIENT, None);
         self.certificate("apiserver-kubelet-client", &request, now)
     }
 
-    /// TLS for the API server: its serving certificate, and client certificates of this authority asked for but not required.
+    /// What tells good client certificates: those of this authority.
+    ///
+    /// # Errors
+    /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the authority is no good.
+    pub fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+        client_verifier(self.authority_pem())
+    }
+
+    /// TLS for the API server: its serving certificate; client certificates are asked for, not required, and not judged.
     ///
     /// # Errors
     /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.

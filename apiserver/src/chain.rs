@@ -10,7 +10,7 @@ use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
-use crate::authentication::{anonymous, impersonation};
+use crate::authentication::{anonymous, bearer, impersonation};
 use crate::authorization::{self, Attributes};
 use crate::content;
 use crate::context::WriteOptions;
@@ -77,10 +77,11 @@ async fn answer_request(
     if let Some(error) = query.get("timeout").and_then(options::timeout_fault) {
         return Err(Status::bad_request(format!("invalid timeout specified in the request URL - {error}")));
     }
-    let user = authenticate(registry, &parts).await?;
-    let user = impersonation::impersonate(&mut parts.headers, user, registry).await?;
+    let asker = authenticate(registry, &mut parts, &mut notes.warnings).await?;
+    let asked = attributes(&asker, &info, &query);
+    let user = impersonation::impersonate(&mut parts.headers, asked, &asker, registry).await?;
     notes.flow = classify(registry, &user, &info);
-    authorize(registry, &user, &info, &query).await?;
+    authorization::authorize(attributes(&user, &info, &query), registry).await?;
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
     let ctx = Arc::new(Context::new(user, info, options, registry.clone()));
@@ -93,12 +94,25 @@ async fn answer_request(
     } else {
         documents::answer(&ctx, &parts, &query).await
     };
-    notes.warnings = ctx.take_warnings();
+    notes.warnings.extend(ctx.take_warnings());
     answered
 }
 
-/// Who asks: the identity that an in-process caller put in, or what the first authenticator finds.
-async fn authenticate(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, Status> {
+/// Who asks: the identity that an in-process caller put in, or what the first authenticator finds. Credentials end here.
+async fn authenticate(
+    registry: &Registry,
+    parts: &mut Parts,
+    warnings: &mut Vec<String>,
+) -> Result<Arc<UserInfo>, Status> {
+    if bearer::is_ignored(&parts.headers) {
+        warnings.push(bearer::EXTRA_SPACE.into());
+    }
+    let user = identify(registry, parts).await?;
+    bearer::clear(&mut parts.headers);
+    Ok(user)
+}
+
+async fn identify(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, Status> {
     if let Some(user) = parts.extensions.get::<Arc<UserInfo>>() {
         return Ok(user.clone());
     }
@@ -124,9 +138,9 @@ fn classify(registry: &Registry, user: &UserInfo, info: &RequestInfo) -> Option<
     (info.verb == "watch" || !info.is_long_running()).then(|| registry.flows().classify(user, info))
 }
 
-async fn authorize(registry: &Registry, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+fn attributes<'a>(user: &'a UserInfo, info: &'a RequestInfo, query: &'a Query) -> Attributes<'a> {
     let selects = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") && !info.is_watch_path();
-    let attributes = Attributes {
+    Attributes {
         user,
         verb: &info.verb,
         namespace: &info.namespace,
@@ -138,8 +152,7 @@ async fn authorize(registry: &Registry, user: &UserInfo, info: &RequestInfo, que
         field_selector: if selects { query.text("fieldSelector") } else { "" },
         is_resource_request: info.is_resource_request,
         path: &info.path,
-    };
-    authorization::authorize(attributes, registry).await
+    }
 }
 
 fn write_options(parts: &Parts, query: &Query, info: &RequestInfo) -> Result<WriteOptions, Status> {
@@ -158,7 +171,7 @@ fn agent_options(parts: &Parts) -> WriteOptions {
 }
 
 fn agent(parts: &Parts) -> &str {
-    parts.headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("")
+    parts.headers.get(USER_AGENT).and_then(|v| std::str::from_utf8(v.as_bytes()).ok()).unwrap_or("")
 }
 
 /// `299 - "text"`, as much as fits.

@@ -2,6 +2,7 @@
 //! (`RequestInfoFactory.NewRequestInfo` in apiserver's `endpoints/request`).
 
 pub mod query;
+pub(crate) mod upgrade;
 
 use http::Method;
 

@@ -369,18 +369,7 @@ pub fn domain_prefixed_path(at: &At<'_>, errors: &mut ErrorList) {
     if !required(at, errors) {
         return;
     }
-    let parts = at.text().split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty());
-    let Some((host, path)) = parts else {
-        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-        errors.push(FieldError::invalid(&at.path, at.text(), detail));
-        return;
-    };
-    for message in names::dns1123_subdomain(host) {
-        errors.push(FieldError::invalid(&at.path, host, message));
-    }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
-    if !path.bytes().all(allowed) {
-        let detail = names::regex_error("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]);
-        errors.push(FieldError::invalid(&at.path, path, detail));
+    for (value, message) in names::domain_prefixed_path(at.text()) {
+        errors.push(FieldError::invalid(&at.path, value, message));
     }
 }

@@ -1,141 +1,247 @@
-//! Acting as somebody else: the `Impersonate-*` headers, each of which must be allowed.
+//! Acting as somebody else: the `Impersonate-*` headers.
+//!
+//! There are five ways to be allowed to (`allImpersonationModes` in apiserver's `filters/impersonation`). Four are constrained:
+//! they need a verb of their own for whom one acts as, and another for what one does as them. The last is the old `impersonate`
+//! for everything.
 
-use std::collections::BTreeMap;
+mod headers;
+
 use std::sync::Arc;
 
+use api::names::{dns1123_label, dns1123_subdomain};
 use api::{Status, UserInfo};
 use http::HeaderMap;
 
 use crate::Registry;
-use crate::authorization::{Attributes, authorize};
+use crate::authorization::{Attributes, Decision, decide, forbidden};
+use headers::Wanted;
 
-const USER: &str = "impersonate-user";
-const UID: &str = "impersonate-uid";
-const GROUP: &str = "impersonate-group";
-const EXTRA: &str = "impersonate-extra-";
+const AUTHENTICATION: &str = "authentication.k8s.io";
 const ACCOUNT: &str = "system:serviceaccount:";
+const NODE: &str = "system:node:";
+const NODES: &str = "system:nodes";
+const MASTERS: &str = "system:masters";
+const ANONYMOUS: &str = "system:anonymous";
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// What a service account's token says of the node of its pod.
+const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
+/// From so many groups or extras on, leave for all of them is asked for first (`manyAuthorizationChecksInLoop`).
+const MANY: usize = 4;
 
-/// What the headers ask for.
-#[derive(Debug, Default, PartialEq)]
-struct Wanted {
-    user: String,
-    uid: String,
-    groups: Vec<String>,
-    extra: BTreeMap<String, Vec<String>>,
+/// A way to be allowed to act as somebody.
+struct Mode {
+    /// Its name in verbs; none for the old way.
+    name: Option<&'static str>,
+    /// Whether it is for acting as that user, and for who asks.
+    concerns: fn(&UserInfo, &UserInfo) -> bool,
 }
 
-/// The user that a request acts as: the one who asks, or whom the headers name if that is allowed. The headers are
-/// taken out.
+/// In the order in which they are tried.
+const MODES: [Mode; 5] = [
+    Mode { name: Some(ASSOCIATED_NODE), concerns: |wanted, asker| is_plain(wanted) && is_own_node(wanted, asker) },
+    Mode { name: Some("arbitrary-node"), concerns: |wanted, _| is_plain(wanted) && node(&wanted.username).is_some() },
+    Mode {
+        name: Some("serviceaccount"),
+        concerns: |wanted, _| is_plain(wanted) && account(&wanted.username).is_some(),
+    },
+    Mode {
+        name: Some("user-info"),
+        concerns: |wanted, _| node(&wanted.username).is_none() && account(&wanted.username).is_none(),
+    },
+    Mode { name: None, concerns: |_, _| true },
+];
+const ASSOCIATED_NODE: &str = "associated-node";
+
+/// The user that a request acts as: the one who asks, or whom the headers name if that is allowed for the request `asked`. The
+/// headers are taken out.
 ///
 /// # Errors
-/// `Forbidden` if it is not; an internal error for groups, uid or extras without a user.
+/// `Forbidden` if it is not allowed; 400 for headers that cannot be understood, whatever they may be meant to say.
 pub async fn impersonate(
     headers: &mut HeaderMap,
-    user: Arc<UserInfo>,
+    asked: Attributes<'_>,
+    asker: &Arc<UserInfo>,
     registry: &Registry,
 ) -> Result<Arc<UserInfo>, Status> {
-    let Some(wanted) = wanted(headers)? else { return Ok(user) };
-    for (resource, subresource, group, namespace, name) in checks(&wanted) {
-        let attributes = Attributes {
-            user: &user,
-            verb: "impersonate",
-            namespace: &namespace,
+    let Some(wanted) = headers::wanted(headers)? else { return Ok(asker.clone()) };
+    headers::clear(headers);
+    let mut refusal = None;
+    for mode in MODES.iter().filter(|mode| (mode.concerns)(&wanted, asker)) {
+        match (Check { mode, asker, registry }).check(&wanted, asked).await {
+            Ok(user) => return Ok(Arc::new(user)),
+            // The first way that could have been meant is what the answer is about.
+            Err(status) => refusal = refusal.or(Some(status)),
+        }
+    }
+    Err(refusal.unwrap_or_else(|| Status::internal("all impersonation modes failed")))
+}
+
+/// One way, for one who asks.
+struct Check<'a> {
+    mode: &'a Mode,
+    asker: &'a UserInfo,
+    registry: &'a Registry,
+}
+
+impl Check<'_> {
+    async fn check(&self, wanted: &Wanted, asked: Attributes<'_>) -> Result<UserInfo, Status> {
+        if let Some(name) = self.mode.name {
+            let verb = format!("impersonate-on:{name}:{}", asked.verb);
+            self.permit(Attributes { verb: &verb, user: self.asker, ..asked }).await?;
+        }
+        let mut user = wanted.clone();
+        self.username(wanted, &mut user).await?;
+        if !wanted.uid.is_empty() {
+            self.permit_as(AUTHENTICATION, "uids", "", "", &wanted.uid).await?;
+        }
+        self.groups(&wanted.groups).await?;
+        self.extra(wanted).await?;
+        let missing = |group: &str| !user.in_group(group);
+        if user.username == ANONYMOUS {
+            if missing(UNAUTHENTICATED) {
+                user.groups.push(UNAUTHENTICATED.into());
+            }
+        } else if missing(UNAUTHENTICATED) && missing(AUTHENTICATED) {
+            user.groups.push(AUTHENTICATED.into());
+        }
+        Ok(user)
+    }
+
+    /// Whether the name may be used, and the groups that come with it.
+    async fn username(&self, wanted: &Wanted, user: &mut UserInfo) -> Result<(), Status> {
+        if let Some((namespace, name)) = account(&wanted.username) {
+            if wanted.groups.is_empty() {
+                user.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+            }
+            return self.permit_as(self.group(), "serviceaccounts", "", namespace, name).await;
+        }
+        match node(&wanted.username).filter(|_| self.mode.name.is_some()) {
+            Some(node) => {
+                user.groups = vec![NODES.into()];
+                // On whichever node the account runs: leave for one node only is none.
+                let node = if self.mode.name == Some(ASSOCIATED_NODE) { "*" } else { node };
+                self.permit_as(self.group(), "nodes", "", "", node).await
+            }
+            None => self.permit_as(self.group(), "users", "", "", &wanted.username).await,
+        }
+    }
+
+    async fn groups(&self, groups: &[String]) -> Result<(), Status> {
+        if self.mode.name.is_some() {
+            let never = groups.iter().find_map(|group| match group.as_str() {
+                "" => Some("impersonating the empty string group is not allowed"),
+                MASTERS => Some("impersonating the system:masters group is not allowed"),
+                _ => None,
+            });
+            if let Some(why) = never {
+                return Err(self.refuse("groups", why));
+            }
+            if groups.len() >= MANY && self.permit_as(self.group(), "groups", "", "", "*").await.is_ok() {
+                return Ok(());
+            }
+        }
+        for group in groups {
+            self.permit_as(self.group(), "groups", "", "", group).await?;
+        }
+        Ok(())
+    }
+
+    async fn extra(&self, wanted: &Wanted) -> Result<(), Status> {
+        if self.mode.name.is_some() {
+            headers::check_extra(&wanted.extra).map_err(|why| self.refuse("userextras", &why))?;
+            let is_large = wanted.extra.len() >= MANY || wanted.extra.values().flatten().count() >= MANY;
+            if is_large && self.permit_as(AUTHENTICATION, "userextras", "*", "", "*").await.is_ok() {
+                return Ok(());
+            }
+        }
+        for (key, values) in &wanted.extra {
+            for value in values {
+                self.permit_as(AUTHENTICATION, "userextras", key, "", value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The group in which names and groups are looked for.
+    fn group(&self) -> &'static str {
+        if self.mode.name.is_some() { AUTHENTICATION } else { "" }
+    }
+
+    fn verb(&self) -> String {
+        self.mode.name.map_or("impersonate".into(), |name| format!("impersonate:{name}"))
+    }
+
+    async fn permit_as(
+        &self,
+        group: &str,
+        resource: &str,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
+        let verb = self.verb();
+        let attributes = Attributes { verb: &verb, subresource, namespace, name, ..self.attributes(group, resource) };
+        self.permit(attributes).await
+    }
+
+    async fn permit(&self, attributes: Attributes<'_>) -> Result<(), Status> {
+        match decide(attributes, self.registry).await {
+            Decision::Allow => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
+        }
+    }
+
+    fn refuse(&self, resource: &str, why: &str) -> Status {
+        let group = if resource == "groups" { self.group() } else { AUTHENTICATION };
+        let verb = self.verb();
+        forbidden(&Attributes { verb: &verb, ..self.attributes(group, resource) }, why)
+    }
+
+    fn attributes<'b>(&'b self, group: &'b str, resource: &'b str) -> Attributes<'b> {
+        Attributes {
+            user: self.asker,
+            verb: "",
+            namespace: "",
             group,
-            version: if group.is_empty() { "" } else { "v1" },
+            version: "v1",
             resource,
-            subresource: &subresource,
-            name: &name,
+            subresource: "",
+            name: "",
             field_selector: "",
             is_resource_request: true,
             path: "",
-        };
-        authorize(attributes, registry).await?;
-    }
-    let names: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
-    Ok(Arc::new(acting(wanted)))
-}
-
-fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, Status> {
-    let texts = |name: &str| -> Vec<String> {
-        headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(String::from).collect()
-    };
-    let first = |name: &str| texts(name).into_iter().next().unwrap_or_default();
-    let mut wanted = Wanted { user: first(USER), uid: first(UID), groups: texts(GROUP), extra: BTreeMap::new() };
-    for (name, value) in headers {
-        if let (Some(key), Ok(value)) = (name.as_str().strip_prefix(EXTRA), value.to_str()) {
-            wanted.extra.entry(unescape(key)).or_default().push(value.to_string());
         }
     }
-    if wanted == Wanted::default() {
-        return Ok(None);
-    }
-    if wanted.user.is_empty() {
-        return Err(Status::internal(format!("requested {wanted:?} without impersonating a user")));
-    }
-    Ok(Some(wanted))
 }
 
-/// Extra keys may be percent-encoded, as header names hold few characters.
-fn unescape(key: &str) -> String {
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let digit = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16)).map(|d| d as u8);
-        match (byte, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(high * 16 + low);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| key.to_string())
+/// Whether nothing but the name is wanted.
+fn is_plain(wanted: &UserInfo) -> bool {
+    wanted.uid.is_empty() && wanted.groups.is_empty() && wanted.extra.is_empty()
 }
 
-/// Resource, subresource, group, namespace and name of everything that must be allowed.
-fn checks(wanted: &Wanted) -> Vec<(&'static str, String, &'static str, String, String)> {
-    let none = String::new;
-    let mut checks = vec![match account(&wanted.user) {
-        Some((namespace, name)) => ("serviceaccounts", none(), "", namespace.to_string(), name.to_string()),
-        None => ("users", none(), "", none(), wanted.user.clone()),
-    }];
-    checks.extend(wanted.groups.iter().map(|group| ("groups", none(), "", none(), group.clone())));
-    for (key, values) in &wanted.extra {
-        checks.extend(values.iter().map(|v| ("userextras", key.clone(), "authentication.k8s.io", none(), v.clone())));
-    }
-    if !wanted.uid.is_empty() {
-        checks.push(("uids", none(), "authentication.k8s.io", none(), wanted.uid.clone()));
-    }
-    checks
-}
-
+/// The namespace and name of a service account (`serviceaccount.SplitUsername`).
 fn account(user: &str) -> Option<(&str, &str)> {
     let (namespace, name) = user.strip_prefix(ACCOUNT)?.split_once(':')?;
-    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+    (dns1123_label(namespace).is_empty() && is_subdomain(name)).then_some((namespace, name))
 }
 
-fn acting(wanted: Wanted) -> UserInfo {
-    let mut groups = wanted.groups;
-    if groups.is_empty()
-        && let Some((namespace, _)) = account(&wanted.user)
-    {
-        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-    }
-    let has = |group: &str| groups.iter().any(|g| g == group);
-    if wanted.user == "system:anonymous" {
-        if !has(UNAUTHENTICATED) {
-            groups.push(UNAUTHENTICATED.into());
-        }
-    } else if !has(AUTHENTICATED) && !has(UNAUTHENTICATED) {
-        groups.push(AUTHENTICATED.into());
-    }
-    UserInfo { username: wanted.user, uid: wanted.uid, groups, extra: wanted.extra }
+fn is_subdomain(name: &str) -> bool {
+    dns1123_subdomain(name).is_empty()
 }
+
+fn node(user: &str) -> Option<&str> {
+    user.strip_prefix(NODE).filter(|name| is_subdomain(name))
+}
+
+/// Whether the user that is wanted is the node on which the service account that asks runs.
+fn is_own_node(wanted: &UserInfo, asker: &UserInfo) -> bool {
+    let own = match asker.extra.get(NODE_NAME).map(Vec::as_slice) {
+        Some([one]) => one.as_str(),
+        _ => return false,
+    };
+    account(&asker.username).is_some() && node(&wanted.username) == Some(own)
+}
+
+#[cfg(test)]
+mod tests;

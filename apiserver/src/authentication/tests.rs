@@ -88,60 +88,105 @@ async fn a_token_lives_as_long_as_what_it_is_bound_to() {
     assert!(fails(&token, 0).contains("does not match"));
 }
 
+/// A certificate of the subject that is good for an hour from `from` on.
+fn peer(pki: &Pki, name: &str, from: Timestamp) -> PeerCertificate {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let leaf = pki.authority().issue(&CertificateRequest::client(name, Some("team")), from).unwrap();
+    PeerCertificate::new(vec![CertificateDer::from_pem_slice(leaf.certificate_pem.as_bytes()).unwrap()])
+}
+
 #[tokio::test]
 async fn credentials_in_their_order() {
     let file = TokenFile::parse("secret,jane,7,\"dev,ops\"").unwrap();
-    let authentication = Authentication::new(tokens(), Some(file));
+    let at = Timestamp::now();
+    let pki = Pki::in_memory(at).unwrap();
+    let certificates = ClientCertificates::new(pki.client_verifier().unwrap());
+    let authentication = Authentication::new(certificates, tokens(), Some(file));
     let registry = Registry::new(Config::new(Memory::new()), api::catalogue::Catalogue::default());
-    let check = |headers: &[(&str, &str)], peer: Option<&PeerCertificate>, expected: Result<&str, &str>| {
+    let check = |headers: &[(&str, &str)], peer: Option<&PeerCertificate>, expected: Result<Option<&str>, &str>| {
         let mut request = http::Request::new(());
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
+            request.headers_mut().append(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer.clone());
         }
         let found = authentication.identify(&request.into_parts().0, &registry);
-        assert_eq!(found.as_ref().map(|user| user.username.as_str()).map_err(String::as_str), expected);
+        let found = found.as_ref().map(|user| user.as_ref().map(|user| user.username.as_str()));
+        match (found, expected) {
+            (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
+            (found, expected) => assert_eq!(found.map_err(String::as_str), expected),
+        }
     };
-    let pki = Pki::in_memory(now()).unwrap();
-    let leaf = pki.authority().issue(&CertificateRequest::client("bob", Some("team")), now()).unwrap();
-    use rustls::pki_types::pem::PemObject;
-    let der = rustls::pki_types::CertificateDer::from_pem_slice(leaf.certificate_pem.as_bytes()).unwrap();
-    let peer = PeerCertificate::new(der.to_vec());
-    check(&[], None, Ok("system:anonymous"));
-    check(&[("authorization", "Bearer secret")], None, Ok("jane"));
-    check(&[("authorization", "bearer secret")], None, Ok("jane"));
+    let good = peer(&pki, "bob", at);
+    let year = SignedDuration::from_hours(24 * 366);
+    let expired = peer(&pki, "bob", at - year);
+    let early = peer(&pki, "bob", at + year);
+    let stranger = peer(&Pki::in_memory(at).unwrap(), "bob", at);
+    let node_client = peer(&pki, crate::certificates::KUBELET_CLIENT, at);
+    let empty = PeerCertificate::new(Vec::new());
+    check(&[], None, Ok(None));
+    check(&[("authorization", "Bearer secret")], None, Ok(Some("jane")));
+    check(&[("authorization", "bearer secret")], None, Ok(Some("jane")));
     check(&[("authorization", "Bearer wrong")], None, Err(INVALID_TOKEN));
-    check(&[("authorization", "Basic secret")], None, Ok("system:anonymous"));
-    check(&[("authorization", "Bearer wrong")], Some(&peer), Ok("bob"));
-    let encoded = format!("v5.channel.k8s.io, {WEBSOCKET_TOKEN}{}", URL_SAFE_NO_PAD.encode("secret"));
-    check(&[("sec-websocket-protocol", &encoded)], None, Ok("jane"));
-    let user = peer.user(x509::user).unwrap();
-    assert_eq!(user.groups, ["team", "system:authenticated"]);
+    check(&[("authorization", "Bearer wröng")], None, Err("not ASCII"));
+    check(&[("authorization", "Bearer  secret")], None, Ok(None));
+    check(&[("authorization", "Basic secret")], None, Ok(None));
+    check(&[("authorization", "Bearer wrong")], Some(&good), Ok(Some("bob")));
+    for bad in [&expired, &early, &stranger, &node_client, &empty] {
+        check(&[], Some(bad), Err(""));
+        check(&[("authorization", "Bearer secret")], Some(bad), Ok(Some("jane")));
+        check(&[("authorization", "Bearer wrong")], Some(bad), Err(INVALID_TOKEN));
+    }
+    check(&[], Some(&peer(&pki, "", at)), Ok(None));
+    let socket = [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-protocol", "v5.channel.k8s.io")];
+    let offer = |token: &str| format!("base64url.bearer.authorization.k8s.io.{token}");
+    let with = |token: &'static str| [&socket[..], &[("sec-websocket-protocol", token)]].concat();
+    check(&with(offer("c2VjcmV0").leak()), None, Ok(Some("jane")));
+    check(&with(offer("d3Jvbmc").leak()), None, Err(INVALID_TOKEN));
+    check(&with(offer("!").leak()), None, Err("encoding"));
 }
 
-#[tokio::test]
-async fn acting_as_somebody_needs_leave() {
-    let mut config = Config::new(Memory::new());
-    config.plugins.authorizers = crate::authorization::authorizers(Arc::new(crate::authorization::Rbac::default()));
-    let registry = Registry::new(config, api::catalogue::Catalogue::default());
-    let mut headers = http::HeaderMap::new();
-    headers.insert("impersonate-user", "system:serviceaccount:a:b".parse().unwrap());
-    headers.insert("impersonate-extra-ex.com%2fscope", "v".parse().unwrap());
-    let admin = Arc::new(UserInfo::new("admin", &["system:masters"]));
-    let nobody = Arc::new(UserInfo::new("nobody", &[]));
-    let refused = impersonation::impersonate(&mut headers.clone(), nobody, &registry).await.unwrap_err();
+#[test]
+fn a_certificate_ends_on_a_connection_that_lives_on() {
+    let at = now();
+    let pki = Pki::in_memory(at).unwrap();
+    let certificates = ClientCertificates::new(pki.client_verifier().unwrap());
+    let peer = peer(&pki, "bob", at);
+    let user = certificates.user(&peer, at).unwrap().unwrap();
     assert_eq!(
-        refused.message,
-        concat!(
-            r#"serviceaccounts "b" is forbidden: User "nobody" cannot impersonate resource "serviceaccounts" "#,
-            r#"in API group "" in the namespace "a""#
-        )
+        (user.username.as_str(), &user.groups[..]),
+        ("bob", &["team".into(), "system:authenticated".into()][..])
     );
-    let acting = impersonation::impersonate(&mut headers, admin, &registry).await.unwrap();
-    assert_eq!(acting.groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
-    assert_eq!(acting.extra["ex.com/scope"], ["v"]);
-    assert!(headers.is_empty());
+    let end = at + SignedDuration::from_hours(24 * 365);
+    certificates.user(&peer, end - SignedDuration::from_secs(1)).unwrap();
+    assert!(certificates.user(&peer, end + SignedDuration::from_secs(1)).unwrap_err().contains("verifying"));
+    // Also for a clock that was set back.
+    assert!(certificates.user(&peer, at - SignedDuration::from_hours(1)).is_err());
+    certificates.user(&peer, at).unwrap().unwrap();
+}
+
+#[test]
+fn subjects_that_are_no_users() {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+    let read = |parts: &[(DnType, DnValue)]| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in parts {
+            params.distinguished_name.push(kind.clone(), value.clone());
+        }
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        x509::subject_user(certificate.der()).map(|(user, _)| user)
+    };
+    let text = |value: &str| DnValue::Utf8String(value.into());
+    let uid = || DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]);
+    let jane = read(&[(DnType::CommonName, text("jürgen")), (uid(), text("7"))]).unwrap().unwrap();
+    assert_eq!((jane.username.as_str(), jane.uid.as_str()), ("jürgen", "7"));
+    assert_eq!(read(&[(uid(), text("7"))]), Ok(None), "no name, no user");
+    assert!(read(&[(DnType::CommonName, text("jane")), (uid(), text(""))]).is_err());
+    let no_text = DnValue::UniversalString(rcgen::string::UniversalString::try_from("x").unwrap());
+    assert!(read(&[(DnType::CommonName, no_text.clone())]).is_err());
+    assert!(read(&[(DnType::CommonName, text("jane")), (DnType::OrganizationName, no_text)]).is_err());
 }

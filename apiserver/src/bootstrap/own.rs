@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::{Bootstrap, Desired, Update};
+use crate::authorization::rbac::GROUP;
+use crate::certificates::KUBELET_CLIENT;
 use crate::{Registry, clock};
 
 /// The tenth address of the services' range is the cluster's DNS.
@@ -82,6 +84,7 @@ pub(super) fn objects(registry: &Registry, bootstrap: &Bootstrap) -> Vec<Desired
         }),
         Update::Fields(&[&["data", "client-ca-file"]]),
     ));
+    all.push(kubelet_admin());
     let since = clock::time(registry.clock().now());
     all.push(desired(
         "",
@@ -94,6 +97,22 @@ pub(super) fn objects(registry: &Registry, bootstrap: &Bootstrap) -> Vec<Desired
         Update::Never,
     ));
     all
+}
+
+/// Lets whom this server shows to node servers do there what it is asked for, and nothing else.
+fn kubelet_admin() -> Desired {
+    desired(
+        GROUP,
+        "clusterrolebindings",
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "kube-apiserver-kubelet-admin",
+                "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}},
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": "system:kubelet-api-admin"},
+            "subjects": [{"apiGroup": GROUP, "kind": "User", "name": KUBELET_CLIENT}],
+        }),
+        Update::Grants,
+    )
 }
 
 fn kubernetes_service(cidr: &IpNet, bootstrap: &Bootstrap, all: &mut Vec<Desired>) {

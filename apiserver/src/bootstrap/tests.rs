@@ -29,8 +29,45 @@ async fn the_second_start_writes_nothing() {
     assert!(!service.uid().is_empty());
     let admin = registry.get("rbac.authorization.k8s.io", "clusterroles", "", "admin").unwrap();
     assert!(admin.at(&["rules"]).unwrap().as_array().unwrap().len() > 10);
+    node_servers_may_be_asked(&registry).await;
     for entry in registry.store().snapshot().list("/registry/", None) {
         assert!(memchr::memmem::find(entry.value(), b"openshift").is_none(), "{}", entry.key());
+    }
+}
+
+/// The one that node servers are shown may do there what is needed, and nothing else anywhere.
+async fn node_servers_may_be_asked(registry: &Registry) {
+    use crate::authorization::{Attributes, Decision, Rbac, authorizers};
+    let user = api::UserInfo::new(crate::certificates::KUBELET_CLIENT, &[]);
+    let mut config = registry.config().clone();
+    config.plugins.authorizers = authorizers(Arc::new(Rbac::default()));
+    let registry = Registry::new(config, api::catalogue::Catalogue::default());
+    for (verb, resource, subresource, allowed) in [
+        ("get", "nodes", "proxy", true),
+        ("create", "nodes", "proxy", true),
+        ("get", "nodes", "log", true),
+        ("get", "nodes", "stats", true),
+        ("get", "nodes", "metrics", true),
+        ("get", "nodes", "pods", true),
+        ("get", "secrets", "", false),
+        ("update", "nodes", "", false),
+        ("create", "pods", "exec", false),
+    ] {
+        let asked = Attributes {
+            user: &user,
+            verb,
+            namespace: "",
+            group: "",
+            version: "v1",
+            resource,
+            subresource,
+            name: "n",
+            field_selector: "",
+            is_resource_request: true,
+            path: "",
+        };
+        let decision = crate::authorization::decide(asked, &registry).await;
+        assert_eq!(decision == Decision::Allow, allowed, "{verb} {resource}/{subresource}");
     }
 }
 

@@ -62,7 +62,7 @@ impl CertificateRequest {
         ];
         let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
         Self {
-            common_name: "kube-apiserver".into(),
+            common_name: super::API_SERVER.into(),
             organization: None,
             usage: Usage::Server,
             names: unique(of_service.iter().map(|name| name.to_string()).chain(names.iter().cloned())),

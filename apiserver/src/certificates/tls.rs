@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::verify_tls13_signature_with_raw_key;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::{CertificateAndKey, CertificateError};
 
@@ -26,16 +29,78 @@ fn roots(authority_pem: &str) -> Result<RootCertStore, CertificateError> {
     Ok(roots)
 }
 
-/// A server that shows `serving` and lets a client show a certificate of the authority, or none.
+/// What tells whether the authority issued a client certificate, for that use and for now.
+///
+/// # Errors
+/// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the authority is no good.
+pub fn client_verifier(authority_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority_pem)?), provider)
+        .allow_unauthenticated()
+        .build()
+        .map(|verifier| verifier as Arc<dyn ClientCertVerifier>)
+        .map_err(|error| CertificateError::Pem(error.to_string()))
+}
+
+/// Asks for a client certificate and lets any pass whose key the client holds, so that what is wrong with it is told by an
+/// answer (`tls.RequestClientCert`).
+#[derive(Debug)]
+struct Requested(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Requested {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // By the key alone, since the library reads no certificate of the first version, which many tools make.
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(certificate).map_err(|_| rustls::CertificateError::BadEncoding)?;
+        let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &key, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// A server that shows `serving` and lets a client show a certificate, or none. Those of the authority are named to clients that
+/// choose.
 ///
 /// # Errors
 /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
 pub fn server_config(serving: &CertificateAndKey, authority_pem: &str) -> Result<Arc<ServerConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority_pem)?), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| CertificateError::Pem(error.to_string()))?;
+    let verifier = Arc::new(Requested(client_verifier(authority_pem)?));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

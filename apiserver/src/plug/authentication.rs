@@ -1,9 +1,12 @@
 //! Who asks.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use api::UserInfo;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustls::pki_types::CertificateDer;
 
 use crate::Registry;
 
@@ -18,28 +21,44 @@ pub trait Authenticator: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>>;
 }
 
-/// The verified certificate of a TLS connection: an extension of every request on it.
+/// The user of a certificate, none if it names nobody; or why it is no good.
+pub type Verdict = Result<Option<Arc<UserInfo>>, String>;
+
+/// A verdict on a certificate, and the time for which it holds.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What it is.
+    pub verdict: Verdict,
+    /// It does not hold before.
+    pub from: Timestamp,
+    /// Nor after.
+    pub until: Timestamp,
+}
+
+/// The certificates that a client has shown on a TLS connection, its own first: an extension of every request on it. That
+/// the client holds the key is proved; whether they are any good is for an authenticator to say.
 #[derive(Clone)]
 pub struct PeerCertificate(Arc<Peer>);
 
 struct Peer {
-    der: Vec<u8>,
-    user: OnceLock<Option<Arc<UserInfo>>>,
+    chain: Vec<CertificateDer<'static>>,
+    judged: Mutex<Option<Judged>>,
 }
 
 impl PeerCertificate {
-    /// The leaf certificate as DER; the TLS layer has verified it against the client CA.
-    pub fn new(der: Vec<u8>) -> Self {
-        Self(Arc::new(Peer { der, user: OnceLock::new() }))
+    /// The certificates as the client sent them.
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self(Arc::new(Peer { chain, judged: Mutex::default() }))
     }
 
-    /// The certificate as DER.
-    pub fn der(&self) -> &[u8] {
-        &self.0.der
-    }
-
-    /// The user in the certificate, read at most once a connection.
-    pub fn user(&self, read: impl FnOnce(&[u8]) -> Option<Arc<UserInfo>>) -> Option<Arc<UserInfo>> {
-        self.0.user.get_or_init(|| read(&self.0.der)).clone()
+    /// The verdict on them at a time: the last one as long as it holds, else the one of `judge`.
+    pub fn verdict(&self, now: Timestamp, judge: impl FnOnce(&[CertificateDer<'static>]) -> Judged) -> Verdict {
+        let mut judged = self.0.judged.lock();
+        if let Some(judged) = judged.as_ref()
+            && (judged.from..=judged.until).contains(&now)
+        {
+            return judged.verdict.clone();
+        }
+        judged.insert(judge(&self.0.chain)).verdict.clone()
     }
 }

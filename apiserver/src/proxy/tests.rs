@@ -139,7 +139,8 @@ async fn an_upgrade_passes_bytes_both_ways() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let mut config = server.registry().config().clone();
-    let identify = |tokens| Arc::new(crate::authentication::Authentication::new(Arc::new(tokens), None));
+    let certificates = crate::authentication::ClientCertificates::new(pki.client_verifier().unwrap());
+    let identify = |tokens| Arc::new(crate::authentication::Authentication::new(certificates, Arc::new(tokens), None));
     let key = crate::authentication::SigningKey::from_pem(pki.service_account_key_pem()).unwrap();
     config.plugins.authenticators =
         vec![identify(crate::authentication::ServiceAccountTokens::new(key, "https://issuer"))];

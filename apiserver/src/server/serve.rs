@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -101,7 +102,8 @@ impl Connection {
             Err(_) => return tracing::debug!("TLS handshake timed out"),
         };
         let certificates = stream.get_ref().1.peer_certificates();
-        let peer = certificates.and_then(|c| c.first()).map(|c| PeerCertificate::new(c.to_vec()));
+        let peer = certificates
+            .map(|chain| PeerCertificate::new(chain.iter().cloned().map(CertificateDer::into_owned).collect()));
         let server = self.server;
         let service = service_fn(move |request: Request<Incoming>| {
             let server = server.clone();

@@ -18,6 +18,7 @@ use crate::content::{Format, STREAMS, Transform, not_negotiated};
 use crate::list::{not_older_than, parse_version};
 use crate::options::ListOptions;
 use crate::registry::{create::plain_failure, store_status};
+use crate::request::upgrade;
 use crate::selection::Selection;
 use crate::watch::frame::Framer;
 use crate::watch::stream::Plan;
@@ -101,7 +102,7 @@ fn send(
     frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 ) -> Result<Response<Body>, Status> {
     let format = call.representation.format;
-    if websocket::is_wanted(&call.parts.headers) {
+    if upgrade::is_websocket(&call.parts.headers) {
         return websocket::respond(call.parts, format == Format::Json, frames);
     }
     let media_type = match format {

@@ -10,7 +10,7 @@ use http::header::{
     CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
@@ -20,19 +20,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::answer;
-use crate::authentication::WEBSOCKET_TOKEN;
 
 /// The longest message that is taken from a client, which has nothing to say.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The only version of the protocol.
 const VERSION: &str = "13";
-
-/// Whether a request asks for a WebSocket.
-pub fn is_wanted(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let upgrades = text(CONNECTION).to_ascii_lowercase();
-    text(UPGRADE).eq_ignore_ascii_case("websocket") && upgrades.split(',').any(|word| word.trim() == "upgrade")
-}
 
 /// Answers the handshake, and sends the frames of a watch once it is through. `is_text` tells frames that are lines from
 /// those that have their length before them.
@@ -124,13 +116,9 @@ fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Box<Response<Body>>>
     if headers.get(ORIGIN).is_none_or(|origin| origin.is_empty()) {
         return Err(refuse(StatusCode::FORBIDDEN, ""));
     }
-    // A token that was handed over as a protocol is none that could be spoken.
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let offered: Vec<&str> = offered
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|protocol| !protocol.is_empty() && !protocol.starts_with(WEBSOCKET_TOKEN))
-        .collect();
+    let offered: Vec<&str> =
+        offered.flat_map(|value| value.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty()).collect();
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(CONNECTION, "Upgrade")
@@ -146,6 +134,8 @@ fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Box<Response<Body>>>
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     #[test]
@@ -185,7 +175,5 @@ mod tests {
         check(&[key, version, origin], 101, None);
         check(&[key, version, origin, ("sec-websocket-protocol", "one")], 101, Some("one"));
         check(&[key, version, origin, ("sec-websocket-protocol", "one, two")], 400, None);
-        let token = ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.YQ, one");
-        check(&[key, version, origin, token], 101, Some("one"));
     }
 }

@@ -29,8 +29,9 @@ pub(super) struct Peer(pub(super) Option<UserInfo>);
 pub(super) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<UserInfo> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let subject = parsed.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?;
-    let groups: Vec<&str> = subject.iter_organization().filter_map(|group| group.as_str().ok()).collect();
+    // The last name counts, as in Go's `pkix.Name`. What is no text makes the whole subject nobody.
+    let name = subject.iter_common_name().last()?.as_str().ok().filter(|name| !name.is_empty())?;
+    let groups: Vec<&str> = subject.iter_organization().map(|group| group.as_str().ok()).collect::<Option<_>>()?;
     Some(UserInfo::new(name, &groups))
 }
 
@@ -60,8 +61,9 @@ pub(super) async fn check(State(node): State<Arc<Node>>, request: Request<Body>,
 
 fn bearer_token(request: &Request<Body>) -> Option<String> {
     let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim().to_owned())
+    let mut parts = header.trim().splitn(3, ' ');
+    let (scheme, token) = (parts.next()?, parts.next()?);
+    (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 async fn review_token(node: &Node, token: String) -> Option<UserInfo> {
