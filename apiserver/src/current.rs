@@ -29,7 +29,7 @@ pub fn entry<'e>(resource: &Resource, entry: &'e Entry) -> Cow<'e, Entry> {
     }
     let Some(object) = parse(entry) else { return Cow::Borrowed(entry) };
     let value = versions.current(object).encode();
-    if value == *entry.value() {
+    if value == entry.value() {
         memo.set_fits(versions.id());
         return Cow::Borrowed(entry);
     }
@@ -67,6 +67,6 @@ pub fn written(registry: &Registry, resource: &Resource, key: &str, revision: Re
 }
 
 fn parse(entry: &Entry) -> Option<Object> {
-    let parsed = Object::parse(entry.value());
+    let parsed = Object::parse(&entry.value());
     parsed.inspect_err(|error| tracing::error!(key = entry.key(), %error, "a stored object does not parse")).ok()
 }

@@ -46,7 +46,7 @@ pub async fn page(
     if !options.continue_token.is_empty() {
         return continued(registry, resource, &prefix, selection, options);
     }
-    let snapshot = state(registry, options).await?;
+    let snapshot = state(registry, &prefix, options).await?;
     Ok(collect(&snapshot, resource, &prefix, None, selection, limit(options)))
 }
 
@@ -56,7 +56,7 @@ fn limit(options: &ListOptions) -> i64 {
 }
 
 /// The state that the options ask for.
-async fn state(registry: &Registry, options: &ListOptions) -> Result<Snapshot, Status> {
+async fn state(registry: &Registry, prefix: &str, options: &ListOptions) -> Result<Snapshot, Status> {
     let requested = parse_version(&options.resource_version)
         .map_err(|error| Status::bad_request(format!("invalid resource version: {error}")))?;
     let Some(requested) = requested.filter(|r| *r > 0) else { return Ok(registry.snapshot()) };
@@ -66,7 +66,7 @@ async fn state(registry: &Registry, options: &ListOptions) -> Result<Snapshot, S
     if !exact {
         return not_older_than(registry, requested).await;
     }
-    match registry.snapshot_at(requested) {
+    match registry.snapshot_at(requested, prefix) {
         Ok(snapshot) => Ok(snapshot),
         Err(StoreError::FutureRevision { newest, .. }) => Err(too_large(requested, newest)),
         Err(StoreError::Compacted { .. }) => {
@@ -139,7 +139,7 @@ fn continued(
     let start = format!("{prefix}{}", token.start);
     let snapshot = match token.revision {
         None => registry.snapshot(),
-        Some(revision) => match registry.snapshot_at(revision) {
+        Some(revision) => match registry.snapshot_at(revision, prefix) {
             Ok(snapshot) => snapshot,
             Err(StoreError::Compacted { .. }) => return Err(stale_token(&token)),
             Err(StoreError::FutureRevision { newest, .. }) => return Err(too_large(revision, newest)),

@@ -1,5 +1,5 @@
-//! How old a state may be that a list asks for. The store keeps as much of the past as has room, for watchers; a list that
-//! is read page by page must end some day, as it would where etcd is compacted.
+//! How old a state may be that a list asks for, and giving back the room of what is over. The store keeps as much of the
+//! past as has room, for watchers; a list that is read page by page must end some day, as it would where etcd is compacted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +11,9 @@ use crate::Registry;
 
 /// How often the past is cut off, at where the newest state was the time before (`DefaultCompactInterval`).
 pub const COMPACT_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How often it is looked at what has become too old for the room that it takes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Where the past begins.
 #[derive(Debug, Default)]
@@ -34,8 +37,14 @@ impl Past {
 pub async fn follow(registry: Registry, stop: CancellationToken) {
     loop {
         let newest = registry.snapshot().revision();
-        if stop.run_until_cancelled(tokio::time::sleep(COMPACT_INTERVAL)).await.is_none() {
-            return;
+        for _ in 0..COMPACT_INTERVAL.as_secs() / LOOK_INTERVAL.as_secs() {
+            if stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_none() {
+                return;
+            }
+            // Packing what was written lately takes a while.
+            let store = registry.store().clone();
+            let _ = tokio::task::spawn_blocking(move || store.forget_old()).await;
+            registry.frames().drop_unused();
         }
         registry.forget_before(newest);
     }

@@ -10,6 +10,7 @@ pub mod update;
 use std::sync::Arc;
 
 use api::catalogue::{Catalogue, Resource};
+use api::status::StatusDetails;
 use api::{Object, Status};
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -123,16 +124,16 @@ impl Registry {
         self.0.config.store.snapshot()
     }
 
-    /// The state as of a revision.
+    /// The state as of a revision, right for the keys below a prefix.
     ///
     /// # Errors
     /// [`StoreError::Compacted`] if it is forgotten, [`StoreError::FutureRevision`] if there is none such yet.
-    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
+    pub fn snapshot_at(&self, revision: Revision, prefix: &str) -> Result<Snapshot, StoreError> {
         let oldest = self.0.past.oldest();
         if revision < oldest {
             return Err(StoreError::Compacted { requested: revision, oldest });
         }
-        self.store().snapshot_at(revision)
+        self.store().snapshot_at(revision, prefix)
     }
 
     /// Forgets for lists every state before `revision`, as a compaction of etcd does.
@@ -254,7 +255,7 @@ pub fn prefix(group: &str, resource: &str, namespace: &str) -> String {
 
 /// The object of an entry, with its resource version.
 pub fn read(entry: &Entry) -> Option<Object> {
-    match Object::parse(entry.value()) {
+    match Object::parse(&entry.value()) {
         Ok(object) => Some(with_revision(object, entry.mod_revision())),
         Err(error) => {
             tracing::error!(key = entry.key(), %error, "a stored object does not parse");
@@ -282,6 +283,45 @@ pub fn store_status(error: &StoreError) -> Status {
         StoreError::TooLarge { size, limit, .. } => {
             Status::too_large(format!("Request is too large: {size} bytes, limit is {limit}"))
         }
+        // It may be deleted meanwhile, or somebody makes room.
+        StoreError::Full(_) => {
+            let details = StatusDetails { retry_after_seconds: FULL_RETRY_AFTER_SECONDS, ..Default::default() };
+            Status::failure(507, "InsufficientStorage", error.to_string()).with_details(details)
+        }
         other => Status::internal(other.to_string()),
+    }
+}
+
+/// When a client that found the disk full may come back; client-go does that ten times before it tells its caller.
+const FULL_RETRY_AFTER_SECONDS: u32 = 1;
+
+/// The groups of API groups whose names have no dot, as no custom one may be called.
+const PLAIN_GROUPS: [&str; 4] = ["apps", "autoscaling", "batch", "policy"];
+
+/// The part of a key, or of the prefix of keys, that names the resource: what the store keeps history apart for. Empty
+/// for what is above resources.
+pub fn history_group(key: &str) -> &str {
+    let mut slashes = key.match_indices('/').map(|(at, _)| at).skip(1);
+    let (Some(registry), Some(first)) = (slashes.next(), slashes.next()) else { return "" };
+    let name = &key[registry + 1..first];
+    let end = if name.contains('.') || PLAIN_GROUPS.contains(&name) { slashes.next() } else { Some(first) };
+    end.map_or("", |end| &key[..=end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_has_a_history_of_its_own() {
+        for resource in Catalogue::builtin().iter() {
+            let whole = prefix(&resource.group, &resource.plural, "");
+            assert_eq!(history_group(&whole), whole);
+            assert_eq!(history_group(&key(&resource.group, &resource.plural, "a", "b")), whole);
+        }
+        assert_eq!(history_group("/registry/example.com/widgets/a/b"), "/registry/example.com/widgets/");
+        for above in ["", "/registry/", "/registry/apps/", "/registry/example.com/", "/other"] {
+            assert_eq!(history_group(above), "");
+        }
     }
 }

@@ -111,7 +111,7 @@ impl Selection {
         };
         // A definition that changed its selectable fields leaves memos with the old ones behind.
         let definition = self.resource.definition.as_ref().map_or(0, |version| version.versions.id());
-        Memo::of(entry).attributes(definition, || compute(entry.value()))
+        Memo::of(entry).attributes(definition, || compute(&entry.value()))
     }
 }
 

@@ -5,9 +5,12 @@ mod node;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use std::sync::Arc;
+
 use api::UserInfo;
 use apiserver::ApiServer;
 use kube::config::Kubeconfig;
+use store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,6 +55,7 @@ impl Cluster {
         let tasks = TaskTracker::new();
         let (failed, failure) = watch::channel(None);
         let control_plane = ControlPlane::start(&config, &tasks, &token).await?;
+        tasks.spawn(tell_of_a_failed_store(control_plane.store.clone(), failed.clone(), token.clone()));
         let mut node = None;
         if config.agent {
             node = Some(Node::start(&config, &control_plane, &tasks, &token, failed).await?);
@@ -113,6 +117,17 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.token.cancel();
+    }
+}
+
+/// A store that has stopped accepts no write any more, and only a new process can tell what is on the disk.
+async fn tell_of_a_failed_store(
+    store: Arc<dyn Store>,
+    failed: watch::Sender<Option<String>>,
+    token: CancellationToken,
+) {
+    if let Some(error) = token.run_until_cancelled(store.failed()).await {
+        failed.send_replace(Some(format!("{error}; nothing that was acknowledged is lost, and a new start shows it")));
     }
 }
 

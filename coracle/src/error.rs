@@ -31,6 +31,11 @@ impl Error {
         Self::Usage(text.into())
     }
 
+    /// A file or directory that could not be worked on.
+    pub fn file(what: &str, path: &std::path::Path, error: std::io::Error) -> Self {
+        Self::Usage(format!("cannot {what} {}: {error}", path.display()))
+    }
+
     /// A failure of a part of the cluster.
     pub fn part(part: &'static str, error: impl std::fmt::Display) -> Self {
         Self::Part { part, error: error.to_string() }

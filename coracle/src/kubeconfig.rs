@@ -1,7 +1,5 @@
 //! The administrator's kubeconfig: made, written privately, and merged into another.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -37,12 +35,7 @@ pub fn render(server: &str, ca: &str, certificate: &str, key: &str) -> Kubeconfi
 /// If the file cannot be written.
 pub fn write(path: &Path, config: &Kubeconfig) -> Result<(), Error> {
     let text = serde_saphyr::to_string(config).map_err(|error| Error::part("kubeconfig", error))?;
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    Ok(())
+    kubelet::private::write(path, text.as_bytes()).map_err(|error| Error::file("write", path, error))
 }
 
 /// Where the administrator's kubeconfig of a data directory is.
@@ -64,17 +57,22 @@ pub fn read(data_dir: &Path) -> Result<Kubeconfig, Error> {
 }
 
 /// Writes the administrator's kubeconfig of a data directory. What the user set in an earlier one stays: other contexts, and
-/// the namespace of this cluster's. A damaged one is replaced.
+/// the namespace of this cluster's. A damaged one is replaced; one that says all this already is not written again.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn refresh(data_dir: &Path, mut ours: Kubeconfig) -> Result<(), Error> {
-    let mut kept = read(data_dir).unwrap_or_default();
+    let found = read(data_dir).ok();
+    let before = found.as_ref().and_then(|found| serde_json::to_value(found).ok());
+    let mut kept = found.unwrap_or_default();
     let namespace = context(&mut kept).and_then(|context| context.namespace.take());
     if let Some(context) = context(&mut ours) {
         context.namespace = namespace;
     }
     merge(&mut kept, ours);
+    if before.is_some() && serde_json::to_value(&kept).ok() == before {
+        return Ok(());
+    }
     write(&path(data_dir), &kept)
 }
 
@@ -98,7 +96,7 @@ pub fn merge(theirs: &mut Kubeconfig, ours: Kubeconfig) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -129,6 +127,11 @@ mod tests {
         context(&mut expected).unwrap().namespace = Some("mine".into());
         let back = read(directory.path()).unwrap();
         assert_eq!(serde_json::to_value(back).unwrap(), serde_json::to_value(expected).unwrap());
+        // One that would say the same is left as it is: a full disk has no room for another.
+        let inode = || std::fs::metadata(path(directory.path())).unwrap().ino();
+        let before = inode();
+        refresh(directory.path(), render("https://127.0.0.1:2", "ca", "new", "key")).unwrap();
+        assert_eq!(inode(), before);
     }
 
     #[test]

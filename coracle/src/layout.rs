@@ -55,6 +55,11 @@ impl Layout {
         self.data_dir.join("store")
     }
 
+    /// Says that there is a store, in case it gets lost.
+    pub fn store_made(&self) -> PathBuf {
+        self.data_dir.join("store.made")
+    }
+
     /// The node agent's paths and names. What depends on the rest of the cluster has the value of a node alone.
     pub fn agent(&self, socket: &Path) -> kubelet::Config {
         kubelet::Config {
@@ -117,7 +122,7 @@ impl Layout {
     /// If the file cannot be written.
     pub fn record(&self, record: &NodeRecord) -> Result<(), Error> {
         let text = serde_json::to_vec(record).expect("a record encodes");
-        Ok(std::fs::write(self.data_dir.join("node.json"), text)?)
+        Ok(kubelet::private::write(&self.data_dir.join("node.json"), &text)?)
     }
 
     /// How the node was started, if one was.

@@ -35,12 +35,20 @@ fn server(data: &Path, more: &[&str]) -> Running {
     command.args(["server", "--disable-agent", "--bind", "127.0.0.1", "--data-dir"]).arg(data).args(more);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let running = Running(child);
+    wait_for(data);
+    running
+}
+
+fn wait_for(data: &Path) {
+    wait_until(|| data.join("admin.kubeconfig").exists());
+}
+
+fn wait_until(done: impl Fn() -> bool) {
     let start = Instant::now();
-    while !data.join("admin.kubeconfig").exists() {
+    while !done() {
         assert!(start.elapsed() < START_MAX, "the server did not start");
         std::thread::sleep(Duration::from_millis(5));
     }
-    running
 }
 
 #[test]
@@ -98,6 +106,39 @@ fn a_data_directory_in_use_and_a_life_of_a_server() {
     assert!(kubeconfig.exists(), "the kubeconfig stays with the data");
     assert!(coracle(&["down", "--purge", "--data-dir", shown]).status.success());
     assert!(!data.path().exists());
+}
+
+/// Every file and directory of a running cluster is its owner's alone, and so is what a looser version left behind.
+#[test]
+fn nothing_in_the_data_directory_is_open_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (umask, name) in [("0", "open"), ("0777", "closed")] {
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let words = ["server", "--disable-agent", "--bind", "127.0.0.1", "--port", "0", "--data-dir"];
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, BINARY]).args(words).arg(&data).stdin(Stdio::null());
+        let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        wait_for(&data);
+        wait_until(|| data.join("coracle.pid").exists());
+        let mut below = vec![data.clone()];
+        let mut seen = 0;
+        while let Some(path) = below.pop() {
+            let found = std::fs::symlink_metadata(&path).unwrap();
+            let expected = if found.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(found.permissions().mode() & 0o777, expected, "{} with the umask {umask}", path.display());
+            seen += 1;
+            if found.is_dir() {
+                below.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        assert!(seen > 10, "{seen} files with the umask {umask} ({name})");
+        drop(running);
+        std::fs::remove_file(data.join("admin.kubeconfig")).unwrap();
+        std::fs::remove_file(data.join("coracle.pid")).unwrap();
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The `/etc/hosts` file of a pod.
 
-use std::{fmt::Write, io, path::PathBuf};
+use std::{fmt::Write, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{config::Config, pod};
+
+/// The mode of the file (`etcHostsFile` is made with it, whatever the umask).
+const FILE_MODE: u32 = 0o644;
 
 /// The lines that every pod's file starts with.
 const HEADER: &str = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n";
@@ -49,6 +52,8 @@ pub fn write(config: &Config, pod: &Pod, ips: &[String]) -> io::Result<PathBuf> 
     // The file is mounted into containers by its inode, so it is only written when it says something else.
     if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
         std::fs::write(&path, text)?;
+        // Containers under any user read it, whatever the umask of this process.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(FILE_MODE))?;
     }
     Ok(path)
 }

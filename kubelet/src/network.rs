@@ -123,11 +123,11 @@ pub async fn setup(config: &Config) -> Result<(), Error> {
         return Err(Error::TooSmall(config.pod_cidr));
     }
     let directory = config.cni_conf_dir();
-    fs::create_dir_all(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
+    crate::private::directory(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
     let path = directory.join("10-coracle.conflist");
     let text = cni::conflist(config);
     if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-        fs::write(&path, text).map_err(|source| Error::File { path, source })?;
+        crate::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })?;
     }
     make_bridge(config).await?;
     kernel_settings(&config.bridge())?;

@@ -118,8 +118,8 @@ impl Workers {
 /// # Errors
 /// When the runtime cannot be used at all; what goes wrong later is reported on the node and its pods.
 pub async fn run(config: Config, client: Client, directory: Directory, cancel: CancellationToken) -> Result<(), Error> {
-    for path in [config.root_dir.join("pods"), config.log_dir.clone()] {
-        std::fs::create_dir_all(&path).map_err(|source| Error::Directory { path, source })?;
+    for path in [config.root_dir.clone(), config.root_dir.join("pods"), config.log_dir.clone()] {
+        crate::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
     }
     let cancel = cancel.child_token();
     let _ends_all = cancel.clone().drop_guard();

@@ -10,17 +10,18 @@ mod checkpointer;
 mod directory;
 mod export;
 mod frame;
+mod head;
 mod log;
 mod queue;
 mod recovery;
+mod shared;
 mod shelf;
 mod writer;
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,15 +30,20 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use self::checkpointer::{Checkpointer, Todo};
-use self::directory::Directory;
+use self::directory::{Directory, corrupt};
+use self::frame::{Base, FORMAT};
+use self::head::{End, HeadFile};
 use self::log::{Log, Spare};
 use self::queue::Queue;
-use self::recovery::{Recovered, Segment};
-use self::writer::{Writer, full_error};
-use crate::files::{DataFile, Disk, Files};
+use self::recovery::Recovered;
+use self::shared::{Dirty, Shared};
+use self::writer::Writer;
+use crate::files::{Disk, Files};
 use crate::history::{History, HistoryLimits};
-use crate::limits::{CHECKPOINT_AFTER_LOG_BYTES, CHECKPOINT_QUIET, EXPORT_AFTER_LOG_BYTES_MIN, SEGMENT_BYTES};
-use crate::stage::Stage;
+use crate::limits::{
+    CHECKPOINT_AFTER_LOG_BYTES, CHECKPOINT_QUIET, EXPORT_AFTER_LOG_BYTES_MIN, SEGMENT_BYTES, SEGMENT_BYTES_MIN,
+    SEGMENT_DISK_SHARE,
+};
 use crate::{Committed, Revision, Snapshot, Store, StoreError, Transaction, Watch};
 
 /// Whether a commit waits for the disk.
@@ -68,6 +74,9 @@ pub struct DurableConfig {
     pub checkpoint_quiet: Duration,
     /// After how many bytes of log an export is made, at least.
     pub export_after_bytes: u64,
+    /// Whether the directory was opened before: if it holds no store, it was lost, and an empty one must not take
+    /// its place.
+    pub must_exist: bool,
     /// The layer below.
     pub files: Arc<dyn Files>,
 }
@@ -83,6 +92,7 @@ impl DurableConfig {
             checkpoint_after_bytes: CHECKPOINT_AFTER_LOG_BYTES,
             checkpoint_quiet: CHECKPOINT_QUIET,
             export_after_bytes: EXPORT_AFTER_LOG_BYTES_MIN,
+            must_exist: false,
             files: Arc::new(Disk),
         }
     }
@@ -99,13 +109,35 @@ impl Durable {
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it, [`StoreError::NewerFormat`] if a newer version wrote it,
-    /// [`StoreError::Corrupt`] if what is stored makes no whole, [`StoreError::Full`] and [`StoreError::Io`].
+    /// [`StoreError::Corrupt`] if what is stored makes no whole, [`StoreError::Missing`] if there is nothing though there
+    /// was, [`StoreError::Full`] and [`StoreError::Io`].
     pub fn open(config: DurableConfig) -> Result<Arc<Self>, StoreError> {
         let (directory, lock) = Directory::open(config.files.clone(), &config.directory)?;
-        let spare = Arc::new(Spare::new(directory.clone(), config.segment_bytes));
+        let format = directory.format()?;
+        if config.must_exist && format.is_none() {
+            return Err(StoreError::Missing { path: directory.path.display().to_string() });
+        }
+        directory.remove_remains()?;
+        let head = match format {
+            // What an older version went on with is not in the head that it left alone.
+            Some(FORMAT) => Some(head::read(&directory)?.ok_or_else(|| {
+                corrupt(&directory.head_path(), "it is missing, so nothing tells whether the log is whole")
+            })?),
+            _ => None,
+        };
+        let spare = Arc::new(Spare::new(directory.clone(), segment_bytes(&directory, config.segment_bytes)));
         let unsynced = config.sync == SyncPolicy::Never;
-        let recovered = recovery::recover(&directory, &spare, unsynced)?;
-        Self::start(&config, directory, spare, lock, recovered)
+        let recovered = recovery::recover(&directory, &spare, unsynced, format, head.as_ref())?;
+        let end = End {
+            sequence: recovered.position.sequence,
+            state: Base::of(&recovered.snapshot),
+            offset: recovered.position.offset,
+        };
+        let head = HeadFile::open(&directory, head, end)?;
+        if format != Some(FORMAT) {
+            directory.put_format()?;
+        }
+        Self::start(&config, directory, spare, lock, recovered, head)
     }
 
     fn start(
@@ -114,6 +146,7 @@ impl Durable {
         spare: Arc<Spare>,
         lock: File,
         recovered: Recovered,
+        head: HeadFile,
     ) -> Result<Arc<Self>, StoreError> {
         let Recovered {
             snapshot,
@@ -132,7 +165,7 @@ impl Durable {
             queue: Queue::new(),
             directory,
             spare: spare.clone(),
-            segment_bytes: config.segment_bytes,
+            segment_bytes: spare.bytes(),
             segments: Mutex::new(segments),
             log_file: Mutex::new(position.file.clone()),
             checkpoint_after_bytes: config.checkpoint_after_bytes,
@@ -147,11 +180,11 @@ impl Durable {
             work: Condvar::new(),
             stopping: AtomicBool::new(false),
             full: Mutex::new(None),
-            failure: OnceLock::new(),
+            failure: watch::Sender::new(None),
             finished: watch::Sender::new(None),
             lock: Mutex::new(Some(lock)),
         });
-        let checkpointer = Checkpointer {
+        let mut checkpointer = Checkpointer {
             shared: shared.clone(),
             checkpoint,
             loaded,
@@ -164,12 +197,18 @@ impl Durable {
             .name("store-checkpoint".into())
             .spawn(move || checkpointer.run())
             .map_err(spawn)?;
-        let log = Log::new(unsynced, spare, position);
-        let writer = Writer { shared: shared.clone(), log, checkpointer: Some(checkpointer), failed: None };
+        let log = Log::new(unsynced, spare, position, head);
+        let writer = Writer { shared: shared.clone(), log, checkpointer: Some(checkpointer) };
         let writer =
             std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run()).map_err(spawn)?;
         Ok(Arc::new(Self { shared, writer: Mutex::new(Some(writer)) }))
     }
+}
+
+/// The size of a file of the log: a small disk has small ones.
+fn segment_bytes(directory: &Directory, wanted: u64) -> u64 {
+    let room = directory.files.room(&directory.path).map_or(u64::MAX, |room| room.total);
+    wanted.min((room / SEGMENT_DISK_SHARE).max(SEGMENT_BYTES_MIN))
 }
 
 impl Store for Durable {
@@ -177,8 +216,8 @@ impl Store for Durable {
         self.shared.history.snapshot()
     }
 
-    fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
-        self.shared.history.snapshot_at(revision)
+    fn snapshot_at(&self, revision: Revision, prefix: &str) -> Result<Snapshot, StoreError> {
+        self.shared.history.snapshot_at(revision, prefix)
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, Result<Committed, StoreError>> {
@@ -195,6 +234,25 @@ impl Store for Durable {
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.shared.history.compact(revision)
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.shared.failure()
+    }
+
+    fn failed(&self) -> BoxFuture<'static, StoreError> {
+        let mut failure = self.shared.failure.subscribe();
+        Box::pin(async move {
+            let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+            match failed {
+                Some(error) => error,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn forget_old(&self) {
+        self.shared.history.forget_old();
     }
 
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
@@ -215,155 +273,5 @@ impl Drop for Durable {
         if let Some(writer) = self.writer.lock().take() {
             drop(writer.join());
         }
-    }
-}
-
-/// What was written since the checkpoint.
-struct Dirty {
-    keys: HashSet<Arc<str>>,
-    /// How much log that took.
-    bytes: u64,
-}
-
-/// What the threads and the callers share.
-pub(crate) struct Shared {
-    history: Arc<History>,
-    queue: Arc<Queue>,
-    directory: Directory,
-    spare: Arc<Spare>,
-    segment_bytes: u64,
-    checkpoint_after_bytes: u64,
-    checkpoint_quiet: Duration,
-    /// The files of the log, oldest first.
-    segments: Mutex<Vec<Segment>>,
-    log_file: Mutex<Arc<dyn DataFile>>,
-    /// Locked while a stage is published, so that it and a snapshot fit together.
-    dirty: Mutex<Dirty>,
-    todo: Mutex<Todo>,
-    work: Condvar,
-    stopping: AtomicBool,
-    full: Mutex<Option<StoreError>>,
-    /// Why the thread in the background gave up.
-    failure: OnceLock<StoreError>,
-    finished: watch::Sender<Option<Result<(), StoreError>>>,
-    lock: Mutex<Option<File>>,
-}
-
-impl Shared {
-    fn begin_close(&self) {
-        self.queue.close(StoreError::Stopped("the store was closed".into()));
-    }
-
-    /// Makes a stage visible that is durable in so many bytes of log.
-    fn publish(&self, stage: Stage, bytes: u64) {
-        let keys: Vec<Arc<str>> = stage.events.iter().map(crate::Event::key_shared).collect();
-        let mut dirty = self.dirty.lock();
-        dirty.keys.extend(keys);
-        let before = dirty.bytes;
-        dirty.bytes += bytes;
-        let is_due = before < self.checkpoint_after_bytes && dirty.bytes >= self.checkpoint_after_bytes;
-        self.history.publish(stage);
-        drop(dirty);
-        if is_due {
-            self.todo.lock().checkpoint_when_quiet = true;
-            self.work.notify_one();
-        }
-    }
-
-    /// The newest state and the keys that differ from the checkpoint there.
-    fn take_dirty(&self) -> (Snapshot, HashSet<Arc<str>>) {
-        let mut dirty = self.dirty.lock();
-        dirty.bytes = 0;
-        (self.history.snapshot(), std::mem::take(&mut dirty.keys))
-    }
-
-    fn put_back(&self, keys: HashSet<Arc<str>>) {
-        self.dirty.lock().keys.extend(keys);
-    }
-
-    fn rolled(&self, segment: Segment, file: Arc<dyn DataFile>) {
-        self.segments.lock().push(segment);
-        *self.log_file.lock() = file;
-        let mut todo = self.todo.lock();
-        todo.spare = true;
-        todo.checkpoint = true;
-        self.work.notify_one();
-    }
-
-    /// Stops the store after a failure in the background.
-    fn fail(&self, error: StoreError) {
-        let error = self.failure.get_or_init(|| error).clone();
-        self.queue.fail(error);
-    }
-
-    fn failure(&self) -> Option<StoreError> {
-        self.failure.get().cloned()
-    }
-
-    fn sync_log(&self) -> Result<(), StoreError> {
-        let file = self.log_file.lock().clone();
-        file.sync().map_err(|error| StoreError::Stopped(format!("the log cannot be synced: {error}")))
-    }
-
-    /// Waits until there is something to do. As long as a checkpoint waits for quiet, it looks whether that has come.
-    fn wait_for_work(&self) -> Todo {
-        let mut todo = self.todo.lock();
-        while !(todo.spare || todo.checkpoint || todo.stop) {
-            if !todo.checkpoint_when_quiet {
-                self.work.wait(&mut todo);
-                continue;
-            }
-            let before = self.history.revision();
-            let waited = self.work.wait_for(&mut todo, self.checkpoint_quiet);
-            todo.checkpoint |= waited.timed_out() && self.history.revision() == before;
-        }
-        let rest = Todo { checkpoint_when_quiet: todo.checkpoint_when_quiet && !todo.checkpoint, ..Todo::default() };
-        std::mem::replace(&mut *todo, rest)
-    }
-
-    fn stop_background(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.todo.lock().stop = true;
-        self.work.notify_one();
-    }
-
-    /// About how many bytes were logged after `revision`.
-    fn logged_since(&self, revision: Revision) -> u64 {
-        let segments = self.segments.lock();
-        segments.iter().filter(|segment| segment.base >= revision).count() as u64 * self.segment_bytes
-    }
-
-    /// Files of the log whose commits all are at or before `revision`.
-    fn superfluous(&self, revision: Revision) -> Vec<Segment> {
-        let segments = self.segments.lock();
-        segments.windows(2).take_while(|pair| pair[1].base <= revision).map(|pair| pair[0]).collect()
-    }
-
-    fn forget(&self, segment: Segment) {
-        self.segments.lock().retain(|kept| kept.sequence != segment.sequence);
-    }
-
-    fn is_full(&self) -> bool {
-        self.full.lock().is_some()
-    }
-
-    fn full(&self) -> StoreError {
-        self.full.lock().clone().unwrap_or_else(|| StoreError::Full("no room for the log".into()))
-    }
-
-    fn set_full(&self, error: &std::io::Error) -> StoreError {
-        let error = full_error(error);
-        *self.full.lock() = Some(error.clone());
-        error
-    }
-
-    fn clear_full(&self) {
-        *self.full.lock() = None;
-    }
-
-    /// Lets go of the directory and tells whoever waits for it.
-    fn finished(&self, result: Result<(), StoreError>) {
-        self.lock.lock().take();
-        self.finished.send_replace(Some(result));
     }
 }

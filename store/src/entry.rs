@@ -1,15 +1,22 @@
 //! One key with its value and revisions.
 
+mod packed;
+
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
+
+use self::packed::Packed;
+use crate::difference;
+use crate::limits::PACKED_BYTES_MIN;
 
 /// A number that grows by one with each commit and is never used twice.
 pub type Revision = u64;
 
 /// What a reader computed from a value, kept beside it.
-pub type Memo = Box<dyn Any + Send + Sync>;
+type Memo = Arc<dyn Any + Send + Sync>;
 
 /// One key with its value. Cloning is a reference count.
 #[derive(Clone)]
@@ -17,16 +24,31 @@ pub struct Entry(Arc<Inner>);
 
 struct Inner {
     key: Arc<str>,
-    value: Bytes,
     create_revision: Revision,
     mod_revision: Revision,
-    memo: OnceLock<Memo>,
+    state: RwLock<State>,
+}
+
+struct State {
+    value: Stored,
+    memo: Option<Memo>,
+    /// What an older value of the key was packed as, for as long as that one is kept.
+    older: Weak<Packed>,
+}
+
+/// How the value is kept: as it is, as long as it is the newest of its key.
+enum Stored {
+    Whole(Bytes),
+    Packed(Arc<Packed>),
+    /// What is different from an older value of the key.
+    Changed(Arc<Packed>, Box<[u8]>),
 }
 
 impl Entry {
     /// An entry as a backend stores or loads it.
     pub fn new(key: Arc<str>, value: Bytes, create_revision: Revision, mod_revision: Revision) -> Self {
-        Self(Arc::new(Inner { key, value, create_revision, mod_revision, memo: OnceLock::new() }))
+        let state = State { value: Stored::Whole(value), memo: None, older: Weak::new() };
+        Self(Arc::new(Inner { key, create_revision, mod_revision, state: RwLock::new(state) }))
     }
 
     /// The key.
@@ -39,9 +61,9 @@ impl Entry {
         self.0.key.clone()
     }
 
-    /// The bytes as committed.
-    pub fn value(&self) -> &Bytes {
-        &self.0.value
+    /// The bytes as committed. Those of an older state may have to be put together again.
+    pub fn value(&self) -> Bytes {
+        self.0.state.read().value.bytes()
     }
 
     /// The revision that created the key.
@@ -54,18 +76,86 @@ impl Entry {
         self.0.mod_revision
     }
 
-    /// The memo of this entry, computed on first use. Every caller of one process must use one type `T`
-    /// for a key, or the later one gets its own value, computed anew each time.
+    /// The memo of this entry, computed on first use and gone once the entry is history. Every caller of one process
+    /// must use one type `T` for a key, or the later one gets its own value, computed anew each time.
     pub fn memo<T: Any + Send + Sync + Clone>(&self, compute: impl FnOnce(&Bytes) -> T) -> T {
-        let mut compute = Some(compute);
-        let memo = self.0.memo.get_or_init(|| {
-            let compute = compute.take().expect("called once");
-            Box::new(compute(&self.0.value))
+        let kept = |state: &State| Some(state.memo.as_ref()?.downcast_ref::<T>().cloned());
+        let found = kept(&self.0.state.read());
+        if let Some(Some(found)) = found {
+            return found;
+        }
+        let computed = compute(&self.value());
+        let mut state = self.0.state.write();
+        match kept(&state) {
+            Some(Some(found)) => found,
+            Some(None) => computed,
+            None => {
+                state.memo = Some(Arc::new(computed.clone()));
+                computed
+            }
+        }
+    }
+
+    /// How many bytes it keeps alive: key and value, as that is kept.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let value = match &self.0.state.read().value {
+            Stored::Whole(bytes) => bytes.len(),
+            Stored::Packed(packed) => packed.kept_bytes(),
+            Stored::Changed(_, difference) => difference.len(),
+        };
+        self.key().len() + value
+    }
+
+    /// How the value can be kept smaller, now that it is history; `successor` is what followed under the key. None if
+    /// that is not worth it.
+    pub(crate) fn pack(&self, successor: Option<&Entry>) -> Option<Smaller> {
+        let (value, older) = {
+            let state = self.0.state.read();
+            let Stored::Whole(value) = &state.value else { return None };
+            (value.clone(), state.older.upgrade())
+        };
+        if value.len() < PACKED_BYTES_MIN {
+            return None;
+        }
+        let changed = older.and_then(|older| {
+            let difference = difference::between(&older.value(), &value);
+            (difference.len() < value.len() / 2).then_some((older, difference))
         });
-        match (memo.downcast_ref::<T>(), compute) {
-            (Some(found), _) => found.clone(),
-            (None, Some(compute)) => compute(&self.0.value),
-            (None, None) => unreachable!("the memo just made has type T"),
+        let (base, stored) = match changed {
+            Some((older, difference)) => (older.clone(), Stored::Changed(older, difference.into())),
+            None => {
+                let packed = Arc::new(Packed::new(&value));
+                (packed.clone(), Stored::Packed(packed))
+            }
+        };
+        if let Some(successor) = successor {
+            successor.0.state.write().older = Arc::downgrade(&base);
+        }
+        Some(Smaller(stored))
+    }
+
+    /// Keeps the value like that, if that was worth it, and no memo.
+    pub(crate) fn retire(&self, smaller: Option<Smaller>) {
+        let mut state = self.0.state.write();
+        let memo = state.memo.take();
+        let value = smaller.map(|smaller| std::mem::replace(&mut state.value, smaller.0));
+        drop(state);
+        // Freed without the lock: it may be much.
+        drop((memo, value));
+    }
+}
+
+/// A way to keep a value.
+pub(crate) struct Smaller(Stored);
+
+impl Stored {
+    fn bytes(&self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => bytes.clone(),
+            Self::Packed(packed) => packed.value(),
+            Self::Changed(older, changes) => {
+                difference::apply(&older.value(), changes).expect("it was made from this value").into()
+            }
         }
     }
 }
@@ -73,5 +163,35 @@ impl Entry {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}@{} ({} bytes)", self.key(), self.mod_revision(), self.value().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_value_takes_what_is_different_in_it() {
+        let text = |number: usize| -> Bytes {
+            let noise: String =
+                (0..40_000_u64).map(|at| char::from(b'a' + (at.wrapping_mul(at) >> 7) as u8 % 26)).collect();
+            format!("{{\"time\":{number},\"data\":\"{noise}\",\"number\":{}}}", number * 7).into()
+        };
+        let entries: Vec<Entry> = (0..20).map(|n| Entry::new("/k".into(), text(n), 1, n as u64 + 1)).collect();
+        for pair in entries.windows(2) {
+            let smaller = pair[0].pack(Some(&pair[1]));
+            assert!(smaller.is_some());
+            assert_eq!(pair[0].memo(|value| value.len()), pair[0].value().len(), "a memo may be made until then");
+            pair[0].retire(smaller);
+        }
+        let kept: Vec<usize> = entries.iter().map(Entry::kept_bytes).collect();
+        assert!(kept[1..19].iter().all(|bytes| *bytes < 200), "{kept:?}");
+        for (number, entry) in entries.iter().enumerate() {
+            assert_eq!(entry.value(), text(number));
+        }
+        // Once the oldest are gone, the newest holds none of them.
+        let newest = entries.last().cloned().expect("one");
+        drop(entries);
+        assert!(newest.0.state.read().older.upgrade().is_none());
     }
 }

@@ -57,6 +57,12 @@ pub enum StoreError {
         /// The data directory.
         path: String,
     },
+    /// There is no store where there was one.
+    #[error("{path} holds no store, though one was made there")]
+    Missing {
+        /// The data directory.
+        path: String,
+    },
     /// The data is in a format this version does not know.
     #[error("{path} has format {found}; this version reads up to {known}")]
     NewerFormat {

@@ -3,12 +3,19 @@
 //!
 //! sled opens its own files and cannot be handed a layer; what it wrote is synced through this one.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The mode of directories, whatever the umask.
+const DIRECTORY_MODE: u32 = 0o700;
+/// The mode of files, whatever the umask.
+const FILE_MODE: u32 = 0o600;
 
 /// The operations on directories and names.
 pub trait Files: Send + Sync + 'static {
@@ -59,6 +66,27 @@ pub trait Files: Send + Sync + 'static {
     /// # Errors
     /// As the system says.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Leaves a file or directory, which another program may have made, to its owner alone.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn make_private(&self, path: &Path) -> io::Result<()>;
+
+    /// The room on the disk that a directory is on.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn room(&self, directory: &Path) -> io::Result<Room>;
+}
+
+/// The room on a disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Used or not.
+    pub total: u64,
+    /// Not used.
+    pub free: u64,
 }
 
 /// The operations on an open file.
@@ -88,8 +116,8 @@ pub struct Disk;
 
 impl Files for Disk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        self.make_private(path)
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -109,7 +137,11 @@ impl Files for Disk {
     }
 
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DataFile>> {
-        let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(0o600).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(FILE_MODE).open(path)?;
+        if create && file.metadata()?.mode() & 0o777 != FILE_MODE {
+            file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        }
         Ok(Arc::new(DiskFile(file)))
     }
 
@@ -130,6 +162,27 @@ impl Files for Disk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn make_private(&self, path: &Path) -> io::Result<()> {
+        let found = fs::symlink_metadata(path)?;
+        let mode = if found.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
+        if found.mode() & 0o777 == mode {
+            return Ok(());
+        }
+        fs::set_permissions(path, Permissions::from_mode(mode))
+    }
+
+    fn room(&self, directory: &Path) -> io::Result<Room> {
+        let path = CString::new(directory.as_os_str().as_bytes())?;
+        // SAFETY: all zeros is a value of this structure of numbers.
+        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends with a zero, and both live until the call returns.
+        if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let block = found.f_frsize;
+        Ok(Room { total: found.f_blocks.saturating_mul(block), free: found.f_bavail.saturating_mul(block) })
     }
 }
 

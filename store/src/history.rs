@@ -2,29 +2,50 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::clock;
 use crate::interest::{Interest, Interests, is_prefix};
-use crate::limits::{MARK_EVERY_REVISIONS, REBUILT_SNAPSHOTS_MAX, WATCH_BATCHES_MAX};
+use crate::limits::{
+    HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, HISTORY_FRESH_BYTES_MAX, HISTORY_FRESH_FOR, HISTORY_TOTAL_BYTES_MAX,
+    REBUILT_SNAPSHOTS_MAX, WATCH_BATCHES_MAX,
+};
+use crate::past::{Past, previous};
 use crate::stage::Stage;
-use crate::{Event, EventBatch, EventKind, Revision, Snapshot, StoreError, Watch};
+use crate::{EventBatch, Revision, Snapshot, StoreError, Watch};
 
-/// What an event costs besides the values it keeps alive.
-const EVENT_OVERHEAD_BYTES: usize = 128;
-
-/// How much of the past is kept.
-#[derive(Debug, Clone, Copy)]
+/// How much of the past is kept. Within these bounds it is kept for [`crate::limits::HISTORY_KEPT_FOR`] whole, and
+/// the longer ago something was the less room there is for it.
+#[derive(Clone, Copy)]
 pub struct HistoryLimits {
-    /// How many events.
+    /// How many events of a group.
     pub events_max: usize,
-    /// How many bytes of values that were replaced or deleted.
+    /// How many bytes of values that were replaced or deleted, as they are kept, in a group.
     pub bytes_max: usize,
+    /// How many in all groups.
+    pub total_bytes_max: usize,
+    /// The group of a key, or of all keys below a prefix: itself a prefix, that ends with a slash. Empty for a prefix
+    /// of keys of several groups.
+    pub group: fn(&str) -> &str,
 }
 
 impl Default for HistoryLimits {
+    /// One group of all keys.
     fn default() -> Self {
-        Self { events_max: crate::limits::HISTORY_EVENTS_MAX, bytes_max: crate::limits::HISTORY_BYTES_MAX }
+        Self {
+            events_max: HISTORY_EVENTS_MAX,
+            bytes_max: HISTORY_BYTES_MAX,
+            total_bytes_max: HISTORY_TOTAL_BYTES_MAX,
+            group: |_| "",
+        }
+    }
+}
+
+impl std::fmt::Debug for HistoryLimits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} events, {} bytes, {} in all", self.events_max, self.bytes_max, self.total_bytes_max)
     }
 }
 
@@ -32,37 +53,37 @@ impl Default for HistoryLimits {
 pub(crate) struct History {
     newest: RwLock<Snapshot>,
     past: RwLock<Past>,
-    rebuilt: Mutex<VecDeque<Snapshot>>,
+    rebuilt: Mutex<VecDeque<Rebuilt>>,
+    fresh: Mutex<Fresh>,
     interests: Interests,
     closed: OnceLock<StoreError>,
     limits: HistoryLimits,
 }
 
-/// Events in order, and some whole maps among them.
-struct Past {
-    /// Events after this revision are kept, and the state as of it can be rebuilt.
-    oldest: Revision,
-    batches: VecDeque<Batch>,
-    events: usize,
-    bytes: usize,
-    marks: VecDeque<Snapshot>,
+/// A state that was put together for a reader.
+struct Rebuilt {
+    /// The group that it is right for; empty for all.
+    group: Box<str>,
+    snapshot: Snapshot,
+    /// Since the last look.
+    used: bool,
 }
 
-#[derive(Clone)]
-struct Batch {
-    last: Revision,
-    events: EventBatch,
+/// Events whose older values are not packed yet, for whoever reads along needs them as they are.
+#[derive(Default)]
+struct Fresh {
+    batches: VecDeque<(Instant, EventBatch)>,
     bytes: usize,
 }
 
 impl History {
     pub(crate) fn new(newest: Snapshot, limits: HistoryLimits) -> Arc<Self> {
         let revision = newest.revision;
-        let past = Past { oldest: revision, batches: VecDeque::new(), events: 0, bytes: 0, marks: VecDeque::new() };
         Arc::new(Self {
             newest: RwLock::new(newest),
-            past: RwLock::new(past),
+            past: RwLock::new(Past::new(revision)),
             rebuilt: Mutex::default(),
+            fresh: Mutex::default(),
             interests: Interests::default(),
             closed: OnceLock::new(),
             limits,
@@ -80,32 +101,79 @@ impl History {
 
     /// Makes a durable stage visible to readers, and to watchers once they are woken.
     pub(crate) fn publish(&self, stage: Stage) {
+        self.publish_at(stage, clock::now());
+    }
+
+    fn publish_at(&self, stage: Stage, now: Instant) {
         let Stage { snapshot, events } = stage;
         if events.is_empty() {
             return;
         }
+        let events: EventBatch = events.into();
         let mut past = self.past.write();
         self.interests.touch(&events, snapshot.revision);
-        past.push(snapshot.revision, events);
-        if past.marks.back().map_or(past.oldest, Snapshot::revision) + MARK_EVERY_REVISIONS <= snapshot.revision {
-            past.marks.push_back(snapshot.clone());
-        }
-        let forgotten = past.bound(&self.limits);
-        let oldest = past.oldest;
+        past.push(&snapshot, events.clone(), now, &self.limits);
         let before = std::mem::replace(&mut *self.newest.write(), snapshot);
         drop(past);
-        if !forgotten.is_empty() {
-            self.rebuilt.lock().retain(|snapshot| snapshot.revision >= oldest);
-        }
+        let mut fresh = self.fresh.lock();
+        fresh.bytes += bytes_before(&events);
+        fresh.batches.push_back((now, events));
+        drop(fresh);
         // Freed only now: dropping many values must not hold up readers.
-        drop((forgotten, before));
+        drop(before);
     }
 
-    /// Wakes the watchers. Apart from [`History::publish`] so that commits can be answered before a thousand
-    /// watchers are woken.
+    /// Wakes the watchers, then packs and forgets what is over the limits. Apart from [`History::publish`] so that
+    /// commits can be answered before that.
     pub(crate) fn wake(&self) {
         let newest = self.newest.read().revision;
         self.interests.wake(newest);
+        self.pack(None);
+        self.bound(clock::now());
+    }
+
+    /// Forgets what is too old for the room that it takes. To be called now and then.
+    pub(crate) fn forget_old(&self) {
+        self.forget_old_at(clock::now());
+    }
+
+    fn forget_old_at(&self, now: Instant) {
+        self.pack(Some(now));
+        self.bound(now);
+        let unused = {
+            let mut rebuilt = self.rebuilt.lock();
+            let (used, unused) =
+                std::mem::take(&mut *rebuilt).into_iter().partition::<VecDeque<_>, _>(|state| state.used);
+            *rebuilt = used.into_iter().map(|state| Rebuilt { used: false, ..state }).collect();
+            unused
+        };
+        drop(unused);
+    }
+
+    fn bound(&self, now: Instant) {
+        let mut past = self.past.write();
+        let forgotten = past.bound(now, &self.limits);
+        if !forgotten.is_empty() {
+            self.rebuilt.lock().retain(|state| state.snapshot.revision >= past.floor(&state.group));
+        }
+        drop(past);
+        drop(forgotten);
+    }
+
+    /// Packs the older values of events that are no longer fresh.
+    fn pack(&self, now: Option<Instant>) {
+        loop {
+            let old = self.fresh.lock().take_old(now);
+            let Some(batch) = old else { return };
+            for event in batch.iter() {
+                let Some(older) = previous(event) else { continue };
+                let smaller = older.pack(event.entry());
+                let before = older.kept_bytes();
+                let mut past = self.past.write();
+                older.retire(smaller);
+                past.saved(event, before.saturating_sub(older.kept_bytes()), &self.limits);
+            }
+        }
     }
 
     /// Tells the watchers that no event will follow, and why.
@@ -119,38 +187,45 @@ impl History {
         self.closed.get().cloned().unwrap_or_else(|| StoreError::Stopped("the store was closed".into()))
     }
 
-    pub(crate) fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
+    /// The state as of a revision, right for the keys below a prefix.
+    pub(crate) fn snapshot_at(&self, revision: Revision, prefix: &str) -> Result<Snapshot, StoreError> {
+        let group = (self.limits.group)(prefix);
         let (mut snapshot, undo) = {
             let past = self.past.read();
             let newest = self.newest.read();
             if revision > newest.revision {
                 return Err(StoreError::FutureRevision { requested: revision, newest: newest.revision });
             }
-            if revision < past.oldest {
-                return Err(StoreError::Compacted { requested: revision, oldest: past.oldest });
+            let oldest = past.floor(group);
+            if revision < oldest {
+                return Err(StoreError::Compacted { requested: revision, oldest });
             }
             if revision == newest.revision {
                 return Ok(newest.clone());
             }
-            if let Some(found) = self.rebuilt.lock().iter().find(|snapshot| snapshot.revision == revision) {
-                return Ok(found.clone());
+            let mut rebuilt = self.rebuilt.lock();
+            let known = rebuilt.iter_mut().find(|state| state.snapshot.revision == revision && *state.group == *group);
+            if let Some(known) = known {
+                known.used = true;
+                return Ok(known.snapshot.clone());
             }
-            let mark = past.marks.partition_point(|mark| mark.revision < revision);
-            let start = past.marks.get(mark).unwrap_or(&newest).clone();
-            let from = past.batches.partition_point(|batch| batch.last <= revision);
-            let to = past.batches.partition_point(|batch| batch.last <= start.revision);
-            let undo: Vec<EventBatch> = past.batches.range(from..to).map(|batch| batch.events.clone()).collect();
+            let start = past.mark(revision).unwrap_or(&newest).clone();
+            let undo: Vec<EventBatch> =
+                past.between(revision, start.revision).map(|(_, batch)| batch.clone()).collect();
             (start, undo)
         };
+        let of_group = |key: &str| group.is_empty() || (self.limits.group)(key) == group;
         for event in undo.iter().rev().flat_map(|batch| batch.iter().rev()).take_while(|e| e.revision > revision) {
-            snapshot.undo(event);
+            if of_group(event.key()) {
+                snapshot.undo(event);
+            }
         }
         snapshot.revision = revision;
         let mut rebuilt = self.rebuilt.lock();
         if rebuilt.len() >= REBUILT_SNAPSHOTS_MAX {
             rebuilt.pop_front();
         }
-        rebuilt.push_back(snapshot.clone());
+        rebuilt.push_back(Rebuilt { group: group.into(), snapshot: snapshot.clone(), used: true });
         Ok(snapshot)
     }
 
@@ -158,8 +233,9 @@ impl History {
     pub(crate) fn watch(self: &Arc<Self>, after: Revision, prefix: &str) -> Result<Watch, StoreError> {
         let prefix = if is_prefix(prefix) { prefix } else { &prefix[..prefix.rfind('/').map_or(0, |at| at + 1)] };
         let past = self.past.read();
-        if after < past.oldest {
-            return Err(StoreError::Compacted { requested: after, oldest: past.oldest });
+        let oldest = past.floor((self.limits.group)(prefix));
+        if after < oldest {
+            return Err(StoreError::Compacted { requested: after, oldest });
         }
         let interest = self.interests.of(prefix, self.newest.read().revision);
         drop(past);
@@ -174,24 +250,30 @@ impl History {
     ) -> Result<(Vec<EventBatch>, Revision), StoreError> {
         let past = self.past.read();
         let newest = self.newest.read().revision;
-        let found: Vec<&Batch> = match interest.touched_after(after, WATCH_BATCHES_MAX) {
+        let group = (self.limits.group)(interest.prefix());
+        let floor = past.floor(group);
+        let found: Vec<(Revision, &EventBatch)> = match interest.touched_after(after, WATCH_BATCHES_MAX) {
             // What was forgotten is no loss to a watcher whom it does not concern.
+            Some(touched) if touched.first().is_some_and(|first| *first <= floor) => return Err(StoreError::Lagged),
             Some(touched) => {
-                let find = |last: Revision| past.find(last).ok_or(StoreError::Lagged);
+                let find = |last: Revision| Ok((last, past.batch(last).ok_or(StoreError::Lagged)?));
                 touched.into_iter().map(find).collect::<Result<_, _>>()?
             }
-            None if after < past.oldest => return Err(StoreError::Lagged),
+            None if after < floor => return Err(StoreError::Lagged),
+            None if group.is_empty() => {
+                let later = past.between(after, newest).filter(|(_, events)| interest.is_in(events));
+                later.take(WATCH_BATCHES_MAX).collect()
+            }
             None => {
-                let from = past.batches.partition_point(|batch| batch.last <= after);
-                let later = past.batches.range(from..).filter(|batch| interest.is_in(&batch.events));
+                let later = past.of_group(group, after).filter(|(_, events)| interest.is_in(events));
                 later.take(WATCH_BATCHES_MAX).collect()
             }
         };
         let reached = match found.last() {
-            Some(batch) if found.len() >= WATCH_BATCHES_MAX => batch.last,
+            Some((last, _)) if found.len() >= WATCH_BATCHES_MAX => *last,
             _ => newest.max(after),
         };
-        Ok((found.into_iter().map(|batch| batch.events.clone()).collect(), reached))
+        Ok((found.into_iter().map(|(_, events)| events.clone()).collect(), reached))
     }
 
     /// The revision up to which a watcher that has read up to `after` has missed nothing.
@@ -205,68 +287,28 @@ impl History {
         if revision > newest {
             return Err(StoreError::FutureRevision { requested: revision, newest });
         }
-        let forgotten = self.past.write().forget(revision);
-        self.rebuilt.lock().retain(|snapshot| snapshot.revision >= revision);
+        let forgotten = self.past.write().forget(revision, &self.limits);
+        self.rebuilt.lock().retain(|state| state.snapshot.revision >= revision);
         drop(forgotten);
         Ok(())
     }
 }
 
-impl Past {
-    fn find(&self, last: Revision) -> Option<&Batch> {
-        let at = self.batches.partition_point(|batch| batch.last < last);
-        self.batches.get(at).filter(|batch| batch.last == last)
-    }
-
-    fn push(&mut self, last: Revision, events: Vec<Event>) {
-        let bytes = events.iter().map(kept_bytes).sum();
-        self.events += events.len();
-        self.bytes += bytes;
-        self.batches.push_back(Batch { last, events: events.into(), bytes });
-    }
-
-    /// Forgets what is over the limits, but never the newest batch.
-    fn bound(&mut self, limits: &HistoryLimits) -> Vec<Batch> {
-        let mut forgotten = Vec::new();
-        while self.batches.len() > 1 && (self.events > limits.events_max || self.bytes > limits.bytes_max) {
-            forgotten.extend(self.pop());
+impl Fresh {
+    /// The next batch to pack: `now` tells what is old, and without it the oldest go once there is much.
+    fn take_old(&mut self, now: Option<Instant>) -> Option<EventBatch> {
+        let (at, _) = self.batches.front()?;
+        let is_old = now.is_some_and(|now| now.saturating_duration_since(*at) > HISTORY_FRESH_FOR);
+        if !is_old && self.bytes <= HISTORY_FRESH_BYTES_MAX {
+            return None;
         }
-        self.drop_marks();
-        forgotten
-    }
-
-    /// Forgets what happened up to and including `revision`.
-    fn forget(&mut self, revision: Revision) -> Vec<Batch> {
-        let mut forgotten = Vec::new();
-        while self.batches.front().is_some_and(|batch| batch.last <= revision) {
-            forgotten.extend(self.pop());
-        }
-        self.oldest = self.oldest.max(revision);
-        self.drop_marks();
-        forgotten
-    }
-
-    fn pop(&mut self) -> Option<Batch> {
-        let batch = self.batches.pop_front()?;
-        self.events -= batch.events.len();
-        self.bytes -= batch.bytes;
-        self.oldest = self.oldest.max(batch.last);
+        let (_, batch) = self.batches.pop_front()?;
+        self.bytes = if self.batches.is_empty() { 0 } else { self.bytes.saturating_sub(bytes_before(&batch)) };
         Some(batch)
-    }
-
-    fn drop_marks(&mut self) {
-        while self.marks.front().is_some_and(|mark| mark.revision < self.oldest) {
-            self.marks.pop_front();
-        }
     }
 }
 
-/// What the history alone keeps alive for an event: the state before. The state after is in the newest map, or is
-/// the state before of a later event.
-fn kept_bytes(event: &Event) -> usize {
-    let previous = match &event.kind {
-        EventKind::Put { previous, .. } => previous.as_ref(),
-        EventKind::Delete { previous } => Some(previous),
-    };
-    EVENT_OVERHEAD_BYTES + previous.map_or(0, |entry| entry.key().len() + entry.value().len())
+/// What packing a batch could save, at most.
+fn bytes_before(batch: &EventBatch) -> usize {
+    batch.iter().filter_map(previous).map(crate::Entry::kept_bytes).sum()
 }

@@ -32,6 +32,10 @@ struct Touched {
 }
 
 impl Interest {
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<Signal> {
         self.signal.subscribe()
     }

@@ -7,6 +7,8 @@
 //! This crate knows neither JSON nor Kubernetes. What a reader derives from a value (labels, say)
 //! it may keep in the entry's [`Entry::memo`], which is computed at most once and dies with the entry.
 
+mod clock;
+mod difference;
 mod durable;
 mod entry;
 mod error;
@@ -15,13 +17,14 @@ mod history;
 mod interest;
 pub mod limits;
 mod memory;
+mod past;
 mod stage;
 mod transaction;
 mod tree;
 mod watch;
 
 pub use durable::{Durable, DurableConfig, SyncPolicy};
-pub use entry::{Entry, Memo, Revision};
+pub use entry::{Entry, Revision};
 pub use error::StoreError;
 pub use history::HistoryLimits;
 pub use memory::Memory;
@@ -36,12 +39,12 @@ pub trait Store: Send + Sync + 'static {
     /// The newest durable state. Costs one atomic load and no I/O.
     fn snapshot(&self) -> Snapshot;
 
-    /// The state as of `revision`.
+    /// The state as of `revision`, which is right for the keys below `prefix`: what happened to others may be forgotten.
     ///
     /// # Errors
     /// [`StoreError::Compacted`] if the revision is no longer kept, [`StoreError::FutureRevision`]
     /// if it has not happened yet.
-    fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError>;
+    fn snapshot_at(&self, revision: Revision, prefix: &str) -> Result<Snapshot, StoreError>;
 
     /// Checks every condition against the newest state and, if all hold, applies every operation under one
     /// new revision. Resolves when the result is durable and visible.
@@ -69,6 +72,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::FutureRevision`] if it has not happened yet.
     fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+
+    /// Gives back the room of what happened long ago. To be called every few seconds; costs nothing if there is nothing.
+    fn forget_old(&self);
+
+    /// Why the store has stopped for good without being told to: no commit will be accepted. None while it is well,
+    /// and after [`Store::close`].
+    fn failure(&self) -> Option<StoreError>;
+
+    /// Resolves when [`Store::failure`] says something; not before, and never for a store that ends well.
+    fn failed(&self) -> BoxFuture<'static, StoreError>;
 
     /// Stops accepting commits, makes what was accepted durable, and releases files and locks.
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;

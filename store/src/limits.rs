@@ -14,11 +14,39 @@ pub const OPERATIONS_MAX: usize = 1024;
 /// The largest transaction, keys and values together, in bytes.
 pub const TRANSACTION_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How many events the history keeps.
+/// How many events the history keeps of one group of keys.
 pub const HISTORY_EVENTS_MAX: usize = 100_000;
 
-/// How many bytes of replaced and deleted values the history keeps alive.
+/// How many bytes of replaced and deleted values the history keeps alive for one group of keys.
 pub const HISTORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How many for all groups.
+pub const HISTORY_TOTAL_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// So long, everything is kept that these bounds allow: a client that comes back after that long finds what it
+/// missed. (`eventFreshDuration` of the reference's watch cache is 75 seconds.)
+pub const HISTORY_KEPT_FOR: Duration = Duration::from_secs(90);
+
+/// What is older may take so many bytes of a group,
+pub const HISTORY_OLDER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// until it is this old (twice etcd's default interval of compaction),
+pub const HISTORY_OLD_AFTER: Duration = Duration::from_secs(600);
+
+/// after which only so many are left of a group: what a quiet one had last.
+pub const HISTORY_IDLE_BYTES_MAX: usize = 64 * 1024;
+
+/// How many groups of keys are remembered that have no events any more.
+pub const HISTORY_GROUPS_MAX: usize = 4096;
+
+/// Older values are packed once they are over so many bytes,
+pub const HISTORY_FRESH_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// or this old.
+pub const HISTORY_FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// Values smaller than this are not packed.
+pub const PACKED_BYTES_MIN: usize = 1024;
 
 /// After how many revisions the history keeps a whole (shared) map, from which revisions between are reached by
 /// undoing events.
@@ -45,6 +73,12 @@ pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The size of a preallocated log segment; a new one begins a checkpoint.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A file of the log takes at most this part of its disk,
+pub const SEGMENT_DISK_SHARE: u64 = 16;
+
+/// but so much at least.
+pub const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 
 /// With so much log behind the checkpoint, it is brought up as soon as nothing was written for [`CHECKPOINT_QUIET`].
 pub const CHECKPOINT_AFTER_LOG_BYTES: u64 = 2 * 1024 * 1024;

@@ -56,8 +56,8 @@ impl Store for Memory {
         self.history.snapshot()
     }
 
-    fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
-        self.history.snapshot_at(revision)
+    fn snapshot_at(&self, revision: Revision, prefix: &str) -> Result<Snapshot, StoreError> {
+        self.history.snapshot_at(revision, prefix)
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, Result<Committed, StoreError>> {
@@ -75,6 +75,19 @@ impl Store for Memory {
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.history.compact(revision)
+    }
+
+    /// Memory does not fail.
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn failed(&self) -> BoxFuture<'static, StoreError> {
+        Box::pin(std::future::pending())
+    }
+
+    fn forget_old(&self) {
+        self.history.forget_old();
     }
 
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {

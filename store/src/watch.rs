@@ -43,6 +43,14 @@ impl Event {
         }
     }
 
+    /// The state after, if there is one.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        match &self.kind {
+            EventKind::Put { entry, .. } => Some(entry),
+            EventKind::Delete { .. } => None,
+        }
+    }
+
     /// The key, shared.
     pub fn key_shared(&self) -> Arc<str> {
         match &self.kind {

@@ -39,7 +39,7 @@ fn write_until_killed() {
             // Goes on after what is stored, or the step after a deletion that is told by the other key.
             let newest = (0..50)
                 .filter_map(|other| store.snapshot().get(&format!("/others/{writer}/{other}")).cloned())
-                .map(|entry| std::str::from_utf8(entry.value()).unwrap().parse::<u64>().unwrap())
+                .map(|entry| std::str::from_utf8(&entry.value()).unwrap().parse::<u64>().unwrap())
                 .max();
             let mut number = newest.unwrap_or(0);
             say(format!("submitted {writer} {number}"));

@@ -192,14 +192,14 @@ fn every_kept_revision_can_be_read() {
                     }
                     EventKind::Delete { previous } => assert!(state.remove(previous.key()).is_some()),
                 }
-                let snapshot = store.snapshot_at(event.revision).unwrap();
+                let snapshot = store.snapshot_at(event.revision, "").unwrap();
                 let found = snapshot.list("", None).map(|entry| (entry.key().to_owned(), entry.mod_revision()));
                 assert_eq!(found.collect::<std::collections::BTreeMap<_, _>>(), state);
                 assert_eq!((snapshot.len(), snapshot.revision()), (state.len(), event.revision));
             }
         }
-        assert!(store.snapshot_at(1).unwrap().is_empty());
-        assert!(matches!(store.snapshot_at(newest + 1), Err(StoreError::FutureRevision { .. })));
+        assert!(store.snapshot_at(1, "").unwrap().is_empty());
+        assert!(matches!(store.snapshot_at(newest + 1, ""), Err(StoreError::FutureRevision { .. })));
     });
 }
 
@@ -210,11 +210,11 @@ fn compaction_forgets_what_was_before() {
             put(&store, "/a", &i.to_string()).await;
         }
         assert!(matches!(store.compact(99), Err(StoreError::FutureRevision { .. })));
-        store.snapshot_at(5).unwrap();
+        store.snapshot_at(5, "").unwrap();
         store.compact(10).unwrap();
-        assert!(matches!(store.snapshot_at(5), Err(StoreError::Compacted { oldest: 10, .. })));
+        assert!(matches!(store.snapshot_at(5, ""), Err(StoreError::Compacted { oldest: 10, .. })));
         assert!(matches!(store.watch(9), Err(StoreError::Compacted { oldest: 10, .. })));
-        assert_eq!(store.snapshot_at(10).unwrap().get("/a").unwrap().mod_revision(), 10);
+        assert_eq!(store.snapshot_at(10, "").unwrap().get("/a").unwrap().mod_revision(), 10);
         let mut watch = store.watch(10).unwrap();
         assert!(watch.next().await.unwrap().iter().flat_map(|b| b.iter()).any(|event| event.revision == 11));
     });

@@ -26,7 +26,7 @@ pub(super) fn lifecycle(attributes: &Attributes<'_>, object: Option<&mut Object>
     let snapshot = attributes.ctx.registry.snapshot();
     let entry = snapshot.get(&key("", "namespaces", "", namespace));
     let entry = entry.ok_or_else(|| Status::not_found("", "namespaces", namespace))?;
-    if attributes.operation != Operation::Create || memmem::find(entry.value(), b"Terminating").is_none() {
+    if attributes.operation != Operation::Create || memmem::find(&entry.value(), b"Terminating").is_none() {
         return Ok(());
     }
     if read(entry).is_none_or(|namespace| namespace.str_at(&["status", "phase"]) != "Terminating") {

@@ -31,7 +31,7 @@ async fn the_second_start_writes_nothing() {
     assert!(admin.at(&["rules"]).unwrap().as_array().unwrap().len() > 10);
     node_servers_may_be_asked(&registry).await;
     for entry in registry.store().snapshot().list("/registry/", None) {
-        assert!(memchr::memmem::find(entry.value(), b"openshift").is_none(), "{}", entry.key());
+        assert!(memchr::memmem::find(&entry.value(), b"openshift").is_none(), "{}", entry.key());
     }
 }
 

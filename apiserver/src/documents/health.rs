@@ -60,6 +60,8 @@ fn passes(ctx: &Context, check: &str) -> bool {
     let state = ctx.registry.state();
     match check {
         "poststarthook/rbac/bootstrap-roles" | "informer-sync" => state.is_ready(),
+        // A store that has stopped takes no write any more, so neither does the server.
+        "etcd" => ctx.registry.store().failure().is_none(),
         "shutdown" => !state.is_stopping(),
         _ => true,
     }

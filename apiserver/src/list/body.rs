@@ -135,7 +135,7 @@ impl Iterator for Chunks {
 
 fn item(out: &mut BytesMut, entry: &Entry, typed: bool) {
     let value = entry.value();
-    let at = metadata_offset(value);
+    let at = metadata_offset(&value);
     let head = if typed { &value[..at] } else { b"{\"metadata\":{" };
     out.extend_from_slice(head);
     let version = write!(out.writer(), "\"resourceVersion\":\"{}\"", entry.mod_revision());

@@ -57,7 +57,7 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
         api::apply::keep_times(&old, &mut new);
         let gone = is_finished(ctx, target, &new, &old);
         let value = encode(&target.storage, &mut new);
-        let unchanged = value == *entry.value() && more.conditions.is_empty() && more.operations.is_empty();
+        let unchanged = value == entry.value() && more.conditions.is_empty() && more.operations.is_empty();
         if unchanged && !gone || ctx.options.dry_run {
             return Ok(Written::new(new, value, entry.mod_revision(), false));
         }

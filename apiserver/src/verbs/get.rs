@@ -26,7 +26,7 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
     };
     let entry = &*current::entry(&call.resource, entry);
     if goes_out_as_stored(&call.resource, &call.representation) {
-        return Ok(answer::stored(200, entry.value(), entry.mod_revision()));
+        return Ok(answer::stored(200, &entry.value(), entry.mod_revision()));
     }
     let object = read(entry).ok_or_else(|| store_status(&store::StoreError::Io(format!("{key} does not decode"))))?;
     call.respond(200, object)

@@ -63,7 +63,14 @@ struct FrameKey {
 pub struct FrameCache(Box<[Mutex<Slot>]>);
 
 /// A place for one frame.
-type Slot = Option<(FrameKey, Bytes)>;
+type Slot = Option<Frame>;
+
+struct Frame {
+    key: FrameKey,
+    bytes: Bytes,
+    /// Since the last look.
+    used: bool,
+}
 
 impl Default for FrameCache {
     fn default() -> Self {
@@ -78,14 +85,25 @@ impl FrameCache {
         let slot = usize::try_from(hasher.finish() % FRAMES_MAX as u64).expect("the cache is small");
         // The lock is held while the frame is made, so that watchers that wake together make it once.
         let mut slot = self.0[slot].lock();
-        if let Some((_, frame)) = slot.as_ref().filter(|(found, _)| *found == key) {
-            return frame.clone();
+        if let Some(frame) = slot.as_mut().filter(|found| found.key == key) {
+            frame.used = true;
+            return frame.bytes.clone();
         }
-        let frame = make();
-        if frame.len() <= FRAME_BYTES_MAX {
-            *slot = Some((key, frame.clone()));
+        let bytes = make();
+        if bytes.len() <= FRAME_BYTES_MAX {
+            *slot = Some(Frame { key, bytes: bytes.clone(), used: true });
         }
-        frame
+        bytes
+    }
+
+    /// Drops the frames that nobody asked for since the last call: watchers ask for one when it is new.
+    pub fn drop_unused(&self) {
+        for slot in &self.0 {
+            let mut slot = slot.lock();
+            if slot.as_mut().is_some_and(|frame| !std::mem::take(&mut frame.used)) {
+                *slot = None;
+            }
+        }
     }
 }
 
@@ -158,7 +176,7 @@ impl Framer {
             append_plain(&mut out, kind, entry, revision);
             return Ok(out.into());
         }
-        let object = Object::parse(entry.value()).map_err(|error| Status::internal(error.to_string()))?;
+        let object = Object::parse(&entry.value()).map_err(|error| Status::internal(error.to_string()))?;
         let object = codec::from_storage(&self.resource, with_revision(object, revision))?;
         self.frame(kind, object)
     }
@@ -231,6 +249,6 @@ impl Framer {
 
 fn append_plain(out: &mut Vec<u8>, kind: EventType, entry: &Entry, revision: Revision) {
     write!(out, "{{\"type\":\"{}\",\"object\":", kind.as_str()).expect("a Vec takes every write");
-    splice_resource_version(entry.value(), revision, out);
+    splice_resource_version(&entry.value(), revision, out);
     out.extend_from_slice(b"}\n");
 }

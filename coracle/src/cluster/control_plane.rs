@@ -53,10 +53,12 @@ impl ControlPlane {
             secure_port: address.port(),
             client_ca_pem: pki.authority_pem().to_string(),
         };
-        let refused = |status: api::Status| Error::part("bootstrap", status);
-        bootstrap::reconcile(server.registry(), &wanted).await.map_err(refused)?;
-        if config.agent {
-            bootstrap::ensure_dns_service(server.registry()).await.map_err(refused)?;
+        if let Err(status) = bootstrap(&server, &wanted, config.agent).await {
+            // Whoever has to make room needs the server for it.
+            if status.code != FULL || store.snapshot().is_empty() {
+                return Err(Error::part("bootstrap", status));
+            }
+            tracing::error!(error = status.message, "the cluster's own objects are not brought up to date");
         }
         let (beside, end) = (server.clone(), token.clone());
         tasks.spawn(async move { beside.run(end).await });
@@ -108,6 +110,18 @@ impl ControlPlane {
     }
 }
 
+/// The code of an answer about a full disk.
+const FULL: u16 = 507;
+
+/// Writes what every cluster has and this one has not.
+async fn bootstrap(server: &ApiServer, wanted: &Bootstrap, dns: bool) -> Result<(), api::Status> {
+    bootstrap::reconcile(server.registry(), wanted).await?;
+    if dns {
+        bootstrap::ensure_dns_service(server.registry()).await?;
+    }
+    Ok(())
+}
+
 /// Signs the tokens that Secrets hold with the cluster's key.
 fn secret_signer(pki: &Pki) -> Option<controllers::tokens::Signer> {
     let key = SigningKey::from_pem(pki.service_account_key_pem()).ok()?;
@@ -147,7 +161,7 @@ struct Identity {
 /// Opens what is kept, each part on a thread of its own: one waits for the disk while another computes.
 fn open(config: &ClusterConfig, advertised: IpAddr) -> Result<(Arc<dyn Store>, Identity), Error> {
     if let Some(directory) = &config.data_dir {
-        std::fs::create_dir_all(directory)?;
+        kubelet::private::directory(directory).map_err(|error| Error::file("make", directory, error))?;
     }
     std::thread::scope(|scope| {
         let identity = scope.spawn(|| identity(config, advertised));
@@ -175,15 +189,32 @@ fn identity(config: &ClusterConfig, advertised: IpAddr) -> Result<Identity, Erro
 }
 
 fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
+    let history = store::HistoryLimits { group: apiserver::registry::history_group, ..Default::default() };
     let Some(directory) = config.data_dir.as_deref().filter(|_| config.store == StoreKind::Sled) else {
-        return Ok(store::Memory::new());
+        return Ok(store::Memory::with_limits(history));
     };
     let mut durable = store::DurableConfig::new(Layout::new(directory).store());
     durable.sync = match config.store_sync {
         StoreSync::Always => store::SyncPolicy::Always,
         StoreSync::Never => store::SyncPolicy::Never,
     };
-    Ok(store::Durable::open(durable)?)
+    durable.history = history;
+    let made = Layout::new(directory).store_made();
+    durable.must_exist = made.exists();
+    let store = store::Durable::open(durable).map_err(|error| match error {
+        store::StoreError::Missing { path } => Error::usage(format!(
+            "{path} is missing or empty, though this cluster has kept its objects there: mount or restore it. To begin \
+             an empty cluster in its place, which ends every pod of the old one, remove {} first",
+            made.display()
+        )),
+        error => error.into(),
+    })?;
+    if !made.exists()
+        && let Err(error) = kubelet::private::write(&made, b"The objects of this cluster are in the directory store.\n")
+    {
+        tracing::error!(%error, path = %made.display(), "cannot be written; a store that gets lost would not be missed");
+    }
+    Ok(store)
 }
 
 fn plugins(config: &ClusterConfig, pki: &Pki, issuer: &str, advertised: &str) -> Result<Plugins, Error> {

@@ -1,5 +1,8 @@
 //! `coracle server`
 
+use std::path::Path;
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -7,6 +10,9 @@ use crate::cluster::Cluster;
 use crate::config::ClusterConfig;
 use crate::error::Error;
 use crate::{code_pages, kubeconfig, process};
+
+/// How long the end of a cluster of which a part has failed may take.
+const FAILED_STOP_MAX: Duration = Duration::from_secs(10);
 
 /// Runs a cluster until it is told to end. Pods go on running: the next start adopts them.
 ///
@@ -20,13 +26,18 @@ pub fn run(config: ClusterConfig) -> Result<(), Error> {
         return Err(Error::usage(format!("a node needs root: {hint}")));
     }
     let data_dir = config.data_dir.clone().expect("the command line gives one");
-    std::fs::create_dir_all(&data_dir)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let cluster = Cluster::start(config).await?;
-        std::fs::write(process::pid_path(&data_dir), std::process::id().to_string())?;
-        kubeconfig::refresh(&data_dir, cluster.kubeconfig())?;
+        write_pid(&data_dir)?;
+        if let Err(error) = kubeconfig::refresh(&data_dir, cluster.kubeconfig()) {
+            // An earlier one still serves, but for what has changed; none at all would leave nobody in.
+            if !kubeconfig::path(&data_dir).exists() {
+                return Err(error);
+            }
+            tracing::error!(%error, "the administrator's kubeconfig is that of an earlier start");
+        }
         tracing::info!(url = cluster.url(), "serving");
         let settled = tokio::spawn(async {
             tokio::time::sleep(code_pages::SETTLED_AFTER).await;
@@ -38,11 +49,33 @@ pub fn run(config: ClusterConfig) -> Result<(), Error> {
             failure = cluster.failed() => Some(failure),
         };
         settled.abort();
+        if let Some(failure) = failure {
+            tracing::error!(%failure, "the server ends");
+            // Whatever is wrong must not keep the process, which a supervisor starts again.
+            let _ = tokio::time::timeout(FAILED_STOP_MAX, cluster.stop()).await;
+            let _ = std::fs::remove_file(process::pid_path(&data_dir));
+            return Err(failure);
+        }
         cluster.stop().await?;
         match std::fs::remove_file(process::pid_path(&data_dir)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("remove", &process::pid_path(&data_dir), error))
+            }
+            _ => Ok(()),
         }
-        failure.map_or(Ok(()), Err)
     })
+}
+
+/// Writes the process's id for the other commands. On a full disk the cluster serves without: reading and deleting is
+/// what helps then.
+fn write_pid(data_dir: &Path) -> Result<(), Error> {
+    let path = process::pid_path(data_dir);
+    match kubelet::private::write(&path, std::process::id().to_string().as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            tracing::error!(%error, path = %path.display(), "cannot be written; `coracle down` will not find this process");
+            Ok(())
+        }
+        Err(error) => Err(Error::file("write", &path, error)),
+        Ok(()) => Ok(()),
+    }
 }

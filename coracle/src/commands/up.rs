@@ -1,6 +1,5 @@
 //! `coracle up`
 
-use std::fs::OpenOptions;
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use kubelet::private;
 
 use crate::commands::{block_on, say};
 use crate::config::ClusterConfig;
@@ -31,7 +31,7 @@ pub fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
         print_next(&data_dir);
         return Ok(());
     }
-    std::fs::create_dir_all(&data_dir)?;
+    private::directory(&data_dir).map_err(|error| Error::file("make", &data_dir, error))?;
     let log = data_dir.join("coracle.log");
     let mut server = Server { child: spawn(&log, arguments)?, log };
     block_on(async {
@@ -104,7 +104,7 @@ fn tail(log: &Path) -> String {
 }
 
 fn spawn(log: &Path, arguments: &[String]) -> Result<Child, Error> {
-    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let log = private::append(log).map_err(|error| Error::file("write", log, error))?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("server").args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     Ok(command.spawn()?)

@@ -1,6 +1,6 @@
 //! The process: starting it, finding it again, starting it again when it died.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -34,13 +34,14 @@ pub(super) enum Running {
 pub(super) fn spawn(config: &Config) -> Result<Child, Error> {
     let path = config.log_file();
     let too_large = fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX);
-    let mut options = OpenOptions::new();
-    if too_large {
-        options.write(true).truncate(true)
-    } else {
-        options.append(true)
+    let open = || {
+        let log = crate::private::append(&path)?;
+        if too_large {
+            log.set_len(0)?;
+        }
+        Ok(log)
     };
-    let log = options.create(true).open(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+    let log = open().map_err(|source| Error::File { path: path.clone(), source })?;
     let errors = log.try_clone().map_err(|source| Error::File { path, source })?;
     let child = Command::new("containerd")
         .arg("--config")
@@ -58,7 +59,7 @@ pub(super) fn spawn(config: &Config) -> Result<Child, Error> {
         })?;
     let path = config.pid_file();
     let pid = child.id().unwrap_or_default().to_string();
-    fs::write(&path, pid).map_err(|source| Error::File { path, source })?;
+    crate::private::write(&path, pid.as_bytes()).map_err(|source| Error::File { path, source })?;
     Ok(child)
 }
 

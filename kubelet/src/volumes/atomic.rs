@@ -41,6 +41,7 @@ pub fn write(target: &Path, files: &BTreeMap<String, File>, stamp: &str, owner: 
     fs::create_dir(&directory)?;
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
     for (path, file) in files {
+        make_parents(&directory, path)?;
         write_file(&directory.join(path), file)?;
     }
     owner.apply(&directory, true)?;
@@ -76,11 +77,18 @@ fn check(path: &str) -> io::Result<()> {
     if fine { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, format!("invalid path {path:?}"))) }
 }
 
+/// The directories above a file, which containers under any user look into, whatever the umask of this process.
+fn make_parents(directory: &Path, path: &str) -> io::Result<()> {
+    for (end, _) in path.match_indices('/') {
+        let parent = directory.join(&path[..end]);
+        fs::create_dir_all(&parent)?;
+        fs::set_permissions(&parent, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
 fn write_file(path: &PathBuf, file: &File) -> io::Result<()> {
     use std::io::Write;
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
     let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     out.write_all(&file.bytes)?;
     // The mode is set afterwards because the process's umask takes bits away at creation.

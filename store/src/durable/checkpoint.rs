@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::directory::Directory;
-use super::frame::{u32_at, u64_at};
+use super::frame::{SAVED_PART_MIN, u32_at, u64_at};
 use super::shelf::Shelf;
 use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::{Entry, Revision, Snapshot, StoreError};
@@ -23,8 +23,6 @@ const META_KEY: &[u8] = b"\0meta";
 const VALUE_HEADER_BYTES: usize = 24;
 /// This bit of the length says that the value is compressed, and that the length of that follows the header.
 const COMPRESSED: u32 = 1 << 31;
-/// Values are stored as they are if compression saves less than this part of them.
-const SAVED_PART_MIN: usize = 8;
 /// A zero byte, which no key holds, and the number of the chunk.
 const CHUNK_SUFFIX_BYTES: usize = 5;
 /// sled's threads may hold its file after it was closed, longer on a busy machine.
@@ -136,8 +134,10 @@ impl Checkpoint {
         let path = directory.checkpoint_path();
         let files = &directory.files;
         let sync = || {
+            files.make_private(&path)?;
             for name in files.names(&path)? {
                 let file = path.join(&name);
+                files.make_private(&file)?;
                 match files.open(&file, false) {
                     Ok(file) => file.sync()?,
                     Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => files.sync_directory(&file)?,
@@ -229,15 +229,15 @@ impl Partial {
 /// Puts a value, compressed if that is worth it: opening then reads a third of the pages. Returns how many chunks it has.
 fn put_chunks(batch: &mut sled::Batch, entry: &Entry) -> u32 {
     let value = entry.value();
-    let compressed = lz4_flex::block::compress(value);
+    let compressed = lz4_flex::block::compress(&value);
     let is_worth_it = compressed.len() + value.len() / SAVED_PART_MIN < value.len();
-    let stored: &[u8] = if is_worth_it { &compressed } else { value };
+    let stored: &[u8] = if is_worth_it { &compressed } else { &value };
     let (created, modified) = (entry.create_revision(), entry.mod_revision());
     let mut first = Vec::with_capacity(CHUNK_BYTES_MAX.min(VALUE_HEADER_BYTES + 4 + stored.len()));
     first.extend((value.len() as u32 | if is_worth_it { COMPRESSED } else { 0 }).to_le_bytes());
     first.extend(created.to_le_bytes());
     first.extend(modified.to_le_bytes());
-    first.extend(entry_checksum(entry.key(), created, modified, value).to_le_bytes());
+    first.extend(entry_checksum(entry.key(), created, modified, &value).to_le_bytes());
     if is_worth_it {
         first.extend((stored.len() as u32).to_le_bytes());
     }

@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Shared;
 use super::checkpoint::{Checkpoint, release_memory};
 use super::directory::is_full;
 use super::export;
+use super::recovery::FIRST_REVISION;
+use super::shared::Shared;
 use crate::{Revision, Snapshot, StoreError};
 
 /// What is to be done.
@@ -30,8 +31,17 @@ pub(crate) struct Checkpointer {
     pub(crate) unsynced: bool,
 }
 
+impl Drop for Checkpointer {
+    /// Without this thread the log would grow for ever.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.fail(StoreError::Stopped("the thread that makes the checkpoint panicked".into()));
+        }
+    }
+}
+
 impl Checkpointer {
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(&mut self) {
         drop(self.loaded.take());
         release_memory();
         loop {
@@ -43,30 +53,102 @@ impl Checkpointer {
                 self.reserve();
             }
             if todo.checkpoint {
-                match self.work() {
+                match self.checkpoint_or_room() {
                     Ok(()) => {}
                     // What could not be synced may be lost, so nothing can be promised any more.
-                    Err(error @ StoreError::Stopped(_)) => {
-                        tracing::error!(%error, "the store stops");
-                        self.shared.fail(error);
-                        return;
-                    }
+                    Err(error @ StoreError::Stopped(_)) => return self.shared.fail(error),
                     Err(error) => tracing::warn!(%error, "the checkpoint has to wait"),
                 }
             }
         }
     }
 
+    /// Reserves room for the log, and as much as an export will take; a checkpoint can be given up for that.
     fn reserve(&self) {
-        if let Err(error) = self.shared.spare.prepare() {
-            if is_full(&error) {
-                tracing::warn!(%error, "the disk is full: only deletes are written");
+        let exported = self.export.map_or(0, |(_, bytes)| bytes);
+        self.shared.spare.want_reserve(if self.checkpoint.is_some() { 0 } else { exported + exported / 4 });
+        match self.shared.spare.prepare() {
+            Ok(()) => self.shared.clear_full(),
+            Err(error) => {
+                if is_full(&error) && !self.shared.is_full() {
+                    tracing::warn!(%error, "the disk is full: only deletes are written");
+                }
+                self.shared.set_full(&error);
             }
-            self.shared.set_full(&error);
         }
     }
 
+    fn checkpoint_or_room(&mut self) -> Result<(), StoreError> {
+        if !self.shared.is_full() {
+            match self.work() {
+                Err(error) if !matches!(error, StoreError::Stopped(_)) && self.has_little_room() => {
+                    tracing::warn!(%error, "there is no room for the checkpoint");
+                }
+                result => return result,
+            }
+        }
+        self.make_room()
+    }
+
+    fn has_little_room(&self) -> bool {
+        let directory = &self.shared.directory;
+        directory.files.room(&directory.path).is_ok_and(|room| room.free < self.shared.segment_bytes)
+    }
+
+    /// Puts an export of the newest state in the place of whatever else is kept, when the disk is full: it takes no more
+    /// than the checkpoint does, which can be made again, and makes all older files of the log superfluous. At every
+    /// moment, the older or the newer export and the log after it are whole.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        let (snapshot, dirty) = self.shared.take_dirty();
+        if self.unsynced {
+            self.shared.sync_log()?;
+        }
+        let shared = self.shared.clone();
+        let directory = &shared.directory;
+        shared.spare.release_reserve()?;
+        let mut exported = self.export_newer(&snapshot);
+        if matches!(exported, Err(StoreError::Full(_))) && directory.has_checkpoint()? {
+            self.remove_checkpoint()?;
+            exported = self.export_newer(&snapshot);
+        }
+        if self.checkpoint.is_some() {
+            shared.put_back(dirty);
+        }
+        match exported {
+            Ok(()) => {
+                self.prune_to(snapshot.revision)?;
+                if self.checkpoint.is_some_and(|revision| revision < shared.oldest_logged()) {
+                    self.remove_checkpoint()?;
+                }
+            }
+            Err(error @ StoreError::Full(_)) => tracing::warn!(%error, "the disk is full, and deletes do not help yet"),
+            Err(error) => return Err(error),
+        }
+        self.reserve();
+        Ok(())
+    }
+
+    fn export_newer(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        if self.export.is_none_or(|(revision, _)| revision < snapshot.revision) {
+            let bytes = export::write(&self.shared.directory, snapshot)?;
+            self.export = Some((snapshot.revision, bytes));
+        }
+        Ok(())
+    }
+
+    fn remove_checkpoint(&mut self) -> Result<(), StoreError> {
+        let directory = &self.shared.directory;
+        let path = directory.checkpoint_path();
+        self.checkpoint = None;
+        directory.files.remove_directory(&path).map_err(|error| directory.failed("remove", &path, &error))
+    }
+
     fn work(&mut self) -> Result<(), StoreError> {
+        if self.export.is_none() && self.shared.oldest_logged() > FIRST_REVISION {
+            // Without one the checkpoint is all there is, and filling it may break it off.
+            let snapshot = self.shared.history.snapshot();
+            self.export_newer(&snapshot)?;
+        }
         let (snapshot, dirty) = self.shared.take_dirty();
         if self.unsynced {
             // The checkpoint must not be ahead of a log that is not on the disk.
@@ -115,17 +197,22 @@ impl Checkpointer {
 
     fn export_if_due(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let (revision, bytes) = self.export.unwrap_or_default();
-        if self.shared.logged_since(revision) < self.export_after_bytes.max(bytes) {
+        let directory = &self.shared.directory;
+        // On a small disk the log cannot be kept for long.
+        let is_tight = directory.files.room(&directory.path).is_ok_and(|room| room.free / 2 < self.export_after_bytes);
+        let after = if is_tight { self.shared.segment_bytes } else { self.export_after_bytes };
+        if self.shared.logged_since(revision) < after.max(bytes) {
             return Ok(());
         }
-        let bytes = export::write(&self.shared.directory, snapshot)?;
-        self.export = Some((snapshot.revision, bytes));
-        Ok(())
+        self.export_newer(snapshot)
     }
 
     /// Removes files of the log that neither the checkpoint nor a rebuild of it needs.
     fn prune(&self) -> Result<(), StoreError> {
-        let kept = self.checkpoint.unwrap_or(0).min(self.export.map_or(0, |(revision, _)| revision));
+        self.prune_to(self.checkpoint.unwrap_or(0).min(self.export.map_or(0, |(revision, _)| revision)))
+    }
+
+    fn prune_to(&self, kept: Revision) -> Result<(), StoreError> {
         let directory = &self.shared.directory;
         for segment in self.shared.superfluous(kept) {
             let path = directory.log_path(segment.sequence);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,18 +26,17 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Creates the directory if need be, takes its lock and checks its format. The lock goes with the file.
+    /// Creates the directory if need be and takes its lock, which goes with the file.
     pub(crate) fn open(files: Arc<dyn Files>, path: &Path) -> Result<(Self, File), StoreError> {
         let directory = Self { files, path: path.to_path_buf() };
         directory.create().map_err(|error| directory.failed("create", path, &error))?;
         let lock = directory.lock()?;
-        directory.check_format()?;
         Ok((directory, lock))
     }
 
     fn create(&self) -> io::Result<()> {
         if self.files.names(&self.path).is_ok() {
-            return Ok(());
+            return self.files.make_private(&self.path);
         }
         self.files.create_directory(&self.path)?;
         // Its name has to last as well. (Of several directories made at once, the others are the system's to keep.)
@@ -50,7 +50,9 @@ impl Directory {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(&path)
+            .and_then(|file| self.files.make_private(&path).map(|()| file))
             .map_err(|error| self.failed("open", &path, &error))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -59,11 +61,12 @@ impl Directory {
         }
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
-        let path = self.path.join(FORMAT_NAME);
+    /// The format that the directory is in; none if it was never opened to the end. It is written last.
+    pub(crate) fn format(&self) -> Result<Option<u32>, StoreError> {
+        let path = self.format_path();
         let content = match self.files.read(&path, FORMAT_BYTES_MAX) {
             Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.write_format(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed("read", &path, &error)),
         };
         let text = String::from_utf8_lossy(&content);
@@ -72,28 +75,37 @@ impl Directory {
             Some(found) if found > FORMAT => {
                 Err(StoreError::NewerFormat { path: self.path.display().to_string(), found, known: FORMAT })
             }
-            // What is written from now on may be more than an older version reads.
-            Some(found) if found < FORMAT => self.put_format(&path),
-            Some(_) => Ok(()),
+            Some(found) => Ok(Some(found)),
             None => Err(corrupt(&path, "it does not name a format")),
         }
     }
 
-    fn write_format(&self, path: &Path) -> Result<(), StoreError> {
-        if !self.logs()?.is_empty() || !self.exports()?.is_empty() || self.has_checkpoint()? {
-            return Err(corrupt(path, "it is missing, though the directory holds data"));
-        }
-        self.put_format(path)
-    }
-
-    fn put_format(&self, path: &Path) -> Result<(), StoreError> {
+    /// Notes that the directory is whole, in the format of this version: what is written from now on may be more than
+    /// an older version reads.
+    pub(crate) fn put_format(&self) -> Result<(), StoreError> {
         let new = self.path.join("format.new");
         let content = format!("{FORMAT_PREFIX}{FORMAT}\n");
-        self.write_whole(&new, path, content.as_bytes())
+        self.write_whole(&new, &self.format_path(), content.as_bytes())
+    }
+
+    /// Removes what an interrupted write left under a passing name; on a full disk it would take the room that is left.
+    pub(crate) fn remove_remains(&self) -> Result<(), StoreError> {
+        for path in [self.export_new_path(), self.head_new_path(), self.path.join("format.new")] {
+            self.remove_if_there(&path)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_if_there(&self, path: &Path) -> Result<(), StoreError> {
+        match self.files.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("remove", path, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a small file under a passing name, and gives it its name once it is durable.
     pub(crate) fn write_whole(&self, new: &Path, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        self.remove_if_there(new)?;
         let write = || {
             let file = self.files.open(new, true)?;
             file.write_at(content, 0)?;
@@ -139,6 +151,22 @@ impl Directory {
 
     pub(crate) fn export_new_path(&self) -> PathBuf {
         self.path.join("new.export")
+    }
+
+    pub(crate) fn format_path(&self) -> PathBuf {
+        self.path.join(FORMAT_NAME)
+    }
+
+    pub(crate) fn head_path(&self) -> PathBuf {
+        self.path.join("head")
+    }
+
+    pub(crate) fn head_new_path(&self) -> PathBuf {
+        self.path.join("new.head")
+    }
+
+    pub(crate) fn reserve_path(&self) -> PathBuf {
+        self.path.join("reserve")
     }
 
     pub(crate) fn spare_path(&self) -> PathBuf {

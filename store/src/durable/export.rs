@@ -10,7 +10,11 @@ use crate::{Entry, Revision, Snapshot, StoreError};
 pub(crate) fn write(directory: &Directory, snapshot: &Snapshot) -> Result<u64, StoreError> {
     let new = directory.export_new_path();
     let path = directory.export_path(snapshot.revision);
-    let bytes = write_file(directory, snapshot, &new).map_err(|error| directory.failed("write", &path, &error))?;
+    let bytes = write_file(directory, snapshot, &new).map_err(|error| {
+        // Half of one would keep the room that is missing.
+        drop(directory.files.remove(&new));
+        directory.failed("write", &path, &error)
+    })?;
     let rename = || {
         directory.files.rename(&new, &path)?;
         directory.files.sync_directory(&directory.path)

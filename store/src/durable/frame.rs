@@ -5,19 +5,21 @@
 //! zeros behind; a frame whose checksum fails though every sector of it is there was changed afterwards. That is how
 //! [`read_frame`] tells a torn tail, which was never acknowledged, from corruption of what was. What it cannot tell: a
 //! last frame of which a whole sector was overwritten with zeros (or all of it), and a changed byte in a last frame
-//! that holds a whole sector of zeros, which no JSON does; both look torn. Integers are little-endian.
+//! that holds a whole sector of zeros, which no JSON does; both look torn. For these there is the [`super::head`], which
+//! tells how far the log had come. Integers are little-endian.
+
+mod reader;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use self::reader::Reader;
 use super::shelf::Shelf;
 use crate::{Entry, Event, EventKind, Revision, Snapshot};
 
 /// The newest format that this code reads, and the one that it writes. The second knows compressed values in the
-/// checkpoint.
-pub(crate) const FORMAT: u32 = 2;
+/// checkpoint; the third has a head beside the log and compressed values in exports.
+pub(crate) const FORMAT: u32 = 3;
 pub(crate) const FILE_HEADER_BYTES: usize = 64;
 pub(crate) const FRAME_ALIGN: usize = 32;
 const FRAME_HEADER_BYTES: usize = 32;
@@ -26,10 +28,14 @@ const TRAILER_BYTES: usize = 20;
 const SECTOR_BYTES: usize = 512;
 const FRAME_MAGIC: u32 = 0x4d52_4643;
 /// Closes headers and frames. No byte of it is zero, so a zero there was never written.
-const END_MARK: [u8; 4] = [0xc0, 0xac, 0x1e, 0xed];
+pub(crate) const END_MARK: [u8; 4] = [0xc0, 0xac, 0x1e, 0xed];
 const TAG_PUT: u8 = 1;
 const TAG_DELETE: u8 = 2;
 const TAG_STATE: u8 = 3;
+/// Like a state, with a compressed value.
+const TAG_STATE_PACKED: u8 = 4;
+/// Values are stored as they are if compression saves less than this part of them.
+pub(crate) const SAVED_PART_MIN: usize = 8;
 
 /// What a frame takes besides its operations, at most.
 pub(crate) const FRAME_OVERHEAD_BYTES: usize = FRAME_HEADER_BYTES + TRAILER_BYTES + FRAME_ALIGN;
@@ -145,7 +151,16 @@ pub(crate) fn encode_entries<'a>(
     begin(buffer);
     let mut count = 0_u32;
     for entry in entries {
-        put(buffer, TAG_STATE, entry);
+        let value = entry.value();
+        let compressed = lz4_flex::block::compress(&value);
+        if compressed.len() + value.len() / SAVED_PART_MIN < value.len() {
+            put_head(buffer, TAG_STATE_PACKED, entry);
+            buffer.extend((value.len() as u32).to_le_bytes());
+            buffer.extend((compressed.len() as u32).to_le_bytes());
+            buffer.extend(compressed);
+        } else {
+            put(buffer, TAG_STATE, entry);
+        }
         count += 1;
     }
     finish(buffer, sequence, after.revision, count, after);
@@ -161,13 +176,17 @@ fn key(buffer: &mut Vec<u8>, key: &str) {
     buffer.extend(key.as_bytes());
 }
 
-fn put(buffer: &mut Vec<u8>, tag: u8, entry: &Entry) {
+fn put_head(buffer: &mut Vec<u8>, tag: u8, entry: &Entry) {
     buffer.push(tag);
     key(buffer, entry.key());
     buffer.extend(entry.create_revision().to_le_bytes());
-    if tag == TAG_STATE {
+    if tag != TAG_PUT {
         buffer.extend(entry.mod_revision().to_le_bytes());
     }
+}
+
+fn put(buffer: &mut Vec<u8>, tag: u8, entry: &Entry) {
+    put_head(buffer, tag, entry);
     buffer.extend((entry.value().len() as u32).to_le_bytes());
     buffer.extend(entry.value());
 }
@@ -284,7 +303,7 @@ impl Frame<'_> {
 
     /// Applies its commits to the state before it, and names the keys they wrote.
     pub(crate) fn apply_commits(&self, snapshot: &mut Snapshot, touched: &mut HashSet<Arc<str>>) -> Result<(), String> {
-        let mut reader = Reader(self.content);
+        let mut reader = Reader::new(self.content);
         for revision in self.first..=self.last() {
             for _ in 0..reader.u32()? {
                 match reader.u8()? {
@@ -309,61 +328,23 @@ impl Frame<'_> {
 
     /// Inserts its whole entries.
     pub(crate) fn insert_entries(&self, snapshot: &mut Snapshot, shelf: &mut Shelf) -> Result<(), String> {
-        let mut reader = Reader(self.content);
+        let mut reader = Reader::new(self.content);
         for _ in 0..self.count {
             let tag = reader.u8()?;
-            if tag != TAG_STATE {
+            if !matches!(tag, TAG_STATE | TAG_STATE_PACKED) {
                 return Err(format!("unknown entry {tag}"));
             }
             let key = reader.key()?;
             let (created, modified) = (reader.u64()?, reader.u64()?);
-            let value = reader.bytes()?;
-            let value = shelf.put(value.len(), std::iter::once(value));
+            let value = if tag == TAG_STATE {
+                let value = reader.bytes()?;
+                shelf.put(value.len(), std::iter::once(value))
+            } else {
+                reader.packed(shelf)?
+            };
             snapshot.insert(Entry::new(key.into(), value, created, modified));
         }
         reader.end()
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or("a frame ends early")?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, String> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        Ok(u32_at(self.take(4)?, 0))
-    }
-
-    fn u64(&mut self) -> Result<u64, String> {
-        Ok(u64_at(self.take(8)?, 0))
-    }
-
-    fn key(&mut self) -> Result<&'a str, String> {
-        let length = self.take(2)?;
-        let key = self.take(usize::from(u16::from_le_bytes([length[0], length[1]])))?;
-        std::str::from_utf8(key).map_err(|_| "a key is not UTF-8".into())
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], String> {
-        let length = self.u32()? as usize;
-        self.take(length)
-    }
-
-    /// Copied, so that no value keeps a whole log file in memory.
-    fn value(&mut self) -> Result<Bytes, String> {
-        self.bytes().map(Bytes::copy_from_slice)
-    }
-
-    fn end(&self) -> Result<(), String> {
-        if self.0.is_empty() { Ok(()) } else { Err("a frame has bytes left over".into()) }
     }
 }
 

@@ -7,11 +7,18 @@ use parking_lot::Mutex;
 
 use super::directory::{Directory, is_full};
 use super::frame::{self, Base, COMMIT_OVERHEAD_BYTES, FILE_HEADER_BYTES, FRAME_OVERHEAD_BYTES, FileHeader, FileKind};
+use super::head::{End, HeadFile};
+use crate::StoreError;
 use crate::files::DataFile;
 use crate::stage::Stage;
 
 /// A frame buffer that grew over this is given back.
 const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+
+/// The reserve is at least this part of a file of the log.
+const RESERVE_SHARE: u64 = 4;
+/// A spare is at least this part of the size that it should have.
+const SPARE_SHARE_MIN: u64 = 16;
 
 /// Why nothing was appended.
 #[derive(Debug)]
@@ -30,46 +37,106 @@ impl From<io::Error> for LogError {
 
 /// The file that the log goes on in once the current one is full, prepared in the background. As long as it is
 /// there, deletes can be written even if the disk is full.
+///
+/// Beside it, some room is kept that is given up when the disk is full, so that there is room to write the export
+/// that makes older files superfluous.
 pub(crate) struct Spare {
     directory: Directory,
     bytes: u64,
-    file: Mutex<Option<Arc<dyn DataFile>>>,
+    prepared: Mutex<Option<Prepared>>,
+    reserve: Mutex<Reserve>,
+}
+
+struct Reserve {
+    held: u64,
+    wanted: u64,
+}
+
+struct Prepared {
+    file: Arc<dyn DataFile>,
+    bytes: u64,
 }
 
 impl Spare {
     pub(crate) fn new(directory: Directory, bytes: u64) -> Self {
-        Self { directory, bytes, file: Mutex::new(None) }
+        let reserve = Mutex::new(Reserve { held: 0, wanted: bytes / RESERVE_SHARE });
+        Self { directory, bytes, prepared: Mutex::new(None), reserve }
     }
 
-    /// Its size, unless a group needs more.
+    /// Its size, unless a group needs more, or the disk has less.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Reserves its room, if that is not done.
+    /// Reserves its room, if that is not done. Where the disk has no room for all of it, less will do.
     pub(crate) fn prepare(&self) -> io::Result<()> {
-        let mut file = self.file.lock();
-        if file.is_none() {
-            *file = Some(self.allocate(self.bytes)?);
+        let mut prepared = self.prepared.lock();
+        if prepared.is_none() {
+            let mut bytes = self.bytes;
+            *prepared = loop {
+                match self.allocate(bytes) {
+                    Ok(prepared) => break Some(prepared),
+                    Err(error) if is_full(&error) && bytes / 2 >= self.bytes / SPARE_SHARE_MIN => bytes /= 2,
+                    Err(error) => return Err(error),
+                }
+            };
         }
+        drop(prepared);
+        self.hold_reserve()
+    }
+
+    fn hold_reserve(&self) -> io::Result<()> {
+        let mut reserve = self.reserve.lock();
+        if reserve.held >= reserve.wanted {
+            return Ok(());
+        }
+        let path = self.directory.reserve_path();
+        let held = self.directory.files.open(&path, true).and_then(|file| file.allocate(reserve.wanted));
+        if let Err(error) = held {
+            self.directory.files.remove(&path)?;
+            reserve.held = 0;
+            return Err(error);
+        }
+        reserve.held = reserve.wanted;
         Ok(())
     }
 
-    fn allocate(&self, bytes: u64) -> io::Result<Arc<dyn DataFile>> {
-        let file = self.directory.files.open(&self.directory.spare_path(), true)?;
-        file.allocate(bytes)?;
-        Ok(file)
+    /// Says how much the reserve is to be, a part of a file of the log at least.
+    pub(crate) fn want_reserve(&self, bytes: u64) {
+        self.reserve.lock().wanted = bytes.max(self.bytes / RESERVE_SHARE);
+    }
+
+    /// Gives the reserve's room back to the disk.
+    pub(crate) fn release_reserve(&self) -> Result<(), StoreError> {
+        let mut reserve = self.reserve.lock();
+        reserve.held = 0;
+        self.directory.remove_if_there(&self.directory.reserve_path())
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<Prepared> {
+        let path = self.directory.spare_path();
+        let file = self.directory.files.open(&path, true)?;
+        if let Err(error) = file.allocate(bytes) {
+            // What was reserved of it would be missing for a smaller one.
+            drop(file);
+            self.directory.files.remove(&path)?;
+            return Err(error);
+        }
+        Ok(Prepared { file, bytes })
     }
 
     /// Makes it the file of the log with this header, durable but for commits. Locked until it has its new name,
     /// so that the next spare is another file.
     pub(crate) fn begin_log(&self, mut header: FileHeader, room: u64) -> Result<Position, LogError> {
-        let mut file = self.file.lock();
-        let allocated = self.bytes.max(room + FILE_HEADER_BYTES as u64);
-        if allocated > self.bytes || file.is_none() {
-            *file = Some(self.allocate(allocated)?);
+        let mut prepared = self.prepared.lock();
+        let needed = room + FILE_HEADER_BYTES as u64;
+        if prepared.as_ref().is_none_or(|prepared| prepared.bytes < needed) {
+            *prepared = Some(self.allocate(self.bytes.max(needed)).or_else(|_| self.allocate(needed))?);
         }
-        let begun = file.clone().expect("allocated above");
+        let (begun, allocated) = match prepared.as_ref() {
+            Some(prepared) => (prepared.file.clone(), prepared.bytes),
+            None => unreachable!("allocated above"),
+        };
         header.allocated = allocated;
         begun.write_at(&header.encode(), 0)?;
         begun.sync().map_err(LogError::Failed)?;
@@ -78,7 +145,7 @@ impl Spare {
             .rename(&self.directory.spare_path(), &self.directory.log_path(header.sequence))
             .and_then(|()| files.sync_directory(&self.directory.path))
             .map_err(LogError::Failed)?;
-        *file = None;
+        *prepared = None;
         Ok(Position { file: begun, sequence: header.sequence, offset: FILE_HEADER_BYTES as u64, allocated })
     }
 }
@@ -96,19 +163,29 @@ pub(crate) struct Log {
     unsynced: bool,
     spare: Arc<Spare>,
     at: Position,
+    head: HeadFile,
     /// So many bytes after the end may hold the remains of a write that failed.
     remains: usize,
     buffer: Vec<u8>,
 }
 
 impl Log {
-    pub(crate) fn new(unsynced: bool, spare: Arc<Spare>, at: Position) -> Self {
-        Self { unsynced, spare, at, remains: 0, buffer: Vec::new() }
+    pub(crate) fn new(unsynced: bool, spare: Arc<Spare>, at: Position, head: HeadFile) -> Self {
+        Self { unsynced, spare, at, head, remains: 0, buffer: Vec::new() }
     }
 
     /// What a group of so many commits with so many bytes takes, at most.
     pub(crate) fn group_bytes(commits: usize, bytes: usize) -> u64 {
         (FRAME_OVERHEAD_BYTES + commits * COMMIT_OVERHEAD_BYTES + bytes) as u64
+    }
+
+    fn end(&self, state: Base) -> End {
+        End { sequence: self.at.sequence, state, offset: self.at.offset }
+    }
+
+    /// The size of the current file.
+    pub(crate) fn allocated(&self) -> u64 {
+        self.at.allocated
     }
 
     /// How many bytes fit into the current file.
@@ -133,7 +210,8 @@ impl Log {
         let header = FileHeader { kind: FileKind::Log, sequence, base, unsynced: self.unsynced, allocated: 0 };
         self.at = self.spare.begin_log(header, bytes)?;
         self.remains = 0;
-        Ok(())
+        // A file that goes missing must show, after a power failure too.
+        self.head.tell(self.end(base), false).and_then(|()| self.head.sync()).map_err(LogError::Failed)
     }
 
     /// Writes a stage as one frame, and waits for the disk unless told not to; returns how many bytes that took.
@@ -151,6 +229,9 @@ impl Log {
             self.at.file.sync().map_err(LogError::Failed)?;
         }
         self.at.offset += bytes as u64;
+        if !self.unsynced {
+            self.head.tell(self.end(Base::of(&stage.snapshot)), false).map_err(LogError::Failed)?;
+        }
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         Ok(bytes as u64)
     }
@@ -164,8 +245,18 @@ impl Log {
         Ok(())
     }
 
-    /// Makes durable what was not yet.
-    pub(crate) fn close(&self) -> io::Result<()> {
-        if self.unsynced { self.at.file.sync() } else { Ok(()) }
+    /// Makes durable what was not yet, and that nothing follows `state`.
+    pub(crate) fn close(&mut self, state: Base) -> io::Result<()> {
+        if self.unsynced {
+            self.at.file.sync()?;
+        }
+        // The remains of a write that failed would be taken for damage where nothing is to follow.
+        let had_remains = self.remains > 0;
+        let is_clean = self.clear_remains().is_ok();
+        if had_remains && is_clean {
+            self.at.file.sync()?;
+        }
+        self.head.tell(self.end(state), is_clean)?;
+        self.head.sync()
     }
 }

@@ -1,18 +1,20 @@
 //! Opening: a base (checkpoint, export, or nothing), then the log's tail, then proof that the result is what was logged.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
 use super::directory::{Directory, corrupt};
 use super::export;
 use super::frame::{self, Base, FILE_HEADER_BYTES, FileHeader, FileKind, Found};
+use super::head::{End, Head};
 use super::log::{LogError, Position, Spare};
 use crate::limits::REVISION_JUMP;
 use crate::{Revision, Snapshot, StoreError};
 
 /// The revision of a store that was never written to.
-const FIRST_REVISION: Revision = 1;
+pub(crate) const FIRST_REVISION: Revision = 1;
 
 /// A checkpoint is due when opening had to read so many files of the log, however little is in them.
 const TAIL_FILES_MAX: usize = 4;
@@ -43,11 +45,25 @@ pub(crate) struct Recovered {
     pub(crate) replayed_bytes: u64,
 }
 
-pub(crate) fn recover(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recovered, StoreError> {
+/// `format` is what the directory is in, none if it is new; `head` tells how far the log had come, where that is known.
+pub(crate) fn recover(
+    directory: &Directory,
+    spare: &Spare,
+    unsynced: bool,
+    format: Option<u32>,
+    head: Option<&Head>,
+) -> Result<Recovered, StoreError> {
     let headers = read_headers(directory)?;
+    if format.is_none() {
+        check_new(directory, &headers)?;
+        return fresh(directory, spare, unsynced);
+    }
+    if let Some(head) = head {
+        head.check_files(directory, headers.last().map_or(0, |header| header.sequence))?;
+    }
     let Some(last) = headers.last() else { return fresh(directory, spare, unsynced) };
     let last_unsynced = last.unsynced;
-    let (base, mut replayed) = replay_newest_base(directory, &headers)?;
+    let (base, mut replayed) = replay_newest_base(directory, &headers, head)?;
     let segments = headers.iter().map(|h| Segment { sequence: h.sequence, base: h.base.revision }).collect();
     let position = cut_tail(directory, last.sequence, &replayed)?;
     let mut recovered = Recovered {
@@ -67,9 +83,23 @@ pub(crate) fn recover(directory: &Directory, spare: &Spare, unsynced: bool) -> R
     Ok(recovered)
 }
 
+/// A directory without a format was never opened to the end, so nothing was ever committed in it.
+fn check_new(directory: &Directory, headers: &[FileHeader]) -> Result<(), StoreError> {
+    let missing = || corrupt(&directory.format_path(), "it is missing, though the directory holds data");
+    if directory.has_checkpoint()? || !directory.exports()?.is_empty() || headers.len() > 1 {
+        return Err(missing());
+    }
+    let Some(header) = headers.first() else { return Ok(()) };
+    let path = directory.log_path(header.sequence);
+    let file = directory.files.read(&path, u64::MAX).map_err(|error| directory.failed("read", &path, &error))?;
+    let is_empty = header.base == Base::of(&Snapshot::empty(FIRST_REVISION))
+        && matches!(frame::read_frame(&file, FILE_HEADER_BYTES, header.sequence), Found::End);
+    if is_empty { Ok(()) } else { Err(missing()) }
+}
+
 fn fresh(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recovered, StoreError> {
     if directory.has_checkpoint()? || !directory.exports()?.is_empty() {
-        return Err(corrupt(&directory.path, "the log is missing, though there is a checkpoint or an export"));
+        return Err(corrupt(&directory.log_path(1), "the log is missing, though there is a checkpoint or an export"));
     }
     let snapshot = Snapshot::empty(FIRST_REVISION);
     let position = create_log(spare, unsynced, 1, &snapshot).map_err(|error| match error {
@@ -123,6 +153,17 @@ enum Source {
     Nothing,
 }
 
+impl Source {
+    /// The file or directory that a person has to look at.
+    fn path(self, directory: &Directory) -> PathBuf {
+        match self {
+            Self::Checkpoint => directory.checkpoint_path(),
+            Self::Export(revision) => directory.export_path(revision),
+            Self::Nothing => directory.log_path(1),
+        }
+    }
+}
+
 /// The base that was used.
 struct Used {
     source: Source,
@@ -131,7 +172,11 @@ struct Used {
 }
 
 /// Tries the newest base first; what fails is told in the log, and its error returned if nothing else works.
-fn replay_newest_base(directory: &Directory, headers: &[FileHeader]) -> Result<(Used, Replayed), StoreError> {
+fn replay_newest_base(
+    directory: &Directory,
+    headers: &[FileHeader],
+    head: Option<&Head>,
+) -> Result<(Used, Replayed), StoreError> {
     let mut sources = Vec::new();
     if directory.has_checkpoint()? {
         sources.push(Source::Checkpoint);
@@ -145,7 +190,7 @@ fn replay_newest_base(directory: &Directory, headers: &[FileHeader]) -> Result<(
     for source in sources {
         match load(directory, source).and_then(|(base, loaded)| {
             let checkpoint = loaded.is_some().then_some(base.revision);
-            Ok((Used { source, checkpoint, loaded }, replay(directory, headers, base)?))
+            Ok((Used { source, checkpoint, loaded }, replay(directory, headers, base, source, head)?))
         }) {
             Ok(found) => return Ok(found),
             Err(error) => {
@@ -154,7 +199,8 @@ fn replay_newest_base(directory: &Directory, headers: &[FileHeader]) -> Result<(
             }
         }
     }
-    Err(failure.unwrap_or_else(|| corrupt(&directory.path, "there is neither a checkpoint nor the log's beginning")))
+    let missing = "it is missing, and so is the log's beginning";
+    Err(failure.unwrap_or_else(|| corrupt(&directory.checkpoint_path(), missing)))
 }
 
 fn load(directory: &Directory, source: Source) -> Result<(Snapshot, Option<Checkpoint>), StoreError> {
@@ -196,12 +242,20 @@ struct Replayed {
     length: u64,
 }
 
-fn replay(directory: &Directory, headers: &[FileHeader], base: Snapshot) -> Result<Replayed, StoreError> {
+fn replay(
+    directory: &Directory,
+    headers: &[FileHeader],
+    base: Snapshot,
+    source: Source,
+    head: Option<&Head>,
+) -> Result<Replayed, StoreError> {
     let from = headers.partition_point(|header| header.base.revision <= base.revision);
     let Some(from) = from.checked_sub(1) else {
-        let first = headers.first().map_or(0, |header| header.base.revision);
-        let detail = format!("the log begins after revision {first}, and the base ends at {}", base.revision);
-        return Err(corrupt(&directory.path, detail));
+        let first = headers.first().expect("the caller has one");
+        let missing = directory.log_path(first.sequence.saturating_sub(1));
+        let base = format!("{} ends at revision {}", source.path(directory).display(), base.revision);
+        let detail = format!("it is missing: {base}, and the log goes on after {}", first.base.revision);
+        return Err(corrupt(&missing, detail));
     };
     let mut logged = headers[from].base;
     let base_revision = base.revision;
@@ -216,16 +270,20 @@ fn replay(directory: &Directory, headers: &[FileHeader], base: Snapshot) -> Resu
         }
         logged = header.base;
         let last = header.sequence == headers.last().map_or(0, |h| h.sequence);
-        replay_file(directory, header, last, &mut logged, base_revision, &mut replayed)?;
+        replay_file(directory, header, &mut logged, base_revision, head, &mut replayed)?;
         if replayed.torn && !last {
             return Err(corrupt(&path, format!("it is torn at offset {}, and more follows", replayed.end)));
         }
     }
+    if let Some(head) = head {
+        let sequence = headers.last().map_or(0, |header| header.sequence);
+        head.check_end(directory, &End { sequence, state: logged, offset: replayed.end as u64 }, replayed.torn)?;
+    }
     replayed.snapshot.revision = logged.revision;
     if logged.revision < base_revision || Base::of(&replayed.snapshot) != logged {
         let found = Base::of(&replayed.snapshot);
-        let detail = format!("with its base, the log ends in {found:?} where it should end in {logged:?}");
-        return Err(corrupt(&directory.path, detail));
+        let detail = format!("from here, the log ends in {found:?} where it should end in {logged:?}");
+        return Err(corrupt(&source.path(directory), detail));
     }
     Ok(replayed)
 }
@@ -233,13 +291,19 @@ fn replay(directory: &Directory, headers: &[FileHeader], base: Snapshot) -> Resu
 fn replay_file(
     directory: &Directory,
     header: &FileHeader,
-    last: bool,
     logged: &mut Base,
     base: Revision,
+    head: Option<&Head>,
     replayed: &mut Replayed,
 ) -> Result<(), StoreError> {
     let path = &directory.log_path(header.sequence);
     let file = directory.files.read(path, u64::MAX).map_err(|error| directory.failed("read", path, &error))?;
+    // Its length was durable before its name was.
+    if (file.len() as u64) < header.allocated {
+        let detail =
+            format!("it is {} bytes long where {} were reserved: it was cut short", file.len(), header.allocated);
+        return Err(corrupt(path, detail));
+    }
     let mut at = FILE_HEADER_BYTES;
     replayed.torn = loop {
         match frame::read_frame(&file, at, header.sequence) {
@@ -256,8 +320,11 @@ fn replay_file(
                 }
                 *logged = Base { revision: found.last(), keys: found.keys, digest: found.digest };
                 at = found.end;
+                if head.is_some_and(|head| head.end.state.revision == logged.revision && head.end.state != *logged) {
+                    return Err(corrupt(path, format!("it tells another history, up to offset {at}, than the head")));
+                }
             }
-            Found::End => break last && (file.len() as u64) < header.allocated,
+            Found::End => break false,
             Found::Torn => {
                 let later = frame::later_frame(&file, at, header.sequence, logged.revision.saturating_add(1));
                 if let (Some(later), false) = (later, header.unsynced) {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::Shared;
 use super::frame::Base;
 use super::log::{Log, LogError};
 use super::queue::Pending;
 use super::recovery::Segment;
+use super::shared::Shared;
 use crate::stage::Stage;
 use crate::{Committed, StoreError};
 
@@ -18,17 +18,13 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
     pub(crate) checkpointer: Option<JoinHandle<()>>,
-    /// Set by the first failure, after which the log is not touched.
-    pub(crate) failed: Option<StoreError>,
 }
 
 impl Writer {
     /// Commits group after group until the queue is closed, then ends the other thread and lets go of the directory.
     pub(crate) fn run(mut self) {
         while let Some(group) = self.shared.queue.take() {
-            if let Err(error) = self.commit(group) {
-                tracing::error!(%error, "the store stops");
-                self.failed = Some(error);
+            if self.commit(group).is_err() {
                 break;
             }
         }
@@ -52,7 +48,7 @@ impl Writer {
                     return Ok(());
                 }
                 Err(LogError::Failed(error)) => {
-                    let stopped = StoreError::Stopped(format!("the log cannot be written: {error}"));
+                    let stopped = self.failed("the log cannot be written", &error);
                     for (_, answer) in answers {
                         drop(answer.send(Err(stopped.clone())));
                     }
@@ -71,7 +67,7 @@ impl Writer {
     fn make_room(&mut self, group: Vec<Pending>) -> Result<Vec<Pending>, StoreError> {
         let mut group = group;
         // The last part of a file is kept for deletes until there is another file.
-        if self.shared.is_full() || self.log.room() < self.shared.spare.bytes() / RESERVE_SHARE {
+        if self.shared.is_full() || self.log.room() < self.log.allocated() / RESERVE_SHARE {
             match self.shared.spare.prepare() {
                 Ok(()) => self.shared.clear_full(),
                 Err(error) => {
@@ -96,13 +92,20 @@ impl Writer {
                 Ok(self.refuse(group, self.log.room()))
             }
             Err(LogError::Failed(error)) => {
-                let stopped = StoreError::Stopped(format!("a file of the log cannot be created: {error}"));
+                let stopped = self.failed("a file of the log cannot be created", &error);
                 for pending in group {
                     drop(pending.answer.send(Err(stopped.clone())));
                 }
                 Err(stopped)
             }
         }
+    }
+
+    /// Stops the store, so that whoever is told of the failure finds it stopped. The log is not touched any more.
+    fn failed(&self, what: &str, error: &std::io::Error) -> StoreError {
+        let stopped = StoreError::Stopped(format!("{what}: {error}"));
+        self.shared.fail(stopped.clone());
+        stopped
     }
 
     /// Keeps what may use the reserve, as long as it fits into `room`.
@@ -127,18 +130,22 @@ impl Drop for Writer {
     /// Runs when the thread ends for whatever reason, a panic included.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.failed.get_or_insert(StoreError::Stopped("the writer panicked".into()));
+            self.shared.fail(StoreError::Stopped("the writer panicked".into()));
         }
-        let failed = self.failed.clone().or_else(|| self.shared.failure());
+        let failed = self.shared.failure();
         let reason = failed.clone().unwrap_or_else(|| StoreError::Stopped("the store was closed".into()));
         let reason = self.shared.queue.fail(reason);
         self.shared.stop_background();
         if let Some(checkpointer) = self.checkpointer.take() {
             drop(checkpointer.join());
         }
-        let result = match failed {
+        // It may have failed while it ended.
+        let result = match failed.or_else(|| self.shared.failure()) {
             Some(error) => Err(error),
-            None => self.log.close().map_err(|error| StoreError::Io(format!("cannot sync the log: {error}"))),
+            None => self
+                .log
+                .close(Base::of(&self.shared.history.snapshot()))
+                .map_err(|error| StoreError::Io(format!("cannot sync the log: {error}"))),
         };
         self.shared.history.close(reason);
         self.shared.finished(result);

@@ -16,6 +16,9 @@ fn a_failed_sync_stops_the_store_and_is_not_tried_again() {
         let failed = store.commit(Transaction::create("/b", Bytes::new())).await;
         assert!(matches!(failed, Err(StoreError::Stopped(_))), "{failed:?}");
         files.faults().sync_fails.store(false, Ordering::SeqCst);
+        let told = tokio::time::timeout(Duration::from_secs(60), store.failed()).await.unwrap();
+        assert!(matches!(told, StoreError::Stopped(_)), "{told:?}");
+        assert!(matches!(store.failure(), Some(StoreError::Stopped(_))));
         let after = store.commit(Transaction::create("/c", Bytes::new())).await;
         assert!(matches!(after, Err(StoreError::Stopped(_))), "{after:?}");
         assert!(matches!(watch.next().await, Err(StoreError::Stopped(_))));
@@ -37,6 +40,7 @@ fn a_checkpoint_that_cannot_be_synced_stops_the_store_and_costs_nothing() {
     // The writers end when the store stops.
     let run = load::run(store.clone(), progress.clone(), Arc::new(AtomicBool::new(false)));
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), run).await }).unwrap();
+    assert!(matches!(store.failure(), Some(StoreError::Stopped(_))));
     assert!(matches!(runtime.block_on(store.close()), Err(StoreError::Stopped(_))));
     load::verify(&*store, &progress.acknowledged(), &progress.submitted()).unwrap();
     drop(store);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use store::files::{DataFile, Disk, Files};
+use store::files::{DataFile, Disk, Files, Room};
 
 /// What a disk writes at once or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -200,6 +200,14 @@ impl Files for FaultyFiles {
         }
         durable.names.insert(path.to_path_buf(), names);
         Ok(())
+    }
+
+    fn make_private(&self, path: &Path) -> io::Result<()> {
+        Disk.make_private(path)
+    }
+
+    fn room(&self, directory: &Path) -> io::Result<Room> {
+        Disk.room(directory)
     }
 }
 

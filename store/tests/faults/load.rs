@@ -110,7 +110,8 @@ pub fn verify(store: &dyn Store, acknowledged: &Moment, submitted: &Moment) -> R
     for writer in 0..WRITERS {
         let (from, to) = (acknowledged.numbers[writer], submitted.numbers[writer]);
         let found = snapshot.get(&key(writer)).map(|entry| {
-            let text = std::str::from_utf8(entry.value()).unwrap();
+            let value = entry.value();
+            let text = std::str::from_utf8(&value).unwrap();
             text.split(' ').next().unwrap().parse::<u64>().unwrap()
         });
         let fits = match found {
@@ -119,7 +120,7 @@ pub fn verify(store: &dyn Store, acknowledged: &Moment, submitted: &Moment) -> R
                     return Err(format!("writer {writer} never put {number}"));
                 };
                 let value = snapshot.get(&key(writer)).unwrap().value();
-                (from..=to).contains(&number) && value == expected
+                (from..=to).contains(&number) && value == *expected
             }
             None => (from..=to).any(|number| number.is_multiple_of(DELETE_EVERY)),
         };
@@ -128,7 +129,7 @@ pub fn verify(store: &dyn Store, acknowledged: &Moment, submitted: &Moment) -> R
         }
         for other in from.saturating_sub(49).max(1)..=from {
             let name = format!("/others/{writer}/{}", other % 50);
-            let value = snapshot.get(&name).map(|entry| std::str::from_utf8(entry.value()).unwrap().parse::<u64>());
+            let value = snapshot.get(&name).map(|entry| std::str::from_utf8(&entry.value()).unwrap().parse::<u64>());
             match value {
                 Some(Ok(number)) if number >= other && number <= to && number % 50 == other % 50 => {}
                 _ => return Err(format!("{name}: found {value:?}, acknowledged {other}, submitted {to}")),

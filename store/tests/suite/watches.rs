@@ -4,8 +4,8 @@ use super::*;
 
 #[test]
 fn history_is_bounded_and_a_slow_watcher_is_told() {
-    let by_events = HistoryLimits { events_max: 10, bytes_max: usize::MAX };
-    let by_bytes = HistoryLimits { events_max: usize::MAX, bytes_max: 10_000 };
+    let by_events = HistoryLimits { events_max: 10, ..HistoryLimits::default() };
+    let by_bytes = HistoryLimits { bytes_max: 10_000, ..HistoryLimits::default() };
     for history in [by_events, by_bytes] {
         check_with(history, |store| async move {
             let mut slow = store.watch(1).unwrap();
@@ -14,7 +14,7 @@ fn history_is_bounded_and_a_slow_watcher_is_told() {
             }
             assert!(matches!(slow.next().await, Err(StoreError::Lagged)));
             assert!(matches!(store.watch(1), Err(StoreError::Compacted { .. })));
-            assert!(matches!(store.snapshot_at(1), Err(StoreError::Compacted { .. })));
+            assert!(matches!(store.snapshot_at(1, ""), Err(StoreError::Compacted { .. })));
             let mut fast = store.watch(store.snapshot().revision() - 5).unwrap();
             assert!(fast.next().await.is_ok());
         });
@@ -64,7 +64,7 @@ fn watchers_see_every_event_in_order() {
 
 #[test]
 fn a_watch_of_a_prefix_is_not_disturbed_by_others() {
-    let history = HistoryLimits { events_max: 20, bytes_max: usize::MAX };
+    let history = HistoryLimits { events_max: 20, ..HistoryLimits::default() };
     check_with(history, |store| async move {
         put(&store, "/pods/a/1", "1").await;
         let mut pods = store.watch_prefix(1, "/pods/").unwrap();

@@ -17,6 +17,8 @@ type State = Vec<(String, u64, Bytes)>;
 struct Written {
     log: Vec<u8>,
     format: Vec<u8>,
+    /// As it was before anything was written: a power failure may leave that.
+    head: Vec<u8>,
     states: Vec<State>,
 }
 
@@ -29,7 +31,7 @@ fn config(directory: &Path) -> DurableConfig {
 
 fn state(store: &dyn Store) -> State {
     let snapshot = store.snapshot();
-    snapshot.list("", None).map(|e| (e.key().to_owned(), e.mod_revision(), e.value().clone())).collect()
+    snapshot.list("", None).map(|e| (e.key().to_owned(), e.mod_revision(), e.value())).collect()
 }
 
 fn written() -> &'static Written {
@@ -38,6 +40,8 @@ fn written() -> &'static Written {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Durable::open(DurableConfig { sync: store::SyncPolicy::Always, ..config(directory.path()) });
         let store = store.expect("an empty store");
+        let read = |name: &str| std::fs::read(directory.path().join(name)).expect("a file");
+        let head = read("head");
         let mut states = vec![state(&*store)];
         for number in 0..12u8 {
             let key = format!("/k/{}", number % 5);
@@ -50,8 +54,7 @@ fn written() -> &'static Written {
             states.push(state(&*store));
         }
         drop(store);
-        let read = |name: &str| std::fs::read(directory.path().join(name)).expect("a file");
-        Written { log: read(LOG), format: read("format"), states }
+        Written { log: read(LOG), format: read("format"), head, states }
     })
 }
 
@@ -79,6 +82,7 @@ pub fn log(data: &[u8]) {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join(LOG), &bytes).expect("written");
     std::fs::write(directory.path().join("format"), &written.format).expect("written");
+    std::fs::write(directory.path().join("head"), &written.head).expect("written");
     match Durable::open(config(directory.path())) {
         Ok(store) => {
             let found = state(&*store);

@@ -76,7 +76,7 @@ impl Relations {
         let finder = memmem::Finder::new(name.as_bytes());
         let found = at
             .list(&pods, None)
-            .filter(|pod| target == Target::ServiceAccount || finder.find(pod.value()).is_some())
+            .filter(|pod| target == Target::ServiceAccount || finder.find(&pod.value()).is_some())
             .find(|pod| uses(pod, node, target, name));
         let Some(found) = found else { return false };
         let mut hints = self.hints.lock();
@@ -91,7 +91,7 @@ impl Relations {
     fn by_volume(&self, at: &Snapshot, node: &str, namespace: &str, name: &str) -> bool {
         let volumes = prefix("", "persistentvolumes", "");
         let finder = memmem::Finder::new(name.as_bytes());
-        at.list(&volumes, None).filter(|volume| finder.find(volume.value()).is_some()).filter_map(read).any(|volume| {
+        at.list(&volumes, None).filter(|volume| finder.find(&volume.value()).is_some()).filter_map(read).any(|volume| {
             let of = |field| volume.str_at(&["spec", "claimRef", field]).to_string();
             let claim_namespace = of("namespace");
             names_secret(volume.at(&["spec"]), &claim_namespace, namespace, name)
@@ -102,7 +102,7 @@ impl Relations {
 
 /// The pod, if it is bound to the node.
 fn on_node(pod: &Entry, node: &str) -> Option<Object> {
-    memmem::find(pod.value(), node.as_bytes())?;
+    memmem::find(&pod.value(), node.as_bytes())?;
     read(pod).filter(|pod| pod.str_at(&["spec", "nodeName"]) == node)
 }
 
