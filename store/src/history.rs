@@ -312,3 +312,6 @@ impl Fresh {
 fn bytes_before(batch: &EventBatch) -> usize {
     batch.iter().filter_map(previous).map(crate::Entry::kept_bytes).sum()
 }
+
+#[cfg(test)]
+mod tests;

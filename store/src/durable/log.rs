@@ -17,6 +17,8 @@ const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
 
 /// The reserve is at least this part of a file of the log.
 const RESERVE_SHARE: u64 = 4;
+/// Parts of it are not worth keeping below this.
+const RESERVE_PART_BYTES_MIN: u64 = 64 * 1024;
 /// A spare is at least this part of the size that it should have.
 const SPARE_SHARE_MIN: u64 = 16;
 
@@ -90,15 +92,18 @@ impl Spare {
         if reserve.held >= reserve.wanted {
             return Ok(());
         }
-        let path = self.directory.reserve_path();
-        let held = self.directory.files.open(&path, true).and_then(|file| file.allocate(reserve.wanted));
-        if let Err(error) = held {
-            self.directory.files.remove(&path)?;
-            reserve.held = 0;
-            return Err(error);
+        let file = self.directory.files.open(&self.directory.reserve_path(), true)?;
+        let Err(error) = file.allocate(reserve.wanted) else {
+            reserve.held = reserve.wanted;
+            return Ok(());
+        };
+        // What there is must not go to somebody else, or deletes would not help.
+        let mut part = reserve.wanted / 2;
+        while part > reserve.held.max(RESERVE_PART_BYTES_MIN) && file.allocate(part).is_err() {
+            part /= 2;
         }
-        reserve.held = reserve.wanted;
-        Ok(())
+        reserve.held = reserve.held.max(part);
+        Err(error)
     }
 
     /// Says how much the reserve is to be, a part of a file of the log at least.

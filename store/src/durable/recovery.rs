@@ -8,7 +8,7 @@ use super::checkpoint::Checkpoint;
 use super::directory::{Directory, corrupt};
 use super::export;
 use super::frame::{self, Base, FILE_HEADER_BYTES, FileHeader, FileKind, Found};
-use super::head::{End, Head};
+use super::head::{self, End, Head};
 use super::log::{LogError, Position, Spare};
 use crate::limits::REVISION_JUMP;
 use crate::{Revision, Snapshot, StoreError};
@@ -86,7 +86,8 @@ pub(crate) fn recover(
 /// A directory without a format was never opened to the end, so nothing was ever committed in it.
 fn check_new(directory: &Directory, headers: &[FileHeader]) -> Result<(), StoreError> {
     let missing = || corrupt(&directory.format_path(), "it is missing, though the directory holds data");
-    if directory.has_checkpoint()? || !directory.exports()?.is_empty() || headers.len() > 1 {
+    let had_commits = head::read(directory)?.is_some_and(|head| head.end.state.revision > FIRST_REVISION);
+    if had_commits || directory.has_checkpoint()? || !directory.exports()?.is_empty() || headers.len() > 1 {
         return Err(missing());
     }
     let Some(header) = headers.first() else { return Ok(()) };

@@ -141,3 +141,45 @@ fn a_directory_that_cannot_be_written_is_refused_by_name() {
     let again = Durable::open(load::small(&data)).unwrap();
     assert_eq!(content(&*again).len(), 1);
 }
+
+/// On a disk that is full to the last byte the store opens and is read, and deletes make room for writes again.
+#[test]
+fn deletes_make_room_on_a_full_disk() {
+    let Some(disk) = mount::Small::new("24m") else { return };
+    let data = disk.path().join("data");
+    let mut config = DurableConfig::new(&data);
+    config.checkpoint_quiet = Duration::from_millis(20);
+    let store = Durable::open(config.clone()).unwrap();
+    let mut random = random(9);
+    let mut noise = |bytes: usize| -> Bytes { (0..bytes).map(|_| b' ' + (random() % 90) as u8).collect() };
+    let mut written = Vec::new();
+    loop {
+        let key = format!("/{}", written.len());
+        match futures::executor::block_on(store.commit(Transaction::create(key.as_str(), noise(30_000)))) {
+            Ok(committed) => written.push((key, committed.revision)),
+            Err(StoreError::Full(_)) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let held = written.len() * 30_000;
+    assert!(held > 5_000_000, "a disk of 24 MB held {held} bytes");
+    drop(store);
+    // Whatever is left is taken.
+    let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
+    while std::io::Write::write(&mut filler, &[1; 4096]).is_ok_and(|written| written > 0) {}
+    let store = Durable::open(config.clone()).unwrap();
+    assert_eq!(store.snapshot().len(), written.len());
+    for (key, revision) in written.drain(..written.len() / 2) {
+        futures::executor::block_on(store.commit(Transaction::delete(key.as_str(), revision))).unwrap();
+    }
+    let begin = Instant::now();
+    while let Err(error) = futures::executor::block_on(store.commit(Transaction::create("/more", noise(30_000)))) {
+        assert!(matches!(error, StoreError::Full(_)), "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "deletes make no room");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(data.join("reserve").exists() || data.join("checkpoint").exists());
+    let expected = content(&*store);
+    drop(store);
+    assert!(content(&*Durable::open(config).unwrap()) == expected);
+}
