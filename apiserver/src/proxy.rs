@@ -2,10 +2,12 @@
 //!
 //! A connection that changes its protocol is passed through as raw bytes both ways; nothing here knows what is said on it.
 
+mod address;
 mod backend;
 mod forward;
 mod links;
 mod location;
+mod path;
 mod stream;
 
 use std::sync::Arc;
@@ -13,10 +15,12 @@ use std::sync::Arc;
 use api::Status;
 use axum::body::Body;
 use futures::future::{BoxFuture, FutureExt};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
 use crate::Context;
+use crate::authorization::{Attributes, Decision, decide};
 use crate::plug::{Connecter, Endpoints};
+use crate::verbs::method_not_allowed;
 
 /// Plugs in every subresource that is a connection. `kubelet` is the TLS with which node servers are spoken to: it
 /// trusts the cluster's authority and shows the API server's client certificate.
@@ -45,6 +49,19 @@ enum Destination {
     Node,
 }
 
+impl Destination {
+    /// The methods that it knows.
+    fn methods(self) -> &'static [Method] {
+        const PROXIED: [Method; 7] =
+            [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
+        match self {
+            Self::Log => &[Method::GET],
+            Self::Stream(_) | Self::PortForward => &[Method::GET, Method::POST],
+            Self::Pod | Self::Service | Self::Node => &PROXIED,
+        }
+    }
+}
+
 struct Proxy {
     to: Destination,
     kubelet: Arc<rustls::ClientConfig>,
@@ -54,6 +71,12 @@ impl Connecter for Proxy {
     fn connect(&self, ctx: Arc<Context>, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Status>> {
         let (to, kubelet) = (self.to, self.kubelet.clone());
         async move {
+            if !to.methods().contains(request.method()) {
+                return Err(method_not_allowed());
+            }
+            if matches!(to, Destination::Stream(_) | Destination::PortForward) {
+                may_create(&ctx).await?;
+            }
             match to {
                 Destination::Log => stream::log(&ctx, request, kubelet).await,
                 Destination::Stream(path) => stream::stream(&ctx, request, path, kubelet).await,
@@ -64,6 +87,34 @@ impl Connecter for Proxy {
             }
         }
         .boxed()
+    }
+}
+
+/// A connection into a pod needs `create`, whatever the method by which it is opened: a WebSocket only can be by GET, which is
+/// a `get` (`AuthorizePodWebsocketUpgradeCreatePermission`).
+async fn may_create(ctx: &Context) -> Result<(), Status> {
+    let info = &ctx.info;
+    if info.verb == "create" {
+        return Ok(());
+    }
+    let asked = Attributes {
+        user: &ctx.user,
+        verb: "create",
+        namespace: &info.namespace,
+        group: &info.group,
+        version: &info.version,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        name: &info.name,
+        field_selector: "",
+        is_resource_request: true,
+        path: &info.path,
+    };
+    match decide(asked, &ctx.registry).await {
+        Decision::Allow => Ok(()),
+        Decision::Deny(why) | Decision::NoOpinion(why) => {
+            Err(Status::forbidden(&info.group, &info.resource, &info.name, &why))
+        }
     }
 }
 

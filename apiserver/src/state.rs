@@ -1,7 +1,9 @@
-//! Whether the server is ready, and whether it is stopping.
+//! Whether the server is ready, whether it is stopping, and which node's agent runs in its process.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Room;
@@ -12,6 +14,15 @@ pub struct State {
     ready: AtomicBool,
     stopping: CancellationToken,
     bodies: Room,
+    agent: RwLock<Option<OwnAgent>>,
+}
+
+/// The node agent of this process. It is known by having been started here and not by what any object says, so that its
+/// server may listen where no other node's may: on the loopback address.
+#[derive(Debug)]
+struct OwnAgent {
+    node: String,
+    server: SocketAddr,
 }
 
 impl State {
@@ -23,6 +34,16 @@ impl State {
     /// Whether requests may come.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Tells where the server of this process's own node agent listens.
+    pub fn set_agent(&self, node: impl Into<String>, server: SocketAddr) {
+        *self.agent.write() = Some(OwnAgent { node: node.into(), server });
+    }
+
+    /// Where the node's server listens, if its agent runs in this process.
+    pub fn agent(&self, node: &str) -> Option<SocketAddr> {
+        self.agent.read().as_ref().filter(|agent| agent.node == node).map(|agent| agent.server)
     }
 
     /// The room for large bodies.

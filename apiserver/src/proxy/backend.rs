@@ -1,13 +1,12 @@
 //! One request to somewhere else, on a connection of its own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -18,10 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::certificates::API_SERVER;
+use crate::request::upgrade;
+
+/// What stands before a node's name in its certificate.
+const NODE_USER: &str = "system:node:";
 /// How long connecting and the TLS handshake may take together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// By which browsers hand over a token meant for this server alone.
-const WEBSOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +32,25 @@ pub(super) enum BackendError {
     Dial(SocketAddr, std::io::Error),
     #[error("dial tcp {0}: i/o timeout")]
     Timeout(SocketAddr),
+    #[error("{0} changed the protocol without being asked to")]
+    Unasked(SocketAddr),
+    #[error("{0} shows the certificate of {1:?} and not of node {2:?}")]
+    Other(SocketAddr, String, String),
     #[error("{0}")]
     Http(#[from] hyper::Error),
     #[error("{0}")]
     Request(#[from] http::Error),
+}
+
+/// How the other end is spoken to with TLS.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    /// Whom is trusted, and what is shown.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name that the other end's certificate must be for.
+    pub name: ServerName<'static>,
+    /// The node that the other end must be, if it is a node's server.
+    pub node: Option<String>,
 }
 
 /// Where a request goes.
@@ -42,7 +59,7 @@ pub(super) struct Backend {
     /// The address.
     pub address: SocketAddr,
     /// TLS, if it is spoken.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<Tls>,
     /// Path and query.
     pub path: String,
 }
@@ -56,21 +73,9 @@ impl Backend {
 
     /// Sends the request there, and joins the two connections if the other end changes the protocol.
     pub(super) async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, BackendError> {
-        let client = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-        let dial = async {
-            let tcp = TcpStream::connect(self.address).await?;
-            tcp.set_nodelay(true)?;
-            Ok::<Box<dyn Stream>, std::io::Error>(match &self.tls {
-                None => Box::new(tcp),
-                Some(tls) => {
-                    let name = ServerName::from(self.address.ip());
-                    Box::new(TlsConnector::from(tls.clone()).connect(name, tcp).await?)
-                }
-            })
-        };
-        let stream = match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(BackendError::Dial(self.address, error)),
+        let client = upgrade::is_wanted(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let stream = match tokio::time::timeout(DIAL_TIMEOUT, self.dial()).await {
+            Ok(dialled) => dialled?,
             Err(_) => return Err(BackendError::Timeout(self.address)),
         };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -92,9 +97,26 @@ impl Backend {
             *answer.headers_mut() = std::mem::take(response.headers_mut());
             return Ok(answer);
         }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(BackendError::Unasked(self.address));
+        }
         let (mut parts, body) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers);
         Ok(Response::from_parts(parts, Body::new(body)))
+    }
+
+    async fn dial(&self) -> Result<Box<dyn Stream>, BackendError> {
+        let failed = |error| BackendError::Dial(self.address, error);
+        let tcp = TcpStream::connect(self.address).await.map_err(failed)?;
+        tcp.set_nodelay(true).map_err(failed)?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
+        let stream = TlsConnector::from(tls.config.clone()).connect(tls.name.clone(), tcp).await.map_err(failed)?;
+        if let Some(node) = &tls.node
+            && let Some(other) = other_than(node, stream.get_ref().1.peer_certificates())
+        {
+            return Err(BackendError::Other(self.address, other, node.clone()));
+        }
+        Ok(Box::new(stream))
     }
 
     fn outgoing(&self, request: Request<Body>, upgrades: bool) -> Result<Request<Body>, http::Error> {
@@ -103,10 +125,11 @@ impl Backend {
         let upgrade = parts.headers.get(UPGRADE).cloned();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
-        // Credentials for this server are for nobody else.
-        headers.remove(AUTHORIZATION);
-        strip_token(&mut headers);
-        headers.insert(HOST, HeaderValue::from_str(&self.address.to_string())?);
+        // The name that the client asked for goes on, as with a `ReverseProxy` in Go.
+        if !headers.contains_key(HOST) {
+            let host = parts.uri.authority().map_or_else(|| self.address.to_string(), |host| host.to_string());
+            headers.insert(HOST, HeaderValue::from_str(&host)?);
+        }
         if let Some(upgrade) = upgrade.filter(|_| upgrades) {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, upgrade);
@@ -133,11 +156,13 @@ async fn join(client: hyper::upgrade::OnUpgrade, server: hyper::upgrade::OnUpgra
     }
 }
 
-fn wants_upgrade(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
-    };
-    headers.contains_key(UPGRADE) && headers.get_all(CONNECTION).iter().any(says)
+/// Whose certificate the other end shows, if it says that it is another node or the API server. The API server's own is refused
+/// so that no node can lead it to itself.
+fn other_than(node: &str, chain: Option<&[CertificateDer<'_>]>) -> Option<String> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(chain?.first()?).ok()?;
+    let name = certificate.subject().iter_common_name().last()?.as_str().ok()?;
+    let is_other = name.strip_prefix(NODE_USER).is_some_and(|named| named != node) || name == API_SERVER;
+    is_other.then(|| name.to_string())
 }
 
 /// Removes what is between two ends of one connection only.
@@ -145,32 +170,14 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
     let fixed = [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
     for name in named.iter().chain(&fixed) {
         headers.remove(name);
     }
     headers.remove("keep-alive");
-}
-
-fn strip_token(headers: &mut HeaderMap) {
-    let Some(text) = headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()) else { return };
-    if !text.contains(WEBSOCKET_TOKEN) {
-        return;
-    }
-    let kept: Vec<&str> =
-        text.split(',').map(str::trim).filter(|protocol| !protocol.starts_with(WEBSOCKET_TOKEN)).collect();
-    match HeaderValue::from_str(&kept.join(", ")) {
-        Ok(value) if !kept.is_empty() => {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
-        }
-        _ => {
-            headers.remove(SEC_WEBSOCKET_PROTOCOL);
-        }
-    }
 }
 
 /// TLS to a pod or a service, whose certificate nobody here can judge (the reference does not verify it either).
@@ -231,13 +238,4 @@ impl ServerCertVerifier for Unverified {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// Whether an address may be the end of a proxied request: not this machine's own, nor a link's, nor a group's.
-pub(super) fn is_allowed(address: IpAddr) -> bool {
-    let local = match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    !(local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }

@@ -7,11 +7,12 @@ use api::Status;
 use axum::body::Body;
 use http::header::{HOST, HeaderName, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use rustls::pki_types::ServerName;
 
-use super::Destination;
-use super::backend::{self, Backend};
+use super::backend::{self, Backend, Tls};
 use super::links::Links;
-use super::location::{self, Asked};
+use super::location::{self, Asked, NodeServer};
+use super::{Destination, address, path};
 use crate::Context;
 
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
@@ -32,16 +33,14 @@ pub(super) async fn forward(
         _ => "node",
     };
     let asked = Asked::parse(&id).ok_or_else(|| Status::bad_request(format!("invalid {what} request {id:?}")))?;
-    let unverified = || backend::unverified().map_err(|error| Status::internal(error.to_string()));
-    let (address, tls) = match to {
-        Destination::Node => node(ctx, &asked, kubelet)?,
+    let mut backend = match to {
+        Destination::Node => node(ctx, &asked, kubelet).await?,
         Destination::Service => {
             let mut random = [0; 4];
             ctx.registry.clock().random(&mut random);
-            let address = location::service(ctx, &id, &asked, u32::from_le_bytes(random))?;
-            (address, if asked.https { Some(unverified()?) } else { None })
+            plain(location::service(ctx, &id, &asked, u32::from_le_bytes(random))?, &asked)?
         }
-        _ => (location::pod(ctx, &asked)?, if asked.https { Some(unverified()?) } else { None }),
+        _ => plain(location::pod(ctx, &asked)?, &asked)?,
     };
     if path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(redirect(&request));
@@ -49,13 +48,12 @@ pub(super) async fn forward(
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let links = Links {
         prefix: request.uri().path().strip_suffix(&path).unwrap_or_default().to_string(),
-        hosts: [Some(address.to_string()), asked_host(&request)].into_iter().flatten().collect(),
+        hosts: [Some(backend.address.to_string()), asked_host(&request)].into_iter().flatten().collect(),
     };
-    let path = if path.is_empty() { "/".to_string() } else { path };
     if let Ok(value) = HeaderValue::from_str(request.uri().path()) {
         request.headers_mut().insert(FORWARDED_URI, value);
     }
-    let backend = Backend { address, tls, path: format!("{path}{query}") };
+    backend.path = format!("{}{query}", path::clean(&path));
     let response = backend.send(request).await.map_err(|error| {
         Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {error}"))
     })?;
@@ -68,25 +66,28 @@ fn asked_host(request: &Request<Body>) -> Option<String> {
     header.or_else(|| request.uri().authority().map(|authority| authority.as_str())).map(str::to_string)
 }
 
-type Place = (SocketAddr, Option<Arc<rustls::ClientConfig>>);
-
-fn node(ctx: &Context, asked: &Asked<'_>, kubelet: Arc<rustls::ClientConfig>) -> Result<Place, Status> {
-    let server = location::node_server(ctx, asked.name)?;
-    let port = match asked.port {
-        "" => server.port(),
-        port => port.parse().map_err(|_| Status::bad_request(format!("invalid port {port:?}")))?,
-    };
-    if port == server.port() {
-        return Ok((server, Some(kubelet)));
-    }
-    if !backend::is_allowed(server.ip()) {
-        return Err(Status::bad_request("address not allowed"));
-    }
+/// The way to a pod, or to a port that a node's server does not have: with a certificate that nobody here can judge, if with any.
+fn plain(address: SocketAddr, asked: &Asked<'_>) -> Result<Backend, Status> {
+    let config = || backend::unverified().map_err(|error| Status::internal(error.to_string()));
     let tls = match asked.https {
-        true => Some(backend::unverified().map_err(|error| Status::internal(error.to_string()))?),
+        true => Some(Tls { config: config()?, name: ServerName::from(address.ip()), node: None }),
         false => None,
     };
-    Ok((SocketAddr::new(server.ip(), port), tls))
+    Ok(Backend { address, tls, path: String::new() })
+}
+
+async fn node(ctx: &Context, asked: &Asked<'_>, kubelet: Arc<rustls::ClientConfig>) -> Result<Backend, Status> {
+    let server = NodeServer::find(ctx, asked.name).await?;
+    let port = match asked.port {
+        "" => server.address.port(),
+        port => port.parse().map_err(|_| Status::bad_request(format!("invalid port {port:?}")))?,
+    };
+    if port == server.address.port() {
+        return server.backend(kubelet, String::new());
+    }
+    // What else listens beside this process's own agent is not the agent.
+    let ip = server.address.ip();
+    if address::is_allowed(ip) { plain(SocketAddr::new(ip, port), asked) } else { Err(address::not_allowed()) }
 }
 
 /// What comes after `/proxy` in `/api/v1/namespaces/NS/RESOURCE/NAME/proxy…` or `/api/v1/nodes/NAME/proxy…`.

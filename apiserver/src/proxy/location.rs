@@ -1,14 +1,21 @@
 //! Where pods, containers, services and node servers are.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use api::{Object, Status};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 
+use super::address::{is_allowed, not_allowed};
+use super::backend::{Backend, Tls};
 use crate::Context;
 
 /// Containers of any sort, in the order in which they are named to people.
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// How many endpoints of a service are looked at for one that is a pod's.
+const ENDPOINTS_MAX: usize = 1_000;
 
 pub(super) fn array<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
     object.at(path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
@@ -44,22 +51,51 @@ pub(super) fn container(pod: &Object, asked: &str) -> Result<String, Status> {
     }
 }
 
-/// The address of a node's server.
-pub(super) fn node_server(ctx: &Context, node: &str) -> Result<SocketAddr, Status> {
-    let node = find(ctx, "nodes", "", node)?;
-    let port = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
-    let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
-    let address = array(&node, &["status", "addresses"])
-        .iter()
-        .filter(|address| text(address, "type") == "InternalIP")
-        .find_map(|address| text(address, "address").parse::<IpAddr>().ok());
-    match (address, port) {
-        (Some(address), Some(port)) => Ok(SocketAddr::new(address, port)),
-        (None, _) => Err(Status::internal(format!(
-            "no preferred addresses found; known addresses: {}",
-            Value::from(array(&node, &["status", "addresses"]).to_vec())
-        ))),
-        (_, None) => Err(Status::internal(format!("node {:?} says no port of its server", node.name()))),
+/// Which addresses of a node are asked for first.
+const ADDRESS_TYPES: [&str; 5] = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"];
+/// The port of a node's server that says none (`--kubelet-port`).
+const KUBELET_PORT: u16 = 10250;
+
+/// A node's server.
+pub(super) struct NodeServer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The name of its host, which its certificate is for.
+    pub host: String,
+    node: String,
+}
+
+impl NodeServer {
+    /// Finds the server of a node: of this process's own agent where that is known to listen, of others where their status says.
+    ///
+    /// # Errors
+    /// 404 for no node, 400 if its address is one that nobody is led to.
+    pub(super) async fn find(ctx: &Context, name: &str) -> Result<Self, Status> {
+        let node = find(ctx, "nodes", "", name)?;
+        if let Some(address) = ctx.registry.state().agent(name) {
+            return Ok(Self { address, host: address.ip().to_string(), node: name.to_string() });
+        }
+        let port = node.at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
+        let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0).unwrap_or(KUBELET_PORT);
+        let addresses = array(&node, &["status", "addresses"]);
+        let of = |kind: &&str| addresses.iter().find(|address| text(address, "type") == *kind);
+        let Some(found) = ADDRESS_TYPES.iter().find_map(of) else {
+            let known = Value::from(addresses.to_vec());
+            return Err(Status::internal(format!("no preferred addresses found; known addresses: {known}")));
+        };
+        let host = text(found, "address").to_string();
+        let address = super::address::resolve(&host, port).await?;
+        Ok(Self { address, host, node: name.to_string() })
+    }
+
+    /// The way to a path of it.
+    ///
+    /// # Errors
+    /// The host has a name that no certificate can be for.
+    pub(super) fn backend(&self, kubelet: Arc<rustls::ClientConfig>, path: String) -> Result<Backend, Status> {
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| Status::bad_request(error.to_string()))?;
+        let tls = Tls { config: kubelet, name, node: Some(self.node.clone()) };
+        Ok(Backend { address: self.address, tls: Some(tls), path })
     }
 }
 
@@ -96,10 +132,10 @@ pub(super) fn pod(ctx: &Context, asked: &Asked<'_>) -> Result<SocketAddr, Status
         "" => declared().unwrap_or(if asked.https { 443 } else { 80 }),
         port => port.parse().map_err(|_| Status::bad_request(format!("invalid port {port:?}")))?,
     };
-    let address = pod.str_at(&["status", "podIP"]).parse::<IpAddr>().ok().filter(|ip| super::backend::is_allowed(*ip));
+    let address = pod.str_at(&["status", "podIP"]).parse::<IpAddr>().ok().filter(|ip| is_allowed(*ip));
     match (address, u16::try_from(port)) {
         (Some(address), Ok(port)) => Ok(SocketAddr::new(address, port)),
-        (None, _) => Err(Status::bad_request("address not allowed")),
+        (None, _) => Err(not_allowed()),
         (_, Err(_)) => Err(Status::bad_request(format!("invalid port {port}"))),
     }
 }
@@ -125,14 +161,27 @@ pub(super) fn service(ctx: &Context, id: &str, asked: &Asked<'_>, random: u32) -
         let Some(port) = port.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()) else {
             continue;
         };
-        // Only pods are reached this way: an endpoint that somebody wrote by hand could be anything.
-        let pods = list("addresses")
-            .filter(|address| address.get("targetRef").is_some_and(|target| text(target, "kind") == "Pod"));
-        let addresses = pods.filter_map(|address| text(address, "ip").parse::<IpAddr>().ok());
-        all.extend(addresses.filter(|ip| super::backend::is_allowed(*ip)).map(|ip| SocketAddr::new(ip, port)));
+        all.extend(list("addresses").map(|address| (address, port)));
     }
-    if all.is_empty() {
-        return Err(unavailable(format!("no endpoints available for service {id:?}")));
+    // The first that is a pod's, from one drawn on.
+    let start = if all.is_empty() { 0 } else { random as usize % all.len() };
+    all.rotate_left(start);
+    let found =
+        all.into_iter().take(ENDPOINTS_MAX).find_map(|(address, port)| Some((pod_address(ctx, address)?, port)));
+    found
+        .map(|(address, port)| SocketAddr::new(address, port))
+        .ok_or_else(|| unavailable(format!("no endpoints available for service {id:?}")))
+}
+
+/// The address of an endpoint that is a pod's own (`isValidAddress` in pkg/registry/core/service): one that somebody wrote by hand
+/// could be anything.
+fn pod_address(ctx: &Context, endpoint: &Value) -> Option<IpAddr> {
+    let target = endpoint.get("targetRef")?;
+    if text(target, "namespace") != ctx.info.namespace {
+        return None;
     }
-    Ok(all[random as usize % all.len()])
+    let pod = ctx.registry.get("", "pods", &ctx.info.namespace, text(target, "name"))?;
+    let address = text(endpoint, "ip");
+    let is_own = array(&pod, &["status", "podIPs"]).iter().any(|ip| text(ip, "ip") == address);
+    address.parse().ok().filter(|ip| is_own && is_allowed(*ip))
 }

@@ -8,9 +8,8 @@ use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
-use super::backend::Backend;
-use super::location;
-use crate::request::Query;
+use super::location::{self, NodeServer};
+use crate::request::{Query, upgrade};
 use crate::{Context, answer};
 
 /// How much of a node's refusal is shown.
@@ -68,11 +67,8 @@ pub(super) async fn log(
         .iter()
         .filter_map(|name| query.get(name).map(|value| (name.to_string(), value.to_string())))
         .collect();
-    let backend = Backend {
-        address: location::node_server(ctx, node)?,
-        tls: Some(kubelet),
-        path: format!("/containerLogs/{namespace}/{name}/{container}{}", encode(&parameters)),
-    };
+    let path = format!("/containerLogs/{namespace}/{name}/{container}{}", encode(&parameters));
+    let backend = NodeServer::find(ctx, node).await?.backend(kubelet, path)?;
     let response =
         backend.send(request).await.map_err(|error| Status::internal(format!("Get {:?}: {error}", backend.url())))?;
     // As WebSocket messages, the node's server sends the log itself.
@@ -87,6 +83,8 @@ pub(super) async fn log(
     let refusal = Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect().await;
     let refusal = refusal.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
     Err(match code {
+        // A node may not lead anybody elsewhere (`PreventRedirects`).
+        300..400 => Status::internal("the node's server redirects, which it may not"),
         500 => Status::internal(refusal),
         400 => Status::bad_request(refusal),
         404 => Status::failure(404, "NotFound", refusal),
@@ -178,9 +176,17 @@ async fn to_node(
     path: String,
     kubelet: Arc<rustls::ClientConfig>,
 ) -> Result<Response<Body>, Status> {
-    let node = assigned(pod)?;
-    let backend = Backend { address: location::node_server(ctx, node)?, tls: Some(kubelet), path };
-    backend.send(request).await.map_err(|error| Status::internal(format!("error dialing backend: {error}")))
+    let backend = NodeServer::find(ctx, assigned(pod)?).await?.backend(kubelet, path)?;
+    if !upgrade::is_wanted(request.headers()) {
+        return Err(Status::bad_request("Upgrade request required"));
+    }
+    let response =
+        backend.send(request).await.map_err(|error| Status::internal(format!("error dialing backend: {error}")))?;
+    let code = response.status();
+    if code != StatusCode::SWITCHING_PROTOCOLS && code.as_u16() < 400 {
+        return Err(Status::internal(format!("invalid upgrade response: status code {}", code.as_u16())));
+    }
+    Ok(response)
 }
 
 /// The node of a pod that has one.

@@ -17,6 +17,16 @@ use crate::certificates::Pki;
 use crate::registry::key;
 use crate::{ApiServer, Config};
 
+/// Nodes that lead to where nobody may be led.
+const FORGED: [(&str, &str); 6] = [
+    ("loopback", "127.0.0.1"),
+    ("mapped", "::ffff:127.0.0.1"),
+    ("named", "localhost"),
+    ("link", "169.254.169.254"),
+    ("unspecified", "0.0.0.0"),
+    ("six", "::1"),
+];
+
 async fn put(server: &ApiServer, resource: &str, object: Value) {
     let object = Object::from_value(object).unwrap();
     let key: Arc<str> = key("", resource, object.namespace(), object.name()).into();
@@ -51,7 +61,9 @@ async fn node_server(pki: &Pki) -> SocketAddr {
                     head.push(stream.read_u8().await.unwrap());
                 }
                 let head = String::from_utf8(head).unwrap();
-                assert!(!head.to_ascii_lowercase().contains("authorization"), "{head}");
+                for secret in ["authorization", "impersonate", "x-remote"] {
+                    assert!(!head.to_ascii_lowercase().contains(secret), "{head}");
+                }
                 let line = head.lines().next().unwrap().to_string();
                 if line.contains("/exec/") {
                     let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -85,6 +97,16 @@ async fn server() -> (ApiServer, Pki) {
             "daemonEndpoints": {"kubeletEndpoint": {"Port": address.port()}}}}),
     )
     .await;
+    server.registry().state().set_agent("n", address);
+    let forged = |name: &str, host: &str| {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {
+            "addresses": [{"type": "InternalIP", "address": host}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": address.port()}}}})
+    };
+    for (name, host) in FORGED {
+        put(&server, "nodes", forged(name, host)).await;
+        put(&server, "pods", pod(name, name, &["c"])).await;
+    }
     put(&server, "pods", pod("one", "n", &["c"])).await;
     put(&server, "pods", pod("two", "n", &["c", "d"])).await;
     put(&server, "pods", pod("missing", "n", &["c"])).await;
@@ -96,6 +118,10 @@ async fn check(server: &ApiServer, path: &str, code: u16, expected: &str) {
     let request = Request::builder()
         .uri(format!("/api/v1/{path}"))
         .header("authorization", "Bearer secret")
+        .header("x-remote-user", "admin")
+        .header("x-remote-extra-a", "b")
+        .header("impersonate-user", "somebody")
+        .header("impersonate-group", "system:masters")
         .extension(UserInfo::new("admin", &["system:masters"]))
         .body(Body::empty())
         .unwrap();
@@ -131,6 +157,101 @@ async fn logs_come_from_the_node_and_mistakes_are_told() {
 }
 
 #[tokio::test]
+async fn nobody_is_led_to_this_machine() {
+    let (server, _) = server().await;
+    for (name, _) in FORGED {
+        for path in ["nodes/NODE/proxy/x", "nodes/http:NODE:80/proxy/x", "namespaces/a/pods/NODE/log"] {
+            check(&server, &path.replace("NODE", name), 400, "address not allowed").await;
+        }
+        for path in ["exec?command=ls", "attach", "portforward"] {
+            check(&server, &format!("namespaces/a/pods/{name}/{path}"), 400, "address not allowed").await;
+        }
+    }
+    // What listens beside the own agent is not the agent.
+    check(&server, "nodes/n:1/proxy/x", 400, "address not allowed").await;
+    check(&server, "nodes/https:n:1/proxy/x", 400, "address not allowed").await;
+    check(&server, "namespaces/a/pods/one/exec?command=ls", 400, "Upgrade request required").await;
+}
+
+/// Endpoints are no way to an address that is no pod's.
+#[tokio::test]
+async fn services_lead_to_pods_only() {
+    let (server, _) = server().await;
+    let mut backing = pod("backing", "n", &["c"]);
+    backing["status"] = json!({"podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}, {"ip": "127.0.0.1"}]});
+    put(&server, "pods", backing).await;
+    for (name, ip, namespace) in
+        [("other-ip", "192.0.2.2", "a"), ("loopback", "127.0.0.1", "a"), ("other-namespace", "192.0.2.1", "b")]
+    {
+        let target = json!({"kind": "Pod", "name": "backing", "namespace": namespace});
+        let subset = json!({"addresses": [{"ip": ip, "targetRef": target}], "ports": [{"port": 80}]});
+        let metadata = json!({"namespace": "a", "name": name});
+        let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": [subset]});
+        put(&server, "endpoints", endpoints).await;
+        let expected = format!("no endpoints available for service {name:?}");
+        check(&server, &format!("namespaces/a/services/{name}/proxy/x"), 503, &expected).await;
+    }
+}
+
+/// A node that names another's address reaches the other's server with the other's certificate.
+#[tokio::test]
+async fn a_node_is_known_by_its_certificate() {
+    let (server, _) = server().await;
+    let address = server.registry().state().agent("n").unwrap();
+    server.registry().state().set_agent("m", address);
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "m"}});
+    put(&server, "nodes", node).await;
+    let why = format!("{address} shows the certificate of \"system:node:n\" and not of node \"m\"");
+    check(&server, "nodes/m/proxy/x", 503, &format!("error trying to reach service: {why}")).await;
+}
+
+#[tokio::test]
+async fn a_connection_into_a_pod_needs_create() {
+    use crate::authorization::{Rbac, authorizers};
+    let (server, _) = server().await;
+    let mut config = server.registry().config().clone();
+    config.plugins.authorizers = authorizers(Arc::new(Rbac::default()));
+    let agent = server.registry().state().agent("n").unwrap();
+    let server = ApiServer::new(config);
+    server.registry().state().set_agent("n", agent);
+    let group = "rbac.authorization.k8s.io";
+    let store = server.registry().store();
+    for verb in ["get", "create"] {
+        let resources = ["pods/exec", "pods/attach", "pods/portforward", "pods/log", "pods/proxy"];
+        let role = json!({"metadata": {"name": verb},
+            "rules": [{"apiGroups": [""], "resources": resources, "verbs": [verb]}]});
+        let binding = json!({"metadata": {"name": verb}, "roleRef": {"kind": "ClusterRole", "name": verb},
+            "subjects": [{"kind": "User", "name": verb}, {"kind": "User", "name": "both"}]});
+        let operations = [("clusterroles", role), ("clusterrolebindings", binding)].map(|(resource, object)| {
+            let object = Object::from_value(object).unwrap();
+            Operation::Put(key(group, resource, "", object.name()).into(), object.encode())
+        });
+        store.commit(Transaction { operations: operations.into(), ..Transaction::default() }).await.unwrap();
+    }
+    for (user, method, subresource, code) in [
+        ("get", "GET", "exec?command=ls", 403),
+        ("get", "GET", "attach", 403),
+        ("get", "GET", "portforward", 403),
+        ("create", "GET", "exec?command=ls", 403),
+        // Both are let through to where they are told that they do not upgrade.
+        ("create", "POST", "exec?command=ls", 400),
+        ("both", "GET", "exec?command=ls", 400),
+        ("both", "GET", "attach", 400),
+        ("both", "GET", "portforward", 400),
+        ("get", "GET", "log", 200),
+        ("create", "POST", "log", 405),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1/namespaces/a/pods/one/{subresource}"))
+            .extension(UserInfo::new(user, &[]))
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(server.handle(request).await.status().as_u16(), code, "{user} {method} {subresource}");
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_passes_bytes_both_ways() {
     let (server, pki) = server().await;
     let now = jiff::Timestamp::now();
@@ -144,7 +265,9 @@ async fn an_upgrade_passes_bytes_both_ways() {
     let key = crate::authentication::SigningKey::from_pem(pki.service_account_key_pem()).unwrap();
     config.plugins.authenticators =
         vec![identify(crate::authentication::ServiceAccountTokens::new(key, "https://issuer"))];
+    let agent = server.registry().state().agent("n").unwrap();
     let server = ApiServer::new(config);
+    server.registry().state().set_agent("n", agent);
     let tls = pki.server_config(&serving).unwrap();
     let serve = tokio::spawn({
         let stop = stop.clone();

@@ -80,6 +80,7 @@ impl Node {
         let proxy = Proxy::start(proxy::Config { frame, node_name: config.node_name.clone() }, &wide, token.clone());
         let directory = Directory::default();
         let server = serve(config, plane, runtime.address(), directory.clone(), token.clone()).await?;
+        plane.server.registry().state().set_agent(config.node_name.clone(), server.address());
         let agent = kubelet::Config {
             server_port: server.address().port(),
             ..agent(config, plane, &layout, runtime.address())
