@@ -32,7 +32,7 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
             validate: Some(limit_range::limits),
         }),
         Arc::new(service_account::ServiceAccount),
-        Arc::new(Plain { name: "NodeRestriction", admit: Some(node::restrict), validate: None }),
+        Arc::new(node::Restriction),
         Arc::new(Plain { name: "TaintNodesByCondition", admit: Some(node::taint_not_ready), validate: None }),
         Arc::new(Plain { name: "Priority", admit: Some(pod::priority), validate: Some(pod::priority_class) }),
         Arc::new(Plain { name: "DefaultTolerationSeconds", admit: Some(pod::toleration_seconds), validate: None }),

@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateSigningRequestDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 use super::{Admission, Attributes, Operation, forbidden, is};
 use crate::authorization::{self, Decision, decide};
@@ -97,17 +98,24 @@ pub(super) fn subject_restriction(attributes: &Attributes<'_>, object: Option<&O
     if attributes.operation != Operation::Create || !restricted {
         return Ok(());
     }
-    let pem = STANDARD.decode(request.str_at(&["spec", "request"])).unwrap_or_default();
-    let Ok(der) = CertificateSigningRequestDer::from_pem_slice(&pem) else {
-        return Err(forbidden(attributes, object, "unable to parse CSR: PEM block type must be CERTIFICATE REQUEST"));
-    };
-    let Ok((_, parsed)) = X509CertificationRequest::from_der(&der) else {
-        return Err(forbidden(attributes, object, "unable to parse CSR"));
-    };
-    let subject = &parsed.certification_request_info.subject;
-    if subject.iter_organization().any(|group| group.as_str() == Ok("system:masters")) {
+    let masters =
+        |subject: &X509Name<'_>| subject.iter_organization().any(|group| group.as_str() == Ok("system:masters"));
+    let masters = subject(request, masters);
+    if masters.map_err(|why| forbidden(attributes, object, &format!("unable to parse CSR: {why}")))? {
         let why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
         return Err(forbidden(attributes, object, why));
     }
     Ok(())
+}
+
+/// What `read` finds in the subject of a signing request (`ParseCSR`).
+///
+/// # Errors
+/// Why the request cannot be read.
+pub(super) fn subject<T>(request: &Object, read: impl FnOnce(&X509Name<'_>) -> T) -> Result<T, String> {
+    let pem = STANDARD.decode(request.str_at(&["spec", "request"])).unwrap_or_default();
+    let der = CertificateSigningRequestDer::from_pem_slice(&pem)
+        .map_err(|_| "PEM block type must be CERTIFICATE REQUEST".to_string())?;
+    let (_, parsed) = X509CertificationRequest::from_der(&der).map_err(|error| error.to_string())?;
+    Ok(read(&parsed.certification_request_info.subject))
 }
