@@ -4,6 +4,7 @@
 pub mod query;
 pub(crate) mod upgrade;
 
+use api::selector::FieldSelector;
 use http::Method;
 
 pub use query::Query;
@@ -103,7 +104,7 @@ impl RequestInfo {
         if self.verb == "get" {
             self.verb = if query.flag("watch") { "watch" } else { "list" }.to_string();
             if let Some(name) = query.get("fieldSelector").and_then(selected_name) {
-                self.name = name.to_string();
+                self.name = name;
             }
         } else if self.verb == "delete" {
             self.verb = "deletecollection".to_string();
@@ -139,14 +140,13 @@ fn verb_of(method: &Method) -> &'static str {
     }
 }
 
-/// The name that a field selector pins `metadata.name` to, if it does and the name may stand in a path.
-fn selected_name(selector: &str) -> Option<&str> {
-    let name = selector.split(',').find_map(|term| {
-        let (field, value) = term.split_once('=')?;
-        (field == "metadata.name").then_some(value.strip_prefix('=').unwrap_or(value))
-    })?;
+/// The name that a field selector pins `metadata.name` to, if it does and the name may stand in a path. The selector is read as
+/// the list reads it: who may list one name must not list others by a comma within a value.
+fn selected_name(selector: &str) -> Option<String> {
+    let selector = FieldSelector::parse(selector).ok()?;
+    let name = selector.required("metadata.name")?;
     let good = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '%']);
-    good.then_some(name)
+    good.then(|| name.to_string())
 }
 
 #[cfg(test)]
@@ -177,6 +177,9 @@ mod tests {
         check("GET", "/api/v1/namespaces/a/pods?watch=1", "watch v1 a pods - -");
         check("GET", "/api/v1/namespaces/a/pods?watch=false", "list v1 a pods - -");
         check("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dx", "list v1 - pods x -");
+        let escaped = "/api/v1/pods?fieldSelector=status.podIP!%3Dy%5C%2Cmetadata.name%3Dx";
+        check("GET", escaped, "list v1 - pods - -");
+        check("GET", "/api/v1/pods?fieldSelector=metadata.name!%3Dx", "list v1 - pods - -");
         check("GET", "/api/v1/watch/namespaces/a/pods/b", "watch v1 a pods b -");
         check("POST", "/apis/apps/v1/namespaces/a/deployments", "create apps/v1 a deployments - -");
         check("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale", "patch apps/v1 a deployments d scale");

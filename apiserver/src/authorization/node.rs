@@ -7,6 +7,7 @@ mod relations;
 
 use std::sync::OnceLock;
 
+use api::selector::FieldSelector;
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::rule::Rule;
@@ -159,13 +160,10 @@ impl NodeAuthorizer {
     }
 }
 
-/// Whether the field selector pins `field` to `value`.
+/// Whether the field selector pins `field` to `value`. It is read as the list reads it: a comma may be part of a value.
 fn pinned(asked: &Attributes<'_>, field: &str, value: &str) -> bool {
-    asked.field_selector.split(',').any(|term| {
-        term.split_once('=').is_some_and(|(name, found)| {
-            name.trim() == field && found.strip_prefix('=').unwrap_or(found).trim() == value
-        })
-    })
+    let selector = FieldSelector::parse(asked.field_selector).unwrap_or_default();
+    selector.requirements.iter().any(|term| !term.negated && term.field == field && term.value == value)
 }
 
 fn own_node(node: &str, asked: &Attributes<'_>) -> Verdict {

@@ -91,8 +91,16 @@ impl FieldSelector {
         if !self.raw_selector.is_empty() {
             return self.raw_selector.clone();
         }
-        let equal = self.requirements.iter().filter(|r| r.operator == "In" && r.values.len() == 1);
-        equal.map(|r| format!("{}={}", r.key, r.values[0])).collect::<Vec<_>>().join(",")
+        let single = self.requirements.iter().filter_map(|requirement| {
+            let negated = match requirement.operator.as_str() {
+                "In" => false,
+                "NotIn" => true,
+                _ => return None,
+            };
+            let [value] = requirement.values.as_slice() else { return None };
+            Some(api::selector::FieldRequirement { field: requirement.key.clone(), value: value.clone(), negated })
+        });
+        api::selector::FieldSelector { requirements: single.collect() }.to_string()
     }
 }
 

@@ -131,7 +131,8 @@ fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
     if subresource.is_empty() {
         return rule == resource;
     }
-    rule.rsplit_once('/').is_some_and(|(of, sub)| sub == subresource && (of == resource || of == ALL))
+    // A subresource may have slashes itself, as the key of an extra that is to be impersonated.
+    [resource, ALL].iter().any(|of| rule.strip_prefix(of).and_then(|rest| rest.strip_prefix('/')) == Some(subresource))
 }
 
 fn path_matches(rule: &str, path: &str) -> bool {

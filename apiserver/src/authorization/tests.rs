@@ -200,3 +200,34 @@ fn escalation_is_told_in_short_form() {
     );
     check(json!({"nonResourceURLs": ["/x"], "verbs": ["get"]}), &[r#"{NonResourceURLs:["/x"], Verbs:["get"]}"#]);
 }
+
+/// A comma within a value begins no new term, and a subresource may have slashes.
+#[tokio::test]
+async fn what_is_asked_is_read_as_it_is_answered() {
+    let (registry, _) = cluster().await;
+    let node = UserInfo::new("system:node:n1", &["system:nodes"]);
+    check(&registry, &node, "list - pods - - spec.nodeName=n1", "yes").await;
+    check(&registry, &node, "list - pods - - spec.nodeName==n1,status.phase=Running", "yes").await;
+    for selector in
+        [r"status.podIP!=x\,spec.nodeName=n1", "spec.nodeName!=n1", "spec.nodeName=n2", r"spec.nodeName=n1\,a"]
+    {
+        let refused = ask(&registry, &node, &format!("list - pods - - {selector}")).await;
+        assert!(
+            refused.contains("can only list/watch pods with spec.nodeName field selector"),
+            "{selector}: {refused}"
+        );
+    }
+    let group = "rbac.authorization.k8s.io";
+    let rules = json!([{"verbs": ["impersonate"], "apiGroups": ["authentication.k8s.io"],
+        "resources": ["userextras/acme.com/scope", "*/other.com/scope"]}]);
+    store(&registry, group, "clusterroles", json!({"metadata": {"name": "x"}, "rules": rules})).await;
+    let subjects = json!([{"kind": "User", "name": "x"}]);
+    let role = json!({"kind": "ClusterRole", "name": "x"});
+    let binding = json!({"metadata": {"name": "x"}, "roleRef": role, "subjects": subjects});
+    store(&registry, group, "clusterrolebindings", binding).await;
+    let user = UserInfo::new("x", &[]);
+    check(&registry, &user, "impersonate authentication.k8s.io userextras/acme.com/scope - v", "yes").await;
+    check(&registry, &user, "impersonate authentication.k8s.io userextras/other.com/scope - v", "yes").await;
+    let refused = ask(&registry, &user, "impersonate authentication.k8s.io userextras/acme.com - v").await;
+    assert!(refused.contains("cannot impersonate"), "{refused}");
+}
