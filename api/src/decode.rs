@@ -279,9 +279,9 @@ fn in_custom_order(strict: &mut [String]) {
         Some(path) if path.starts_with("metadata.") || path.contains(".metadata.") => 2,
         Some(_) => 1,
     };
-    strict.sort_by(|one, other| match (rank(one), rank(other)) {
-        (1, 1) => one.cmp(other),
-        (one, other) => one.cmp(&other),
+    strict.sort_by_cached_key(|text| match rank(text) {
+        1 => (1, text.clone()),
+        other => (other, String::new()),
     });
 }
 

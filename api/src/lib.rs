@@ -18,6 +18,8 @@ pub mod internal;
 pub mod names;
 pub mod object;
 pub mod openapi;
+#[cfg(test)]
+mod order;
 pub mod patch;
 pub mod pods;
 pub mod protobuf;

@@ -363,6 +363,8 @@ impl Ord for Quantity {
             return self.sign().cmp(&other.sign());
         }
         match self.aligned(other) {
+            // Nothing is nothing at whatever scale.
+            _ if self.is_zero() => Ordering::Equal,
             Some((left, right, _)) => left.cmp(&right),
             // Only a difference of many orders of magnitude does not align.
             None if self.sign() >= 0 => self.scale.cmp(&other.scale),

@@ -103,3 +103,39 @@ fn adds_and_subtracts() {
     check_sum("0", "1Ki", "1Ki", "-1Ki");
     check_sum("250m", "750m", "1", "-500m");
 }
+
+#[test]
+fn quantities_have_one_order() {
+    let texts = [
+        "0",
+        "0n",
+        "0E",
+        "-0",
+        "0e30",
+        "1n",
+        "1u",
+        "1m",
+        "1",
+        "1.0",
+        "1e0",
+        "1000m",
+        "10P",
+        "1E",
+        "1e18",
+        "1Ei",
+        "9223372036854775807",
+        "10000000000000000000",
+        "1e30",
+        "-1e30",
+        "-1",
+        "-1m",
+        "-1Ei",
+        "0.5",
+        "500m",
+        "1Ki",
+        "1024",
+    ];
+    let quantities: Vec<Quantity> = texts.iter().filter_map(|text| Quantity::parse(text).ok()).collect();
+    assert!(quantities.len() > 20);
+    crate::order::assert_total(&quantities, Quantity::cmp);
+}

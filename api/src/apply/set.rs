@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// One step of a path into an object.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum PathElement {
     /// A field of a struct or an entry of a map.
     Field(Box<str>),
@@ -38,13 +38,35 @@ impl PathElement {
 fn compare_values(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::String(l), Value::String(r)) => l.cmp(r),
-        (Value::Number(l), Value::Number(r)) => match (l.as_i64(), r.as_i64()) {
-            (Some(l), Some(r)) => l.cmp(&r),
-            _ => l.as_f64().unwrap_or(0.0).total_cmp(&r.as_f64().unwrap_or(0.0)),
-        },
+        (Value::Number(l), Value::Number(r)) => compare_numbers(l, r),
         (Value::Number(_), _) | (Value::String(_), Value::Bool(_)) => Ordering::Less,
         (_, Value::Number(_)) | (Value::Bool(_), Value::String(_)) => Ordering::Greater,
         _ => left.to_string().cmp(&right.to_string()),
+    }
+}
+
+/// Orders numbers by what they are worth, whole ones and others together. Comparing as floats whenever one of the two is
+/// one would be no order: 2^53 and 2^53 + 1 both equal 2^53 as a float.
+fn compare_numbers(left: &Number, right: &Number) -> Ordering {
+    // The whole part, then the rest, in an integer that holds every i64 and u64; a float beyond is larger than all of them.
+    let parts = |number: &Number| match (number.as_i64(), number.as_u64()) {
+        (Some(whole), _) => (i128::from(whole), 0.0),
+        (None, Some(whole)) => (i128::from(whole), 0.0),
+        (None, None) => {
+            let float = number.as_f64().unwrap_or(0.0);
+            // What an i128 cannot hold saturates, and is told apart by the rest.
+            let whole = float.floor() as i128;
+            (whole, if whole == i128::MAX || whole == i128::MIN { float } else { float - float.floor() })
+        }
+    };
+    let ((left, left_rest), (right, right_rest)) = (parts(left), parts(right));
+    // Adding zero makes one zero of two.
+    left.cmp(&right).then_with(|| (left_rest + 0.0).total_cmp(&(right_rest + 0.0)))
+}
+
+impl PartialEq for PathElement {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
     }
 }
 
@@ -300,5 +322,50 @@ mod tests {
         assert_eq!(left, set(&[&["a"]]));
         let texts: Vec<String> = a.paths().iter().map(|p| path_text(p)).collect();
         assert_eq!(texts, [".a", ".b.c", ".b.d"]);
+    }
+
+    #[test]
+    fn elements_have_one_order() {
+        let values = [
+            r#"9007199254740992"#,
+            "9007199254740993",
+            "9007199254740992.0",
+            "9223372036854775807",
+            "9223372036854775808.0",
+            "18446744073709551615",
+            "18446744073709551616.0",
+            "1e300",
+            "-1e300",
+            "0",
+            "-0.0",
+            "0.0",
+            "0.5",
+            "1",
+            "1.0",
+            "-1.5",
+            "-1",
+            "-2",
+            r#""a""#,
+            r#""""#,
+            r#""9""#,
+            "true",
+            "false",
+            "null",
+            "[1]",
+            "{}",
+        ];
+        let values: Vec<Value> = values.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        let mut elements: Vec<PathElement> = values.iter().cloned().map(PathElement::Value).collect();
+        elements.extend(values.iter().map(|v| PathElement::Key([("k".into(), v.clone())].into())));
+        elements.extend([
+            PathElement::field("a"),
+            PathElement::field(""),
+            PathElement::Index(0),
+            PathElement::Index(-1),
+        ]);
+        crate::order::assert_total(&elements, PathElement::cmp);
+        let at = |text: &str| PathElement::Value(serde_json::from_str(text).unwrap());
+        assert!(at("9007199254740992.0") < at("9007199254740993") && at("1") == at("1.0"));
+        assert!(at("9223372036854775807") < at("9223372036854775808.0") && at("0.5") > at("0"));
     }
 }

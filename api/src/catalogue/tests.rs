@@ -77,3 +77,12 @@ fn selectable_fields_have_values() {
     assert_eq!(events.field_value("regarding.kind", &event).as_deref(), Some("Pod"));
     assert_eq!(events.field_value("source", &event).as_deref(), Some("k"));
 }
+
+#[test]
+fn versions_have_one_order() {
+    let versions = [
+        "v1", "v2", "v10", "v1beta1", "v1beta2", "v2beta1", "v1alpha1", "v2alpha1", "v1alpha", "foo", "v", "v1gamma1",
+        "foo1", "",
+    ];
+    crate::order::assert_total(&versions, |a, b| super::version_order(a, b));
+}

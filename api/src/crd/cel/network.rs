@@ -339,3 +339,33 @@ fn semver(value: &Value) -> Result<&Version, ExecutionError> {
 pub(super) fn compare(args: &[Value]) -> Result<Ordering, ExecutionError> {
     Ok(semver(&args[0])?.compare(semver(&args[1])?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_one_order() {
+        let texts = [
+            "1.0.0",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-beta",
+            "1.0.0-beta.2",
+            "1.0.0-beta.11",
+            "1.0.0-rc.1",
+            "1.0.1",
+            "1.1.0",
+            "2.0.0",
+            "1.0.0-99999999999999999999999",
+            "1.0.0-9999999999999999999999",
+            "1.0.0-0",
+            "1.0.0-00",
+            "1.0.0-a",
+        ];
+        let versions: Vec<Version> = texts.iter().filter_map(|text| Version::parse(text, false).ok()).collect();
+        assert!(versions.len() > 12);
+        crate::order::assert_total(&versions, Version::compare);
+    }
+}
