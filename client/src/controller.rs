@@ -3,15 +3,14 @@
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkQueue;
+use crate::caught::{Panicked, caught};
 
 /// When to look at a key again after a successful `sync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +53,8 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Controller<T> {
         E: Display + Send + 'static,
     {
         let sync = Arc::new(sync);
+        // Also when this future is dropped: nobody works on the queue any more, so it takes nothing up.
+        let _closed = ShutDown(self.queue.clone());
         let mut running = JoinSet::new();
         loop {
             while running.try_join_next().is_some() {}
@@ -70,21 +71,25 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Controller<T> {
             let Some(item) = item else { break };
             let (sync, queue, name) = (sync.clone(), self.queue.clone(), self.name);
             running.spawn(async move {
-                let outcome = AssertUnwindSafe(async { sync(item.clone()).await }).catch_unwind().await;
+                let outcome = caught(async { sync(item.clone()).await }).await;
                 settle(name, &queue, item, outcome);
             });
         }
-        self.queue.shut_down();
         running.shutdown().await;
     }
 }
 
-fn settle<T, E>(
-    name: &str,
-    queue: &WorkQueue<T>,
-    item: T,
-    outcome: Result<Result<Action, E>, Box<dyn std::any::Any + Send>>,
-) where
+/// Shuts a queue down when it is dropped.
+struct ShutDown<T: Clone + Eq + Hash>(WorkQueue<T>);
+
+impl<T: Clone + Eq + Hash> Drop for ShutDown<T> {
+    fn drop(&mut self) {
+        self.0.shut_down();
+    }
+}
+
+fn settle<T, E>(name: &str, queue: &WorkQueue<T>, item: T, outcome: Result<Result<Action, E>, Panicked>)
+where
     T: Clone + Eq + Hash + Debug,
     E: Display,
 {
@@ -100,11 +105,49 @@ fn settle<T, E>(
             queue.add_rate_limited(item.clone());
         }
         Err(panic) => {
-            let said = panic.downcast_ref::<&str>().map(|s| s.to_string());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            tracing::error!(controller = name, key = ?item, panic = said, "sync panicked, trying again");
+            let panics = queue.panics().note();
+            tracing::error!(controller = name, key = ?item, %panic, panics, "sync panicked, trying again");
             queue.add_rate_limited(item.clone());
         }
     }
     queue.done(&item);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::Clock;
+
+    #[tokio::test]
+    async fn a_key_whose_sync_panics_comes_again_and_holds_up_no_other() {
+        let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+        let queue = WorkQueue::new(clock.clone());
+        let (token, tries) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
+        let count = tries.clone();
+        let run = Controller::new("test", queue.clone(), 1).run(token.clone(), move |key: &'static str| {
+            let (count, done) = (count.clone(), done.clone());
+            async move {
+                assert!(key != "bad" || count.fetch_add(1, Ordering::Relaxed) >= 3, "not yet");
+                done.send(key).expect("somebody listens");
+                Ok::<_, std::convert::Infallible>(Action::Done)
+            }
+        });
+        let running = tokio::spawn(run);
+        queue.add("bad");
+        queue.add("good");
+        assert_eq!(finished.recv().await, Some("good"));
+        while tries.load(Ordering::Relaxed) < 4 {
+            clock.advance(Duration::from_millis(1));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(finished.recv().await, Some("bad"));
+        assert_eq!((queue.panics().count(), queue.failures(&"bad")), (3, 0));
+        token.cancel();
+        running.await.expect("no panic");
+        queue.add("late");
+        assert!(queue.is_empty(), "a queue without a worker takes nothing");
+    }
 }

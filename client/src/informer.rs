@@ -5,11 +5,13 @@
 //! A relist infers the deletes that a broken watch missed. A handler that is added late first gets every object as
 //! [`Change::Added`], and then misses nothing.
 //!
-//! Handlers must be quick (they enqueue), must not block and must not add handlers to their own informer.
+//! Handlers must be quick (they enqueue), must not block and must not add handlers to their own informer. One that
+//! panics holds up neither the others nor the watch: it is told of the object again after a back-off, as it then is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
@@ -18,11 +20,15 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::caught::{Panicked, Panics, caught, caught_call};
 use crate::informer_cache::{Cache, Mark};
 use crate::reflector::{Raw, Reflector, Told};
 
 pub use crate::informer_cache::Labels;
-use crate::{Change, Clock, ObjectKey};
+use crate::{Change, Clock, ObjectKey, WorkQueue};
+
+/// Pause before an informer whose watch panicked begins afresh.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which objects of a kind an informer holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -65,11 +71,18 @@ pub enum Event<K> {
     Delete(K),
 }
 
+/// The place of a handler, and the object that it panicked on.
+type Missed = (usize, ObjectKey);
+
 struct Shared<K> {
     cache: RwLock<Cache<K>>,
     handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
     transform: Transform<K>,
+    /// What handlers panicked on, with the last state that they were told; at most one entry a handler and object.
+    missed: Mutex<HashMap<Missed, Arc<K>>>,
+    again: WorkQueue<Missed>,
+    panics: Panics,
 }
 
 /// A cache of one kind, kept current by one watch. Clones share it.
@@ -90,12 +103,13 @@ impl<K: Cached> Informer<K> {
         clock: Clock,
         token: CancellationToken,
     ) -> Self {
-        let informer = Self::detached(transform);
+        let informer = Self::on(transform, clock.clone());
         let shared = informer.0.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                () = run(&shared, &api, selection, clock) => {}
+                () = run_always(&shared, &api, selection, clock) => {}
+                () = shared.tell_missed() => {}
             }
         });
         informer
@@ -103,8 +117,19 @@ impl<K: Cached> Informer<K> {
 
     /// An informer with no watch, filled by [`Informer::feed`]: for unit tests of what reads informers.
     pub fn detached(transform: Transform<K>) -> Self {
-        let (synced, _) = watch::channel(false);
-        Self(Arc::new(Shared { cache: RwLock::new(Cache::new()), handlers: Mutex::new(Vec::new()), synced, transform }))
+        Self::on(transform, Clock::manual(jiff::Timestamp::UNIX_EPOCH))
+    }
+
+    fn on(transform: Transform<K>, clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            cache: RwLock::new(Cache::new()),
+            handlers: Mutex::default(),
+            synced: watch::channel(false).0,
+            transform,
+            missed: Mutex::default(),
+            again: WorkQueue::new(clock),
+            panics: Panics::default(),
+        }))
     }
 
     /// Handles one event of a watch.
@@ -175,10 +200,15 @@ impl<K: Cached> Informer<K> {
         let keys: Vec<ObjectKey> = self.0.cache.read().keys().cloned().collect();
         for key in keys {
             if let Some(object) = self.get_key(&key) {
-                handler(&Change::Added(object));
+                self.0.call(handlers.len(), &handler, &Change::Added(object));
             }
         }
         handlers.push(Box::new(handler));
+    }
+
+    /// How many panics of its handlers and of its watch the informer has outlived.
+    pub fn panics(&self) -> u64 {
+        self.0.panics.count()
     }
 
     /// Whether the first list is in the cache and was told to the handlers.
@@ -253,7 +283,46 @@ impl<K: Cached> Shared<K> {
             Some(old) => Change::Updated { old, new },
             None => Change::Added(new),
         };
-        handlers.iter().for_each(|handler| handler(&change));
+        self.tell(handlers, &change);
+    }
+
+    fn tell(&self, handlers: &[Handler<K>], change: &Change<K>) {
+        handlers.iter().enumerate().for_each(|(at, handler)| _ = self.call(at, handler, change));
+    }
+
+    /// Calls the handler at a place; false if it panicked, in which case it is called again later.
+    fn call(&self, at: usize, handler: &impl Fn(&Change<K>), change: &Change<K>) -> bool {
+        let Err(panic) = caught_call(|| handler(change)) else { return true };
+        let missed = (at, ObjectKey::of(&**change.object()));
+        self.told_panic(&panic, &missed.1);
+        self.missed.lock().insert(missed.clone(), change.object().clone());
+        self.again.add_rate_limited(missed);
+        false
+    }
+
+    fn told_panic(&self, panic: &Panicked, key: &ObjectKey) {
+        let panics = self.panics.note();
+        let kind = std::any::type_name::<K>().rsplit("::").next();
+        tracing::error!(kind, %key, %panic, panics, "an informer panicked, trying again");
+    }
+
+    /// Calls handlers again that panicked.
+    async fn tell_missed(&self) {
+        while let Some(missed) = self.again.get().await {
+            self.tell_again(&missed);
+            self.again.done(&missed);
+        }
+    }
+
+    /// Tells a handler of an object as it is now, or that it is gone.
+    fn tell_again(&self, missed: &Missed) {
+        let handlers = self.handlers.lock();
+        let Some(last) = self.missed.lock().remove(missed) else { return };
+        let now = self.cache.read().get(&missed.1);
+        let change = now.map_or(Change::Deleted(last), Change::Added);
+        if handlers.get(missed.0).is_none_or(|handler| self.call(missed.0, handler, &change)) {
+            self.again.forget(missed);
+        }
     }
 
     fn delete(&self, handlers: &[Handler<K>], key: &ObjectKey, last: Option<K>) {
@@ -265,8 +334,15 @@ impl<K: Cached> Shared<K> {
             }
             None => old,
         };
-        let change = Change::Deleted(last);
-        handlers.iter().for_each(|handler| handler(&change));
+        self.tell(handlers, &Change::Deleted(last));
+    }
+}
+
+/// [`run`], and again from the first list if that panics.
+async fn run_always<K: Cached>(shared: &Shared<K>, api: &Api<K>, selection: Selection, clock: Clock) {
+    while let Err(panic) = caught(run(shared, api, selection.clone(), clock.clone())).await {
+        shared.told_panic(&panic, &ObjectKey::default());
+        clock.sleep(RESTART_PAUSE).await;
     }
 }
 
@@ -305,75 +381,4 @@ fn decoded<K: Cached>(raw: &Raw<'_>) -> Option<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-    use super::*;
-
-    fn map(name: &str, uid: &str, version: u32) -> ConfigMap {
-        let metadata = ObjectMeta {
-            name: Some(name.into()),
-            namespace: Some("ns".into()),
-            uid: Some(uid.into()),
-            resource_version: Some(version.to_string()),
-            ..ObjectMeta::default()
-        };
-        ConfigMap { metadata, ..ConfigMap::default() }
-    }
-
-    fn log(informer: &Informer<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let to = said.clone();
-        informer.on_change(move |change| {
-            let object = change.object();
-            let sign = match change {
-                Change::Added(_) => "+",
-                Change::Updated { .. } => "~",
-                Change::Deleted(_) => "-",
-            };
-            let (name, version) = (object.metadata.name.as_deref(), object.metadata.resource_version.as_deref());
-            to.lock().push(format!("{sign}{}@{}", name.unwrap_or_default(), version.unwrap_or_default()));
-        });
-        said
-    }
-
-    fn list(informer: &Informer<ConfigMap>, objects: &[ConfigMap]) {
-        let mut relist = None;
-        informer.feed(&mut relist, Event::Init);
-        objects.iter().for_each(|o| informer.feed(&mut relist, Event::InitApply(o.clone())));
-        informer.feed(&mut relist, Event::InitDone);
-    }
-
-    #[test]
-    fn a_relist_infers_what_was_missed() {
-        let informer = Informer::detached(drop_managed_fields);
-        let said = log(&informer);
-        list(&informer, &[map("a", "1", 1), map("b", "2", 2), map("c", "3", 3)]);
-        assert!(informer.has_synced());
-        said.lock().clear();
-        list(&informer, &[map("b", "2", 2), map("c", "9", 7), map("d", "4", 8)]);
-        assert_eq!(*said.lock(), ["-c@3", "+c@7", "+d@8", "-a@1"], "b is the same, c is another of that name");
-    }
-
-    #[test]
-    fn a_late_handler_hears_of_everything_once() {
-        let informer = Informer::detached(drop_managed_fields);
-        list(&informer, &[map("a", "1", 1)]);
-        let said = log(&informer);
-        informer.feed(&mut None, Event::Apply(map("a", "1", 2)));
-        informer.feed(&mut None, Event::Delete(map("a", "1", 3)));
-        assert_eq!(*said.lock(), ["+a@1", "~a@2", "-a@3"]);
-    }
-
-    #[test]
-    fn an_index_follows_the_objects() {
-        let informer = Informer::detached(drop_managed_fields);
-        list(&informer, &[map("a", "1", 1)]);
-        informer.add_index("uid", |m: &ConfigMap| m.metadata.uid.clone().into_iter().collect());
-        informer.feed(&mut None, Event::Apply(map("b", "2", 2)));
-        assert_eq!(informer.indexed("uid", "1").len() + informer.indexed("uid", "2").len(), 2);
-        informer.feed(&mut None, Event::Delete(map("a", "1", 3)));
-        assert!(informer.indexed("uid", "1").is_empty());
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! Nothing here knows the API server: a [`kube::Client`] sits on any tower service. The same components therefore
 //! run unchanged against any Kubernetes API server.
 
+pub mod caught;
 pub mod change;
 pub mod clock;
 pub mod controller;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::Clock;
+use crate::caught::Panics;
 
 /// First delay of an item that failed.
 const BACKOFF_MS_MIN: u64 = 5;
@@ -34,6 +35,7 @@ struct Inner<T> {
     clock: Clock,
     backoff_min: Duration,
     backoff_max: Duration,
+    panics: Panics,
 }
 
 struct State<T> {
@@ -68,7 +70,14 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
             next_id: 0,
             closed: false,
         };
-        Self(Arc::new(Inner { state: Mutex::new(state), wake: Notify::new(), clock, backoff_min, backoff_max }))
+        Self(Arc::new(Inner {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            clock,
+            backoff_min,
+            backoff_max,
+            panics: Panics::default(),
+        }))
     }
 
     /// Adds an item, unless it waits already.
@@ -182,6 +191,11 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
     /// Whether no item is ready.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many panics the workers of this queue have outlived.
+    pub fn panics(&self) -> &Panics {
+        &self.0.panics
     }
 
     /// The clock of the queue.

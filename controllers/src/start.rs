@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use client::caught::{Panics, caught};
 use client::{Clock, EventRecorder, Informers};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
@@ -12,6 +14,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+
+/// The first pause before a controller that panicked is started again, and the longest.
+const RESTART_MIN: Duration = Duration::from_secs(1);
+const RESTART_MAX: Duration = Duration::from_secs(60);
 
 /// What the controllers are told at their start.
 #[derive(Debug, Clone, Default)]
@@ -33,44 +39,46 @@ struct Row {
     name: &'static str,
     /// The service account in `kube-system` as which it acts, or the name of a user.
     account: &'static str,
+    /// The component that its events come from, as the reference's controllers name themselves.
+    source: &'static str,
     run: Run,
 }
 
 macro_rules! controllers {
-    ($($name:literal $account:literal $run:path;)*) => {
-        const ROWS: &[Row] = &[$(Row { name: $name, account: $account, run: |c| Box::pin($run(c)) },)*];
+    ($($name:literal $account:literal $source:literal $run:path;)*) => {
+        const ROWS: &[Row] = &[$(Row { name: $name, account: $account, source: $source, run: |c| Box::pin($run(c)) },)*];
         /// The names of all controllers.
         pub const NAMES: &[&str] = &[$($name,)*];
     };
 }
 
 controllers! {
-    "deployment-controller" "deployment-controller" crate::deployment::run;
-    "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
-    "replicationcontroller-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
-    "statefulset-controller" "statefulset-controller" crate::statefulset::run;
-    "job-controller" "job-controller" crate::job::run;
-    "cronjob-controller" "cronjob-controller" crate::cronjob::run;
-    "node-lifecycle-controller" "node-controller" crate::node_lifecycle::run;
-    "taint-eviction-controller" "node-controller" crate::node_lifecycle::run_eviction;
-    "pod-garbage-collector-controller" "pod-garbage-collector" crate::pod_gc::run;
-    "ttl-after-finished-controller" "ttl-after-finished-controller" crate::ttl_after_finished::run;
-    "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" crate::clusterrole_aggregation::run;
-    "daemonset-controller" "daemon-set-controller" crate::daemonset::run;
-    "disruption-controller" "disruption-controller" crate::disruption::run;
-    "persistentvolume-binder-controller" "persistent-volume-binder" crate::volume::run;
-    "persistentvolumeclaim-protection-controller" "pvc-protection-controller" crate::volume::run_claim_protection;
-    "persistentvolume-protection-controller" "pv-protection-controller" crate::volume::run_volume_protection;
-    "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" crate::volume::run_class_protection;
-    "serviceaccount-controller" "service-account-controller" crate::serviceaccount::run;
-    "serviceaccount-token-controller" "system:kube-controller-manager" crate::tokens::run;
-    "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" crate::root_ca::run;
-    "endpoints-controller" "endpoint-controller" crate::endpoints::run;
-    "endpointslice-controller" "endpointslice-controller" crate::endpointslice::run;
-    "endpointslice-mirroring-controller" "endpointslicemirroring-controller" crate::endpointslice::run_mirroring;
-    "resourcequota-controller" "resourcequota-controller" crate::resource_quota::run;
-    "namespace-controller" "namespace-controller" crate::namespace::run;
-    "garbage-collector-controller" "generic-garbage-collector" crate::garbage::run;
+    "deployment-controller" "deployment-controller" "deployment-controller" crate::deployment::run;
+    "replicaset-controller" "replicaset-controller" "replicaset-controller" crate::replicaset::run::<ReplicaSet>;
+    "replicationcontroller-controller" "replication-controller" "replication-controller" crate::replicaset::run::<ReplicationController>;
+    "statefulset-controller" "statefulset-controller" "statefulset-controller" crate::statefulset::run;
+    "job-controller" "job-controller" "job-controller" crate::job::run;
+    "cronjob-controller" "cronjob-controller" "cronjob-controller" crate::cronjob::run;
+    "node-lifecycle-controller" "node-controller" "node-controller" crate::node_lifecycle::run;
+    "taint-eviction-controller" "node-controller" "taint-eviction-controller" crate::node_lifecycle::run_eviction;
+    "pod-garbage-collector-controller" "pod-garbage-collector" "pod-garbage-collector-controller" crate::pod_gc::run;
+    "ttl-after-finished-controller" "ttl-after-finished-controller" "ttl-after-finished-controller" crate::ttl_after_finished::run;
+    "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" crate::clusterrole_aggregation::run;
+    "daemonset-controller" "daemon-set-controller" "daemonset-controller" crate::daemonset::run;
+    "disruption-controller" "disruption-controller" "controllermanager" crate::disruption::run;
+    "persistentvolume-binder-controller" "persistent-volume-binder" "persistentvolume-controller" crate::volume::run;
+    "persistentvolumeclaim-protection-controller" "pvc-protection-controller" "persistentvolumeclaim-protection-controller" crate::volume::run_claim_protection;
+    "persistentvolume-protection-controller" "pv-protection-controller" "persistentvolume-protection-controller" crate::volume::run_volume_protection;
+    "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" crate::volume::run_class_protection;
+    "serviceaccount-controller" "service-account-controller" "serviceaccount-controller" crate::serviceaccount::run;
+    "serviceaccount-token-controller" "system:kube-controller-manager" "serviceaccount-token-controller" crate::tokens::run;
+    "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" "root-ca-certificate-publisher-controller" crate::root_ca::run;
+    "endpoints-controller" "endpoint-controller" "endpoint-controller" crate::endpoints::run;
+    "endpointslice-controller" "endpointslice-controller" "endpoint-slice-controller" crate::endpointslice::run;
+    "endpointslice-mirroring-controller" "endpointslicemirroring-controller" "endpoint-slice-mirroring-controller" crate::endpointslice::run_mirroring;
+    "resourcequota-controller" "resourcequota-controller" "resourcequota-controller" crate::resource_quota::run;
+    "namespace-controller" "namespace-controller" "namespace-controller" crate::namespace::run;
+    "garbage-collector-controller" "generic-garbage-collector" "garbage-collector-controller" crate::garbage::run;
 }
 
 /// Runs the controllers until `token` is cancelled.
@@ -88,7 +96,7 @@ pub async fn start(
     let mut running = JoinSet::new();
     for row in ROWS.iter().filter(|row| !config.disabled.iter().any(|d| d == row.name)) {
         let client = client_for(row.account);
-        let events = EventRecorder::start(client.clone(), row.account, None, clock.clone(), token.clone());
+        let events = EventRecorder::start(client.clone(), row.source, None, clock.clone(), token.clone());
         let context = Context {
             client,
             informers: informers.clone(),
@@ -101,15 +109,20 @@ pub async fn start(
         running.spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                () = (row.run)(context) => {}
+                () = run_always(row, context) => {}
             }
         });
     }
-    while let Some(outcome) = running.join_next().await {
-        if let Err(error) = outcome
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a controller ended");
-        }
+    while running.join_next().await.is_some() {}
+}
+
+/// Runs a controller, and again after a pause if it panics outside of its syncs.
+async fn run_always(row: &Row, context: Context) {
+    let panics = Panics::default();
+    let mut pause = RESTART_MIN;
+    while let Err(panic) = caught((row.run)(context.clone())).await {
+        tracing::error!(controller = row.name, %panic, panics = panics.note(), "a controller panicked, starting it again");
+        context.clock.sleep(pause).await;
+        pause = (pause * 2).min(RESTART_MAX);
     }
 }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use client::EventType;
+use client::{EventType, caught::caught};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
@@ -196,7 +196,7 @@ impl Worker {
             let mut ending = self.input.clone();
             let step = tokio::select! {
                 _ = ending.wait_for(Input::is_ending) => continue,
-                step = self.sync() => step,
+                step = caught(self.sync()) => step.unwrap_or_else(|panic| Err(panic.to_string())),
             };
             let due = match step {
                 Ok(due) => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use client::caught::{Panicked, Panics, caught, caught_call};
 use client::{Change, Clock, EventRecorder, EventType, Informer, Informers};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
@@ -53,6 +54,7 @@ struct Scheduler {
     binder: Binder,
     events: EventRecorder,
     permits: Arc<Semaphore>,
+    panics: Panics,
 }
 
 /// Schedules until `token` is cancelled. `client` speaks as `system:kube-scheduler`.
@@ -70,6 +72,7 @@ pub async fn run(config: Config, client: Client, informers: Informers, token: Ca
         caches: caches.clone(),
         binder,
         permits: Arc::new(Semaphore::new(BINDINGS_MAX)),
+        panics: Panics::default(),
     };
     let nodes: Informer<Node> = informers.of();
     let pods: Informer<Pod> = informers.of();
@@ -175,7 +178,9 @@ impl Scheduler {
             };
             match (next, deadline) {
                 (Some(pod), _) => {
-                    self.schedule(pod, permit);
+                    if let Err(panic) = caught_call(|| self.schedule(pod.clone(), permit)) {
+                        self.panicked(&pod, &panic);
+                    }
                     tokio::task::yield_now().await;
                 }
                 (None, Some(deadline)) => {
@@ -203,7 +208,9 @@ impl Scheduler {
                 drop(core);
                 let this = self.clone();
                 tokio::spawn(async move {
-                    this.bind(&pod, &decision).await;
+                    if let Err(panic) = caught(this.bind(&pod, &decision)).await {
+                        this.panicked(&pod, &panic);
+                    }
                     drop(permit);
                 });
             }
@@ -216,11 +223,24 @@ impl Scheduler {
                 drop(core);
                 let this = self.clone();
                 tokio::spawn(async move {
-                    this.report(&pod, &error, preemption).await;
+                    if let Err(panic) = caught(this.report(&pod, &error, preemption)).await {
+                        this.panicked(&pod, &panic);
+                    }
                     drop(permit);
                 });
             }
         }
+    }
+
+    /// Takes back what an attempt has assumed, and tries again after a pause.
+    fn panicked(&self, pod: &PodInfo, panic: &Panicked) {
+        let (namespace, name, panics) = (pod.namespace(), pod.name(), self.panics.note());
+        tracing::error!(namespace, name, %panic, panics, "scheduling a pod panicked, trying again");
+        let mut core = self.core.lock();
+        core.cache.forget(&pod.uid);
+        core.queue.failed(&pod.uid, Default::default(), self.clock.elapsed());
+        drop(core);
+        self.wake.notify_one();
     }
 
     async fn bind(&self, pod: &PodInfo, decision: &Decision) {

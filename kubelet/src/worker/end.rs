@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use client::EventType;
+use client::{EventType, caught::caught};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 
@@ -129,7 +129,7 @@ impl Worker {
     /// Ends a pod that is being deleted or is gone.
     pub(super) async fn end(mut self) {
         loop {
-            match self.try_end().await {
+            match caught(self.try_end()).await.unwrap_or_else(|panic| Err(panic.to_string())) {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(pod = pod::name(&self.pod), %error, "the pod's end is not complete");
