@@ -3,11 +3,13 @@
 //! Each pod holds a finalizer until its end is in the job's status, so that no end is missed or counted twice: the uid
 //! goes to `uncountedTerminatedPods`, then the finalizer goes, then the uid becomes a number.
 
+mod ends;
 mod failure_policy;
 mod indexes;
 mod per_index;
 mod plan;
 mod pods;
+mod removal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use client::{Action, Change, EventType, Informer, ObjectKey, WorkQueue};
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -27,10 +29,11 @@ use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_namespace_terminating, is_not_found, status};
 use crate::expectations::Expectations;
 use crate::owner::{self, controller_name, controller_of};
-use crate::pod::is_terminating;
+use crate::pod::{is_ready, is_terminating};
 use crate::pod_control::slow_start;
 use crate::selector;
 use crate::writes::{self, Writes};
+use ends::Row;
 use plan::Plan;
 
 /// Jobs worked on at a time.
@@ -51,8 +54,10 @@ struct Jobs {
     pods: Informer<Pod>,
     expectations: Arc<Expectations>,
     writes: Writes,
-    /// Failures since the last success, and the time of the last one.
-    failures: Mutex<HashMap<ObjectKey, (u32, Timestamp)>>,
+    /// Pods that were let go, which the cache does not show yet.
+    let_go: Writes,
+    /// Failures since the last success.
+    failures: Mutex<HashMap<ObjectKey, Row>>,
 }
 
 /// Runs the controller until the context is cancelled.
@@ -71,6 +76,7 @@ pub(crate) async fn run(context: Context) {
     pods.wait_synced().await;
     let controller = Arc::new(Jobs {
         writes: Writes::new(context.clock.clone()),
+        let_go: Writes::new(context.clock.clone()),
         context: context.clone(),
         jobs,
         pods,
@@ -163,7 +169,9 @@ impl Jobs {
             return Ok(Action::Done);
         };
         let current = |_: &str| Some(writes::revision(&*cached));
-        if !self.writes.settled(&key, current) {
+        // A pod that is not there any more has been let go for sure.
+        let seen = |name: &str| Some(self.pods.get(&key.namespace, name).map_or(u64::MAX, |p| writes::revision(&*p)));
+        if !self.writes.settled(&key, current) || !self.let_go.settled(&key, seen) {
             return Ok(Action::RequeueAfter(writes::TIMEOUT));
         }
         if spec(&cached)?.managed_by.as_deref().is_some_and(|m| m != MANAGER) {
@@ -177,18 +185,11 @@ impl Jobs {
             return Ok(Action::Done);
         }
         let now = Time(self.context.clock.now());
-        let plan = plan::of(job, &pods, &now)?;
+        let settled = self.expectations.satisfied(&key);
+        let plan = plan::of(job, &pods, settled, &now)?;
         let replaced_in = self.note_failures(&key, &plan);
-        let mut failure = None;
-        let mut created = 0;
-        if self.expectations.satisfied(&key) && job.metadata.deletion_timestamp.is_none() {
-            let outcome = self.reach(&key, job, &plan, replaced_in.is_none()).await;
-            created = outcome.0;
-            failure = outcome.1;
-        }
-        let mut status = plan.status.clone();
-        let active = status.active.unwrap_or(0) + i32::try_from(created).unwrap_or(0);
-        status.active = Some(active).filter(|n| *n != 0);
+        let reached = self.reach(&key, job, &plan, replaced_in.is_none()).await;
+        let status = reached.status(job, &plan);
         if job.status.as_ref() != Some(&status) {
             let written = Job { status: Some(status), ..job.clone() };
             let api = self.context.api::<Job>(&key.namespace);
@@ -199,7 +200,7 @@ impl Jobs {
         }
         // Only now is every end in the status.
         self.untrack(job, plan.counted.iter()).await?;
-        if let Some(error) = failure {
+        if let Some(error) = reached.failure {
             return Err(error);
         }
         Ok(Action::after(plan.look_again.into_iter().chain(replaced_in).min()))
@@ -208,34 +209,19 @@ impl Jobs {
     /// Counts failures in a row. Returns how long the next pod has to wait for them.
     fn note_failures(&self, key: &ObjectKey, plan: &Plan) -> Option<Duration> {
         let mut failures = self.failures.lock();
-        if plan.new_failures > 0 {
-            let entry = failures.entry(key.clone()).or_default();
-            *entry = (entry.0 + plan.new_failures, plan.failed_at.unwrap_or_default());
-        } else if plan.new_successes > 0 {
-            failures.remove(key);
-        }
-        let (count, last) = failures.get(key).copied()?;
+        let row = ends::row(failures.remove(key), &plan.succeeded_at, &plan.failed_at)?;
+        failures.insert(key.clone(), row);
         // Each index waits for itself where failures are counted by index.
-        pause(count, last, self.context.clock.now()).filter(|_| plan.failures.is_none())
+        pause(row.count, row.last, self.context.clock.now()).filter(|_| plan.failures.is_none())
     }
 
-    /// Creates and deletes pods. Returns how many there are more, and what failed.
-    async fn reach(&self, key: &ObjectKey, job: &Job, plan: &Plan, may_create: bool) -> (usize, Option<Error>) {
+    /// Creates and deletes pods.
+    async fn reach(&self, key: &ObjectKey, job: &Job, plan: &Plan, may_create: bool) -> Reached {
         if !plan.delete.is_empty() {
-            let victims: Vec<_> = plan.delete.iter().take(PODS_PER_SYNC_MAX).collect();
-            self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
-            let outcomes = join_all(victims.iter().map(|pod| async {
-                let outcome = self.context.delete_pod(job, &pod.name_any()).await;
-                if !matches!(outcome, Ok(true)) {
-                    self.expectations.deleted(key, pod.metadata.uid.as_deref().unwrap_or_default());
-                }
-                outcome
-            }))
-            .await;
-            return (0, outcomes.into_iter().find_map(Result::err));
+            return self.delete(key, job, plan).await;
         }
         if plan.create.is_empty() || !may_create {
-            return (0, None);
+            return Reached::default();
         }
         let wanted: Vec<Option<i32>> = plan.create.iter().copied().take(PODS_PER_SYNC_MAX).collect();
         self.expectations.expect(key, wanted.len(), []);
@@ -249,27 +235,64 @@ impl Jobs {
         })
         .await;
         (created..wanted.len()).for_each(|_| self.expectations.created(key));
-        match failure {
-            Some(Error::Api(error)) if is_namespace_terminating(&error) => (created, None),
-            failure => (created, failure),
+        let failure = failure.filter(|error| !matches!(error, Error::Api(error) if is_namespace_terminating(error)));
+        Reached { created, failure, ..Reached::default() }
+    }
+
+    /// Deletes pods. Those that run for nothing are let go first, so that nobody takes their end for a failure
+    /// (`deleteJobPods` in the reference); the pods of a job that ends are not (`deleteActivePods`).
+    async fn delete(&self, key: &ObjectKey, job: &Job, plan: &Plan) -> Reached {
+        let victims: Vec<_> = plan.delete.iter().take(PODS_PER_SYNC_MAX).collect();
+        if plan.lets_go {
+            self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
         }
+        let outcomes = join_all(victims.iter().map(|pod| async {
+            let let_go = if plan.lets_go { self.untrack_one(key, pod).await } else { Ok(()) };
+            let outcome = match let_go {
+                Ok(()) => self.context.delete_pod(job, &pod.name_any()).await,
+                Err(error) => Err(error),
+            };
+            if !matches!(outcome, Ok(true)) {
+                self.expectations.deleted(key, pod.metadata.uid.as_deref().unwrap_or_default());
+            }
+            outcome
+        }))
+        .await;
+        let mut reached = Reached::default();
+        for (pod, outcome) in victims.iter().zip(outcomes) {
+            match outcome {
+                Ok(_) => {
+                    reached.deleted += 1;
+                    reached.deleted_ready += i32::from(is_ready(pod));
+                }
+                Err(error) => reached.failure = Some(error),
+            }
+        }
+        reached
     }
 
     /// Takes the finalizer off pods.
     async fn untrack<'a>(&self, job: &Job, pods: impl Iterator<Item = &'a Arc<Pod>>) -> Result<()> {
-        let namespace = job.namespace().unwrap_or_default();
-        let outcomes = join_all(pods.map(|pod| self.untrack_one(&namespace, pod))).await;
+        let key = ObjectKey::of(job);
+        let outcomes = join_all(pods.map(|pod| self.untrack_one(&key, pod))).await;
         outcomes.into_iter().find_map(Result::err).map_or(Ok(()), Err)
     }
 
-    async fn untrack_one(&self, namespace: &str, pod: &Pod) -> Result<()> {
+    /// Takes the finalizer off a pod of the job with this key.
+    async fn untrack_one(&self, key: &ObjectKey, pod: &Pod) -> Result<()> {
+        if !pods::is_tracked(pod) {
+            return Ok(());
+        }
         let patch = serde_json::json!({
             "metadata": { "uid": pod.uid(), "$deleteFromPrimitiveList/finalizers": [TRACKING] },
         });
-        let api = self.context.api::<Pod>(namespace);
+        let api = self.context.api::<Pod>(&key.namespace);
         match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
             Err(error) if is_not_found(&error) || status(&error).is_some_and(|s| s.code == 422) => Ok(()),
-            other => Ok(other.map(|_| ())?),
+            other => {
+                self.let_go.note(key, &other?);
+                Ok(())
+            }
         }
     }
 
@@ -277,7 +300,7 @@ impl Jobs {
     async fn release_orphans(&self, key: &ObjectKey) -> Result<()> {
         for pod in self.pods.list_in(&key.namespace) {
             if is_stray(&pod, &self.jobs) {
-                self.untrack_one(&key.namespace, &pod).await?;
+                self.untrack_one(key, &pod).await?;
             }
         }
         Ok(())
@@ -285,9 +308,35 @@ impl Jobs {
 
     async fn untrack_stray(&self, key: ObjectKey) -> Result<Action> {
         if let Some(pod) = self.pods.get_key(&key).filter(|pod| is_stray(pod, &self.jobs)) {
-            self.untrack_one(&key.namespace, &pod).await?;
+            self.untrack_one(&key, &pod).await?;
         }
         Ok(Action::Done)
+    }
+}
+
+/// What became of a plan.
+#[derive(Default)]
+struct Reached {
+    created: usize,
+    deleted: i32,
+    deleted_ready: i32,
+    failure: Option<Error>,
+}
+
+impl Reached {
+    /// The planned status with the pods that there are now.
+    fn status(&self, job: &Job, plan: &Plan) -> JobStatus {
+        let mut status = plan.status.clone();
+        let active = status.active.unwrap_or(0) + i32::try_from(self.created).unwrap_or(0) - self.deleted;
+        status.active = Some(active).filter(|n| *n != 0);
+        status.ready = status.ready.map(|ready| ready - self.deleted_ready);
+        status.terminating = status.terminating.map(|terminating| terminating + self.deleted);
+        let known = job.status.as_ref().is_some_and(|s| plan::has(s, "SuccessCriteriaMet"));
+        if plan.lets_go && active > 0 && !known {
+            // It was to be complete without the pods that are still there.
+            status.conditions.iter_mut().for_each(|all| all.retain(|c| c.type_ != "SuccessCriteriaMet"));
+        }
+        status
     }
 }
 

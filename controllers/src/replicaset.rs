@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_namespace_terminating, is_not_found};
 use crate::expectations::{self, Expectations};
 use crate::owner::{self, BY_CONTROLLER, controller_name, controller_of};
-use crate::pod::{deletion_order, is_active, is_available, is_ready, is_terminating, next_available, node_name};
+use crate::pod::{Worth, is_active, is_available, is_ready, is_terminating, next_available, node_name};
 use crate::pod_control::{pod_from_template, slow_start};
 use crate::replicated::Replicated;
 use crate::selector;
@@ -200,7 +200,7 @@ fn choose_victims(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: 
     let rank = |pod: &Pod| on_node.get(node_name(pod)).copied().unwrap_or(0);
     let mut victims = active.to_vec();
     if count < victims.len() {
-        victims.sort_by(|a, b| deletion_order((a, rank(a)), (b, rank(b)), now));
+        victims.sort_by_cached_key(|pod| Worth::to_set(pod, rank(pod), now));
     }
     victims.truncate(count);
     victims

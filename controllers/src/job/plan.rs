@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use client::EventType;
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 
-use super::failure_policy::{counts, first_match};
+use super::ends::{self, totals};
+use super::failure_policy::first_match;
 use super::per_index::{self, PerIndex};
-use super::pods::{Failures, finished_at, index_of, is_failed, is_tracked};
-use super::{Said, indexes, spec};
+use super::pods::{Failures, index_of, is_failed, is_tracked, replaces_failed_only};
+use super::{Said, removal, spec};
 use crate::error::Result;
-use crate::pod::{deletion_order, is_active, is_ready, is_terminal, is_terminating, phase};
+use crate::pod::{is_active, is_ready, is_terminal, is_terminating};
 
 /// The backoff limit of a job that sets none.
 const BACKOFF_LIMIT: i32 = 6;
@@ -24,23 +24,28 @@ const BACKOFF_LIMIT: i32 = 6;
 /// What to do.
 #[derive(Default)]
 pub(super) struct Plan {
+    /// The status. Its pods are counted as they are now, before any is created or deleted.
     pub(super) status: JobStatus,
     /// Pods to create, each with its index in an indexed job.
     pub(super) create: Vec<Option<i32>>,
     /// What the pods to create carry of the failures of their index, where the job limits those.
     pub(super) failures: Option<BTreeMap<i32, Failures>>,
     pub(super) delete: Vec<Arc<Pod>>,
+    /// Whether the pods to delete are let go before, as they run for nothing: their end is no failure of the job.
+    pub(super) lets_go: bool,
     /// Pods whose end the status tells.
     pub(super) counted: Vec<Arc<Pod>>,
-    pub(super) new_failures: u32,
-    /// When the last of the new failures was.
-    pub(super) failed_at: Option<Timestamp>,
-    pub(super) new_successes: u32,
+    /// Whether there are ends that found no room in the status.
+    pub(super) unnamed: bool,
+    /// When the new failures and successes were.
+    pub(super) failed_at: Vec<Timestamp>,
+    pub(super) succeeded_at: Vec<Timestamp>,
     pub(super) look_again: Option<Duration>,
     pub(super) events: Vec<Said>,
 }
 
-fn has(status: &JobStatus, type_: &str) -> bool {
+/// Whether a condition is true.
+pub(super) fn has(status: &JobStatus, type_: &str) -> bool {
     status.conditions.iter().flatten().any(|c| c.type_ == type_ && c.status == "True")
 }
 
@@ -49,123 +54,88 @@ pub(super) fn is_finished(job: &Job) -> bool {
     job.status.as_ref().is_some_and(|s| has(s, "Complete") || has(s, "Failed"))
 }
 
-fn is_indexed(spec: &JobSpec) -> bool {
+pub(super) fn is_indexed(spec: &JobSpec) -> bool {
     spec.completion_mode.as_deref() == Some("Indexed")
 }
 
-/// The plan for a job that has not ended.
-pub(super) fn of(job: &Job, pods: &[Arc<Pod>], now: &Time) -> Result<Plan> {
+fn is_suspended(spec: &JobSpec) -> bool {
+    spec.suspend.unwrap_or(false)
+}
+
+/// The plan for a job that has not ended, in the order of `syncJob`. A job that is not `settled` waits for what it has
+/// created and deleted: it does neither, and decides nothing that depends on them.
+pub(super) fn of(job: &Job, pods: &[Arc<Pod>], settled: bool, now: &Time) -> Result<Plan> {
     let spec = spec(job)?;
     let mut plan = Plan { status: job.status.clone().unwrap_or_default(), ..Plan::default() };
-    suspend_or_start(spec, &mut plan, now);
-    let per_index = count_ends(job, spec, pods, &mut plan);
+    if !is_suspended(spec) && plan.status.start_time.is_none() {
+        plan.status.start_time = Some(now.clone());
+    }
+    let per_index = ends::count(job, spec, pods, &mut plan);
     let active: Vec<Arc<Pod>> = pods.iter().filter(|p| is_active(p)).cloned().collect();
     let terminating = pods.iter().filter(|p| is_terminating(p) && !is_terminal(p)).count() as i32;
+    plan.status.active = Some(active.len() as i32);
     plan.status.terminating = Some(terminating);
     plan.status.ready = Some(active.iter().filter(|p| is_ready(p)).count() as i32);
-    let suspended = spec.suspend.unwrap_or(false);
     let seen = Seen { job, spec, pods, active: &active, per_index: per_index.as_ref() };
-    judge(seen, &mut plan, now);
-    let failing = has(&plan.status, "FailureTarget");
-    let ending = failing || has(&plan.status, "SuccessCriteriaMet");
-    if ending || suspended {
+    let verdict = judge(seen, &mut plan, now);
+    let ending = has(&plan.status, "FailureTarget") || has(&plan.status, "SuccessCriteriaMet");
+    if ending || verdict.is_some() {
         plan.delete = active.clone();
+        if settled {
+            end(seen, verdict, &mut plan, now);
+        }
     } else {
-        balance(seen, &mut plan, now);
+        go_on(seen, settled && job.metadata.deletion_timestamp.is_none(), &mut plan, now);
     }
-    let left = active.len() - plan.delete.len().min(active.len());
-    plan.status.active = Some(left as i32).filter(|n| *n != 0);
-    let uncounted = plan.status.uncounted_terminated_pods.as_ref();
-    let all_counted =
-        uncounted.is_none_or(|u| u.failed.iter().flatten().chain(u.succeeded.iter().flatten()).next().is_none());
-    if ending && all_counted && active.is_empty() && terminating == 0 {
-        finish(&mut plan, failing, now);
+    let failing = has(&plan.status, "FailureTarget");
+    let over = failing || has(&plan.status, "SuccessCriteriaMet");
+    let counted = !plan.unnamed && !ends::any_uncounted(&plan.status);
+    if over && counted && active.is_empty() && terminating == 0 {
+        finish(spec, &mut plan, failing, now);
     }
+    ends::tidy(&mut plan.status);
     Ok(plan)
 }
 
-fn suspend_or_start(spec: &JobSpec, plan: &mut Plan, now: &Time) {
-    let suspended = spec.suspend.unwrap_or(false);
-    if suspended && !has(&plan.status, "Suspended") {
+/// The condition that ends a job: its type, reason and message.
+type Verdict = (&'static str, &'static str, String);
+
+/// The job ends, and its pods with it.
+fn end(seen: Seen<'_>, verdict: Option<Verdict>, plan: &mut Plan, now: &Time) {
+    if let Some((type_, reason, said)) = verdict {
+        set(&mut plan.status, type_, "True", reason, &said, now);
+    }
+    seen.active.iter().filter(|p| is_tracked(p)).for_each(|pod| ends::end_with_job(seen.spec, pod, plan));
+}
+
+/// The job goes on: pods come and go, and it may turn out complete.
+fn go_on(seen: Seen<'_>, may_manage: bool, plan: &mut Plan, now: &Time) {
+    let Seen { spec, active, .. } = seen;
+    if may_manage {
+        balance(seen, plan, now);
+    }
+    let left = active.len() - plan.delete.len();
+    let (succeeded, _) = totals(&plan.status);
+    let complete = left == 0 && spec.completions.map_or(succeeded > 0, |wanted| succeeded >= wanted);
+    if complete {
+        plan.create.clear();
+        let said = "Reached expected number of succeeded pods";
+        set(&mut plan.status, "SuccessCriteriaMet", "True", "CompletionsReached", said, now);
+    } else if may_manage {
+        suspend_or_resume(spec, plan, now);
+    }
+}
+
+fn suspend_or_resume(spec: &JobSpec, plan: &mut Plan, now: &Time) {
+    if is_suspended(spec) && !has(&plan.status, "Suspended") {
         set(&mut plan.status, "Suspended", "True", "JobSuspended", "Job suspended", now);
         plan.status.start_time = None;
         plan.events.push((EventType::Normal, "Suspended", "Job suspended".into()));
-    } else if !suspended && has(&plan.status, "Suspended") {
+    } else if !is_suspended(spec) && has(&plan.status, "Suspended") {
         set(&mut plan.status, "Suspended", "False", "JobResumed", "Job resumed", now);
+        plan.status.start_time = Some(now.clone());
         plan.events.push((EventType::Normal, "Resumed", "Job resumed".into()));
     }
-    if !suspended && plan.status.start_time.is_none() {
-        plan.status.start_time = Some(now.clone());
-    }
-}
-
-/// Takes new ends into the status. Returns what is known of each index, where failures are counted by index.
-fn count_ends(job: &Job, spec: &JobSpec, pods: &[Arc<Pod>], plan: &mut Plan) -> Option<PerIndex> {
-    let status = &mut plan.status;
-    let ending = has(status, "FailureTarget") || has(status, "SuccessCriteriaMet");
-    let mut uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
-    let held = |uid: &String| pods.iter().any(|p| p.metadata.uid.as_ref() == Some(uid) && is_tracked(p));
-    let indexed = is_indexed(spec);
-    let settle = |list: &mut Option<Vec<String>>, number: &mut Option<i32>, counts: bool| {
-        let (keep, done): (Vec<_>, Vec<_>) = list.take().unwrap_or_default().into_iter().partition(held);
-        if counts && !done.is_empty() {
-            *number = Some(number.unwrap_or(0) + done.len() as i32);
-        }
-        *list = Some(keep);
-    };
-    settle(&mut uncounted.succeeded, &mut status.succeeded, !indexed);
-    settle(&mut uncounted.failed, &mut status.failed, true);
-    let completions = spec.completions.unwrap_or(0);
-    let mut done = indexes::parse(status.completed_indexes.as_deref().unwrap_or_default(), completions);
-    for pod in pods.iter().filter(|p| is_tracked(p) && phase(p) == "Succeeded") {
-        let uid = pod.uid().unwrap_or_default();
-        if indexed {
-            let fresh = index_of(pod).filter(|i| *i < completions).is_some_and(|i| done.insert(i));
-            plan.new_successes += u32::from(fresh);
-        } else if !uncounted.succeeded.iter().flatten().any(|u| *u == uid) {
-            uncounted.succeeded.get_or_insert_default().push(uid);
-            plan.new_successes += 1;
-        }
-        plan.counted.push(pod.clone());
-    }
-    let per_index = per_index::of(job, spec, pods, &done);
-    let waits = |pod: &Pod| !ending && per_index.as_ref().is_some_and(|state| state.waits(pod));
-    // A job that ends waits for no pod that is on its way out; if it fails, they have failed with it.
-    let failing = has(status, "FailureTarget");
-    for pod in pods.iter().filter(|p| is_tracked(p) && phase(p) != "Succeeded" && !waits(p)) {
-        let failed = is_failed(job, pod);
-        if !(failed || ending && is_terminating(pod)) {
-            continue;
-        }
-        let uid = pod.uid().unwrap_or_default();
-        let counted = (failing || failed) && counts(spec, pod);
-        if counted && !uncounted.failed.iter().flatten().any(|u| *u == uid) {
-            uncounted.failed.get_or_insert_default().push(uid);
-            plan.new_failures += 1;
-            plan.failed_at = plan.failed_at.max(Some(finished_at(pod)));
-        }
-        plan.counted.push(pod.clone());
-    }
-    if indexed {
-        status.completed_indexes = Some(indexes::write(&done)).filter(|t| !t.is_empty());
-        status.succeeded = Some(done.len() as i32).filter(|n| *n != 0);
-    }
-    if let Some(state) = &per_index {
-        status.failed_indexes = Some(indexes::write(&state.failed));
-    }
-    let list = |l: Option<Vec<String>>| l.filter(|l| !l.is_empty());
-    status.uncounted_terminated_pods =
-        Some(UncountedTerminatedPods { failed: list(uncounted.failed), succeeded: list(uncounted.succeeded) });
-    per_index
-}
-
-fn totals(status: &JobStatus) -> (i32, i32) {
-    let uncounted = status.uncounted_terminated_pods.as_ref();
-    let more = |list: Option<&Vec<String>>| list.map_or(0, Vec::len) as i32;
-    (
-        status.succeeded.unwrap_or(0) + more(uncounted.and_then(|u| u.succeeded.as_ref())),
-        status.failed.unwrap_or(0) + more(uncounted.and_then(|u| u.failed.as_ref())),
-    )
 }
 
 /// A job and its pods, as a plan is made of them.
@@ -180,37 +150,23 @@ struct Seen<'a> {
     per_index: Option<&'a PerIndex>,
 }
 
-/// Decides whether the job has failed or succeeded, in the order of `syncJob`.
-fn judge(seen: Seen<'_>, plan: &mut Plan, now: &Time) {
-    let Seen { job, spec, active, .. } = seen;
+/// Whether the job ends by failing or by its success policy, unless that is decided already.
+fn judge(seen: Seen<'_>, plan: &mut Plan, now: &Time) -> Option<Verdict> {
     if has(&plan.status, "FailureTarget") || has(&plan.status, "SuccessCriteriaMet") {
-        return;
+        return None;
     }
-    let deadline = deadline_left(spec, plan, now);
-    if let Some((reason, said)) = failure(seen, plan, deadline) {
-        set(&mut plan.status, "FailureTarget", "True", reason, &said, now);
-        return;
-    }
-    if let Some(said) = per_index::succeeds(spec, &plan.status) {
-        set(&mut plan.status, "SuccessCriteriaMet", "True", "SuccessPolicy", &said, now);
-        return;
-    }
-    let (succeeded, _) = totals(&plan.status);
-    let complete = match spec.completions {
-        None => succeeded > 0 && active.is_empty(),
-        Some(wanted) => succeeded >= wanted,
-    };
-    let suspended_early = spec.suspend.unwrap_or(false) && job.status.is_none();
-    if complete && !suspended_early {
-        let said = "Reached expected number of succeeded pods";
-        set(&mut plan.status, "SuccessCriteriaMet", "True", "CompletionsReached", said, now);
-    }
+    let deadline = deadline_left(seen.spec, plan, now);
     plan.look_again = deadline;
+    let failed = failure(seen, plan, deadline).map(|(reason, said)| ("FailureTarget", reason, said));
+    failed.or_else(|| {
+        let said = per_index::succeeds(seen.spec, &plan.status)?;
+        Some(("SuccessCriteriaMet", "SuccessPolicy", said))
+    })
 }
 
 /// Why the job fails.
 fn failure(seen: Seen<'_>, plan: &Plan, deadline: Option<Duration>) -> Option<(&'static str, String)> {
-    let Seen { job, spec, pods, active, per_index } = seen;
+    let Seen { job, spec, pods, per_index, .. } = seen;
     let (succeeded, failed) = totals(&plan.status);
     let fatal = pods.iter().filter(|p| is_tracked(p) && is_failed(job, p)).find_map(|p| {
         let found = first_match(spec, p).filter(|found| found.asks("FailJob"))?;
@@ -220,7 +176,7 @@ fn failure(seen: Seen<'_>, plan: &Plan, deadline: Option<Duration>) -> Option<(&
         return Some(("PodFailurePolicy", said));
     }
     let limit = spec.backoff_limit.unwrap_or(BACKOFF_LIMIT);
-    let restarts = active.iter().map(|p| restarts(p)).sum::<i32>();
+    let restarts = pods.iter().filter(|p| !is_terminal(p)).map(|p| restarts(p)).sum::<i32>();
     let on_failure = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) == Some("OnFailure");
     let waiting = per_index.map_or(0, |state| state.uncounted(spec));
     if failed + waiting > limit || (on_failure && restarts > 0 && restarts >= limit) {
@@ -235,7 +191,7 @@ fn failure(seen: Seen<'_>, plan: &Plan, deadline: Option<Duration>) -> Option<(&
 
 fn deadline_left(spec: &JobSpec, plan: &Plan, now: &Time) -> Option<Duration> {
     let deadline = u64::try_from(spec.active_deadline_seconds?).ok()?;
-    let since = plan.status.start_time.as_ref().filter(|_| !spec.suspend.unwrap_or(false))?;
+    let since = plan.status.start_time.as_ref().filter(|_| !is_suspended(spec))?;
     let ran = Duration::try_from(now.0.duration_since(since.0)).unwrap_or_default();
     Some(Duration::from_secs(deadline).saturating_sub(ran))
 }
@@ -247,26 +203,26 @@ fn restarts(pod: &Pod) -> i32 {
     init.chain(main).map(|c| c.restart_count).sum()
 }
 
-/// Creates what is missing and deletes what is too much.
+/// Creates what is missing and deletes what is too much (`manageJob`).
 fn balance(seen: Seen<'_>, plan: &mut Plan, now: &Time) {
     let Seen { spec, pods, active, per_index, .. } = seen;
     let (succeeded, _) = totals(&plan.status);
     let parallelism = spec.parallelism.unwrap_or(1);
     let running = active.len() as i32;
     let wanted = match spec.completions {
-        None if succeeded > 0 => running.min(parallelism),
+        _ if is_suspended(spec) => 0,
+        None if succeeded > 0 => running,
         None => parallelism,
         Some(completions) => parallelism.min((completions - succeeded).max(0)),
     };
-    if running > wanted {
-        let mut victims = active.to_vec();
-        victims.sort_by(|a, b| deletion_order((a, 0), (b, 0), now.0));
-        victims.truncate((running - wanted) as usize);
-        plan.delete = victims;
+    let least = usize::try_from(running - wanted).unwrap_or(0);
+    plan.delete = removal::choose(active, spec.completions.filter(|_| is_indexed(spec)), least);
+    if !plan.delete.is_empty() || is_suspended(spec) {
+        plan.lets_go = true;
         return;
     }
     // A job that replaces failed pods only waits for those that are ending.
-    let waits = spec.pod_replacement_policy.as_deref() == Some("Failed");
+    let waits = replaces_failed_only(spec);
     let ending: Vec<&Arc<Pod>> = pods.iter().filter(|p| waits && is_terminating(p) && !is_terminal(p)).collect();
     let missing = usize::try_from(wanted - running - ending.len() as i32).unwrap_or(0);
     if !is_indexed(spec) {
@@ -274,7 +230,7 @@ fn balance(seen: Seen<'_>, plan: &mut Plan, now: &Time) {
         return;
     }
     let completions = spec.completions.unwrap_or(0);
-    let done = indexes::parse(plan.status.completed_indexes.as_deref().unwrap_or_default(), completions);
+    let done = super::indexes::parse(plan.status.completed_indexes.as_deref().unwrap_or_default(), completions);
     let taken: BTreeSet<i32> = active.iter().chain(ending).filter_map(|p| index_of(p)).collect();
     let failed = |i: &i32| per_index.is_some_and(|state| state.failed.contains(i));
     let free = (0..completions).filter(|i| !done.contains(i) && !taken.contains(i) && !failed(i)).take(missing);
@@ -295,7 +251,7 @@ fn balance(seen: Seen<'_>, plan: &mut Plan, now: &Time) {
     plan.failures = Some(failures);
 }
 
-fn finish(plan: &mut Plan, failing: bool, now: &Time) {
+fn finish(spec: &JobSpec, plan: &mut Plan, failing: bool, now: &Time) {
     let target = if failing { "FailureTarget" } else { "SuccessCriteriaMet" };
     let why = plan.status.conditions.iter().flatten().find(|c| c.type_ == target).cloned();
     let (reason, said) = why.map(|c| (c.reason.unwrap_or_default(), c.message.unwrap_or_default())).unwrap_or_default();
@@ -305,6 +261,10 @@ fn finish(plan: &mut Plan, failing: bool, now: &Time) {
     } else {
         set(&mut plan.status, "Complete", "True", &reason, &said, now);
         plan.status.completion_time = Some(now.clone());
+        if spec.completions.is_some_and(|wanted| plan.status.succeeded.unwrap_or(0) > wanted) {
+            let said = "Too many succeeded pods running after completion count reached";
+            plan.events.push((EventType::Warning, "TooManySucceededPods", said.into()));
+        }
         plan.events.push((EventType::Normal, "Completed", "Job completed".into()));
     }
     plan.look_again = None;

@@ -1,13 +1,13 @@
 //! The pods of a job.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use kube::ResourceExt;
 
 use super::{TRACKING, spec};
 use crate::error::Result;
-use crate::pod::{condition, is_terminating, phase};
+use crate::pod::{condition, is_sidecar, is_terminating, phase};
 use crate::pod_control::pod_from_template;
 
 /// The label and annotation of a pod's index.
@@ -47,7 +47,10 @@ impl Failures {
 pub(super) fn finished_at(pod: &Pod) -> Timestamp {
     let status = pod.status.as_ref();
     let containers = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
-    let ends = containers.iter().map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0));
+    let sidecars = status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default();
+    let sidecars = sidecars.iter().filter(|c| is_sidecar(pod, &c.name));
+    let ends =
+        containers.iter().chain(sidecars).map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0));
     let ends: Option<Vec<Timestamp>> = ends.collect();
     let last = ends.and_then(|ends| ends.into_iter().max());
     let unready =
@@ -67,12 +70,17 @@ pub(super) fn is_tracked(pod: &Pod) -> bool {
 
 /// The index of a pod.
 pub(super) fn index_of(pod: &Pod) -> Option<i32> {
-    pod.annotations().get(INDEX)?.parse().ok()
+    pod.annotations().get(INDEX)?.parse().ok().filter(|index| *index >= 0)
+}
+
+/// Whether pods are replaced only once they have failed for real (`onlyReplaceFailedPods`).
+pub(super) fn replaces_failed_only(spec: &JobSpec) -> bool {
+    spec.pod_replacement_policy.as_deref() == Some("Failed") || spec.pod_failure_policy.is_some()
 }
 
 /// Whether the pod counts as failed. One that is being deleted does, unless the job waits for it to fail for real.
 pub(super) fn is_failed(job: &Job, pod: &Pod) -> bool {
-    let waits = job.spec.as_ref().and_then(|s| s.pod_replacement_policy.as_deref()) == Some("Failed");
+    let waits = job.spec.as_ref().is_some_and(replaces_failed_only);
     phase(pod) == "Failed" || (!waits && is_terminating(pod) && phase(pod) != "Succeeded")
 }
 
