@@ -25,8 +25,20 @@ pub(super) struct Collector {
 #[derive(Default)]
 struct Owners {
     solid: usize,
+    /// How many of the solid ones are not in the graph: it may miss their end.
+    unseen: usize,
     dangling: Vec<String>,
     waiting: Vec<String>,
+}
+
+/// What is found of an owner that an object names.
+enum State {
+    /// There is none of this kind, namespace, name and uid.
+    Gone,
+    /// It is there, and perhaps waits for its dependents; unseen ones are not in the graph.
+    There { waits: bool, unseen: bool },
+    /// An object without a namespace names an owner in one.
+    Impossible,
 }
 
 impl Collector {
@@ -51,15 +63,16 @@ impl Collector {
         if node.deleting || node.owners.is_empty() {
             return Ok(Action::Done);
         }
-        let owners = self.classify(&node).await?;
+        let Some(owners) = self.classify(&node).await? else { return Ok(Action::Done) };
+        let done = if owners.unseen > 0 { Action::Retry } else { Action::Done };
         if owners.dangling.is_empty() && owners.waiting.is_empty() {
-            return Ok(Action::Done);
+            return Ok(done);
         }
         let Some((api, mut live)) = self.live(uid, &node).await? else { return Ok(Action::Done) };
         if owners.solid > 0 {
             let gone: Vec<_> = owners.dangling.into_iter().chain(owners.waiting).collect();
             drop_owners(&api, &live, &gone).await?;
-            return Ok(Action::Done);
+            return Ok(done);
         }
         if live.owner_references().len() != node.owners.len() {
             // The graph is behind; the watch brings the key again.
@@ -76,32 +89,48 @@ impl Collector {
         self.delete(&api, &live, foreground).await
     }
 
-    async fn classify(&self, node: &Node) -> Result<Owners> {
+    /// What the owners of an object are; nothing if it names one that it cannot have (`isDangling` in the reference).
+    async fn classify(&self, node: &Node) -> Result<Option<Owners>> {
         let mut owners = Owners::default();
         for owner in &node.owners {
-            let known = self.graph.lock().get(&owner.uid).map(|n| n.waits);
-            match known {
-                Some(true) => owners.waiting.push(owner.uid.clone()),
-                Some(_) => owners.solid += 1,
-                None if self.exists(node, owner).await? => owners.solid += 1,
-                None => owners.dangling.push(owner.uid.clone()),
+            let known = {
+                let graph = self.graph.lock();
+                graph.get(&owner.uid).filter(|n| graph.means(owner, &node.place.namespace, n)).map(|n| n.waits)
+            };
+            let state = match known {
+                Some(waits) => State::There { waits, unseen: false },
+                None => self.ask(node, owner).await?,
+            };
+            match state {
+                State::Impossible => return Ok(None),
+                State::Gone => owners.dangling.push(owner.uid.clone()),
+                State::There { waits: true, .. } => owners.waiting.push(owner.uid.clone()),
+                State::There { unseen, .. } => {
+                    owners.solid += 1;
+                    owners.unseen += usize::from(unseen);
+                }
             }
         }
-        Ok(owners)
+        Ok(Some(owners))
     }
 
-    /// Asks the API server for an owner that the graph does not know.
-    async fn exists(&self, node: &Node, owner: &Owner) -> Result<bool> {
+    /// Asks the API server for an owner that the graph does not know as the object names it.
+    async fn ask(&self, node: &Node, owner: &Owner) -> Result<State> {
         let Some(served) = self.monitors.of_kind(&owner.api_version, &owner.kind) else {
             let what = format!("{} {} owns {} but is not served", owner.api_version, owner.kind, node.place.name);
             return Err(Error::Invalid(what));
         };
-        // An owner in another namespace is none: the reference says so of objects that claim it.
         if served.is_namespaced() && node.place.namespace.is_empty() {
-            return Ok(true);
+            return Ok(State::Impossible);
         }
         let found = served.api(&self.context.client, &node.place.namespace).get_opt(&owner.name).await?;
-        Ok(found.is_some_and(|o| o.uid().as_deref() == Some(&owner.uid)))
+        Ok(match found.filter(|o| o.uid().as_deref() == Some(&owner.uid)) {
+            None => State::Gone,
+            Some(owner) => {
+                let deleting = owner.metadata.deletion_timestamp.is_some();
+                State::There { waits: deleting && owner.finalizers().iter().any(|f| f == FOREGROUND), unseen: true }
+            }
+        })
     }
 
     fn api(&self, node: &Node) -> Result<Api<Meta>> {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use client::{Action, Change, Informer, Selection, WorkQueue};
+use client::{Action, Change, EventType, Informer, Selection, WorkQueue};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -17,9 +18,16 @@ use crate::error::Result;
 /// Resources that own nothing, are owned by nothing and change all the time.
 const IGNORED: &[(&str, &str)] = &[("", "events"), ("events.k8s.io", "events")];
 
+/// The reason of the event about an object that names an owner in another namespace.
+const ASTRAY: &str = "OwnerRefInvalidNamespace";
+
+/// The version and kind of each monitored resource, by its number.
+type Kinds = Arc<Mutex<Vec<(String, String)>>>;
+
 /// The monitored resources.
 pub(super) struct Monitors {
     context: Context,
+    kinds: Kinds,
     graph: Arc<Mutex<Graph>>,
     work: WorkQueue<String>,
     table: Mutex<Table>,
@@ -46,7 +54,7 @@ struct Monitor {
 impl Monitors {
     pub(super) fn new(context: Context, graph: Arc<Mutex<Graph>>, work: WorkQueue<String>) -> Self {
         let (ready, _) = watch::channel(false);
-        Self { context, graph, work, table: Mutex::default(), ready }
+        Self { context, kinds: Kinds::default(), graph, work, table: Mutex::default(), ready }
     }
 
     /// Waits until everything that was served at the start is in the graph.
@@ -95,6 +103,8 @@ impl Monitors {
             table.by_kind.insert((one.resource.group.clone(), one.resource.kind.clone()), id);
             if known.is_none() {
                 table.rows.push(Row { served: one.clone(), monitor: None });
+                self.graph.lock().add_resource(&one.resource.group, &one.resource.kind);
+                self.kinds.lock().push((one.resource.api_version.clone(), one.resource.kind.clone()));
             }
             if table.rows[id].monitor.is_none() {
                 let monitor = self.monitor(id, &one);
@@ -111,12 +121,20 @@ impl Monitors {
         let clock = self.context.clock.clone();
         let informer = Informer::start(api, Selection::default(), keep_ownership, clock, token.clone());
         let (graph, work, alive) = (self.graph.clone(), self.work.clone(), token.clone());
+        let (events, kinds) = (self.context.events.clone(), self.kinds.clone());
         informer.on_change(move |change: &Change<Meta>| {
             let object = change.object();
             let Some(uid) = object.metadata.uid.as_deref().filter(|_| !alive.is_cancelled()) else { return };
-            let look =
-                if change.is_delete() { graph.lock().remove(uid) } else { graph.lock().put(uid, node_of(id, object)) };
-            look.into_iter().for_each(|uid| work.add(uid));
+            if change.is_delete() {
+                graph.lock().remove(uid).into_iter().for_each(|uid| work.add(uid));
+                return;
+            }
+            let mut graph = graph.lock();
+            let found = graph.put(uid, node_of(id, object));
+            let astray = found.astray.iter().filter_map(|(uid, owner)| astray(&graph, &kinds, uid, owner));
+            astray.for_each(|(about, said)| events.event_about(about, EventType::Warning, ASTRAY, said));
+            drop(graph);
+            found.look.into_iter().for_each(|uid| work.add(uid));
         });
         Monitor { token, informer }
     }
@@ -133,6 +151,24 @@ impl Monitors {
         let id = table.by_kind.get(&(group.to_owned(), kind.to_owned()))?;
         table.rows.get(*id).map(|row| row.served.clone())
     }
+}
+
+/// What an event says of an object that names an owner in another namespace (`reportInvalidNamespaceOwnerRef`).
+fn astray(graph: &Graph, kinds: &Kinds, uid: &str, owner: &str) -> Option<(ObjectReference, String)> {
+    let node = graph.get(uid)?;
+    let Owner { api_version, kind, name, .. } = node.owners.iter().find(|o| o.uid == owner)?;
+    let namespace = &node.place.namespace;
+    let identity = format!("[{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {owner}]");
+    let (own_version, own_kind) = kinds.lock().get(node.place.resource).cloned()?;
+    let about = ObjectReference {
+        api_version: Some(own_version),
+        kind: Some(own_kind),
+        namespace: Some(namespace.clone()).filter(|n| !n.is_empty()),
+        name: Some(node.place.name.clone()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    };
+    Some((about, format!("ownerRef {identity} does not exist in namespace \"{namespace}\"")))
 }
 
 /// The cache holds nothing but what the graph needs to follow an object.
