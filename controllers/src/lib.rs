@@ -19,6 +19,7 @@ mod history;
 mod job;
 mod namespace;
 mod node_lifecycle;
+mod node_ttl;
 mod owner;
 mod percent;
 mod pod;

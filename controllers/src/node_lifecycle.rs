@@ -1,15 +1,17 @@
 //! Nodes that stop renewing their lease, and taints that follow from a node's conditions.
 
 mod eviction;
+mod health;
 mod taints;
+mod zones;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Action, EventType, Informer, ObjectKey, Selection};
+use client::{Action, EventType, Informer, ObjectKey, Selection, WorkQueue};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -17,20 +19,23 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::error::{Result, ignore_not_found};
+use crate::error::{Result, ignore_not_found, is_conflict, is_not_found};
 use crate::pod::is_ready;
 pub(crate) use eviction::run as run_eviction;
+use health::Health;
+use taints::Execute;
+use zones::{Turn, Zones};
 
 /// Nodes worked on at a time.
 const WORKERS: usize = 4;
-/// After this time without a sign a node is not known to live (`--node-monitor-grace-period` of the reference).
-const GRACE: Duration = Duration::from_secs(50);
-/// The same for a node that has never reported (`--node-startup-grace-period`).
-const STARTUP_GRACE: Duration = Duration::from_secs(60);
+/// How long a node that is not ready waits before it may lose its pods, so that nodes that fail together are seen
+/// together (`--node-monitor-period`).
+const SETTLE: Duration = Duration::from_secs(5);
 /// The namespace of the nodes' leases.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
-/// Conditions that are unknown once the node is.
-const CONDITIONS: &[&str] = &["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+/// Labels that nodes have under an older name too (`labelReconcileInfo`).
+const LABELS: &[(&str, &str)] =
+    &[("kubernetes.io/os", "beta.kubernetes.io/os"), ("kubernetes.io/arch", "beta.kubernetes.io/arch")];
 /// The index of pods by node.
 pub(crate) const BY_NODE: &str = "by-node";
 
@@ -39,28 +44,27 @@ pub(crate) fn by_node(pod: &Pod) -> Vec<String> {
     pod.spec.as_ref().and_then(|s| s.node_name.clone()).filter(|n| !n.is_empty()).into_iter().collect()
 }
 
-/// The last signs of a node, and when we saw them: its own clock does not count.
-struct Signs {
-    renewed: Option<jiff::Timestamp>,
-    heartbeat: Option<jiff::Timestamp>,
-    seen: Duration,
-}
-
 struct Nodes {
     context: Context,
     nodes: Informer<Node>,
-    leases: Informer<Lease>,
     pods: Informer<Pod>,
-    signs: Mutex<HashMap<String, Signs>>,
+    health: Health,
+    zones: Mutex<Zones>,
+    /// The nodes themselves, and the zones in which some are to lose their pods.
+    queue: WorkQueue<ObjectKey>,
+    evictions: WorkQueue<ObjectKey>,
+    /// The nodes whose pods have to be told that their node is not ready.
+    untold: Mutex<HashSet<String>>,
+    /// The nodes that were seen, with their uids.
+    known: Mutex<HashMap<String, String>>,
 }
 
 /// Runs the controller until the context is cancelled.
 pub(crate) async fn run(context: Context) {
-    let queue = context.queue();
+    let (queue, evictions) = (context.queue(), context.queue());
     let nodes = context.informers.of::<Node>();
-    let leases = context
-        .informers
-        .selected::<Lease>(Selection { fields: Some(format!("metadata.namespace={LEASE_NAMESPACE}")), labels: None });
+    let selection = Selection { fields: Some(format!("metadata.namespace={LEASE_NAMESPACE}")), labels: None };
+    let leases = context.informers.selected::<Lease>(selection);
     let pods = context.informers.of::<Pod>();
     pods.add_index(BY_NODE, by_node);
     let to = queue.clone();
@@ -68,115 +72,214 @@ pub(crate) async fn run(context: Context) {
     nodes.wait_synced().await;
     leases.wait_synced().await;
     pods.wait_synced().await;
-    let controller = Arc::new(Nodes { context: context.clone(), nodes, leases, pods, signs: Mutex::default() });
-    context
-        .run("node-lifecycle", queue, WORKERS, move |key| {
-            let controller = controller.clone();
-            async move { controller.sync(key).await }
-        })
-        .await;
+    let controller = Arc::new(Nodes {
+        health: Health::new(context.clock.clone(), leases),
+        context: context.clone(),
+        nodes,
+        pods,
+        zones: Mutex::default(),
+        queue: queue.clone(),
+        evictions: evictions.clone(),
+        untold: Mutex::default(),
+        known: Mutex::default(),
+    });
+    controller.begin();
+    let evicts = controller.clone();
+    let evictions = context.run("node-evictions", evictions, 1, move |zone| {
+        let controller = evicts.clone();
+        async move { controller.evict_from(&zone.name).await }
+    });
+    let nodes = context.run("node-lifecycle", queue, WORKERS, move |key| {
+        let controller = controller.clone();
+        async move { controller.sync(key).await }
+    });
+    tokio::join!(nodes, evictions);
 }
 
 fn condition<'a>(node: &'a Node, type_: &str) -> Option<&'a NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == type_)
 }
 
+fn ready(node: &Node) -> Option<&str> {
+    condition(node, "Ready").map(|c| c.status.as_str())
+}
+
 impl Nodes {
+    /// Judges the zones by all nodes that there are, and not by the first one that is worked on.
+    fn begin(&self) {
+        let mut zones = self.zones.lock();
+        for node in self.nodes.list() {
+            zones.note(&node);
+            // Whether its pods were told is not known: the last run may have ended just then.
+            if ready(&node) == Some("Unknown") {
+                self.untold.lock().insert(node.name_any());
+            }
+        }
+        zones.judge();
+    }
+
     /// A healthy node is looked at once in a grace period, not at each of its leases: an idle cluster stays idle.
     async fn sync(&self, key: ObjectKey) -> Result<Action> {
         let Some(node) = self.nodes.get_key(&key) else {
-            self.signs.lock().remove(&key.name);
+            self.forget(&key.name);
             return Ok(Action::Done);
         };
-        let left = self.left(&node);
-        let mut node = node;
-        if left.is_zero() {
-            node = Arc::new(self.mark_unknown(&node).await?);
+        self.greet(&node);
+        let left = self.health.left(&node);
+        let node = if left.is_zero() { Arc::new(self.mark_unknown(&node).await?) } else { node };
+        self.judge(Some(&node));
+        self.taint(&node, self.execute(&node)).await?;
+        self.label(&node).await?;
+        let untold = self.untold.lock().contains(&key.name);
+        if untold {
+            if ready(&node) != Some("True") {
+                self.tell_pods(&key.name).await?;
+            }
+            self.untold.lock().remove(&key.name);
         }
-        let now = Time(self.context.clock.now());
-        if let Some(wanted) = taints::wanted(&node, &now) {
-            let api = self.context.api_all::<Node>();
-            let patch = json!({
-                "metadata": { "resourceVersion": node.resource_version() },
-                "spec": { "taints": wanted },
-            });
-            ignore_not_found(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
-        }
-        if condition(&node, "Ready").is_some_and(|c| c.status != "True") {
-            self.mark_pods(&node).await?;
-        }
-        Ok(Action::after(Some(if left.is_zero() { GRACE } else { left })))
+        Ok(Action::after(Some(if left.is_zero() { health::GRACE } else { left })))
     }
 
-    /// How long until the node is given up, if it gives no further sign.
-    fn left(&self, node: &Node) -> Duration {
-        let name = node.name_any();
-        let lease = self.leases.get(LEASE_NAMESPACE, &name);
-        let renewed = lease.and_then(|l| l.spec.as_ref()?.renew_time.as_ref().map(|t| t.0));
-        let ready = condition(node, "Ready");
-        let heartbeat = ready.and_then(|c| c.last_heartbeat_time.as_ref().map(|t| t.0));
-        let now = self.context.clock.elapsed();
-        let mut signs = self.signs.lock();
-        let last = signs.entry(name).or_insert(Signs { renewed, heartbeat, seen: now });
-        // The time at which the lease was renewed, as far as the two clocks agree, and never later than now.
-        if last.renewed != renewed || last.heartbeat != heartbeat {
-            let newest = renewed.into_iter().chain(heartbeat).max();
-            let age = newest.and_then(|t| Duration::try_from(self.context.clock.now().duration_since(t)).ok());
-            let age = age.filter(|age| *age < GRACE).unwrap_or_default();
-            *last = Signs { renewed, heartbeat, seen: now.saturating_sub(age) };
+    fn greet(&self, node: &Node) {
+        let uid = node.uid().unwrap_or_default();
+        let before = self.known.lock().insert(node.name_any(), uid.clone());
+        if before.as_ref() != Some(&uid) {
+            let name = node.name_any();
+            self.record(&name, &uid, "RegisteredNode", &format!("event: Registered Node {name} in Controller"));
         }
-        let grace = if ready.is_none() { STARTUP_GRACE } else { GRACE };
-        grace.saturating_sub(now.saturating_sub(last.seen))
     }
 
-    async fn mark_unknown(&self, node: &Node) -> Result<Node> {
-        let now = Time(self.context.clock.now());
-        let mut changed = node.clone();
-        let created = node.metadata.creation_timestamp.clone();
-        let conditions = changed.status.get_or_insert_default().conditions.get_or_insert_default();
-        for type_ in CONDITIONS {
-            match conditions.iter_mut().find(|c| c.type_ == *type_) {
-                Some(c) if c.status == "Unknown" => {}
-                Some(c) => {
-                    c.status = "Unknown".into();
-                    c.reason = Some("NodeStatusUnknown".into());
-                    c.message = Some("Kubelet stopped posting node status.".into());
-                    c.last_transition_time = Some(now.clone());
-                }
-                None => conditions.push(NodeCondition {
-                    type_: (*type_).into(),
-                    status: "Unknown".into(),
-                    reason: Some("NodeStatusNeverUpdated".into()),
-                    message: Some("Kubelet never posted node status.".into()),
-                    last_heartbeat_time: created.clone(),
-                    last_transition_time: Some(now.clone()),
-                }),
+    fn forget(&self, name: &str) {
+        self.health.forget(name);
+        self.untold.lock().remove(name);
+        self.zones.lock().forget(name);
+        self.judge(None);
+        let known = self.known.lock().remove(name);
+        if let Some(uid) = known {
+            self.record(name, &uid, "RemovingNode", &format!("event: Removing Node {name} from Controller"));
+        }
+    }
+
+    fn record(&self, name: &str, uid: &str, reason: &str, said: &str) {
+        let about = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            name: Some(name.into()),
+            uid: Some(uid.into()),
+            ..ObjectReference::default()
+        };
+        self.context.events.event_about(about, EventType::Normal, reason, format!("Node {name} {said}"));
+    }
+
+    /// Takes in how a node is now, and looks at all others if that changes what becomes of them.
+    fn judge(&self, news: Option<&Node>) {
+        let mut zones = self.zones.lock();
+        if let Some(node) = news {
+            zones.note(node);
+        }
+        let turn = zones.judge();
+        let waiting = zones.waiting();
+        drop(zones);
+        // A zone that was too disrupted may go on by now.
+        waiting.into_iter().for_each(|zone| self.evictions.add(ObjectKey::cluster(zone)));
+        match turn {
+            Turn::None => return,
+            Turn::Stopped => tracing::warn!("no node is ready: nothing is evicted until one is"),
+            Turn::Resumed => {
+                tracing::info!("some node is ready again: evictions go on");
+                self.health.begin_again();
             }
         }
-        if changed == *node {
-            return Ok(changed);
-        }
-        self.context.events.event(
-            node,
-            EventType::Normal,
-            "NodeNotReady",
-            format!("Node {} status is now: NodeNotReady", node.name_any()),
-        );
-        let api = self.context.api_all::<Node>();
-        Ok(api.replace_status(&node.name_any(), &PostParams::default(), &changed).await?)
+        self.nodes.list().iter().for_each(|node| self.queue.add(ObjectKey::of(&**node)));
     }
 
-    /// Pods of a node that is not ready are not ready either.
-    async fn mark_pods(&self, node: &Node) -> Result<()> {
+    /// What becomes of the taint that makes the pods of a node leave.
+    fn execute(&self, node: &Node) -> Execute {
+        let (name, mut zones) = (node.name_any(), self.zones.lock());
+        if taints::executes(node).is_none() || zones.are_stopped() {
+            zones.dequeue(&name);
+            let clears = ready(node).is_some() || zones.are_stopped();
+            return if clears { Execute::Clear } else { Execute::Keep };
+        }
+        if taints::is_executing(node) {
+            zones.dequeue(&name);
+        } else if let Some(zone) = zones.enqueue(&name, self.context.clock.elapsed()) {
+            self.evictions.add(ObjectKey::cluster(zone));
+        }
+        Execute::Keep
+    }
+
+    /// Lets the next node of a zone lose its pods, as fast as the zone's state allows.
+    async fn evict_from(&self, zone: &str) -> Result<Action> {
+        let now = self.context.clock.elapsed();
+        let next = self.zones.lock().next(zone, SETTLE, now);
+        let name = match next {
+            None => return Ok(Action::Done),
+            Some(Err(wait)) => return Ok(Action::RequeueAfter(wait)),
+            Some(Ok(name)) => name,
+        };
+        match self.nodes.get("", &name).filter(|node| taints::executes(node).is_some()) {
+            Some(node) => {
+                self.taint(&node, Execute::Add).await?;
+                self.zones.lock().went(&name, now);
+            }
+            None => self.zones.lock().dequeue(&name),
+        }
+        Ok(Action::Retry)
+    }
+
+    async fn taint(&self, node: &Node, execute: Execute) -> Result<()> {
         let now = Time(self.context.clock.now());
-        for pod in self.pods.indexed(BY_NODE, &node.name_any()).iter().filter(|p| is_ready(p)) {
-            let patch = json!({"status": {"conditions": [
+        let Some(wanted) = taints::wanted(node, execute, &now) else { return Ok(()) };
+        let version = node.resource_version();
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": wanted}});
+        let api = self.context.api_all::<Node>();
+        ignore_not_found(api.patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await)?;
+        Ok(())
+    }
+
+    /// Gives a node the older names of its labels too (`reconcileNodeLabels`).
+    async fn label(&self, node: &Node) -> Result<()> {
+        let labels = node.labels();
+        let missing = LABELS.iter().filter_map(|(name, older)| {
+            let value = labels.get(*name)?;
+            (labels.get(*older) != Some(value)).then(|| ((*older).to_owned(), json!(value)))
+        });
+        let missing: serde_json::Map<String, serde_json::Value> = missing.collect();
+        if !missing.is_empty() {
+            let patch = Patch::Merge(json!({"metadata": {"labels": missing}}));
+            let api = self.context.api_all::<Node>();
+            ignore_not_found(api.patch(&node.name_any(), &PatchParams::default(), &patch).await)?;
+        }
+        Ok(())
+    }
+
+    /// Says of a node that gave no sign that nobody knows how it is.
+    async fn mark_unknown(&self, node: &Node) -> Result<Node> {
+        let Some(changed) = health::unknown(node, &Time(self.context.clock.now())) else { return Ok(node.clone()) };
+        let name = node.name_any();
+        let api = self.context.api_all::<Node>();
+        let written = api.replace_status(&name, &PostParams::default(), &changed).await?;
+        if ready(node) == Some("True") {
+            self.untold.lock().insert(name.clone());
+            self.record(&name, &node.uid().unwrap_or_default(), "NodeNotReady", "status is now: NodeNotReady");
+        }
+        Ok(written)
+    }
+
+    /// Pods of a node that nobody hears of are not ready (`MarkPodsNotReady`). A node that says itself that it is not ready
+    /// says of its pods what they are.
+    async fn tell_pods(&self, node: &str) -> Result<()> {
+        let now = Time(self.context.clock.now());
+        for pod in self.pods.indexed(BY_NODE, node).iter().filter(|p| is_ready(p)) {
+            let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [
                 {"type": "Ready", "status": "False", "lastTransitionTime": now}]}});
             let api = self.context.api::<Pod>(&pod.namespace().unwrap_or_default());
-            let patched = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await;
-            ignore_not_found(patched)?;
-            let said = "Node is not ready";
-            self.context.events.event(&**pod, EventType::Warning, "NodeNotReady", said);
+            match api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
+                Err(error) if is_not_found(&error) || is_conflict(&error) => continue,
+                other => other?,
+            };
+            self.context.events.event(&**pod, EventType::Warning, "NodeNotReady", "Node is not ready");
         }
         Ok(())
     }

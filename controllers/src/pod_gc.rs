@@ -23,6 +23,17 @@ enum Task {
     Terminated,
     Node(String),
     Unscheduled(String, String),
+    OutOfService(String),
+}
+
+/// The taint by which somebody says that a node is off for good, so that nothing on it can still run.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// Whether pods that end on the node have ended: it is not ready, and out of service.
+fn is_out_of_service(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
+    !conditions.any(|c| c.type_ == "Ready" && c.status == "True") && taints.any(|t| t.key == OUT_OF_SERVICE)
 }
 
 /// Runs the controller until the context is cancelled.
@@ -40,8 +51,12 @@ pub(crate) async fn run(context: Context) {
         }
         if node.is_empty() && is_terminating(pod) {
             to.add(Task::Unscheduled(pod.namespace().unwrap_or_default(), pod.name_any()));
-        } else if !node.is_empty() && known.get("", node).is_none() {
-            to.add_after(Task::Node(node.to_owned()), QUARANTINE);
+        } else if !node.is_empty() {
+            match known.get("", node) {
+                None => to.add_after(Task::Node(node.to_owned()), QUARANTINE),
+                Some(n) if is_terminating(pod) && is_out_of_service(&n) => to.add(Task::OutOfService(node.to_owned())),
+                Some(_) => {}
+            }
         }
         if is_terminal(pod) && change.old().is_none_or(|old| !is_terminal(old)) {
             to.add(Task::Terminated);
@@ -51,6 +66,8 @@ pub(crate) async fn run(context: Context) {
     nodes.on_change(move |change| {
         if change.is_delete() {
             to.add_after(Task::Node(change.object().name_any()), QUARANTINE);
+        } else if is_out_of_service(change.object()) && change.old().is_none_or(|old| !is_out_of_service(old)) {
+            to.add(Task::OutOfService(change.object().name_any()));
         }
     });
     pods.wait_synced().await;
@@ -72,7 +89,8 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
                 return Ok(Action::Done);
             }
             let mut ended: Vec<_> = pods.list().into_iter().filter(|p| is_terminal(p)).collect();
-            ended.sort_by_key(|p| p.metadata.creation_timestamp.as_ref().map(|t| t.0));
+            let created = |p: &Pod| p.metadata.creation_timestamp.as_ref().map(|t| t.0);
+            ended.sort_by_key(|p| (!is_evicted(p), created(p), p.name_any()));
             let surplus = ended.len().saturating_sub(TERMINATED_MAX);
             for pod in ended.iter().take(surplus) {
                 remove(context, pod).await?;
@@ -84,12 +102,22 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
                 return Ok(Action::Done);
             }
             for pod in pods.indexed(crate::node_lifecycle::BY_NODE, &name) {
-                mark_failed(context, &pod).await?;
+                mark_failed(context, &pod, Some("PodGC: node no longer exists")).await?;
                 remove(context, &pod).await?;
+            }
+        }
+        Task::OutOfService(name) => {
+            if !nodes.get("", &name).is_some_and(|node| is_out_of_service(&node)) {
+                return Ok(Action::Done);
+            }
+            for pod in pods.indexed(crate::node_lifecycle::BY_NODE, &name).iter().filter(|p| is_terminating(p)) {
+                mark_failed(context, pod, None).await?;
+                remove(context, pod).await?;
             }
         }
         Task::Unscheduled(namespace, name) => {
             if let Some(pod) = pods.get(&namespace, &name).filter(|p| node_name(p).is_empty() && is_terminating(p)) {
+                mark_failed(context, &pod, None).await?;
                 remove(context, &pod).await?;
             }
         }
@@ -97,16 +125,25 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
     Ok::<_, Error>(Action::Done)
 }
 
-/// Says why the pod ends, for those who count its end.
-async fn mark_failed(context: &Context, pod: &Pod) -> Result<()> {
+/// Whether the node's agent evicted the pod.
+fn is_evicted(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    status.is_some_and(|s| s.phase.as_deref() == Some("Failed") && s.reason.as_deref() == Some("Evicted"))
+}
+
+/// Says that the pod has ended, and why if there is a reason, for those who count its end
+/// (`markFailedAndDeletePodWithCondition`).
+async fn mark_failed(context: &Context, pod: &Pod, why: Option<&str>) -> Result<()> {
     if is_terminal(pod) {
         return Ok(());
     }
-    let patch = json!({"status": {"phase": "Failed", "conditions": [{
-        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-        "message": "PodGC: node no longer exists",
-        "lastTransitionTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(context.clock.now()),
-    }]}});
+    let mut patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed"}});
+    if let Some(message) = why {
+        patch["status"]["conditions"] = json!([{
+            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": message,
+            "lastTransitionTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(context.clock.now()),
+        }]);
+    }
     let api = context.api::<Pod>(&pod.namespace().unwrap_or_default());
     ignore_not_found(api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await)?;
     Ok(())

@@ -61,6 +61,7 @@ controllers! {
     "cronjob-controller" "cronjob-controller" "cronjob-controller" crate::cronjob::run;
     "node-lifecycle-controller" "node-controller" "node-controller" crate::node_lifecycle::run;
     "taint-eviction-controller" "node-controller" "taint-eviction-controller" crate::node_lifecycle::run_eviction;
+    "node-ttl-controller" "ttl-controller" "node-ttl-controller" crate::node_ttl::run;
     "pod-garbage-collector-controller" "pod-garbage-collector" "pod-garbage-collector-controller" crate::pod_gc::run;
     "ttl-after-finished-controller" "ttl-after-finished-controller" "ttl-after-finished-controller" crate::ttl_after_finished::run;
     "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" "clusterrole-aggregation-controller" crate::clusterrole_aggregation::run;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client::tolerations::borne_for;
 use client::{Action, EventType, Informer, ObjectKey, WorkQueue};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -42,15 +42,22 @@ pub(crate) async fn run(context: Context) {
             async move {
                 let bears = pod.as_ref().zip(node).and_then(|(pod, node)| bears(&node, pod));
                 let (Some(pod), Some((bears, added))) = (pod, bears) else {
-                    since.lock().remove(&key);
+                    let waited = since.lock().remove(&key);
+                    if waited.is_some() {
+                        record(&context, &key, format!("Cancelling deletion of Pod {key}"));
+                    }
                     return Ok::<_, Error>(Action::Done);
                 };
                 let now = context.clock.now();
-                let seen = *since.lock().entry(key).or_insert(now);
+                let seen = *since.lock().entry(key.clone()).or_insert(now);
                 let passed = Duration::try_from(now.duration_since(added.unwrap_or(seen))).unwrap_or_default();
                 match bears.saturating_sub(passed) {
                     left if !left.is_zero() => Ok(Action::RequeueAfter(left)),
-                    _ => evict(&context, &pod).await,
+                    _ => {
+                        let outcome = evict(&context, &pod).await;
+                        since.lock().remove(&key);
+                        outcome
+                    }
                 }
             }
         })
@@ -91,10 +98,22 @@ fn bears(node: &Node, pod: &Pod) -> Option<(Duration, Option<jiff::Timestamp>)> 
     Some((Duration::from_secs(seconds), added.and_then(|all| all.into_iter().max())))
 }
 
+/// Records what becomes of a pod (`emitPodDeletionEvent` and `emitCancelPodDeletionEvent`).
+fn record(context: &Context, key: &ObjectKey, said: String) {
+    let about = ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        ..ObjectReference::default()
+    };
+    context.events.event_about(about, EventType::Normal, "TaintManagerEviction", said);
+}
+
 async fn evict(context: &Context, pod: &Arc<Pod>) -> Result<Action> {
     let key = ObjectKey::of(&**pod);
     let api = context.api::<Pod>(&key.namespace);
-    context.events.event(&**pod, EventType::Normal, "TaintManagerEviction", format!("Marking for deletion Pod {key}"));
+    record(context, &key, format!("Marking for deletion Pod {key}"));
     let patch = json!({"status": {"conditions": [{
         "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
         "message": "Taint manager: deleting due to NoExecute taint",
