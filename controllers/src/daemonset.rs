@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_namespace_terminating};
 use crate::expectations::Expectations;
 use crate::owner::{self, controller_name, controller_of};
-use crate::pod::{is_terminating, next_available, phase};
+use crate::pod::{is_terminating, next_available};
 use crate::pod_control::slow_start;
 use crate::{hash, history, selector};
 
@@ -153,7 +153,7 @@ impl DaemonSets {
         if self.expectations.satisfied(&key) {
             let mut work = plan::manage(&set, &nodes, &by_node, &hash, now);
             look_again = self.hold_back(&key, &mut work.failed);
-            work.delete.append(&mut work.failed);
+            work.delete.extend(work.failed.iter().cloned());
             if work.is_empty() {
                 work = plan::update(&set, &nodes, &by_node, &hash, now);
             }
@@ -210,14 +210,13 @@ impl DaemonSets {
             return Ok(());
         }
         self.expectations.expect(key, work.create.len(), work.delete.iter().filter_map(|p| p.metadata.uid.clone()));
-        for pod in work.delete.iter().filter(|p| phase(p) == "Failed") {
-            let said = format!(
-                "Found failed daemon pod {} on node {}, will try to kill it",
-                ObjectKey::of(&**pod),
-                crate::pod::node_name(pod)
-            );
-            self.context.events.event(set, EventType::Warning, "FailedDaemonPod", said);
-        }
+        let tell = |pod: &Pod, type_, how: &str, what: &str, reason: &str| {
+            let (key, node) = (ObjectKey::of(pod), crate::pod::node_name(pod));
+            let said = format!("Found {how} daemon pod {key} on node {node}, will try to {what} it");
+            self.context.events.event(set, type_, reason, said);
+        };
+        work.failed.iter().for_each(|p| tell(p, EventType::Warning, "failed", "kill", "FailedDaemonPod"));
+        work.succeeded.iter().for_each(|p| tell(p, EventType::Normal, "succeeded", "delete", "SucceededDaemonPod"));
         let deletions = join_all(work.delete.iter().map(|pod| async {
             let outcome = self.context.delete_pod(set, &pod.name_any()).await;
             if !matches!(outcome, Ok(true)) {

@@ -1,6 +1,6 @@
 //! Which pods to create and delete, and the status: plain functions on what is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 
 use super::HASH_LABEL;
-use super::pods::suits;
+use super::pods::{GENERATION_ANNOTATION, GENERATION_LABEL, suits};
 use crate::percent::{Round, resolve};
-use crate::pod::{is_available, is_ready, is_terminating, node_name, phase};
+use crate::pod::{is_available, is_ready, is_terminal, is_terminating, node_name, phase};
 
 /// What to do.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Work {
     pub(super) delete: Vec<Arc<Pod>>,
     /// Failed pods, to be deleted when their back-off is over.
     pub(super) failed: Vec<Arc<Pod>>,
+    /// Those of the pods to delete that ended well, though daemons should not end.
+    pub(super) succeeded: Vec<Arc<Pod>>,
 }
 
 impl Work {
@@ -43,21 +45,31 @@ fn target(pod: &Pod) -> Option<String> {
     fields.filter(|f| f.key == "metadata.name").find_map(|f| f.values.as_ref()?.first().cloned())
 }
 
-/// The pods of each node, the oldest first.
+/// The pods of each node, those that are there before those that will be, and the oldest first. Those that ended and are
+/// being deleted are nobody's concern any more (`getNodesToDaemonPods`).
 pub(super) fn by_node(pods: &[Arc<Pod>]) -> ByNode {
     let mut map = ByNode::new();
-    for pod in pods {
-        map.entry(target(pod).unwrap_or_default()).or_default().push(pod.clone());
+    for pod in pods.iter().filter(|p| !(is_terminal(p) && is_terminating(p))) {
+        if let Some(node) = target(pod) {
+            map.entry(node).or_default().push(pod.clone());
+        }
     }
     for pods in map.values_mut() {
         let created = |p: &Pod| p.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        pods.sort_by_key(|p| (node_name(p).is_empty(), phase(p) == "Pending", created(p), p.name_any()));
+        pods.sort_by_key(|p| (node_name(p).is_empty(), created(p), p.name_any()));
     }
     map
 }
 
 fn is_new(pod: &Pod, hash: &str) -> bool {
     pod.labels().get(HASH_LABEL).is_some_and(|h| h == hash)
+}
+
+/// Whether a pod is of the set's present template: by its hash, or by the number that templates had before hashes
+/// (`IsPodUpdated`).
+fn is_updated(set: &DaemonSet, pod: &Pod, hash: &str) -> bool {
+    let number = set.annotations().get(GENERATION_ANNOTATION).filter(|n| n.parse::<i64>().is_ok());
+    is_new(pod, hash) || (number.is_some() && pod.labels().get(GENERATION_LABEL) == number)
 }
 
 fn min_ready(set: &DaemonSet) -> i32 {
@@ -76,14 +88,10 @@ fn limits(set: &DaemonSet, desired: i32) -> (usize, usize) {
     (usize::try_from(surge).unwrap_or(0), usize::try_from(unavailable).unwrap_or(0))
 }
 
-fn desired(set: &DaemonSet, nodes: &[Arc<Node>]) -> i32 {
-    nodes.iter().filter(|n| suits(set, n).0).count() as i32
-}
-
 /// Sees to it that suitable nodes have a pod, and others none.
 pub(super) fn manage(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, hash: &str, now: Timestamp) -> Work {
     let mut work = Work::default();
-    let surging = limits(set, desired(set, nodes)).0 > 0;
+    let surging = limits(set, 1).0 > 0;
     let none = Vec::new();
     for node in nodes {
         let name = node.name_any();
@@ -99,14 +107,14 @@ pub(super) fn manage(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
         }
         let alive: Vec<_> = pods.iter().filter(|p| !is_terminating(p)).collect();
         work.failed.extend(alive.iter().filter(|p| phase(p) == "Failed").map(|p| (*p).clone()));
-        work.delete.extend(alive.iter().filter(|p| phase(p) == "Succeeded").map(|p| (*p).clone()));
+        work.succeeded.extend(alive.iter().filter(|p| phase(p) == "Succeeded").map(|p| (*p).clone()));
         let running: Vec<_> = alive.into_iter().filter(|p| !matches!(phase(p), "Failed" | "Succeeded")).collect();
         if !surging {
             work.delete.extend(running.iter().skip(1).map(|p| (*p).clone()));
             continue;
         }
-        if running.is_empty() && wanted && pods.iter().all(|p| is_terminating(p)) {
-            work.create.push(name);
+        if running.is_empty() {
+            work.create.extend(wanted.then_some(name));
             continue;
         }
         let (new, old): (Vec<_>, Vec<_>) = running.into_iter().partition(|p| is_new(p, hash));
@@ -124,45 +132,93 @@ pub(super) fn manage(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
             work.delete.extend(waiting.cloned());
         }
     }
+    work.delete.extend(work.succeeded.iter().cloned());
     work
 }
 
-/// Replaces pods of an old template, a few at a time.
+/// The pods of a node: whether it should have one, and the new one and the old one.
+struct Pair<'a> {
+    node: &'a str,
+    wanted: bool,
+    new: Option<&'a Arc<Pod>>,
+    old: Option<&'a Arc<Pod>>,
+}
+
+/// Replaces pods of an old template, a few at a time (`rollingUpdate`).
 pub(super) fn update(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, hash: &str, now: Timestamp) -> Work {
-    let mut work = Work::default();
     let strategy = set.spec.as_ref().and_then(|s| s.update_strategy.as_ref()).and_then(|s| s.type_.as_deref());
     if strategy == Some("OnDelete") {
-        return work;
+        return Work::default();
     }
-    let (surge, max_unavailable) = limits(set, desired(set, nodes));
+    let wanted: BTreeSet<String> = nodes.iter().filter(|n| suits(set, n).0).map(|n| n.name_any()).collect();
+    let desired = wanted.len();
+    let (surge, max_unavailable) = limits(set, i32::try_from(desired).unwrap_or(i32::MAX));
+    let none = Vec::new();
+    let with_pods = by_node.iter();
+    let without = wanted.iter().filter(|node| !by_node.contains_key(*node)).map(|node| (node, &none));
+    let (mut pairs, mut crowded) = (Vec::new(), 0);
+    for (node, pods) in with_pods.chain(without) {
+        let (new, old): (Vec<_>, Vec<_>) =
+            pods.iter().filter(|p| !is_terminating(p)).partition(|p| is_updated(set, p, hash));
+        if new.len() > 1 || old.len() > 1 {
+            // The next sync cleans up here first.
+            crowded += 1;
+            continue;
+        }
+        let (new, old) = (new.first().copied(), old.first().copied());
+        pairs.push(Pair { node, wanted: wanted.contains(node), new, old });
+    }
     let available = |p: &Pod| is_available(p, min_ready(set), now);
-    let (mut unavailable, mut surging) = (0, 0);
-    let mut stale: Vec<(String, Arc<Pod>)> = Vec::new();
-    let mut candidates: Vec<(String, Arc<Pod>)> = Vec::new();
-    for (node, pods) in by_node {
-        let alive = || pods.iter().filter(|p| !is_terminating(p));
-        let new = alive().find(|p| is_new(p, hash));
-        let old = alive().find(|p| !is_new(p, hash));
-        match (new, old) {
-            (None, None) | (Some(_), Some(_)) => {
-                unavailable += 1;
-                surging += 1;
-            }
+    if surge == 0 {
+        replace(&pairs, max_unavailable, crowded, available)
+    } else {
+        exceed(&pairs, surge, crowded, desired, available)
+    }
+}
+
+/// Deletes old pods so that no more than `max` nodes are without an available one; new ones are made once they are gone.
+fn replace(pairs: &[Pair<'_>], max: usize, crowded: usize, available: impl Fn(&Pod) -> bool) -> Work {
+    let mut unavailable = crowded;
+    let (mut stale, mut candidates) = (Vec::new(), Vec::new());
+    for pair in pairs {
+        match (pair.new, pair.old) {
+            (None, None) | (Some(_), Some(_)) => unavailable += 1,
             (Some(new), None) => unavailable += usize::from(!available(new)),
             (None, Some(old)) if !available(old) => {
                 unavailable += 1;
-                stale.push((node.clone(), old.clone()));
+                stale.push(old.clone());
             }
-            (None, Some(old)) => candidates.push((node.clone(), old.clone())),
+            (None, Some(old)) => candidates.push(old.clone()),
         }
     }
-    if surge == 0 {
-        candidates.truncate(max_unavailable.saturating_sub(unavailable));
-        work.delete = stale.into_iter().chain(candidates).map(|(_, pod)| pod).collect();
-    } else {
-        candidates.truncate(surge.saturating_sub(surging));
-        work.create = stale.into_iter().chain(candidates).map(|(node, _)| node).collect();
+    candidates.truncate(max.saturating_sub(unavailable));
+    stale.append(&mut candidates);
+    Work { delete: stale, ..Work::default() }
+}
+
+/// Makes new pods beside at most `surge` old ones that are available. Nodes that the new template does not want get none;
+/// their old pods go once as many are available as are `desired`.
+fn exceed(pairs: &[Pair<'_>], surge: usize, crowded: usize, desired: usize, available: impl Fn(&Pod) -> bool) -> Work {
+    let (mut surging, mut living) = (crowded, 0);
+    let (mut work, mut candidates, mut unwanted) = (Work::default(), Vec::new(), Vec::new());
+    for pair in pairs {
+        living += usize::from(pair.old.or(pair.new).is_some_and(|pod| available(pod)));
+        match (pair.new, pair.old) {
+            (_, None) => {}
+            (None, Some(old)) if !available(old) => match pair.wanted {
+                true => work.create.push(pair.node.to_owned()),
+                false => work.delete.push(old.clone()),
+            },
+            (None, Some(old)) if !pair.wanted => unwanted.push(old.clone()),
+            (None, Some(_)) => candidates.push(pair.node.to_owned()),
+            (Some(new), Some(_)) if !available(new) => surging += 1,
+            (Some(_), Some(old)) => work.delete.push(old.clone()),
+        }
     }
+    unwanted.truncate(living.saturating_sub(desired));
+    candidates.truncate(surge.saturating_sub(surging));
+    work.delete.append(&mut unwanted);
+    work.create.append(&mut candidates);
     work
 }
 
@@ -181,17 +237,17 @@ pub(super) fn status(
     };
     let (mut available, mut updated) = (0, 0);
     for node in nodes {
-        let bound = by_node.get(&node.name_any()).into_iter().flatten().find(|p| !node_name(p).is_empty());
+        let first = by_node.get(&node.name_any()).and_then(|pods| pods.first());
         if !suits(set, node).0 {
-            status.number_misscheduled += i32::from(bound.is_some());
+            status.number_misscheduled += i32::from(first.is_some());
             continue;
         }
         status.desired_number_scheduled += 1;
-        let Some(pod) = bound else { continue };
+        let Some(pod) = first else { continue };
         status.current_number_scheduled += 1;
         status.number_ready += i32::from(is_ready(pod));
         available += i32::from(is_available(pod, min_ready(set), now));
-        updated += i32::from(is_new(pod, hash));
+        updated += i32::from(is_updated(set, pod, hash));
     }
     let some = |n: i32| Some(n).filter(|n| *n != 0);
     status.number_available = some(available);
@@ -201,53 +257,5 @@ pub(super) fn status(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn set(rolling: serde_json::Value) -> DaemonSet {
-        let s = json!({"metadata": {"name": "d"}, "spec": {"selector": {}, "template": {"spec": {"containers": [],
-            "nodeSelector": {"ok": "yes"}}}, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}}});
-        serde_json::from_value(s).expect("a set")
-    }
-
-    fn node(name: &str, ok: &str) -> Arc<Node> {
-        let n = json!({"metadata": {"name": name, "labels": {"ok": ok}}});
-        Arc::new(serde_json::from_value(n).expect("a node"))
-    }
-
-    fn pod(node: &str, hash: &str, ready: bool) -> Arc<Pod> {
-        let ready = if ready { "True" } else { "False" };
-        let p = json!({"metadata": {"name": format!("{node}-{hash}"), "labels": {"controller-revision-hash": hash}},
-            "spec": {"nodeName": node, "containers": []},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}});
-        Arc::new(serde_json::from_value(p).expect("a pod"))
-    }
-
-    fn names(work: &Work) -> (Vec<String>, Vec<String>) {
-        (work.create.clone(), work.delete.iter().map(|p| p.name_any()).collect())
-    }
-
-    #[test]
-    fn suitable_nodes_have_one_pod() {
-        let nodes = [node("a", "yes"), node("b", "no"), node("c", "yes")];
-        let pods = by_node(&[pod("b", "x", true), pod("c", "x", true)]);
-        let work = manage(&set(json!({})), &nodes, &pods, "x", Timestamp::UNIX_EPOCH);
-        assert_eq!(names(&work), (vec!["a".to_owned()], vec!["b-x".to_owned()]));
-    }
-
-    #[test]
-    fn an_update_keeps_to_its_limit() {
-        let nodes = [node("a", "yes"), node("b", "yes"), node("c", "yes")];
-        let pods = by_node(&[pod("a", "x", true), pod("b", "x", true), pod("c", "x", true)]);
-        let one = update(&set(json!({"maxUnavailable": 1})), &nodes, &pods, "y", Timestamp::UNIX_EPOCH);
-        assert_eq!(names(&one).1.len(), 1);
-        let surge = json!({"maxUnavailable": 0, "maxSurge": 2});
-        let two = update(&set(surge), &nodes, &pods, "y", Timestamp::UNIX_EPOCH);
-        assert_eq!((two.create.len(), two.delete.len()), (2, 0));
-        let waiting = by_node(&[pod("a", "y", false), pod("b", "x", true), pod("c", "x", true)]);
-        let none = update(&set(json!({"maxUnavailable": 1})), &nodes, &waiting, "y", Timestamp::UNIX_EPOCH);
-        assert!(none.is_empty(), "one is unavailable already");
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

@@ -24,8 +24,8 @@ const BORNE: &[(&str, &str)] = &[
 const BORNE_ON_HOST: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
 
 /// The old number of a template's version, on the set and on its pods.
-const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
-const GENERATION_LABEL: &str = "pod-template-generation";
+pub(super) const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
+pub(super) const GENERATION_LABEL: &str = "pod-template-generation";
 
 fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
     let mut all = spec.tolerations.clone().unwrap_or_default();
