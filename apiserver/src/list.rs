@@ -47,6 +47,12 @@ pub async fn page(
         return continued(registry, resource, &prefix, selection, options);
     }
     let snapshot = state(registry, &prefix, options).await?;
+    // Where there can be only one nothing is left for another page (`MatchesSingle` in the generic store).
+    let home = if namespace.is_empty() { selection.namespace().unwrap_or_default() } else { namespace };
+    if let Some(name) = selection.name().filter(|_| !resource.namespaced || !home.is_empty()) {
+        let one = resource.prefix(home) + name;
+        return Ok(collect(&snapshot, resource, &one, None, selection, 0));
+    }
     Ok(collect(&snapshot, resource, &prefix, None, selection, limit(options)))
 }
 

@@ -72,6 +72,11 @@ impl Selection {
         self.conditions.iter().find(|c| c.source == Source::Name && !c.negated).map(|c| c.value.as_str())
     }
 
+    /// The one namespace that can be selected, if there is only one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.conditions.iter().find(|c| c.source == Source::Namespace && !c.negated).map(|c| c.value.as_str())
+    }
+
     /// Whether an entry is selected.
     pub fn matches(&self, entry: &Entry) -> bool {
         if self.is_everything() {

@@ -16,13 +16,15 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating, message};
-use crate::owner::{self, BY_CONTROLLER, controller_name, controller_reference};
+use crate::owner::{self, BY_CONTROLLER, controller_name, controller_of, controller_reference};
 use schedule::Schedule;
 
 /// Keys worked on at a time.
 const WORKERS: usize = 5;
 /// Missed times after which an event warns.
 const MISSED_WARN: usize = 100;
+/// How the reference's events write times.
+const RFC1123Z: &str = "%a, %d %b %Y %H:%M:%S +0000";
 /// When a job was due.
 const SCHEDULED_AT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// The longest name that leaves room for the time.
@@ -74,10 +76,10 @@ impl CronJobs {
         let mut cron = (*cached).clone();
         let spec = cron.spec.clone();
         let jobs = self.jobs.indexed(BY_CONTROLLER, &cron.uid().unwrap_or_default());
-        self.take_stock(&mut cron, &jobs);
+        self.take_stock(&mut cron, &jobs).await?;
         let mut outcome = Ok(None);
         if cron.metadata.deletion_timestamp.is_none() {
-            self.clean_up(&spec, &jobs).await?;
+            self.clean_up(&cron, &spec, &jobs).await?;
             outcome = self.schedule(&mut cron, &spec, &jobs).await;
         }
         if cron.status != cached.status {
@@ -88,50 +90,58 @@ impl CronJobs {
     }
 
     /// Brings the list of active jobs up to date.
-    fn take_stock(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) {
-        let status = cron.status.get_or_insert_default();
-        let known = status.active.take().unwrap_or_default();
-        let mut active: Vec<ObjectReference> = Vec::new();
-        let mut said: Vec<(&str, String)> = Vec::new();
+    async fn take_stock(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) -> Result<()> {
+        let namespace = cron.namespace().unwrap_or_default();
+        let mut active = cron.status.as_mut().and_then(|s| s.active.take()).unwrap_or_default();
         for job in jobs {
-            let listed = known.iter().find(|r| r.uid == job.metadata.uid);
+            let listed = active.iter().position(|r| r.uid == job.metadata.uid);
             match (end_of(job), listed) {
-                (None, Some(listed)) => active.push(listed.clone()),
-                (None, None) => active.push(reference(job)),
+                (None, Some(_)) => {}
+                (None, None) => active.extend(self.look_up(cron, job).await?),
                 (Some((how, at)), listed) => {
+                    let status = cron.status.get_or_insert_default();
                     if how == "Complete" && at > status.last_successful_time.as_ref().map(|t| t.0) {
                         status.last_successful_time = at.map(Time);
                     }
-                    if listed.is_some() {
-                        let text = format!("Saw completed job: {}, condition: {how}", job.name_any());
-                        said.push(("SawCompletedJob", text));
+                    if let Some(at) = listed {
+                        active.remove(at);
+                        let said = format!("Saw completed job: {}, condition: {how}", job.name_any());
+                        self.context.events.event(&*cron, EventType::Normal, "SawCompletedJob", said);
                     }
                 }
             }
         }
-        let missing: Vec<_> = known.iter().filter(|r| !jobs.iter().any(|j| j.metadata.uid == r.uid)).cloned().collect();
-        // A job that was just made may not be in the cache yet; one that is gone is taken off.
-        for reference in missing {
-            let name = reference.name.clone().unwrap_or_default();
-            let made_since = status.last_schedule_time.as_ref().map(|t| t.0);
-            let recent = made_since.is_some_and(|t| self.context.clock.now().duration_since(t).as_secs() < 5);
-            if recent {
-                active.push(reference);
-            } else {
-                said.push(("MissingJob", format!("Active job went missing: {name}")));
+        let mut there = Vec::new();
+        for listed in active {
+            let name = listed.name.clone().unwrap_or_default();
+            let known = jobs.iter().any(|j| j.metadata.uid == listed.uid);
+            // The cache may be behind.
+            if known || self.context.api::<Job>(&namespace).get_opt(&name).await?.is_some() {
+                there.push(listed);
+                continue;
             }
+            let said = format!("Active job went missing: {name}");
+            self.context.events.event(&*cron, EventType::Normal, "MissingJob", said);
         }
-        status.active = Some(active).filter(|a| !a.is_empty());
-        for (reason, text) in said {
-            self.context.events.event(&*cron, EventType::Normal, reason, text);
+        cron.status.get_or_insert_default().active = Some(there).filter(|a| !a.is_empty());
+        Ok(())
+    }
+
+    /// The reference to a job that runs and is not listed, if it is listed by now; one that is not was made by others.
+    async fn look_up(&self, cron: &CronJob, job: &Job) -> Result<Option<ObjectReference>> {
+        let api = self.context.api::<CronJob>(&cron.namespace().unwrap_or_default());
+        let live = api.get_opt(&cron.name_any()).await?;
+        let mut active = live.and_then(|c| c.status?.active).into_iter().flatten();
+        let listed = active.find(|r| r.uid == job.metadata.uid);
+        if listed.is_none() {
+            let said = format!("Saw a job that the controller did not create or forgot: {}", job.name_any());
+            self.context.events.event(cron, EventType::Warning, "UnexpectedJob", said);
         }
+        Ok(listed)
     }
 
     /// Makes the job that is due. Returns when the next one is.
     async fn schedule(&self, cron: &mut CronJob, spec: &CronJobSpec, jobs: &[Arc<Job>]) -> Result<Option<Duration>> {
-        if spec.suspend.unwrap_or(false) {
-            return Ok(None);
-        }
         let warn = |reason: &str, text: String| {
             self.context.events.event(&*cron, EventType::Warning, reason, text);
         };
@@ -145,23 +155,40 @@ impl CronJobs {
                 }
             },
         };
-        let Ok(schedule) = Schedule::parse(&spec.schedule) else {
-            warn("UnparseableSchedule", format!("unparseable schedule: \"{}\"", spec.schedule));
+        if spec.suspend.unwrap_or(false) {
             return Ok(None);
+        }
+        if spec.schedule.contains("TZ") {
+            let of = format!("CRON_TZ or TZ used in schedule {:?} is not officially supported", spec.schedule);
+            let see = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/";
+            warn("UnsupportedSchedule", format!("{of}, see {see} for more details"));
+        }
+        let schedule = match Schedule::parse(&spec.schedule) {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                warn("UnparseableSchedule", format!("unparseable schedule: {:?} : {error}", spec.schedule));
+                return Ok(None);
+            }
         };
         let now = self.context.clock.now();
+        if schedule.next(now, &zone).is_none() {
+            let why = "time difference between two schedules is less than 1 second";
+            warn("InvalidSchedule", format!("invalid schedule: {} : {why}", spec.schedule));
+            return Ok(None);
+        }
         let next = schedule.next(now, &zone).map(|t| wait_for(now, t));
         let Some(due) = self.last_due(cron, spec, &schedule, &zone, now) else { return Ok(next) };
         let deadline = spec.starting_deadline_seconds.filter(|s| now.duration_since(due).as_secs() > *s);
         if deadline.is_some() {
-            warn("MissSchedule", format!("Missed scheduled time to start a job: {due}"));
+            warn("MissSchedule", format!("Missed scheduled time to start a job: {}", due.strftime(RFC1123Z)));
             return Ok(next);
         }
         let name = job_name(cron, due);
-        if jobs.iter().any(|j| j.name_any() == name) {
+        let active = cron.status.as_ref().and_then(|s| s.active.clone()).unwrap_or_default();
+        let done = cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref()).is_some_and(|t| t.0 == due);
+        if done || active.iter().any(|r| r.name.as_ref() == Some(&name)) {
             return Ok(next);
         }
-        let active = cron.status.as_ref().and_then(|s| s.active.clone()).unwrap_or_default();
         match spec.concurrency_policy.as_deref() {
             Some("Forbid") if !active.is_empty() => {
                 let text = "Not starting job because prior execution is running and concurrency policy is Forbid";
@@ -169,14 +196,14 @@ impl CronJobs {
                 return Ok(next);
             }
             Some("Replace") => {
-                for job in jobs.iter().filter(|j| end_of(j).is_none()) {
+                for job in jobs.iter().filter(|j| active.iter().any(|r| r.uid == j.metadata.uid)) {
                     self.delete(cron, job).await?;
                 }
                 cron.status.get_or_insert_default().active = None;
             }
             _ => {}
         }
-        self.create(cron, spec, name, due).await?;
+        self.create(cron, spec, name, due, &zone).await?;
         Ok(next)
     }
 
@@ -214,10 +241,17 @@ impl CronJobs {
         due
     }
 
-    async fn create(&self, cron: &mut CronJob, spec: &CronJobSpec, name: String, due: Timestamp) -> Result<()> {
+    async fn create(
+        &self,
+        cron: &mut CronJob,
+        spec: &CronJobSpec,
+        name: String,
+        due: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<()> {
         let template = spec.job_template.metadata.clone().unwrap_or_default();
         let mut annotations = template.annotations.unwrap_or_default();
-        annotations.insert(SCHEDULED_AT.into(), due.to_string());
+        annotations.insert(SCHEDULED_AT.into(), in_zone(due, zone));
         let job = Job {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
@@ -240,7 +274,18 @@ impl CronJobs {
                 status.last_schedule_time = Some(Time(due));
             }
             Err(error) if is_already_exists(&error) => {
-                cron.status.get_or_insert_default().last_schedule_time = Some(Time(due));
+                // It may be ours, of a time before the status said so.
+                let there = api.get_opt(&name).await?;
+                let ours =
+                    there.filter(|j| controller_of(j).is_some_and(|r| Some(&r.uid) == cron.metadata.uid.as_ref()));
+                if let Some(job) = ours {
+                    let status = cron.status.get_or_insert_default();
+                    let active = status.active.get_or_insert_default();
+                    if !active.iter().any(|r| r.uid == job.metadata.uid) {
+                        active.push(reference(&job));
+                    }
+                    status.last_schedule_time = Some(Time(due));
+                }
             }
             Err(error) if is_namespace_terminating(&error) => {}
             Err(error) => {
@@ -254,23 +299,28 @@ impl CronJobs {
 
     async fn delete(&self, cron: &CronJob, job: &Job) -> Result<()> {
         let api = self.context.api::<Job>(&job.namespace().unwrap_or_default());
-        ignore_not_found(api.delete(&job.name_any(), &DeleteParams::background()).await)?;
+        let deleted = ignore_not_found(api.delete(&job.name_any(), &DeleteParams::background()).await);
+        if let Err(error) = deleted {
+            let said = format!("Deleted job: {}", message(&error));
+            self.context.events.event(cron, EventType::Warning, "FailedDelete", said);
+            return Err(error.into());
+        }
         let said = format!("Deleted job {}", job.name_any());
         self.context.events.event(cron, EventType::Normal, "SuccessfulDelete", said);
         Ok(())
     }
 
     /// Deletes ended jobs beyond the two limits, the oldest first.
-    async fn clean_up(&self, spec: &CronJobSpec, jobs: &[Arc<Job>]) -> Result<()> {
+    async fn clean_up(&self, cron: &CronJob, spec: &CronJobSpec, jobs: &[Arc<Job>]) -> Result<()> {
         let limits = [("Complete", spec.successful_jobs_history_limit), ("Failed", spec.failed_jobs_history_limit)];
         for (how, limit) in limits {
             let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) else { continue };
             let mut ended: Vec<_> = jobs.iter().filter(|j| end_of(j).is_some_and(|(h, _)| h == how)).collect();
-            ended.sort_by_key(|j| (j.status.as_ref().and_then(|s| s.start_time.as_ref().map(|t| t.0)), j.name_any()));
+            let started = |j: &Job| j.status.as_ref().and_then(|s| s.start_time.as_ref().map(|t| t.0));
+            ended.sort_by_key(|j| (started(j).is_none(), started(j), j.name_any()));
             let surplus = ended.len().saturating_sub(limit);
             for job in ended.into_iter().take(surplus).filter(|j| j.metadata.deletion_timestamp.is_none()) {
-                let api = self.context.api::<Job>(&job.namespace().unwrap_or_default());
-                ignore_not_found(api.delete(&job.name_any(), &DeleteParams::background()).await)?;
+                self.delete(cron, job).await?;
             }
         }
         Ok(())
@@ -279,6 +329,15 @@ impl CronJobs {
 
 fn reference(job: &Job) -> ObjectReference {
     ObjectReference { resource_version: job.resource_version(), ..job.object_ref(&()) }
+}
+
+/// A time as the reference writes it in a zone: to the second, with the offset.
+fn in_zone(time: Timestamp, zone: &TimeZone) -> String {
+    let there = time.to_zoned(zone.clone());
+    match there.offset().seconds() {
+        0 => there.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        _ => there.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    }
 }
 
 /// The name tells the time, so that no time gets two jobs.
@@ -291,4 +350,18 @@ fn job_name(cron: &CronJob, due: Timestamp) -> String {
 fn wait_for(now: Timestamp, then: Timestamp) -> Duration {
     // A little later than due, so that the time has surely come.
     Duration::try_from(then.duration_since(now)).unwrap_or_default() + Duration::from_millis(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_their_zone() {
+        let time: Timestamp = "2026-07-01T22:30:00Z".parse().expect("a time");
+        assert_eq!(in_zone(time, &TimeZone::UTC), "2026-07-01T22:30:00Z");
+        let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+        assert_eq!(in_zone(time, &berlin), "2026-07-02T00:30:00+02:00");
+        assert_eq!(time.strftime(RFC1123Z).to_string(), "Wed, 01 Jul 2026 22:30:00 +0000");
+    }
 }

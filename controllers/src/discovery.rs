@@ -23,6 +23,8 @@ pub(crate) struct Served {
     pub(crate) resource: ApiResource,
     pub(crate) scope: Scope,
     pub(crate) verbs: Vec<String>,
+    /// Whether its objects have a `scale`.
+    pub(crate) scales: bool,
 }
 
 impl Served {
@@ -49,7 +51,12 @@ pub(crate) async fn all(client: &Client) -> Result<Vec<Served>> {
     };
     let resources = discovery.groups().flat_map(|group| group.recommended_resources());
     Ok(resources
-        .map(|(resource, capabilities)| Served { resource, scope: capabilities.scope, verbs: capabilities.operations })
+        .map(|(resource, capabilities)| Served {
+            resource,
+            scales: capabilities.subresources.iter().any(|(sub, _)| sub.plural == "scale"),
+            scope: capabilities.scope,
+            verbs: capabilities.operations,
+        })
         .collect())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use client::{Action, Informer, ObjectKey};
+use client::{Action, EventType, Informer, ObjectKey};
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service, ServiceSpec,
 };
@@ -12,10 +12,11 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 
 use crate::context::Context;
-use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating};
+use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating, message};
 use crate::pod::{is_ready, node_name};
 use crate::selector;
 use crate::service_pods::{self, HEADLESS_LABEL, has_cluster_ip, hostname, is_endpoint, is_headless, target_port};
+use crate::trigger_times::{self, TriggerTimes};
 
 /// Keys worked on at a time.
 const WORKERS: usize = 5;
@@ -33,6 +34,7 @@ struct Controller {
     services: Informer<Service>,
     pods: Informer<Pod>,
     endpoints: Informer<Endpoints>,
+    times: TriggerTimes,
 }
 
 /// Runs the controller until the context is cancelled.
@@ -58,7 +60,8 @@ pub(crate) async fn run(context: Context) {
     for object in endpoints.list().iter().filter(|e| e.labels().get(MANAGED_BY).is_some_and(|m| m == MANAGER)) {
         queue.add(ObjectKey::of(&**object));
     }
-    let controller = Arc::new(Controller { context: context.clone(), services, pods, endpoints });
+    let controller =
+        Arc::new(Controller { context: context.clone(), services, pods, endpoints, times: TriggerTimes::default() });
     context
         .run("endpoints", queue, WORKERS, move |key| {
             let controller = controller.clone();
@@ -71,6 +74,7 @@ impl Controller {
     async fn sync(&self, key: ObjectKey) -> Result<Action> {
         let api = self.context.api::<Endpoints>(&key.namespace);
         let Some(service) = self.services.get_key(&key) else {
+            self.times.forget(&key);
             // The informer may not have seen yet what was created a moment ago.
             ignore_not_found(api.delete(&key.name, &DeleteParams::default()).await)?;
             return Ok(Action::Done);
@@ -79,18 +83,30 @@ impl Controller {
         let Some(selector) = service_pods::selector(&service) else { return Ok(Action::Done) };
         let pods = self.pods.list_matching(&key.namespace, |labels| selector::contains(labels, selector));
         let pods: Vec<&Pod> = pods.iter().map(|p| &**p).collect();
-        let wanted = endpoints_of(&service, &pods, current.as_deref());
-        match current {
-            Some(current) if *current == wanted => {}
-            Some(_) => {
-                ignore_not_found(api.replace(&key.name, &PostParams::default(), &wanted).await)?;
+        let changed_at = self.times.note(&key, &service, pods.iter().copied());
+        let mut wanted = endpoints_of(&service, &pods, current.as_deref());
+        if current.as_deref() == Some(&wanted) {
+            return Ok(Action::Done);
+        }
+        trigger_times::stamp(&mut wanted.metadata.annotations, changed_at);
+        let written = match &current {
+            Some(_) => ignore_not_found(api.replace(&key.name, &PostParams::default(), &wanted).await).map(|_| ()),
+            None => api.create(&PostParams::default(), &wanted).await.map(|_| ()),
+        };
+        match written {
+            Err(error) if current.is_none() && is_namespace_terminating(&error) => {}
+            // The cache is behind our own creation, and its arrival brings the key no more.
+            Err(error) if current.is_none() && is_already_exists(&error) => return Ok(Action::Retry),
+            Err(error) => {
+                let (what, reason) = match current {
+                    Some(_) => (format!("update endpoint {key}"), "FailedToUpdateEndpoint"),
+                    None => (format!("create endpoint for service {key}"), "FailedToCreateEndpoint"),
+                };
+                let said = format!("Failed to {what}: {}", message(&error));
+                self.context.events.event(&wanted, EventType::Warning, reason, said);
+                return Err(error.into());
             }
-            None => match api.create(&PostParams::default(), &wanted).await {
-                Err(error) if !is_already_exists(&error) && !is_namespace_terminating(&error) => {
-                    return Err(error.into());
-                }
-                _ => {}
-            },
+            Ok(()) => {}
         }
         Ok(Action::Done)
     }

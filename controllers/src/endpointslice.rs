@@ -5,7 +5,7 @@ mod plan;
 
 use std::sync::Arc;
 
-use client::{Action, Informer, ObjectKey};
+use client::{Action, EventType, Informer, ObjectKey};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -13,6 +13,7 @@ use kube::api::{DeleteParams, PostParams};
 
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_namespace_terminating};
+use crate::trigger_times::{self, TriggerTimes};
 use crate::writes::{self, Writes};
 use crate::{selector, service_pods};
 pub(crate) use mirror::run as run_mirroring;
@@ -38,6 +39,7 @@ struct Controller {
     nodes: Informer<Node>,
     slices: Informer<EndpointSlice>,
     writes: Arc<Writes>,
+    times: TriggerTimes,
 }
 
 /// Runs the controller until the context is cancelled.
@@ -57,7 +59,15 @@ pub(crate) async fn run(context: Context) {
     pods.wait_synced().await;
     nodes.wait_synced().await;
     slices.wait_synced().await;
-    let controller = Arc::new(Controller { context: context.clone(), services, pods, nodes, slices, writes });
+    let controller = Arc::new(Controller {
+        times: TriggerTimes::default(),
+        context: context.clone(),
+        services,
+        pods,
+        nodes,
+        slices,
+        writes,
+    });
     context
         .run("endpointslice", queue, WORKERS, move |key| {
             let controller = controller.clone();
@@ -107,7 +117,10 @@ impl Controller {
         if !self.writes.settled(&key, current) {
             return Ok(Action::RequeueAfter(writes::TIMEOUT));
         }
-        let Some(service) = self.services.get_key(&key) else { return Ok(Action::Done) };
+        let Some(service) = self.services.get_key(&key) else {
+            self.times.forget(&key);
+            return Ok(Action::Done);
+        };
         let existing = self.slices.indexed(BY_SERVICE, &key.to_string());
         let existing: Vec<_> = existing.into_iter().filter(|s| is_managed_by(s, MANAGER)).collect();
         let Some(selector) = service_pods::selector(&service) else { return Ok(Action::Done) };
@@ -117,8 +130,17 @@ impl Controller {
         let pods = self.pods.list_matching(&key.namespace, |labels| selector::contains(labels, selector));
         let pods: Vec<&Pod> = pods.iter().map(|p| &**p).collect();
         let zone = |node: &str| self.nodes.get("", node).and_then(|n| n.labels().get(ZONE).cloned());
-        let plan = plan::of_service(&service, &pods, &existing, zone);
-        carry_out(&self.context, &self.writes, &key, plan).await?;
+        let changed_at = self.times.note(&key, &service, pods.iter().copied());
+        let mut plan = plan::of_service(&service, &pods, &existing, zone);
+        for slice in plan.create.iter_mut().chain(&mut plan.update) {
+            trigger_times::stamp(&mut slice.metadata.annotations, changed_at);
+        }
+        if let Err(error) = carry_out(&self.context, &self.writes, &key, plan).await {
+            let why = error.status().map_or_else(|| error.to_string(), |s| s.message.clone());
+            let said = format!("Error updating Endpoint Slices for Service {key}: {why}");
+            self.context.events.event(&*service, EventType::Warning, "FailedToUpdateEndpointSlices", said);
+            return Err(error);
+        }
         Ok(Action::Done)
     }
 }

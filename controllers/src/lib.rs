@@ -35,6 +35,7 @@ mod serviceaccount;
 mod start;
 mod statefulset;
 pub mod tokens;
+mod trigger_times;
 mod ttl_after_finished;
 pub mod volume;
 mod writes;

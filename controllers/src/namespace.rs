@@ -93,50 +93,43 @@ impl Controller {
         if finalizers.is_empty() {
             return Ok(Action::Done);
         }
-        let outcome = self.delete_content(&key.name).await;
-        match outcome {
-            Ok(left) if left.is_empty() => {
-                self.finalize(namespace).await?;
-                Ok(Action::Done)
-            }
-            Ok(left) => {
-                self.report(namespace, &left, None).await?;
-                Ok(Action::Retry)
-            }
-            Err(error) => {
-                self.report(namespace, &[], Some(&error)).await?;
-                Err(error)
-            }
+        let content = self.delete_content(&key.name).await;
+        let Some(namespace) = self.report(namespace, &content).await? else { return Ok(Action::Retry) };
+        if let Some(error) = content.failures.into_iter().next().or(content.undiscovered) {
+            return Err(error);
         }
+        if !content.left.is_empty() {
+            return Ok(Action::Retry);
+        }
+        self.finalize(namespace).await?;
+        Ok(Action::Done)
     }
 
-    /// Deletes everything; the pods first, so that nothing they use goes before them.
-    async fn delete_content(&self, namespace: &str) -> Result<Vec<Left>> {
-        let mut resources: Vec<Served> = discovery::all(&self.context.client).await?;
+    /// Deletes everything; the pods first, so that nothing they use goes before them (`deleteAllContent`).
+    async fn delete_content(&self, namespace: &str) -> Content {
+        let mut content = Content::default();
+        let mut resources: Vec<Served> = match discovery::all(&self.context.client).await {
+            Ok(resources) => resources,
+            Err(error) => return Content { undiscovered: Some(error), ..content },
+        };
         resources.retain(|r| r.is_namespaced() && r.can("list") && r.can("delete"));
         let (pods, others): (Vec<_>, Vec<_>) =
             resources.into_iter().partition(|r| r.resource.group.is_empty() && r.resource.plural == "pods");
         for phase in [pods, others] {
             let work = phase.into_iter().map(|r| async move { self.delete_all(&r, namespace).await });
-            let outcomes: Vec<_> = stream::iter(work).buffer_unordered(RESOURCES_AT_A_TIME).collect().await;
-            let mut left = Vec::new();
-            let mut failure = None;
-            for outcome in outcomes {
+            let mut outcomes = stream::iter(work).buffer_unordered(RESOURCES_AT_A_TIME);
+            while let Some(outcome) = outcomes.next().await {
                 match outcome {
-                    Ok(Some(some)) => left.push(some),
-                    Ok(None) => {}
-                    Err(error) => failure = Some(error),
+                    Ok(left) => content.left.extend(left),
+                    Err(error) => content.failures.push(error),
                 }
             }
-            if let Some(error) = failure {
-                return Err(error);
-            }
-            if !left.is_empty() {
-                left.sort_by(|a, b| a.resource.cmp(&b.resource));
-                return Ok(left);
+            if !content.left.is_empty() {
+                break;
             }
         }
-        Ok(Vec::new())
+        content.left.sort_by(|a, b| a.resource.cmp(&b.resource));
+        content
     }
 
     async fn delete_all(&self, served: &Served, namespace: &str) -> Result<Option<Left>> {
@@ -157,8 +150,7 @@ impl Controller {
         let Some(found) = ignore_unserved(api.list(&count).await)? else { return Ok(None) };
         let finalizers = found.items.iter().flat_map(|o| o.finalizers().iter().cloned()).collect();
         let count = found.items.len();
-        let group = Some(&served.resource.group).filter(|g| !g.is_empty());
-        let resource = group.map_or(served.resource.plural.clone(), |g| format!("{}.{g}", served.resource.plural));
+        let resource = format!("{}.{}", served.resource.plural, served.resource.group);
         Ok((count > 0).then_some(Left { resource, count, finalizers }))
     }
 
@@ -176,80 +168,121 @@ impl Controller {
         }
     }
 
-    /// Says in the status what keeps the namespace.
-    async fn report(&self, mut namespace: Namespace, left: &[Left], failure: Option<&Error>) -> Result<()> {
-        let before = namespace.status.clone();
+    /// Says in the status what keeps the namespace. Returns the namespace as it is then, unless somebody else changed it.
+    async fn report(&self, mut namespace: Namespace, content: &Content) -> Result<Option<Namespace>> {
         let now = Time(self.context.clock.now());
         let conditions = namespace.status.get_or_insert_default().conditions.get_or_insert_default();
-        let resources: Vec<_> =
-            left.iter().map(|l| format!("{} has {} resource instances", l.resource, l.count)).collect();
-        let content = (!left.is_empty()).then(|| format!("Some resources are remaining: {}", resources.join(", ")));
-        set(
-            conditions,
-            "NamespaceContentRemaining",
-            ("SomeResourcesRemain", "ContentRemoved", "All content successfully removed"),
-            content,
-            &now,
-        );
-        let mut finalizers: std::collections::BTreeMap<&str, usize> = Default::default();
-        left.iter().flat_map(|l| &l.finalizers).for_each(|f| *finalizers.entry(f).or_default() += 1);
-        let holding: Vec<_> = finalizers.iter().map(|(f, n)| format!("{f} in {n} resource instances")).collect();
-        let holding = (!holding.is_empty())
-            .then(|| format!("Some content in the namespace has finalizers remaining: {}", holding.join(", ")));
-        set(
-            conditions,
-            "NamespaceFinalizersRemaining",
-            ("SomeFinalizersRemain", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
-            holding,
-            &now,
-        );
-        let failed = failure.map(|error| match error {
-            Error::Api(error) => format!("Failed to delete all resource types, 1 remaining: {}", message(error)),
-            other => format!("Failed to delete all resource types, 1 remaining: {other}"),
-        });
-        set(
-            conditions,
-            "NamespaceDeletionContentFailure",
-            (
-                "ContentDeletionFailed",
-                "ContentDeleted",
-                "All content successfully deleted, may be waiting on finalization",
-            ),
-            failed,
-            &now,
-        );
-        if namespace.status == before {
-            return Ok(());
+        let before = conditions.clone();
+        content.problems().into_iter().for_each(|problem| problem.set(conditions, &now));
+        if *conditions == before {
+            return Ok(Some(namespace));
         }
         let name = namespace.name_any();
         match self.context.api_all::<Namespace>().replace_status(&name, &PostParams::default(), &namespace).await {
-            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
-            other => Ok(other.map(|_| ())?),
+            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(None),
+            other => Ok(Some(other?)),
         }
     }
 }
 
-/// Sets a condition that is true, with `problem` as its message, while there is a problem.
-fn set(
-    conditions: &mut Vec<NamespaceCondition>,
-    type_: &str,
-    (bad, good, fine): (&str, &str, &str),
-    problem: Option<String>,
-    now: &Time,
-) {
-    let (status, reason) = if problem.is_some() { ("True", bad) } else { ("False", good) };
-    let message = problem.unwrap_or_else(|| fine.into());
-    let wanted = NamespaceCondition {
-        type_: type_.into(),
-        status: status.into(),
-        reason: Some(reason.into()),
-        message: Some(message),
-        last_transition_time: Some(now.clone()),
-    };
-    match conditions.iter_mut().find(|c| c.type_ == type_) {
-        Some(c) if c.status == wanted.status && c.message == wanted.message => {}
-        Some(c) => *c = wanted,
-        None => conditions.push(wanted),
+/// What became of the content of a namespace.
+#[derive(Default)]
+struct Content {
+    /// Why not all resources are known.
+    undiscovered: Option<Error>,
+    failures: Vec<Error>,
+    left: Vec<Left>,
+}
+
+/// A condition, which is true while there is a problem: its type, its reasons with a problem and without, and its message
+/// without.
+struct Problem {
+    type_: &'static str,
+    reasons: [&'static str; 2],
+    fine: &'static str,
+    said: Option<String>,
+}
+
+fn said(error: &Error) -> String {
+    match error {
+        Error::Api(error) => message(error),
+        other => other.to_string(),
+    }
+}
+
+impl Content {
+    /// All conditions, in the order in which they are written (`namespaceConditionUpdater`).
+    fn problems(&self) -> [Problem; 5] {
+        let mut failures: Vec<String> = self.failures.iter().map(said).collect();
+        failures.sort();
+        let failures = (!failures.is_empty()).then(|| {
+            format!("Failed to delete all resource types, {} remaining: {}", failures.len(), failures.join(", "))
+        });
+        let resources: Vec<_> =
+            self.left.iter().map(|l| format!("{} has {} resource instances", l.resource, l.count)).collect();
+        let resources =
+            (!resources.is_empty()).then(|| format!("Some resources are remaining: {}", resources.join(", ")));
+        let mut finalizers: std::collections::BTreeMap<&str, usize> = Default::default();
+        self.left.iter().flat_map(|l| &l.finalizers).for_each(|f| *finalizers.entry(f).or_default() += 1);
+        let finalizers: Vec<_> = finalizers.iter().map(|(f, n)| format!("{f} in {n} resource instances")).collect();
+        let finalizers = (!finalizers.is_empty())
+            .then(|| format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", ")));
+        let problem = |type_, reasons, fine, said| Problem { type_, reasons, fine, said };
+        [
+            problem(
+                "NamespaceDeletionDiscoveryFailure",
+                ["DiscoveryFailed", "ResourcesDiscovered"],
+                "All resources successfully discovered",
+                self.undiscovered.as_ref().map(said),
+            ),
+            // Group versions are read together with the resources.
+            problem(
+                "NamespaceDeletionGroupVersionParsingFailure",
+                ["GroupVersionParsingFailed", "ParsedGroupVersions"],
+                "All legacy kube types successfully parsed",
+                None,
+            ),
+            problem(
+                "NamespaceDeletionContentFailure",
+                ["ContentDeletionFailed", "ContentDeleted"],
+                "All content successfully deleted, may be waiting on finalization",
+                failures,
+            ),
+            problem(
+                "NamespaceContentRemaining",
+                ["SomeResourcesRemain", "ContentRemoved"],
+                "All content successfully removed",
+                resources,
+            ),
+            problem(
+                "NamespaceFinalizersRemaining",
+                ["SomeFinalizersRemain", "ContentHasNoFinalizers"],
+                "All content-preserving finalizers finished",
+                finalizers,
+            ),
+        ]
+    }
+}
+
+impl Problem {
+    fn set(self, conditions: &mut Vec<NamespaceCondition>, now: &Time) {
+        let (status, reason) = if self.said.is_some() { ("True", 0) } else { ("False", 1) };
+        let mut wanted = NamespaceCondition {
+            type_: self.type_.into(),
+            status: status.into(),
+            reason: Some(self.reasons[reason].into()),
+            message: Some(self.said.unwrap_or_else(|| self.fine.into())),
+            last_transition_time: Some(now.clone()),
+        };
+        match conditions.iter_mut().find(|c| c.type_ == self.type_) {
+            Some(c) => {
+                if c.status == wanted.status {
+                    wanted.last_transition_time = c.last_transition_time.clone();
+                }
+                *c = wanted;
+            }
+            None => conditions.push(wanted),
+        }
     }
 }
 
@@ -259,5 +292,47 @@ fn ignore_unserved<T>(outcome: Result<T, kube::Error>) -> Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if status(&error).is_some_and(|s| matches!(s.code, 404 | 405)) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_conditions_are_told() {
+        let shown = |content: &Content| {
+            let mut conditions = Vec::new();
+            content.problems().into_iter().for_each(|p| p.set(&mut conditions, &Time(jiff::Timestamp::UNIX_EPOCH)));
+            let text = |c: &NamespaceCondition| {
+                format!("{} {} {}", c.status, c.reason.as_deref().unwrap_or(""), c.message.as_deref().unwrap_or(""))
+            };
+            conditions.iter().map(text).collect::<Vec<_>>()
+        };
+        let fine = shown(&Content::default());
+        assert_eq!(fine[0], "False ResourcesDiscovered All resources successfully discovered");
+        assert_eq!(fine[1], "False ParsedGroupVersions All legacy kube types successfully parsed");
+        assert_eq!(fine.len(), 5);
+        let left = |resource: &str, finalizers: &[&str]| Left {
+            resource: resource.into(),
+            count: finalizers.len().max(1),
+            finalizers: finalizers.iter().map(ToString::to_string).collect(),
+        };
+        let bad = shown(&Content {
+            undiscovered: Some(Error::Invalid("no".into())),
+            failures: vec![Error::Invalid("b".into()), Error::Invalid("a".into())],
+            left: vec![left("configmaps.", &["x/y", "x/y"]), left("jobs.batch", &[])],
+        });
+        assert_eq!(bad[0], "True DiscoveryFailed no");
+        assert_eq!(bad[2], "True ContentDeletionFailed Failed to delete all resource types, 2 remaining: a, b");
+        assert_eq!(
+            bad[3],
+            "True SomeResourcesRemain Some resources are remaining: configmaps. has 2 resource instances, jobs.batch has 1 \
+             resource instances"
+        );
+        assert_eq!(
+            bad[4],
+            "True SomeFinalizersRemain Some content in the namespace has finalizers remaining: x/y in 2 resource instances"
+        );
     }
 }

@@ -115,9 +115,6 @@ impl Quotas {
         let hard = spec.hard.clone().unwrap_or_default();
         let scopes = serde_json::to_value(&spec)?;
         let mut used = ResourceList::default();
-        for name in hard.keys() {
-            used.add(&ResourceList::count(name, 0));
-        }
         let mut counted: Vec<(String, String)> = hard.keys().filter_map(|name| owned(quota::counted(name)?)).collect();
         counted.extend(hard.keys().filter(|name| quota::concerns(name, "", "pods")).map(|_| pair("", "pods")));
         let claims = hard.keys().filter(|name| quota::concerns(name, "", "persistentvolumeclaims"));
@@ -125,11 +122,16 @@ impl Quotas {
         counted.sort();
         counted.dedup();
         for (group, resource) in &counted {
-            used.add(&self.usage(&key.namespace, group, resource, &scopes).await?);
+            let Some(usage) = self.usage(&key.namespace, group, resource, &scopes).await? else { continue };
+            let concerned = hard.keys().filter(|name| quota::concerns(name, group, resource));
+            concerned.for_each(|name| used.add(&ResourceList::count(name, 0)));
+            used.add(&usage);
         }
-        let used = used.only(|name| hard.contains_key(name));
         let status = quota.status.clone().unwrap_or_default();
         let before = ResourceList::of(Some(&serde_json::to_value(&status.used)?));
+        // What nothing counts (any more) stays as it was noted; if it never was, it is not listed (`CalculateUsage`).
+        used.add(&before.only(|name| !used.0.contains_key(name)));
+        let used = used.only(|name| hard.contains_key(name));
         if status.hard.as_ref() == Some(&hard) && status.used.is_some() && before == used {
             return Ok(Action::Done);
         }
@@ -146,15 +148,21 @@ impl Quotas {
         }
     }
 
-    /// What all objects of a resource use that the quota is about.
-    async fn usage(&self, namespace: &str, group: &str, resource: &str, scopes: &Value) -> Result<ResourceList> {
+    /// What all objects of a resource use that the quota is about; nothing if it is not served.
+    async fn usage(
+        &self,
+        namespace: &str,
+        group: &str,
+        resource: &str,
+        scopes: &Value,
+    ) -> Result<Option<ResourceList>> {
         let now = self.context.clock.now();
         let objects: Vec<Value> = match (group, resource) {
             ("", "pods") => self.pods.list_in(namespace).iter().map(|pod| facts(pod)).collect::<Result<_>>()?,
             ("", "services") => json_of(&self.services.list_in(namespace))?,
             ("", "persistentvolumeclaims") => json_of(&self.claims.list_in(namespace))?,
             _ => {
-                let Some(informer) = self.watched(group, resource).await? else { return Ok(ResourceList::default()) };
+                let Some(informer) = self.watched(group, resource).await? else { return Ok(None) };
                 vec![Value::Null; informer.list_in(namespace).len()]
             }
         };
@@ -162,7 +170,7 @@ impl Quotas {
         for object in objects.iter().filter(|object| quota::in_scope(scopes, group, resource, object)) {
             used.add(&quota::usage(group, resource, object, now));
         }
-        Ok(used)
+        Ok(Some(used))
     }
 
     /// The informer of a resource, started if no quota counted it yet; none if it is not served.

@@ -157,14 +157,14 @@ impl StatefulSets {
         let api = self.context.api::<Pod>(&set.namespace().unwrap_or_default());
         match api.create(&PostParams::default(), &pod).await {
             Ok(_) => {
-                let said = format!("create Pod {name} in StatefulSet {set_name} successful");
+                let said = format!("Create Pod {name} in StatefulSet {set_name} successful");
                 self.context.events.event(set, EventType::Normal, "SuccessfulCreate", said);
                 Ok(())
             }
-            // The cache is behind, or another owner's pod has the name; its end brings the key again.
-            Err(error) if is_already_exists(&error) => Ok(()),
+            // The cache is behind, or another owner's pod has the name, of whose end nobody tells: the key comes again.
+            Err(error) if is_already_exists(&error) => Err(error.into()),
             Err(error) => {
-                let said = format!("create Pod {name} in StatefulSet {set_name} failed error: {}", message(&error));
+                let said = format!("Create Pod {name} in StatefulSet {set_name} failed error: {}", message(&error));
                 self.context.events.event(set, EventType::Warning, "FailedCreate", said);
                 Err(error.into())
             }
@@ -183,12 +183,12 @@ impl StatefulSets {
         };
         match ignore_not_found(api.delete(&name, &params).await) {
             Ok(_) => {
-                let said = format!("delete Pod {name} in StatefulSet {set_name} successful");
+                let said = format!("Delete Pod {name} in StatefulSet {set_name} successful");
                 self.context.events.event(set, EventType::Normal, "SuccessfulDelete", said);
                 Ok(())
             }
             Err(error) => {
-                let said = format!("delete Pod {name} in StatefulSet {set_name} failed error: {}", message(&error));
+                let said = format!("Delete Pod {name} in StatefulSet {set_name} failed error: {}", message(&error));
                 self.context.events.event(set, EventType::Warning, "FailedDelete", said);
                 Err(error.into())
             }

@@ -23,7 +23,8 @@ pub(super) struct Schedule {
 }
 
 /// The text is no schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not five fields of a schedule")]
 pub(super) struct Unparseable;
 
 const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use client::{Action, Informer, ObjectKey};
+use client::{Action, EventType, Informer, ObjectKey};
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use kube::ResourceExt;
@@ -14,6 +14,8 @@ use super::{BY_SERVICE, MANAGED_BY, SERVICE_NAME, add_index, carry_out, is_manag
 use crate::context::Context;
 use crate::error::Result;
 use crate::owner::controller_reference;
+use crate::selector::Labels;
+use crate::trigger_times;
 use crate::writes::{self, Writes};
 
 /// Keys worked on at a time.
@@ -26,6 +28,9 @@ const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
 const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
 /// Endpoints that are locks are no endpoints.
 const LOCK: &str = "control-plane.alpha.kubernetes.io/leader";
+
+/// What `kubectl apply` sent last, which is of the object alone.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 struct Controller {
     context: Context,
@@ -85,12 +90,32 @@ impl Controller {
             name: key.name.clone(),
             namespace: endpoints.namespace(),
             labels,
+            annotations: Some(annotations(&endpoints)),
             owner: controller_reference(&*endpoints),
         };
-        let plan = reconcile(&template, wanted(&endpoints), &existing);
+        let (wanted, invalid, surplus) = wanted(&endpoints);
+        let warn = |reason: &str, said| self.context.events.event(&*endpoints, EventType::Warning, reason, said);
+        if invalid > 0 {
+            let said = format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices");
+            warn("InvalidIPAddress", said);
+        }
+        if surplus > 0 {
+            let (most, all) = (ADDRESSES_MAX, invalid + surplus);
+            let what = format!("A max of {most} addresses can be mirrored to EndpointSlices per Endpoints subset");
+            warn("TooManyAddressesToMirror", format!("{what}. {all} addresses were skipped"));
+        }
+        let plan = reconcile(&template, wanted, &existing);
         carry_out(&self.context, &self.writes, &key, plan).await?;
         Ok(Action::Done)
     }
+}
+
+/// The annotations of mirrored slices: those of the Endpoints, but for what is of that object alone.
+fn annotations(endpoints: &Endpoints) -> Labels {
+    let mut annotations = endpoints.annotations().clone();
+    annotations.remove(trigger_times::ANNOTATION);
+    annotations.remove(LAST_APPLIED);
+    annotations
 }
 
 fn is_mirrored(endpoints: &Endpoints) -> bool {
@@ -102,8 +127,10 @@ fn is_mirrored(endpoints: &Endpoints) -> bool {
         && endpoints.metadata.deletion_timestamp.is_none()
 }
 
-fn wanted(endpoints: &Endpoints) -> Wanted {
+/// The endpoints to mirror, and how many were left out that are no IP addresses, and that were too many.
+fn wanted(endpoints: &Endpoints) -> (Wanted, usize, usize) {
     let mut wanted: Wanted = BTreeMap::new();
+    let (mut invalid, mut surplus) = (0, 0);
     for subset in endpoints.subsets.iter().flatten() {
         let mut ports: Vec<PortKey> = subset
             .ports
@@ -118,13 +145,22 @@ fn wanted(endpoints: &Endpoints) -> Wanted {
         ports.sort();
         let ready = subset.addresses.iter().flatten().map(|a| (a, true));
         let not_ready = subset.not_ready_addresses.iter().flatten().map(|a| (a, false));
-        for (address, ready) in ready.chain(not_ready).take(ADDRESSES_MAX) {
-            let Ok(ip) = address.ip.parse::<IpAddr>() else { continue };
+        let mut added = 0;
+        for (address, ready) in ready.chain(not_ready) {
+            if added == ADDRESSES_MAX {
+                surplus += 1;
+                continue;
+            }
+            let Ok(ip) = address.ip.parse::<IpAddr>() else {
+                invalid += 1;
+                continue;
+            };
+            added += 1;
             let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
             wanted.entry((family.to_owned(), ports.clone())).or_default().push(endpoint(address, ready));
         }
     }
-    wanted
+    (wanted, invalid, surplus)
 }
 
 fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
@@ -135,5 +171,31 @@ fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
         node_name: address.node_name.clone(),
         target_ref: address.target_ref.clone(),
         ..Endpoint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn endpoints(value: serde_json::Value) -> Endpoints {
+        serde_json::from_value(value).expect("endpoints")
+    }
+
+    #[test]
+    fn what_is_of_the_object_alone_is_not_mirrored() {
+        let e = endpoints(json!({"metadata": {"name": "e", "annotations": {"a": "1", LAST_APPLIED: "{}",
+            trigger_times::ANNOTATION: "2026-01-01T00:00:00Z"}}}));
+        assert_eq!(annotations(&e), Labels::from([("a".to_owned(), "1".to_owned())]));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let ips: Vec<_> = (0..1005).map(|i| json!({"ip": format!("10.0.{}.{}", i / 256, i % 256)})).collect();
+        let bad = [vec![json!({"ip": "x"})], ips].concat();
+        let (wanted, invalid, surplus) = wanted(&endpoints(json!({"subsets": [{"addresses": bad}]})));
+        assert_eq!((wanted.values().map(Vec::len).sum::<usize>(), invalid, surplus), (1000, 1, 5));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Template {
     pub(super) name: String,
     pub(super) namespace: Option<String>,
     pub(super) labels: Labels,
+    /// The annotations; if none are given, those that are there stay.
+    pub(super) annotations: Option<Labels>,
     pub(super) owner: OwnerReference,
 }
 
@@ -75,6 +77,7 @@ pub(super) fn of_service(
         name: service.name_any(),
         namespace: service.namespace(),
         labels,
+        annotations: None,
         owner: controller_reference(service),
     };
     reconcile(&template, wanted, existing)
@@ -176,6 +179,10 @@ fn reconcile_group(
             now.metadata.labels = Some(template.labels.clone());
             changed = true;
         }
+        if template.annotations.as_ref().is_some_and(|wanted| now.annotations() != wanted) {
+            now.metadata.annotations = template.annotations.clone().filter(|a| !a.is_empty());
+            changed = true;
+        }
         now.endpoints = Some(stay);
         kept.push((changed, now));
     }
@@ -237,6 +244,7 @@ fn new_slice(template: &Template, group: &(String, Vec<PortKey>), endpoints: Vec
             generate_name: Some(format!("{}-", template.name)),
             namespace: template.namespace.clone(),
             labels: Some(template.labels.clone()),
+            annotations: template.annotations.clone().filter(|a| !a.is_empty()),
             owner_references: Some(vec![template.owner.clone()]),
             ..ObjectMeta::default()
         },

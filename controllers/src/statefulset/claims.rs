@@ -35,13 +35,13 @@ impl StatefulSets {
             let (pod_name, set_name) = (pod.name_any(), set.name_any());
             match api.create(&PostParams::default(), &claim).await {
                 Ok(_) => {
-                    let said = format!("create Claim {name} Pod {pod_name} in StatefulSet {set_name} success");
+                    let said = format!("Create Claim {name} Pod {pod_name} in StatefulSet {set_name} success");
                     self.context.events.event(set, EventType::Normal, "SuccessfulCreate", said);
                 }
                 Err(error) if is_already_exists(&error) => {}
                 Err(error) => {
                     let said = format!(
-                        "create Claim {name} for Pod {pod_name} in StatefulSet {set_name} failed error: {}",
+                        "Create Claim {name} for Pod {pod_name} in StatefulSet {set_name} failed error: {}",
                         message(&error)
                     );
                     self.context.events.event(set, EventType::Warning, "FailedCreate", said);

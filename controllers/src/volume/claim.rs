@@ -78,7 +78,11 @@ impl Volumes {
     async fn sync_bound(&self, claim: &PersistentVolumeClaim) -> Result<()> {
         let Some(name) = volume_name(claim) else {
             return self
-                .lose(claim, "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!")
+                .lose(
+                    claim,
+                    "ClaimLost",
+                    "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!",
+                )
                 .await;
         };
         let volume = match self.volumes.get("", name) {
@@ -87,19 +91,21 @@ impl Volumes {
             None => self.context.api_all::<PersistentVolume>().get_opt(name).await?,
         };
         let Some(volume) = volume else {
-            return self.lose(claim, "Bound claim has lost its PersistentVolume. Data on the volume is lost!").await;
+            return self
+                .lose(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
+                .await;
         };
         let another = claim_ref(&volume).is_some_and(|r| r.uid.is_some() && r.uid != claim.metadata.uid);
         if another {
             let said = "Two claims are bound to the same volume, this one is bound incorrectly";
-            return self.lose(claim, said).await;
+            return self.lose(claim, "ClaimMisbound", said).await;
         }
         self.bind(claim, &volume).await
     }
 
-    async fn lose(&self, claim: &PersistentVolumeClaim, said: &str) -> Result<()> {
+    async fn lose(&self, claim: &PersistentVolumeClaim, reason: &str, said: &str) -> Result<()> {
         if phase_of_claim(claim) != "Lost" {
-            self.context.events.event(claim, EventType::Warning, "ClaimLost", said);
+            self.context.events.event(claim, EventType::Warning, reason, said);
         }
         self.set_phase(claim, "Lost").await
     }

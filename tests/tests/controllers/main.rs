@@ -1,5 +1,7 @@
 //! The controllers on a control plane in this process, with a node agent that only pretends.
 
+mod differences;
+mod jobs;
 mod plane;
 
 use std::time::Duration;
