@@ -77,7 +77,7 @@ fn find(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, obje
     }
     match Finder::default().find(wanted, &cache, objects, &Nominated::new(), &mut || 0) {
         Ok(decision) => decision.node,
-        Err(error) => match preemption::plan(wanted, &cache, objects, &error) {
+        Err(error) => match preemption::plan(wanted, &cache, objects, &error, None) {
             Ok(plan) => {
                 let victims: Vec<&str> = plan.victims.iter().map(|pod| pod.name()).collect();
                 format!("preempt {} on {}", victims.join(","), plan.node)
@@ -174,6 +174,52 @@ fn preemption_takes_the_least_important() {
     check(&nodes, &placed, &with("p", 10, "1"), "preempt y on b");
     check(&nodes, &placed, &with("p", 10, "2"), "preempt z,y on b");
     check(&nodes, &placed, &with("p", 1, "1"), "0/2 nodes are available: 2 Insufficient cpu.");
+}
+
+/// The whole message of a pod that no node takes.
+fn refusal(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, promised: Option<&str>) -> String {
+    let (mut cache, objects) = (Cache::default(), Objects::default());
+    nodes.iter().for_each(|node| cache.set_node(parse(node.clone())));
+    placed.iter().for_each(|(pod, node)| cache.set_pod(pod.clone(), node));
+    let error = Finder::default().find(wanted, &cache, &objects, &Nominated::new(), &mut || 0).expect_err("no node");
+    let why = preemption::plan(wanted, &cache, &objects, &error, promised).expect_err("no preemption");
+    error.message(Some(&why))
+}
+
+#[test]
+fn a_refusal_ends_with_what_preemption_says() {
+    let with = |name: &str, spec: Value| {
+        let mut whole = json!({"containers": cpu("2")});
+        spec.as_object().into_iter().flatten().for_each(|(field, value)| whole[field] = value.clone());
+        pod(name, whole)
+    };
+    let nodes = [node("a", json!({})), node("b", json!({})), node("c", json!({"unschedulable": true}))];
+    let small = |name, priority: i32| with(name, json!({"priority": priority, "containers": cpu("1")}));
+    let placed = [(with("x", json!({})), "a"), (small("y", -5), "b"), (small("z", 0), "b")];
+    let lines = "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. no new claims to deallocate, \
+        preemption: 0/3 nodes are available: ";
+    let big = with("p", json!({}));
+    let expect = "1 Insufficient cpu, 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.";
+    assert_eq!(refusal(&nodes, &placed, &big, None), format!("{lines}{expect}"));
+    let never = with("p", json!({"preemptionPolicy": "Never"}));
+    let end = "no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never.";
+    assert!(refusal(&nodes, &placed, &never, None).ends_with(end));
+    let many: Vec<Value> = (0..12).map(|n| node(&format!("n{n}"), json!({"unschedulable": true}))).collect();
+    let end = "preemption: 0/12 nodes are available: 12 Preemption is not helpful for scheduling.";
+    assert!(refusal(&many, &[], &with("p", json!({})), None).ends_with(end));
+}
+
+#[test]
+fn nobody_more_has_to_go_while_the_last_ones_end() {
+    let nodes = [node("a", json!({}))];
+    let ending: Arc<Pod> = parse(json!({"metadata": {"name": "x", "namespace": "n", "uid": "x",
+            "deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"priority": -1, "containers": cpu("2")},
+        "status": {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}}));
+    let ending = Arc::new(PodInfo::new(&ending, &mut crate::pod::Sharing::default()));
+    let wanted = pod("p", json!({"containers": cpu("2")}));
+    let end = "preemption: not eligible due to a terminating pod on the nominated node.";
+    assert!(refusal(&nodes, &[(ending.clone(), "a")], &wanted, Some("a")).ends_with(end));
+    assert_eq!(find(&nodes, &[(ending, "a")], &wanted, &Objects::default()), "preempt x on a");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use api::selector::LabelSelector;
 use k8s_openapi::api::core::v1::{
-    NodeAffinity, ObjectReference, Pod, PodAffinityTerm, PodCondition, PodSpec, Toleration, TopologySpreadConstraint,
+    NodeAffinity, ObjectReference, Pod, PodAffinityTerm, PodCondition, PodSpec, PodStatus, Toleration,
+    TopologySpreadConstraint,
 };
 
 use crate::resources::Requests;
@@ -24,6 +25,8 @@ pub struct PodInfo {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether it is being deleted because it had to go for a more important one.
+    pub preempted: bool,
     /// When it was started.
     pub started: Option<jiff::Timestamp>,
     /// Whether gates hold it.
@@ -157,6 +160,14 @@ impl<T: PartialEq> Recent<T> {
     }
 }
 
+/// Whether the status says that the scheduler made the pod go (`podTerminatingByPreemption`).
+fn had_to_go(status: &PodStatus) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|c| {
+        c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler")
+    })
+}
+
 impl PodInfo {
     /// Parses a pod; what it has in common with others is kept in `sharing`.
     pub fn new(pod: &Pod, sharing: &mut Sharing) -> Self {
@@ -185,6 +196,7 @@ impl PodInfo {
             generation: meta.generation,
             labels: sharing.labels.share(meta.labels.clone().unwrap_or_default()),
             deleting: meta.deletion_timestamp.is_some(),
+            preempted: meta.deletion_timestamp.is_some() && status.is_some_and(had_to_go),
             started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
             gated: spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()),
             preempts: spec.and_then(|spec| spec.preemption_policy.as_deref()) != Some("Never"),

@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::cycle::FitError;
 use crate::lookup::Lookup;
 use crate::node::NodeInfo;
-use crate::plugins::{self, CycleState};
+use crate::plugins::{self, CycleState, Rejection};
 use crate::pod::PodInfo;
 
 /// How many nodes are tried for victims (`minCandidateNodesAbsolute`).
@@ -23,32 +23,65 @@ pub struct Preemption {
     pub victims: Vec<Arc<PodInfo>>,
 }
 
-/// Finds the node where the least important pods must go.
+/// What `DynamicResources` says first of a pod that no node takes; it has nothing to give back.
+const NO_CLAIMS: &str = "no new claims to deallocate";
+/// What is said of nodes that no pod has to leave for anything.
+const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
+/// What is said of a node whose pods are all as important.
+const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
+
+/// Finds the node where the least important pods must go. `promised` is the node that the pod was promised before.
 ///
 /// # Errors
-/// What is said of it after the reasons of the nodes.
-pub fn plan(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup, error: &FitError) -> Result<Preemption, String> {
-    if !pod.preempts {
-        return Err("preemption: not eligible due to preemptionPolicy=Never.".into());
+/// What is said of it after the reasons of the nodes, as `RunPostFilterPlugins` words it.
+pub fn plan(
+    pod: &PodInfo,
+    cache: &Cache,
+    lookup: &dyn Lookup,
+    error: &FitError,
+    promised: Option<&str>,
+) -> Result<Preemption, String> {
+    eligible(pod, cache, error, promised).map_err(|why| format!("{NO_CLAIMS}, preemption: {why}"))?;
+    let resolvable = |rejection: &Rejection| error.all.is_none() && rejection.resolvable;
+    let hopeful = error.by_node.iter().filter(|(_, rejection)| resolvable(rejection));
+    let (mut candidates, mut reasons, mut refused) = (Vec::new(), BTreeMap::<String, usize>::new(), 0);
+    for node in hopeful.filter_map(|(name, _)| cache.node(name)) {
+        match victims(pod, node, cache, lookup) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(why) => {
+                refused += 1;
+                why.into_iter().for_each(|reason| *reasons.entry(reason).or_default() += 1);
+            }
+        }
+        if candidates.len() == CANDIDATES_MAX {
+            break;
+        }
     }
-    let hopeful: Vec<&NodeInfo> = error
-        .by_node
-        .iter()
-        .filter(|(_, rejection)| error.all.is_none() && rejection.resolvable)
-        .filter_map(|(name, _)| cache.node(name))
-        .collect();
-    let candidates: Vec<Preemption> =
-        hopeful.iter().filter_map(|node| victims(pod, node, cache, lookup)).take(CANDIDATES_MAX).collect();
-    candidates.into_iter().min_by_key(cost).ok_or_else(|| says(error.nodes, hopeful.len()))
+    *reasons.entry(NOT_HELPFUL.into()).or_default() += error.nodes.saturating_sub(refused);
+    candidates.into_iter().min_by_key(cost).ok_or_else(|| says(error.nodes, &reasons))
 }
 
-fn says(nodes: usize, hopeful: usize) -> String {
-    let mut counts = BTreeMap::new();
-    counts.insert("No preemption victims found for incoming pod", hopeful);
-    counts.insert("Preemption is not helpful for scheduling", nodes - hopeful);
-    let lines: Vec<String> =
-        counts.iter().filter(|(_, count)| **count > 0).map(|(reason, count)| format!("{count} {reason}")).collect();
-    format!("preemption: 0/{nodes} nodes are available: {}.", lines.join(", "))
+/// Whether other pods may be made to go for this one (`PodEligibleToPreemptOthers`): not while those that had to go for it
+/// are still ending.
+fn eligible(pod: &PodInfo, cache: &Cache, error: &FitError, promised: Option<&str>) -> Result<(), &'static str> {
+    if !pod.preempts {
+        return Err("not eligible due to preemptionPolicy=Never.");
+    }
+    let Some(name) = promised.or(pod.nominated.as_deref()).filter(|name| !name.is_empty()) else { return Ok(()) };
+    let hopeless = error.all.is_some() || error.by_node.get(name).is_some_and(|rejection| !rejection.resolvable);
+    let ending = |other: &Arc<PodInfo>| other.priority < pod.priority && other.preempted;
+    if !hopeless && cache.node(name).is_some_and(|node| node.pods.values().any(ending)) {
+        return Err("not eligible due to a terminating pod on the nominated node.");
+    }
+    Ok(())
+}
+
+fn says(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
+    let lines = reasons.iter().filter(|(_, count)| **count > 0).map(|(reason, count)| format!("{count} {reason}"));
+    let mut lines: Vec<String> = lines.collect();
+    // As texts, so that ten come before nine.
+    lines.sort();
+    format!("{NO_CLAIMS}, preemption: 0/{nodes} nodes are available: {}.", lines.join(", "))
 }
 
 /// In the order of `pickOneNodeForPreemption`: the least important victim set first.
@@ -59,12 +92,13 @@ fn cost(candidate: &Preemption) -> (i32, i64, usize, Reverse<Option<jiff::Timest
     (highest, sum, candidate.victims.len(), Reverse(started))
 }
 
-/// Takes away every less important pod, then puts back as many as it can, the most important first.
-fn victims(pod: &PodInfo, node: &NodeInfo, cache: &Cache, lookup: &dyn Lookup) -> Option<Preemption> {
+/// Takes away every less important pod, then puts back as many as it can, the most important first. Fails with the reasons
+/// why the pod would not even fit then.
+fn victims(pod: &PodInfo, node: &NodeInfo, cache: &Cache, lookup: &dyn Lookup) -> Result<Preemption, Vec<String>> {
     let mut lesser: Vec<Arc<PodInfo>> =
         node.pods.values().filter(|other| other.priority < pod.priority).cloned().collect();
     if lesser.is_empty() {
-        return None;
+        return Err(vec![NO_VICTIMS.into()]);
     }
     lesser.sort_by_key(|other| (Reverse(other.priority), other.started, other.uid.clone()));
     let mut emptier = node.clone();
@@ -73,22 +107,29 @@ fn victims(pod: &PodInfo, node: &NodeInfo, cache: &Cache, lookup: &dyn Lookup) -
         emptier.remove(&other.uid);
         absent.insert(other.uid.clone());
     }
-    if !fits(pod, &emptier, cache, lookup, &absent) {
-        return None;
-    }
+    fits(pod, &emptier, cache, lookup, &absent).map_err(|rejection| rejection.reasons)?;
     let mut victims = Vec::new();
     for other in lesser {
         emptier.add(other.clone());
         absent.remove(&other.uid);
-        if !fits(pod, &emptier, cache, lookup, &absent) {
+        if fits(pod, &emptier, cache, lookup, &absent).is_err() {
             emptier.remove(&other.uid);
             absent.insert(other.uid.clone());
             victims.push(other);
         }
     }
-    (!victims.is_empty()).then(|| Preemption { node: node.name().to_string(), victims })
+    if victims.is_empty() {
+        return Err(vec![format!("expected at least one victim pod on node {:?}", node.name())]);
+    }
+    Ok(Preemption { node: node.name().to_string(), victims })
 }
 
-fn fits(pod: &PodInfo, node: &NodeInfo, cache: &Cache, lookup: &dyn Lookup, absent: &HashSet<String>) -> bool {
-    CycleState::new(pod, cache, lookup, absent).is_ok_and(|state| plugins::filter(pod, node, &state, lookup).is_ok())
+fn fits(
+    pod: &PodInfo,
+    node: &NodeInfo,
+    cache: &Cache,
+    lookup: &dyn Lookup,
+    absent: &HashSet<String>,
+) -> Result<(), Rejection> {
+    plugins::filter(pod, node, &CycleState::new(pod, cache, lookup, absent)?, lookup)
 }

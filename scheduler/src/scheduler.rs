@@ -215,7 +215,8 @@ impl Scheduler {
                 });
             }
             Err(error) => {
-                let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error);
+                let promised = core.nominated.get(&pod.uid).map(|(_, node)| node.as_str());
+                let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error, promised);
                 if let Ok(preemption) = &preemption {
                     core.nominated.insert(pod.uid.clone(), (pod.clone(), preemption.node.clone()));
                 }
