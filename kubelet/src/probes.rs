@@ -4,6 +4,7 @@ pub mod check;
 pub mod grpc;
 pub mod http;
 mod task;
+mod tls;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -53,6 +54,8 @@ pub(crate) struct Findings {
 struct Probed {
     findings: Findings,
     _running: DropGuard,
+    /// Keeps the probes that ask whether the container must be replaced.
+    replacing: Option<DropGuard>,
 }
 
 /// The probes of one pod.
@@ -120,6 +123,7 @@ impl Probes {
             condemned: Arc::default(),
         };
         let cancel = CancellationToken::new();
+        let replacing = cancel.child_token();
         for (kind, probe) in probes {
             if kind == Kind::Startup && started {
                 continue;
@@ -135,10 +139,10 @@ impl Probes {
                 findings: findings.clone(),
                 wake: self.wake.clone(),
             };
-            let cancel = cancel.clone();
+            let cancel = if kind == Kind::Readiness { cancel.clone() } else { replacing.clone() };
             tokio::spawn(async move { cancel.run_until_cancelled(task.run()).await });
         }
-        Probed { findings, _running: cancel.drop_guard() }
+        Probed { findings, _running: cancel.drop_guard(), replacing: Some(replacing.drop_guard()) }
     }
 
     /// What probes say of each running container, by CRI id.
@@ -151,7 +155,8 @@ impl Probes {
                         let started = *probed.findings.started.borrow();
                         Health { started, ready: started && *probed.findings.ready.borrow() }
                     }
-                    None => Health { started: true, ready: true },
+                    // A pod that ends has no probes after a restart of the agent.
+                    None => self.adopted.get(&instance.id).copied().unwrap_or(Health { started: true, ready: true }),
                 };
                 (instance.id.clone(), health)
             })
@@ -164,9 +169,10 @@ impl Probes {
         all.filter_map(|(id, probed)| Some((id.clone(), probed.findings.condemned.lock().clone()?))).collect()
     }
 
-    /// Forgets what liveness and startup probes have said: the pod is ending.
+    /// Ends liveness and startup probes and forgets what they have said: the pod is ending. Readiness is probed on.
     pub fn end(&mut self) {
-        for probed in self.probed.values() {
+        for probed in self.probed.values_mut() {
+            probed.replacing = None;
             *probed.findings.condemned.lock() = None;
         }
     }

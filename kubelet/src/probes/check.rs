@@ -5,20 +5,28 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::net::TcpStream;
 
-use super::{grpc, http};
-use crate::{agent::Agent, pod};
+use super::{
+    grpc,
+    http::{self, Failure, Purpose},
+};
+use crate::{agent::Agent, expansion, pod};
 
 /// Longest output of a check that goes into an event.
 const OUTPUT_BYTES_MAX: usize = 1024;
+
+/// How often a probe is tried when the try itself goes wrong (`maxProbeRetries` in pkg/kubelet/prober).
+const TRIES_MAX: usize = 3;
 
 /// What a try has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Well.
     Success,
+    /// Well, with something to be told.
+    Warning(String),
     /// Not well, and why.
     Failure(String),
-    /// The try itself went wrong.
+    /// The try itself went wrong: it tells nothing of the container.
     Error(String),
 }
 
@@ -36,22 +44,33 @@ pub struct Target<'a> {
     pub timeout: Duration,
 }
 
-/// Tries a probe once.
+/// Tries a probe, and again when the try itself goes wrong.
 pub async fn run(target: &Target<'_>, probe: &Probe) -> Outcome {
-    let tried = try_once(target, probe).await;
-    tried.unwrap_or_else(Outcome::Error)
+    let mut outcome = Outcome::Error("not tried".to_owned());
+    for _ in 0..TRIES_MAX {
+        outcome = try_once(target, probe).await.unwrap_or_else(Outcome::Error);
+        if !matches!(outcome, Outcome::Error(_)) {
+            break;
+        }
+    }
+    outcome
 }
 
 async fn try_once(target: &Target<'_>, probe: &Probe) -> Result<Outcome, String> {
     if let Some(action) = &probe.exec {
-        return Ok(exec(target, action.command.clone().unwrap_or_default()).await);
+        let command = action.command.iter().flatten().map(|word| expansion::expand(word, |name| fixed(target, name)));
+        return Ok(exec(target, command.collect()).await);
     }
     if let Some(action) = &probe.http_get {
         let port = pod::port(target.container, &action.port)?;
-        return Ok(match http::get(action, target.pod_ip, port, target.timeout).await {
-            Ok(answer) if (200..400).contains(&answer.status) => Outcome::Success,
+        return Ok(match http::get(action, Purpose::Probe, target.pod_ip, port, target.timeout).await {
+            Ok(answer) if (200..300).contains(&answer.status) => Outcome::Success,
+            Ok(answer) if (300..400).contains(&answer.status) => {
+                Outcome::Warning(format!("Probe terminated redirects, Response body: {}", answer.body))
+            }
             Ok(answer) => Outcome::Failure(format!("HTTP probe failed with statuscode: {}", answer.status)),
-            Err(message) => Outcome::Failure(message),
+            Err(Failure::NoAnswer(message)) => Outcome::Failure(message),
+            Err(Failure::Broken(message)) => Outcome::Error(message),
         });
     }
     if let Some(action) = &probe.tcp_socket {
@@ -68,6 +87,12 @@ async fn try_once(target: &Target<'_>, probe: &Probe) -> Result<Outcome, String>
         return Ok(grpc::check(target.pod_ip, port, service, target.timeout).await);
     }
     Err("missing probe handler".to_owned())
+}
+
+/// The value of a variable that the container's specification spells out (`ExpandContainerCommandOnlyStatic`).
+fn fixed(target: &Target<'_>, name: &str) -> Option<String> {
+    let mut own = target.container.env.iter().flatten().filter(|variable| variable.name == name);
+    own.next_back()?.value.clone()
 }
 
 async fn exec(target: &Target<'_>, command: Vec<String>) -> Outcome {

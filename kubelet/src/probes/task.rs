@@ -54,25 +54,31 @@ impl Task {
             let due = clock.elapsed().saturating_add(period);
             match self.check().await {
                 Outcome::Success => (successes, failures) = (successes + 1, 0),
+                Outcome::Warning(message) => {
+                    (successes, failures) = (successes + 1, 0);
+                    self.tell("ProbeWarning", format!("probe warning: {message}"));
+                }
                 Outcome::Failure(message) => {
                     (successes, failures) = (0, failures + 1);
-                    self.tell(format!("{} probe failed: {message}", self.kind.name()));
+                    self.tell("Unhealthy", format!("probe failed: {message}"));
                 }
+                // It tells nothing of the container: the runtime may be starting again.
                 Outcome::Error(message) => {
-                    (successes, failures) = (0, failures + 1);
-                    let name = self.kind.name();
-                    self.tell(format!("{name} probe errored and resulted in unknown state: {message}"));
+                    self.tell("Unhealthy", format!("probe errored and resulted in unknown state: {message}"));
+                    clock.sleep_until(due).await;
+                    continue;
                 }
             }
-            if successes == success_threshold && self.succeeded() || failures == failure_threshold && self.failed() {
+            if successes >= success_threshold && self.succeeded() || failures >= failure_threshold && self.failed() {
                 return;
             }
             clock.sleep_until(due).await;
         }
     }
 
-    fn tell(&self, message: String) {
-        self.agent.container_event(&self.pod, &self.container, EventType::Warning, "Unhealthy", message);
+    fn tell(&self, reason: &str, message: String) {
+        let message = format!("{} {message}", self.kind.name());
+        self.agent.container_event(&self.pod, &self.container, EventType::Warning, reason, message);
     }
 
     async fn check(&self) -> Outcome {

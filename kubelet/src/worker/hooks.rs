@@ -33,10 +33,9 @@ pub async fn run(
     }
     if let Some(get) = &hook.http_get {
         let port = pod::port(container, &get.port)?;
-        let answer = http::get(get, pod_ip, port, HTTP_TIMEOUT).await?;
-        if answer.status >= 400 {
-            return Err(format!("HTTP request failed with status {}", answer.status));
-        }
+        // Any answer will do (`runHTTPHandler` in pkg/kubelet/lifecycle).
+        let answer = http::get(get, http::Purpose::Lifecycle, pod_ip, port, HTTP_TIMEOUT).await;
+        answer.map_err(|error| error.to_string())?;
     }
     if let Some(sleep) = &hook.sleep {
         agent.config.clock.sleep(Duration::from_secs(sleep.seconds.max(0).unsigned_abs())).await;
