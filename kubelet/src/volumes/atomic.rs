@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink},
     path::{Component, Path, PathBuf},
 };
 
@@ -44,16 +44,21 @@ pub fn write(target: &Path, files: &BTreeMap<String, File>, stamp: &str, owner: 
         make_parents(&directory, path)?;
         write_file(&directory.join(path), file)?;
     }
-    owner.apply(&directory, true)?;
+    // The whole volume, not only what is new: the group may enter from its root on.
+    Owner { only_on_mismatch: false, ..*owner }.apply(target, true)?;
     let new_link = target.join(DATA_NEW);
     let _ = fs::remove_file(&new_link);
     symlink(stamp, &new_link)?;
     fs::rename(&new_link, target.join(DATA))?;
     let visible: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
-    for name in &visible {
+    for (path, file) in files {
+        let name = path.split('/').next().unwrap_or_default();
         let link = target.join(name);
         if fs::symlink_metadata(&link).is_err() {
             symlink(Path::new(DATA).join(name), &link)?;
+            if file.user.is_some() {
+                lchown(&link, file.user, None)?;
+            }
         }
     }
     for entry in fs::read_dir(target)? {
@@ -126,5 +131,34 @@ mod tests {
         for bad in ["../x", "/x", "..x", "a/../../b", ""] {
             assert!(write(&target, &files(&[(bad, "")]), "..three", &none).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn files_and_their_links_belong_to_their_user_and_the_group() {
+        use std::os::unix::fs::MetadataExt;
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let token = |user| File { bytes: b"t".to_vec(), mode: 0o600, user };
+        let plain = File { bytes: b"p".to_vec(), mode: 0o644, user: None };
+        let owned = |target: &Path, name: &str| {
+            let (link, file) = (fs::symlink_metadata(target.join(name)), fs::metadata(target.join(name)));
+            let (link, file) = (link.expect("a link"), file.expect("a file"));
+            (link.uid(), file.uid(), file.gid(), file.mode() & 0o777)
+        };
+        let files = BTreeMap::from([("token".to_owned(), token(Some(1000))), ("ca".to_owned(), plain.clone())]);
+        let target = dir.path().join("user");
+        write(&target, &files, "..one", &Owner { user: Some(1000), ..Owner::default() }).expect("written");
+        assert_eq!(owned(&target, "token"), (1000, 1000, 0, 0o600));
+        assert_eq!(owned(&target, "ca"), (0, 0, 0, 0o644));
+        let both = Owner { user: Some(1000), group: Some(2000), only_on_mismatch: true };
+        let target = dir.path().join("both");
+        write(&target, &files, "..one", &both).expect("written");
+        write(&target, &files, "..two", &both).expect("written again");
+        assert_eq!(owned(&target, "token"), (1000, 1000, 2000, 0o640));
+        let root = fs::metadata(&target).expect("the volume");
+        assert_eq!((root.gid(), root.mode() & 0o7777), (2000, 0o2777));
     }
 }

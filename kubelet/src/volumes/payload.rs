@@ -88,8 +88,7 @@ impl Source<'_> {
             let text = self.tokens.get(self.pod, token).await?;
             let owner = Owner::of(self.pod);
             let mode = (owner.group.is_some() || owner.user.is_some()).then_some(0o600);
-            let user = if owner.group.is_none() { owner.user } else { None };
-            payload.files.insert(token.path.clone(), File { user, ..self.file(text.into_bytes(), mode) });
+            payload.files.insert(token.path.clone(), File { user: owner.user, ..self.file(text.into_bytes(), mode) });
         }
         if projection.cluster_trust_bundle.as_ref().is_some_and(|bundle| bundle.optional != Some(true)) {
             return Err("projections of ClusterTrustBundles are not supported by this node".to_owned());
