@@ -131,11 +131,18 @@ impl Feed {
     }
 
     fn slices_of(&self, key: &ObjectKey) -> Vec<Arc<EndpointSlice>> {
-        self.slices.indexed(BY_SERVICE, &key.to_string())
+        let mut slices = self.slices.indexed(BY_SERVICE, &key.to_string());
+        slices.retain(|slice| service::is_served(&slice.metadata));
+        slices
+    }
+
+    /// The service, if it is served here.
+    fn service(&self, key: &ObjectKey) -> Option<Arc<Service>> {
+        self.services.get_key(key).filter(|service| service::is_served(&service.metadata))
     }
 
     fn elements(&self, key: &ObjectKey, node: &str) -> Elements {
-        match self.services.get_key(key) {
+        match self.service(key) {
             Some(service) => service::elements(&service, &self.slices_of(key), node),
             None => Elements::new(),
         }
@@ -166,7 +173,7 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
             let old = rules.of_service(&key);
             stale.note(old, &new);
             sticky_moved |= lost_sticky_endpoint(old, &new);
-            let service = feed.services.get_key(&key);
+            let service = feed.service(&key);
             health.update(&key, service.as_deref(), || {
                 service::local_endpoints(&feed.slices_of(&key), &config.node_name)
             });

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::element::{Front, Key, Protocol, Value};
 
-/// A Service that carries this label is another program's to serve.
-const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// A Service or EndpointSlice that carries one of these labels, whatever its value, is not served here: another program
+/// serves it, or nobody does.
+const UNSERVED_LABELS: [&str; 2] = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
 /// Endpoints behind one front are at most as many as the endpoints of a full service; the rest is left out.
 pub const ENDPOINTS_MAX: usize = 1 << 16;
 /// Endpoints for clients on this node are numbered from here on, where they differ from those for others.
@@ -29,6 +31,12 @@ struct Backends {
     local: Vec<SocketAddrV4>,
 }
 
+/// Whether a Service or EndpointSlice is served here at all.
+#[must_use]
+pub fn is_served(of: &ObjectMeta) -> bool {
+    !of.labels.iter().flat_map(|labels| labels.keys()).any(|label| UNSERVED_LABELS.contains(&label.as_str()))
+}
+
 /// The elements that `service` with its `slices` needs on the node `node`.
 ///
 /// Headless services, ExternalName and those that another proxy serves need none.
@@ -36,8 +44,10 @@ struct Backends {
 pub fn elements(service: &Service, slices: &[Arc<EndpointSlice>], node: &str) -> Elements {
     let mut elements = Elements::new();
     let Some(spec) = &service.spec else { return elements };
-    let foreign = service.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL));
-    if foreign || spec.type_.as_deref() == Some("ExternalName") || spec.cluster_ip.as_deref() == Some("None") {
+    if !is_served(&service.metadata)
+        || spec.type_.as_deref() == Some("ExternalName")
+        || spec.cluster_ip.as_deref() == Some("None")
+    {
         return elements;
     }
     for port in spec.ports.iter().flatten() {

@@ -59,8 +59,10 @@ fn headless_external_name_and_foreign_need_nothing() {
     check(service(serde_json::json!({"clusterIP": "None", "ports": [{"port": 80}]})), &endpoints, &[]);
     check(service(serde_json::json!({"type": "ExternalName", "externalName": "x.org"})), &endpoints, &[]);
     let mut foreign = service(serde_json::json!({"clusterIP": "10.43.0.9", "ports": [{"port": 80}]}));
-    foreign["metadata"]["labels"] = serde_json::json!({"service.kubernetes.io/service-proxy-name": "x"});
-    check(foreign, &endpoints, &[]);
+    for label in ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"] {
+        foreign["metadata"]["labels"] = serde_json::json!({label: ""});
+        check(foreign.clone(), &endpoints, &[]);
+    }
 }
 
 #[test]
