@@ -3,7 +3,9 @@
 //! The runtime's server speaks SPDY/3.1, which alone can close one direction of one stream. A client that speaks SPDY too
 //! is joined to it byte by byte. A WebSocket client is translated: `v5.channel.k8s.io` and its
 //! elders carry numbered channels that become SPDY streams ([`channels`]), and port-forward's
-//! `SPDY/3.1+portforward.k8s.io` carries SPDY's own bytes in messages ([`tunnel`]). The exit code comes from the runtime's server
+//! `SPDY/3.1+portforward.k8s.io` carries SPDY's own bytes in messages ([`tunnel`]). Port-forward's older
+//! `v4.channel.k8s.io`, two channels for each port that the query names, is one that the runtime's server speaks itself, so
+//! that client is joined to it as it is ([`plain_port_forward`]). The exit code comes from the runtime's server
 //! as a Status on the error stream, and is passed on as it is.
 
 mod channels;
@@ -13,7 +15,7 @@ mod upstream;
 mod websocket;
 
 use axum::body::Body;
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -28,6 +30,8 @@ const REMOTE_COMMAND_PROTOCOLS: [&str; 4] =
     ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 /// The protocol of port-forward over SPDY.
 const PORT_FORWARD_PROTOCOL: &str = "portforward.k8s.io";
+/// The protocols of port-forward over a WebSocket that has two channels for each port.
+const PORT_CHANNEL_PROTOCOLS: [&str; 2] = ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
 
 /// Which streams an exec or attach has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,10 +62,47 @@ pub async fn remote_command(request: Request<Body>, url: &str, streams: Streams)
 /// # Errors
 /// As [`remote_command`].
 pub async fn port_forward(request: Request<Body>, url: &str) -> Result<Response<Body>, Error> {
+    if wants_port_channels(request.headers()) {
+        return plain_port_forward(request, url).await;
+    }
     if is_websocket(request.headers()) {
         return tunnel::serve(request, url).await;
     }
     spdy_client(request, url, &[PORT_FORWARD_PROTOCOL]).await
+}
+
+/// Whether a client forwards ports over a WebSocket with two channels for each: then its request must name them.
+#[must_use]
+pub fn wants_port_channels(headers: &HeaderMap) -> bool {
+    let offered = words(headers, SEC_WEBSOCKET_PROTOCOL.as_str());
+    is_websocket(headers)
+        && (offered.is_empty() || offered.iter().any(|p| PORT_CHANNEL_PROTOCOLS.contains(&p.as_str())))
+}
+
+/// A WebSocket client whose protocol the runtime's server speaks is joined to it as it is.
+async fn plain_port_forward(mut request: Request<Body>, url: &str) -> Result<Response<Body>, Error> {
+    if !request.headers().contains_key(SEC_WEBSOCKET_KEY) {
+        return Err(Error::Handshake("Sec-WebSocket-Key"));
+    }
+    let (answer, mut runtime) = upstream::connect_websocket(url, request.headers()).await?;
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket");
+    for name in [SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL] {
+        // A client that named no protocol gets none.
+        if let Some(value) = answer.get(&name).filter(|value| !value.is_empty()) {
+            response = response.header(name, value);
+        }
+    }
+    let client = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Some(mut client) = upgraded(client).await {
+            // One side that ends is the ordinary end.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut runtime).await;
+        }
+    });
+    response.body(Body::empty()).map_err(Error::Response)
 }
 
 /// A SPDY client is joined to the runtime as it is.

@@ -24,6 +24,9 @@ use crate::streaming::{self, Streams};
 /// How long a command of `/run` may take.
 const RUN_SECONDS_MAX: u64 = 120;
 
+/// How many ports one WebSocket may forward: a channel has one byte for its number, and a port has two channels.
+const FORWARDED_PORTS_MAX: usize = 128;
+
 /// A failure as the client sees it: a status and a line of text.
 pub(super) struct Failure(StatusCode, String);
 
@@ -248,12 +251,43 @@ async fn port_forward_uid(
 }
 
 async fn run_port_forward(State(node): State<Arc<Node>>, namespace: &str, pod: &str, request: Request) -> Answer {
+    let ports = match streaming::wants_port_channels(request.headers()) {
+        true => forwarded_ports(&Query::parse(request.uri().query()))
+            .map_err(|message| Failure(StatusCode::BAD_REQUEST, message))?,
+        false => Vec::new(),
+    };
     let record = node.pod(namespace, pod)?;
     let sandbox = record.sandbox_id.clone().filter(|_| record.sandbox_ready);
     let missing = || Failure(StatusCode::INTERNAL_SERVER_ERROR, format!("pod {pod:?} has no running sandbox"));
-    let forward = PortForwardRequest { pod_sandbox_id: sandbox.ok_or_else(missing)?, port: Vec::new() };
+    let forward = PortForwardRequest { pod_sandbox_id: sandbox.ok_or_else(missing)?, port: ports };
     let url = node.cri.runtime().port_forward(forward).await?.into_inner().url;
     Ok(streaming::port_forward(request, &url).await?)
+}
+
+/// The ports of a port-forward whose streams do not name them (`NewV4Options` in k8s.io/cri-streaming).
+fn forwarded_ports(query: &Query) -> Result<Vec<i32>, String> {
+    let given = query.all("port");
+    if given.is_empty() {
+        return Err("query parameter \"port\" is required".to_owned());
+    }
+    let mut ports = Vec::new();
+    for text in &given {
+        if text.is_empty() {
+            return Err("query parameter \"port\" cannot be empty".to_owned());
+        }
+        for part in text.split(',') {
+            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            match part.parse::<u16>() {
+                Ok(0) => return Err(format!("port {text:?} must be > 0")),
+                Ok(port) if digits => ports.push(i32::from(port)),
+                _ => return Err(format!("unable to parse {text:?} as a port")),
+            }
+        }
+    }
+    if ports.len() > FORWARDED_PORTS_MAX {
+        return Err(format!("at most {FORWARDED_PORTS_MAX} ports can be forwarded at once"));
+    }
+    Ok(ports)
 }
 
 /// Runs a command to its end and answers with all it wrote.
@@ -287,4 +321,27 @@ async fn metrics_resource(State(node): State<Arc<Node>>) -> Answer {
 
 fn unavailable(error: crate::cri::Error) -> Failure {
     Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded_ports_are_lists_of_numbers() {
+        let check = |query: &str, expected: &str| {
+            let found = forwarded_ports(&Query::parse(Some(query)));
+            assert_eq!(found.map_or_else(|error| error, |ports| format!("{ports:?}")), expected, "{query}");
+        };
+        check("port=80", "[80]");
+        check("port=80,81&port=65535", "[80, 81, 65535]");
+        check("", "query parameter \"port\" is required");
+        check("port=", "query parameter \"port\" cannot be empty");
+        check("port=0", "port \"0\" must be > 0");
+        for wrong in ["80,", "x", "+80", "65536", "-1"] {
+            check(&format!("port={}", wrong.replace('+', "%2B")), &format!("unable to parse {wrong:?} as a port"));
+        }
+        let many = vec!["1"; 129].join(",");
+        check(&format!("port={many}"), "at most 128 ports can be forwarded at once");
+    }
 }

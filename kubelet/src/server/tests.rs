@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use k8s_cri::v1;
@@ -144,7 +146,7 @@ impl Fixture {
         pods.put("u1", run_pod(&cri, directory.path()).await);
         let certificates = certificates(directory.path());
         let config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             node_name: "node".into(),
             certificate_pem: certificates.server.0.clone(),
             key_pem: certificates.server.1.clone(),
@@ -268,6 +270,28 @@ async fn check_all(node: &Fixture) {
     assert!(node.get("/metrics/resource", admin).await.1.contains("node_cpu_usage_seconds_total"));
 
     check_exec(node).await;
+    check_port_channels(node).await;
+}
+
+/// Port-forward over a WebSocket with two channels for each port that the query names.
+async fn check_port_channels(node: &Fixture) {
+    for protocol in ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"] {
+        let mut socket = node.websocket("/portForward/d/p?port=8080", protocol).await;
+        let mut channels: HashMap<u8, Vec<u8>> = HashMap::new();
+        // The data channel says the port, little end first, and then what the container says.
+        while channels.get(&0).is_none_or(|data| data.len() < 8)
+            && let Some(Ok(message)) = socket.next().await
+        {
+            let (channel, bytes) = match message {
+                Message::Binary(bytes) => (bytes[0], bytes[1..].to_vec()),
+                Message::Text(text) => (text.as_bytes()[0] - b'0', BASE64.decode(&text.as_str()[1..]).unwrap()),
+                _ => continue,
+            };
+            channels.entry(channel).or_default().extend(bytes);
+        }
+        assert_eq!(channels.get(&0).map(Vec::as_slice), Some(&b"\x90\x1fhello\n"[..]), "{protocol}");
+        assert_eq!(channels.get(&1).map(Vec::as_slice), Some(&b"\x90\x1f"[..]), "{protocol}");
+    }
 }
 
 async fn check_exec(node: &Fixture) {

@@ -1,9 +1,10 @@
 //! The runtime's streaming server, as a client with SPDY sees it.
 
 use axum::body::Body;
-use http::header::{CONNECTION, HOST, UPGRADE};
-use http::{Method, Request, StatusCode, Uri};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -76,36 +77,61 @@ pub(super) struct Upstream {
 
 /// Opens the connection that `url` stands for.
 pub(super) async fn connect(url: &str, protocols: &[String]) -> Result<Upstream, Error> {
+    let (builder, dialled) = dial(url).await?;
+    let mut request = builder.method(Method::POST).header(CONNECTION, "Upgrade").header(UPGRADE, spdy::PROTOCOL);
+    for protocol in protocols {
+        request = request.header(STREAM_PROTOCOL, protocol);
+    }
+    let response = upgrade(request, dialled).await?;
+    let protocol = response.headers().get(STREAM_PROTOCOL).and_then(|value| Some(value.to_str().ok()?.to_owned()));
+    let stream = TokioIo::new(hyper::upgrade::on(response).await?);
+    Ok(Upstream { stream, protocol })
+}
+
+/// Hands a client's WebSocket handshake on; answers with the server's answer to it, and the connection.
+pub(super) async fn connect_websocket(
+    url: &str,
+    handshake: &HeaderMap,
+) -> Result<(HeaderMap, TokioIo<Upgraded>), Error> {
+    let (builder, dialled) = dial(url).await?;
+    let mut request = builder.method(Method::GET).header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
+    for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL] {
+        for value in handshake.get_all(&name) {
+            request = request.header(&name, value);
+        }
+    }
+    let response = upgrade(request, dialled).await?;
+    let headers = response.headers().clone();
+    Ok((headers, TokioIo::new(hyper::upgrade::on(response).await?)))
+}
+
+type Sender = hyper::client::conn::http1::SendRequest<Body>;
+
+/// Connects to the server of a URL; answers with the beginning of a request for it.
+async fn dial(url: &str) -> Result<(http::request::Builder, Sender), Error> {
     let invalid = || Error::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| invalid())?;
     let authority = uri.authority().ok_or_else(invalid)?.as_str().to_owned();
     let path = uri.path_and_query().ok_or_else(invalid)?.as_str().to_owned();
     let stream = TcpStream::connect(&authority).await?;
     stream.set_nodelay(true)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "the connection to the runtime's streaming server failed");
         }
     });
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(HOST, authority)
-        .header(CONNECTION, "Upgrade")
-        .header(UPGRADE, spdy::PROTOCOL);
-    for protocol in protocols {
-        request = request.header(STREAM_PROTOCOL, protocol);
-    }
+    Ok((Request::builder().uri(path).header(HOST, authority), sender))
+}
+
+async fn upgrade(request: http::request::Builder, mut server: Sender) -> Result<Response<Incoming>, Error> {
     let request = request.body(Body::empty()).map_err(Error::Response)?;
-    let response = sender.send_request(request).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let status = response.status();
-        let body = Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect().await;
-        let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
-        return Err(Error::Refused { status, message: String::from_utf8_lossy(&bytes).trim().to_owned() });
+    let response = server.send_request(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
     }
-    let protocol = response.headers().get(STREAM_PROTOCOL).and_then(|value| Some(value.to_str().ok()?.to_owned()));
-    let stream = TokioIo::new(hyper::upgrade::on(response).await?);
-    Ok(Upstream { stream, protocol })
+    let status = response.status();
+    let body = Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect().await;
+    let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
+    Err(Error::Refused { status, message: String::from_utf8_lossy(&bytes).trim().to_owned() })
 }
