@@ -109,9 +109,12 @@ pub struct ServerFlags {
     /// The name of this node [default: the host's name].
     #[arg(long)]
     node_name: Option<String>,
-    /// The port of the node's own server (logs, exec, port-forward).
+    /// The port of the node's own server (logs, exec, port-forward); 0 takes a free one.
     #[arg(long, default_value_t = 10250)]
     node_port: u16,
+    /// Kernel parameters that pods may set beside the safe ones, with commas between them; a `*` may end each.
+    #[arg(long, value_name = "SYSCTLS", value_delimiter = ',')]
+    allowed_unsafe_sysctls: Vec<String>,
     /// Static bearer tokens, a CSV file of token,user,uid,"group1,group2".
     #[arg(long, value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
@@ -202,6 +205,9 @@ impl ServerFlags {
             None => crate::config::host_name(),
         };
         config.node_port = self.node_port;
+        kubelet::admission::sysctls::Sysctls::new("", &self.allowed_unsafe_sysctls)
+            .map_err(|error| Error::usage(format!("--allowed-unsafe-sysctls: {error}")))?;
+        config.allowed_unsafe_sysctls = self.allowed_unsafe_sysctls.clone();
         config.token_auth_file = self.token_auth_file.clone();
         Ok(config)
     }

@@ -50,6 +50,8 @@ pub struct ClusterConfig {
     pub node_name: String,
     /// The port of the node's own server.
     pub node_port: u16,
+    /// Kernel parameters that pods may set beside the safe ones, such as `kernel.msg*`.
+    pub allowed_unsafe_sysctls: Vec<String>,
     /// A file of static bearer tokens.
     pub token_auth_file: Option<PathBuf>,
 }
@@ -70,6 +72,7 @@ impl ClusterConfig {
             service_cidr: "10.43.0.0/16".parse().expect("a constant range"),
             node_name: host_name(),
             node_port: 10250,
+            allowed_unsafe_sysctls: Vec::new(),
             token_auth_file: None,
         }
     }

@@ -75,6 +75,7 @@ impl Layout {
             cgroup_root: format!("/kubepods-{}", self.id()),
             node_labels: BTreeMap::new(),
             max_pods: PODS_MAX,
+            allowed_unsafe_sysctls: Vec::new(),
             version: crate::KUBERNETES_VERSION.into(),
             clock: client::Clock::system(),
         }
@@ -116,6 +117,12 @@ impl Layout {
         })
     }
 
+    /// Whether the machine is a node of this cluster already, so that pods of it may run.
+    pub fn node_is_there(&self, network: &kubelet::network::Config) -> bool {
+        let runs = |config| kubelet::containerd::is_running(&config);
+        kubelet::network::exists(network) || self.containerd().is_ok_and(runs)
+    }
+
     /// Writes down how the node was started.
     ///
     /// # Errors
@@ -123,6 +130,17 @@ impl Layout {
     pub fn record(&self, record: &NodeRecord) -> Result<(), Error> {
         let text = serde_json::to_vec(record).expect("a record encodes");
         Ok(kubelet::private::write(&self.data_dir.join("node.json"), &text)?)
+    }
+
+    /// Forgets how the node was started: it is gone.
+    ///
+    /// # Errors
+    /// If the file cannot be removed.
+    pub fn forget(&self) -> Result<(), Error> {
+        match std::fs::remove_file(self.data_dir.join("node.json")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// How the node was started, if one was.

@@ -1,6 +1,9 @@
 //! Whether the node takes a pod that was bound to it. The scheduler has looked at the same things, but a pod may name its
 //! node itself, and the node may have changed since.
 
+mod apparmor;
+pub mod sysctls;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -18,6 +21,7 @@ use kube::Api;
 use parking_lot::Mutex;
 
 use crate::{agent::Agent, pod, resources, status::Verdict, worker::resize};
+use sysctls::Sysctls;
 
 /// The resources that are looked at first, as their order decides which refusal is told.
 const RESOURCES_FIRST: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
@@ -28,6 +32,7 @@ const OS_LABEL: &str = "kubernetes.io/os";
 #[derive(Default)]
 pub struct Admission {
     pods: Mutex<HashMap<String, Entry>>,
+    sysctls: Sysctls,
 }
 
 struct Entry {
@@ -36,6 +41,11 @@ struct Entry {
 }
 
 impl Admission {
+    /// The admission of a node whose pods may set these kernel parameters.
+    pub fn new(sysctls: Sysctls) -> Self {
+        Self { pods: Mutex::default(), sysctls }
+    }
+
     /// Follows the pods that are bound to this node. One with a start time was taken before.
     pub fn note(&self, change: &Change<Pod>) {
         let pod = change.object();
@@ -62,10 +72,20 @@ impl Admission {
         let api: Api<Node> = Api::all(agent.client.clone());
         let node = api.get(&agent.config.node_name).await.map_err(|error| format!("cannot get the node: {error}"))?;
         let capacity = agent.machine.capacity(agent.config.max_pods);
+        let strict = wants_strict_groups(pod)
+            && !agent.cri.features().await.map_err(|error| error.to_string())?.supplemental_groups_policy;
         let mut pods = self.pods.lock();
         let taken: Vec<_> = pods.values().filter(|entry| entry.admitted && !pod::is_terminal(&entry.pod)).collect();
         let others: Vec<&Pod> = taken.into_iter().map(|entry| entry.pod.as_ref()).collect();
-        let verdict = refusal(pod, &node, &capacity, &others);
+        let verdict = self.sysctls.refusal(pod);
+        let verdict = verdict.or_else(|| {
+            strict.then(|| Verdict {
+                reason: "SupplementalGroupsPolicyNotSupported".to_owned(),
+                message: "SupplementalGroupsPolicy=Strict is not supported in this node".to_owned(),
+            })
+        });
+        let verdict = verdict.or_else(|| refusal(pod, &node, &capacity, &others));
+        let verdict = verdict.or_else(|| apparmor::refusal(pod, apparmor::is_enabled));
         if verdict.is_none()
             && let Some(entry) = pods.get_mut(pod::uid(pod))
         {
@@ -90,6 +110,12 @@ impl Admission {
         }
         lacking(pod, &capacity, &others).map(|now| (resize::DEFERRED, now.message))
     }
+}
+
+/// Whether a pod's processes must be in no group that only the image names.
+fn wants_strict_groups(pod: &Pod) -> bool {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    context.and_then(|context| context.supplemental_groups_policy.as_deref()) == Some("Strict")
 }
 
 /// Why a node with these other pods does not take the pod (`predicateAdmitHandler` in pkg/kubelet/lifecycle).

@@ -29,6 +29,8 @@ pub struct Config {
     pub node_labels: BTreeMap<String, String>,
     /// How many pods the node admits.
     pub max_pods: u32,
+    /// Kernel parameters that pods may set beside the safe ones, such as `kernel.msg*`.
+    pub allowed_unsafe_sysctls: Vec<String>,
     /// Version that the node reports, such as `v1.36.0`.
     pub version: String,
     /// The time of day, delays and randomness.

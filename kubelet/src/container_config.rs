@@ -150,6 +150,7 @@ fn verify_non_root(from: &Ingredients<'_>) -> Result<(), String> {
     }
 }
 
+#[expect(deprecated, reason = "older runtimes read only the old field of the AppArmor profile")]
 fn security_context(from: &Ingredients<'_>) -> LinuxContainerSecurityContext {
     let (own, of_pod) = contexts(from);
     let user = own.and_then(|c| c.run_as_user).or(of_pod.and_then(|c| c.run_as_user)).or(from.image_user);
@@ -166,6 +167,9 @@ fn security_context(from: &Ingredients<'_>) -> LinuxContainerSecurityContext {
         namespaces.target_id = target.clone();
     }
     let capabilities = own.and_then(|c| c.capabilities.as_ref());
+    let selinux = own.and_then(|c| c.se_linux_options.as_ref()).or(of_pod.and_then(|c| c.se_linux_options.as_ref()));
+    let apparmor = own.and_then(|c| c.app_armor_profile.as_ref());
+    let (apparmor, old_apparmor) = sandbox::apparmor(apparmor.or(of_pod.and_then(|c| c.app_armor_profile.as_ref())));
     LinuxContainerSecurityContext {
         capabilities: Some(Capability {
             add_capabilities: capabilities.and_then(|c| c.add.clone()).unwrap_or_default(),
@@ -181,6 +185,10 @@ fn security_context(from: &Ingredients<'_>) -> LinuxContainerSecurityContext {
         run_as_username: if user.is_none() { from.image_username.clone() } else { String::new() },
         readonly_rootfs: own.and_then(|c| c.read_only_root_filesystem).unwrap_or(false),
         supplemental_groups: sandbox::supplemental_groups(from.pod),
+        supplemental_groups_policy: sandbox::groups_policy(from.pod) as i32,
+        selinux_options: selinux.map(sandbox::selinux),
+        apparmor,
+        apparmor_profile: old_apparmor,
         no_new_privs: own.and_then(|c| c.allow_privilege_escalation) == Some(false),
         masked_paths: paths(&MASKED_PATHS),
         readonly_paths: paths(&READ_ONLY_PATHS),

@@ -67,6 +67,23 @@ pub struct ExecOutput {
     pub code: i32,
 }
 
+/// What a runtime can do beside what all can.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    /// Whether a container may be kept out of the groups that its image puts its user in.
+    pub supplemental_groups_policy: bool,
+    /// Its handlers, and what they can do.
+    pub handlers: Vec<v1::RuntimeHandler>,
+}
+
+impl Features {
+    /// Whether a handler can make mounts read-only with all that is mounted below.
+    pub fn recursive_read_only(&self, handler: &str) -> bool {
+        let found = self.handlers.iter().find(|known| known.name == handler);
+        found.and_then(|found| found.features.as_ref()).is_some_and(|features| features.recursive_read_only_mounts)
+    }
+}
+
 /// A client of the runtime and image services. Clones share one connection.
 #[derive(Clone)]
 pub struct Cri {
@@ -116,6 +133,14 @@ impl Cri {
         let request = v1::StatusRequest { verbose: false };
         let answer = self.runtime().status(timed(request, CALL_TIMEOUT)).await?.into_inner();
         Ok(answer.status.ok_or(Error::Missing("status"))?.conditions)
+    }
+
+    /// What the runtime can do beside what all can. One that says nothing of it can none of it.
+    pub async fn features(&self) -> Result<Features, Error> {
+        let request = v1::StatusRequest { verbose: false };
+        let answer = self.runtime().status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        let supplemental_groups_policy = answer.features.is_some_and(|features| features.supplemental_groups_policy);
+        Ok(Features { supplemental_groups_policy, handlers: answer.runtime_handlers })
     }
 
     /// Sandboxes of the pod with this UID, or all with `None`.

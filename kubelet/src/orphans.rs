@@ -137,6 +137,7 @@ mod tests {
             cgroup_root: "/none-of-this-name".into(),
             node_labels: Default::default(),
             max_pods: 0,
+            allowed_unsafe_sysctls: Vec::new(),
             version: String::new(),
             clock: client::Clock::system(),
         };

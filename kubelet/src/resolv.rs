@@ -112,6 +112,7 @@ mod tests {
             cgroup_root: String::new(),
             node_labels: Default::default(),
             max_pods: 0,
+            allowed_unsafe_sysctls: Vec::new(),
             version: String::new(),
             clock: client::Clock::system(),
         };

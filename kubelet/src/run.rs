@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, sysctls::Sysctls},
     agent::Agent,
     config::Config,
     cri::{self, Cri},
@@ -37,6 +37,9 @@ pub enum Error {
     /// The pause image cannot be imported.
     #[error("cannot import the pause image: {0}")]
     Pause(#[from] images::ImportError),
+    /// A pattern of kernel parameters is not valid.
+    #[error("--allowed-unsafe-sysctls: {0}")]
+    Sysctls(String),
     /// A directory cannot be made.
     #[error("cannot make {path}: {source}")]
     Directory {
@@ -187,11 +190,13 @@ async fn agent(
             handle.wake().wake();
         }
     };
+    let machine = Machine::look(&config.root_dir);
+    let sysctls = Sysctls::new(&machine.info.kernel_version, &config.allowed_unsafe_sysctls).map_err(Error::Sysctls)?;
     Ok(Agent {
-        admission: Admission::default(),
+        admission: Admission::new(sysctls),
         images: Images::new(cri.clone(), recorder.clone(), config.clock.clone()),
         references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
-        machine: Machine::look(&config.root_dir),
+        machine,
         config,
         cri,
         client,

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use k8s_cri::v1::{
     self, DnsConfig, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption,
-    PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SecurityProfile, security_profile::ProfileType,
+    PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, SeLinuxOption, SecurityProfile,
+    SupplementalGroupsPolicy, security_profile::ProfileType,
 };
-use k8s_openapi::api::core::v1::{Pod, SeccompProfile};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Pod, SELinuxOptions, SeccompProfile};
 
-use crate::{config::Config, labels, pod, resources};
+use crate::{admission::sysctls::dotted, config::Config, labels, pod, resources};
 
 /// Longest host name that the kernel takes.
 const HOSTNAME_BYTES_MAX: usize = 64;
@@ -89,6 +90,8 @@ fn linux(config: &Config, pod: &Pod) -> LinuxPodSandboxConfig {
             .and_then(|context| context.run_as_group)
             .map(|value| Int64Value { value }),
         supplemental_groups: supplemental_groups(pod),
+        supplemental_groups_policy: groups_policy(pod) as i32,
+        selinux_options: own.and_then(|context| context.se_linux_options.as_ref()).map(selinux),
         privileged: any_privileged(pod),
         seccomp: Some(SecurityProfile {
             profile_type: ProfileType::RuntimeDefault as i32,
@@ -99,7 +102,7 @@ fn linux(config: &Config, pod: &Pod) -> LinuxPodSandboxConfig {
     LinuxPodSandboxConfig {
         cgroup_parent: resources::cgroup_parent(&config.cgroup_root, pod),
         security_context: Some(context),
-        sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
+        sysctls: sysctls.map(|sysctl| (dotted(&sysctl.name), sysctl.value.clone())).collect(),
         ..Default::default()
     }
 }
@@ -110,6 +113,38 @@ pub fn supplemental_groups(pod: &Pod) -> Vec<i64> {
     let mut groups: Vec<i64> = own.and_then(|context| context.supplemental_groups.clone()).unwrap_or_default();
     groups.extend(own.and_then(|context| context.fs_group));
     groups
+}
+
+/// Whether the groups that the image puts its user in count as well.
+pub fn groups_policy(pod: &Pod) -> SupplementalGroupsPolicy {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    match context.and_then(|context| context.supplemental_groups_policy.as_deref()) {
+        Some("Strict") => SupplementalGroupsPolicy::Strict,
+        _ => SupplementalGroupsPolicy::Merge,
+    }
+}
+
+/// A SELinux label for CRI.
+pub fn selinux(options: &SELinuxOptions) -> SeLinuxOption {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    SeLinuxOption {
+        user: text(&options.user),
+        role: text(&options.role),
+        r#type: text(&options.type_),
+        level: text(&options.level),
+    }
+}
+
+/// An AppArmor profile for CRI, in its own field and in the one that older runtimes read; none is the runtime's default.
+pub fn apparmor(profile: Option<&AppArmorProfile>) -> (Option<SecurityProfile>, String) {
+    let Some(profile) = profile else { return (None, String::new()) };
+    let name = profile.localhost_profile.clone().unwrap_or_default();
+    let (profile_type, localhost_ref, old) = match profile.type_.as_str() {
+        "Unconfined" => (ProfileType::Unconfined, String::new(), "unconfined".to_owned()),
+        "Localhost" => (ProfileType::Localhost, name.clone(), format!("localhost/{name}")),
+        _ => (ProfileType::RuntimeDefault, String::new(), "runtime/default".to_owned()),
+    };
+    (Some(SecurityProfile { profile_type: profile_type as i32, localhost_ref }), old)
 }
 
 fn any_privileged(pod: &Pod) -> bool {

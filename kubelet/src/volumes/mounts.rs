@@ -11,12 +11,14 @@ use crate::expansion::expand;
 /// The mounts that a container asks for.
 ///
 /// # Errors
-/// When a volume is not set up or a subpath leads out of its volume.
+/// When a volume is not set up, a subpath leads out of its volume, or what is mounted below must be read-only too and
+/// the runtime cannot make it so (`recursive_read_only`).
 pub fn of(
     container: &Container,
     mounted: &HashMap<String, Mounted>,
     env: &[(String, String)],
     pod_dir: &std::path::Path,
+    recursive_read_only: bool,
 ) -> Result<Vec<Mount>, String> {
     if container.volume_devices.as_ref().is_some_and(|devices| !devices.is_empty()) {
         return Err("block volumes are not supported by this node".to_owned());
@@ -39,7 +41,9 @@ pub fn of(
                 })?
             }
         };
+        let recursive_read_only = recursively(mount, recursive_read_only)?;
         mounts.push(Mount {
+            recursive_read_only,
             container_path: absolute(&mount.mount_path),
             host_path: host_path.to_string_lossy().into_owned(),
             readonly: volume.read_only || mount.read_only == Some(true),
@@ -52,6 +56,23 @@ pub fn of(
         });
     }
     Ok(mounts)
+}
+
+/// Whether what is mounted below is read-only as well (`resolveRecursiveReadOnly` in pkg/kubelet).
+fn recursively(mount: &VolumeMount, supported: bool) -> Result<bool, String> {
+    let name = &mount.name;
+    let asked = format!("volume {name:?} requested recursive read-only mode, but it is not");
+    match mount.recursive_read_only.as_deref() {
+        None | Some("Disabled") => Ok(false),
+        Some(_) if mount.read_only != Some(true) => Err(format!("{asked} read-only")),
+        Some(_) if mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None") => Err(format!(
+            "{asked} compatible with propagation {:?}",
+            mount.mount_propagation.as_deref().unwrap_or_default()
+        )),
+        Some("IfPossible") => Ok(supported),
+        Some(_) if supported => Ok(true),
+        Some(_) => Err(format!("{asked} supported by the runtime")),
+    }
 }
 
 fn absolute(path: &str) -> String {
@@ -74,4 +95,34 @@ fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<Stri
         return Err(format!("missing value for {template:?}"));
     }
     Ok(Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_below_is_read_only_if_asked_for() {
+        let check = |fields: serde_json::Value, supported: bool, expected: &str| {
+            let mut mount = serde_json::json!({"name": "v", "mountPath": "/v", "readOnly": true});
+            for (name, value) in fields.as_object().expect("fields") {
+                mount[name] = value.clone();
+            }
+            let mount: VolumeMount = serde_json::from_value(mount).expect("a mount");
+            let found = recursively(&mount, supported);
+            assert_eq!(found.map_or_else(|error| error, |yes| yes.to_string()), expected, "{mount:?}");
+        };
+        let mode = |mode: &str| serde_json::json!({"recursiveReadOnly": mode});
+        check(serde_json::json!({}), true, "false");
+        check(mode("Disabled"), true, "false");
+        check(mode("IfPossible"), true, "true");
+        check(mode("IfPossible"), false, "false");
+        check(mode("Enabled"), true, "true");
+        let not = "volume \"v\" requested recursive read-only mode, but it is not";
+        check(mode("Enabled"), false, &format!("{not} supported by the runtime"));
+        let writable = serde_json::json!({"recursiveReadOnly": "IfPossible", "readOnly": false});
+        check(writable, true, &format!("{not} read-only"));
+        let propagated = serde_json::json!({"recursiveReadOnly": "Enabled", "mountPropagation": "HostToContainer"});
+        check(propagated, true, &format!("{not} compatible with propagation \"HostToContainer\""));
+    }
 }
