@@ -25,7 +25,7 @@ pub use teardown::teardown;
 const READY_SECONDS_MAX: u64 = 30;
 /// Pause between two probes of a starting containerd.
 const PROBE_PAUSE_MS: u64 = 5;
-/// Pause before a containerd that died is started again, doubled at each failure in a row.
+/// Pause before a containerd that died is started again, doubled each time that it dies before it answers.
 const RESTART_PAUSE_MS: u64 = 100;
 /// The longest such pause.
 const RESTART_PAUSE_MS_MAX: u64 = 10_000;
@@ -160,6 +160,12 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Whether the private containerd of `config` runs.
+#[must_use]
+pub fn is_running(config: &Config) -> bool {
+    process::running(config).is_some()
 }
 
 /// A lazily connected gRPC channel to the socket at `address`.

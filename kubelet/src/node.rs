@@ -1,12 +1,16 @@
 //! The Node object: registered at start, kept true, with a lease as its heartbeat.
+//!
+//! What the agent tells of the node is compared with what the API shows, so that it is put right whoever changed it.
+
+mod runtime;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use client::{EventType, Lease};
+use api::{catalogue::Catalogue, patch::strategic};
+use client::{EventType, Informer, Lease, Selection, informer::drop_managed_fields};
 use k8s_openapi::{
     api::core::v1::{
-        ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-        NodeSystemInfo,
+        DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
@@ -15,10 +19,12 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{agent::Agent, events};
+use runtime::{Facts, RuntimeHealth};
 
 /// How often the lease is renewed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -28,8 +34,10 @@ const LEASE_DURATION: Duration = Duration::from_secs(40);
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// How often facts that no event tells of (images, disk) are looked at again.
 const RESYNC: Duration = Duration::from_secs(300);
-/// How many images the status lists.
-const IMAGES_MAX: usize = 50;
+/// How often the runtime is asked how it is (`updateRuntimeUp` in pkg/kubelet).
+const RUNTIME_LOOK: Duration = Duration::from_secs(5);
+/// The shortest time between two writes that undo what others wrote.
+const RECONCILE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after the API server did not take the node.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long the network may take to come up before the node is registered as not ready.
@@ -42,13 +50,15 @@ pub struct NodeObject {
     agent: Arc<Agent>,
     api: Api<Node>,
     written: Mutex<Option<NodeStatus>>,
+    runtime: Mutex<RuntimeHealth>,
     uid: Mutex<Option<String>>,
 }
 
 impl NodeObject {
     /// The node of this agent, not registered yet.
     pub fn new(agent: Arc<Agent>) -> Self {
-        Self { api: Api::all(agent.client.clone()), agent, written: Mutex::new(None), uid: Mutex::new(None) }
+        let api = Api::all(agent.client.clone());
+        Self { api, agent, written: Mutex::default(), runtime: Mutex::default(), uid: Mutex::default() }
     }
 
     fn name(&self) -> &str {
@@ -78,14 +88,8 @@ impl NodeObject {
 
     /// Why the runtime cannot run pods.
     async fn trouble(&self) -> Option<String> {
-        match self.agent.cri.status().await {
-            Err(error) => Some(format!("container runtime is down: {}", error.message())),
-            Ok(conditions) => {
-                let bad = conditions.iter().find(|condition| !condition.status)?;
-                let what = if bad.r#type == "NetworkReady" { "container runtime network" } else { "container runtime" };
-                Some(format!("{what} not ready: {}=false reason:{} message:{}", bad.r#type, bad.reason, bad.message))
-            }
-        }
+        let conditions = runtime::in_time(self.agent.cri.status()).await;
+        self.runtime.lock().judge(self.agent.config.clock.elapsed(), conditions.as_deref())
     }
 
     async fn try_register(&self) -> Result<(), kube::Error> {
@@ -176,6 +180,51 @@ impl NodeObject {
         tokio::select! {
             () = heartbeat => {}
             () = resync => {}
+            () = self.watch_runtime() => {}
+            () = self.watch_object(cancel) => {}
+        }
+    }
+
+    /// Looks at the runtime again and again: one that hangs tells of nothing.
+    async fn watch_runtime(&self) {
+        loop {
+            self.agent.config.clock.sleep(RUNTIME_LOOK).await;
+            let trouble = self.trouble().await;
+            if trouble.is_none() != self.is_ready() {
+                self.refresh().await;
+            }
+        }
+    }
+
+    /// Puts right what others write to the node.
+    async fn watch_object(&self, cancel: CancellationToken) {
+        let selection = Selection { fields: Some(format!("metadata.name={}", self.name())), labels: None };
+        let clock = self.agent.config.clock.clone();
+        let api = self.api.clone();
+        let nodes: Informer<Node> = Informer::start(api, selection, drop_managed_fields, clock.clone(), cancel);
+        let changed = Arc::new(Notify::new());
+        let notify = changed.clone();
+        nodes.on_change(move |_| notify.notify_one());
+        loop {
+            changed.notified().await;
+            if let Some(node) = nodes.list().into_iter().find(|node| node.metadata.name.as_deref() == Some(self.name()))
+            {
+                self.reconcile(&node).await;
+                clock.sleep(RECONCILE_PAUSE).await;
+            }
+        }
+    }
+
+    /// Writes what was last told of the node if the API shows something else.
+    async fn reconcile(&self, node: &Node) {
+        let Some(written) = self.written.lock().clone() else { return };
+        if !shows(node, &written) {
+            tracing::info!(node = self.name(), "another has changed the node's status; writing it again");
+            // From what is shown, so that a condition that another changed says that the agent is alive now.
+            let status = self.status(node.status.as_ref()).await;
+            if let Err(error) = self.write(status).await {
+                tracing::warn!(node = self.name(), %error, "cannot write the node's status");
+            }
         }
     }
 
@@ -212,13 +261,10 @@ impl NodeObject {
     async fn status(&self, old: Option<&NodeStatus>) -> NodeStatus {
         let (agent, config) = (&self.agent, &self.agent.config);
         let capacity = agent.machine.capacity(config.max_pods);
-        let runtime = match agent.cri.version().await {
-            Ok(version) => format!("{}://{}", version.runtime_name, version.runtime_version),
-            Err(_) => old
-                .and_then(|old| old.node_info.as_ref())
-                .map(|i| i.container_runtime_version.clone())
-                .unwrap_or_default(),
-        };
+        let (facts, conditions) = tokio::join!(Facts::ask(&agent.cri), self.conditions(old));
+        // What the runtime does not say now is as it was.
+        let info = old.and_then(|old| old.node_info.as_ref());
+        let version = facts.version.or_else(|| Some(info?.container_runtime_version.clone())).unwrap_or_default();
         let address = |type_: &str, address: String| NodeAddress { type_: type_.to_owned(), address };
         NodeStatus {
             capacity: Some(capacity.clone()),
@@ -231,25 +277,17 @@ impl NodeObject {
                 kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.server_port) }),
             }),
             node_info: Some(NodeSystemInfo {
-                container_runtime_version: runtime,
+                container_runtime_version: version,
                 kubelet_version: config.version.clone(),
                 kube_proxy_version: String::new(),
                 ..agent.machine.info.clone()
             }),
-            images: Some(self.images().await),
-            conditions: Some(self.conditions(old).await),
+            images: facts.images.or_else(|| old?.images.clone()),
+            features: facts.features.or_else(|| old?.features.clone()),
+            runtime_handlers: facts.handlers.or_else(|| old?.runtime_handlers.clone()),
+            conditions: Some(conditions),
             ..Default::default()
         }
-    }
-
-    async fn images(&self) -> Vec<ContainerImage> {
-        let mut images = self.agent.cri.images().await.unwrap_or_default();
-        images.sort_by_key(|image| (std::cmp::Reverse(image.size), image.id.clone()));
-        let record = |image: k8s_cri::v1::Image| ContainerImage {
-            names: Some(image.repo_digests.into_iter().chain(image.repo_tags).collect()),
-            size_bytes: i64::try_from(image.size).ok(),
-        };
-        images.into_iter().take(IMAGES_MAX).map(record).collect()
     }
 
     async fn conditions(&self, old: Option<&NodeStatus>) -> Vec<NodeCondition> {
@@ -282,5 +320,48 @@ impl NodeObject {
             }
         })
         .collect()
+    }
+}
+
+/// Whether writing a status would change nothing of a node.
+fn shows(node: &Node, status: &NodeStatus) -> bool {
+    let json = |value| serde_json::to_value(value).unwrap_or_default();
+    let catalogue = Catalogue::builtin();
+    let (Value::Object(before), Some(resource)) =
+        (json(json!({"status": node.status})), catalogue.get("", "v1", "nodes"))
+    else {
+        return true;
+    };
+    let mut after = before.clone();
+    match strategic::apply(&mut after, json(json!({"status": status})), resource.schema.root()) {
+        Ok(()) => before == after,
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_add_is_left_and_what_they_change_is_not() {
+        let told = json!({"capacity": {"cpu": "2"}, "conditions": [{"type": "Ready", "status": "True"}],
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]});
+        let status: NodeStatus = serde_json::from_value(told.clone()).expect("a status");
+        let check = |change: Value, expected: bool| {
+            let mut shown = json!({"metadata": {"name": "n"}, "status": told});
+            api::patch::merge::apply(shown.as_object_mut().expect("an object"), json!({"status": change}))
+                .expect("merged");
+            let node: Node = serde_json::from_value(shown).expect("a node");
+            assert_eq!(shows(&node, &status), expected, "{node:?}");
+        };
+        check(json!({}), true);
+        check(json!({"capacity": {"example.com/foo": "5"}}), true);
+        let ready = json!({"type": "Ready", "status": "True"});
+        check(json!({"conditions": [{"type": "NetworkUnavailable", "status": "False"}, ready]}), true);
+        check(json!({"conditions": [{"type": "Ready", "status": "Unknown"}]}), false);
+        check(json!({"conditions": null}), false);
+        check(json!({"capacity": {"cpu": "4"}}), false);
+        check(json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}), false);
     }
 }

@@ -45,7 +45,12 @@ pub fn phase(pod: &Pod) -> &str {
 
 /// Whether the pod has reached a phase that it never leaves.
 pub fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
+    is_terminal_phase(phase(pod))
+}
+
+/// Whether a phase is never left.
+pub fn is_terminal_phase(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
 }
 
 /// Whether an init container is a sidecar.

@@ -144,6 +144,9 @@ pub fn compute(inputs: &Inputs<'_>) -> PodStatus {
         observed_generation: pod.metadata.generation,
         ..Default::default()
     };
+    if inputs.ended && pod.metadata.deletion_timestamp.is_some() {
+        container::conclude(&mut status);
+    }
     status.conditions = Some(conditions::of(inputs, &status, &old));
     status
 }

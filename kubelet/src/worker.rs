@@ -7,6 +7,7 @@ pub mod plan;
 mod publish;
 pub mod resize;
 mod start;
+mod status_patch;
 mod step;
 mod termination_message;
 mod writer;
@@ -22,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     agent::Agent,
@@ -35,7 +37,7 @@ use crate::{
 };
 use plan::Plan;
 use resize::Resizing;
-use writer::StatusWriter;
+use writer::{Shown, StatusWriter};
 
 /// Steps that one wake-up may take; a pod that still is not settled is looked at again a moment later.
 const STEPS_MAX: usize = 32;
@@ -84,15 +86,17 @@ impl Wake {
 /// A running worker.
 pub struct Handle {
     input: watch::Sender<Input>,
+    shown: Shown,
     wake: Wake,
 }
 
 impl Handle {
     /// Tells of a change of the pod.
     pub fn update(&self, pod: Arc<Pod>) {
+        self.shown.send_replace(pod.clone());
         self.input.send_if_modified(|input| {
             let changed = input.pod.metadata.resource_version != pod.metadata.resource_version;
-            // The status is our own writing; only what others may change is news.
+            // The status is our own, and the writer puts it right; only what others may change is news.
             let news = input.pod.spec != pod.spec
                 || input.pod.metadata.deletion_timestamp != pod.metadata.deletion_timestamp
                 || input.pod.metadata.deletion_grace_period_seconds != pod.metadata.deletion_grace_period_seconds
@@ -144,6 +148,8 @@ struct Worker {
     resizing: Resizing,
     probes: Probes,
     volumes: Volumes,
+    /// Containers that the runtime is making and starting; these calls are never broken off.
+    launches: TaskTracker,
     retry: Duration,
 }
 
@@ -156,9 +162,10 @@ pub fn spawn(
     let (sender, mut input) = watch::channel(Input { pod: pod.clone(), gone: false });
     input.mark_changed();
     let wake = Wake::default();
+    let (writer, shown) = StatusWriter::start(&agent, &pod);
     let worker = Worker {
         uid: pod::uid(&pod).to_owned(),
-        writer: StatusWriter::start(agent.clone(), &pod),
+        writer,
         probes: Probes::new(agent.clone(), &pod, wake.clone()),
         volumes: Volumes::new(agent.clone(), &pod),
         agent,
@@ -175,13 +182,14 @@ pub fn spawn(
         verdict: None,
         admitted: false,
         resizing: Resizing::default(),
+        launches: TaskTracker::new(),
         retry: RETRY_MIN,
     };
     let future = async move {
         worker.run().await;
         ended();
     };
-    (Handle { input: sender, wake }, future)
+    (Handle { input: sender, shown, wake }, future)
 }
 
 impl Worker {
@@ -275,6 +283,8 @@ impl Worker {
             if !self.resizing.is_replacing(&observed) {
                 self.publish(&observed, over && !observed.anything_runs());
             }
+            // The runtime may have forgotten what ended the pod.
+            let over = over || self.is_terminal();
             if over {
                 if observed.anything_runs() || observed.ready_sandbox().is_some() {
                     self.stop(&observed, None).await;
@@ -307,6 +317,7 @@ impl Worker {
     fn plan(&mut self, observed: &Observed) -> Plan {
         let inputs = plan::Inputs {
             pod: &self.pod,
+            terminal: self.is_terminal(),
             observed,
             health: &self.probes.health(observed),
             condemned: &self.probes.condemned(),
@@ -332,6 +343,12 @@ impl Worker {
         plan
     }
 
+    /// Whether the pod has ended for good: by what this agent has told of it, or else as it found it.
+    fn is_terminal(&self) -> bool {
+        let phase = self.published.as_ref().and_then(|status| status.phase.as_deref());
+        phase.map_or_else(|| pod::is_terminal(&self.pod), pod::is_terminal_phase)
+    }
+
     /// Notes a passed deadline; answers when it will pass.
     fn check_deadline(&mut self) -> Option<Timestamp> {
         let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
@@ -340,7 +357,7 @@ impl Worker {
         if due > self.agent.config.clock.now() {
             return Some(due);
         }
-        if self.verdict.is_none() && !pod::is_terminal(&self.pod) {
+        if self.verdict.is_none() && !self.is_terminal() {
             let message = "Pod was active on the node longer than the specified deadline".to_owned();
             self.agent.pod_event(&self.pod, EventType::Normal, "DeadlineExceeded", message.clone());
             self.verdict = Some(Verdict { reason: "DeadlineExceeded".to_owned(), message });

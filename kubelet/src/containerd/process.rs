@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Error, RESTART_PAUSE_MS, RESTART_PAUSE_MS_MAX};
+use super::{Config, Error, READY_SECONDS_MAX, RESTART_PAUSE_MS, RESTART_PAUSE_MS_MAX, wait_ready};
 
 /// How long a containerd may take to end after SIGTERM before it is killed.
 const END_SECONDS_MAX: u64 = 5;
@@ -112,33 +112,39 @@ async fn wait_for(handle: OwnedFd) {
     }
 }
 
-/// Watches the process in the background and starts it again whenever it dies, until `stop`.
+/// Watches the process in the background and starts it again whenever it dies, until `stop`. One that had answered is
+/// started again at once; one that dies before that, later each time.
 pub(super) fn supervise(config: Config, mut running: Running, stop: CancellationToken) {
-    tokio::spawn(async move {
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         let mut pause = Duration::from_millis(RESTART_PAUSE_MS);
+        let address = config.address();
+        let mut answered = true;
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = ended(&mut running) => {}
-            }
-            tracing::error!(log = %config.log_file().display(), "containerd ended; starting it again");
-            loop {
+            if !answered {
                 tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(pause) => {}
-                }
-                match spawn(&config) {
-                    Ok(child) => {
-                        running = Running::Child(child);
-                        break;
+                    () = ended(&mut running) => {}
+                    ready = wait_ready(&address, Duration::from_secs(READY_SECONDS_MAX)) => {
+                        answered = ready.is_ok();
+                        ended(&mut running).await;
                     }
+                }
+            } else {
+                ended(&mut running).await;
+            }
+            pause = if answered { Duration::from_millis(RESTART_PAUSE_MS) } else { pause * 2 };
+            pause = pause.min(Duration::from_millis(RESTART_PAUSE_MS_MAX));
+            tracing::error!(log = %config.log_file().display(), "containerd ended; starting it again");
+            running = loop {
+                tokio::time::sleep(pause).await;
+                match spawn(&config) {
+                    Ok(child) => break Running::Child(child),
                     Err(error) => tracing::error!(%error, "containerd cannot be started again"),
                 }
                 pause = (pause * 2).min(Duration::from_millis(RESTART_PAUSE_MS_MAX));
-            }
-            pause = (pause * 2).min(Duration::from_millis(RESTART_PAUSE_MS_MAX));
+            };
+            answered = false;
         }
-    });
+    }));
 }
 
 async fn ended(running: &mut Running) {

@@ -8,6 +8,105 @@ use k8s_openapi::api::core::v1::Pod;
 use super::*;
 use crate::{labels, observe::Observed};
 
+/// The states of all containers, init containers first, after a deletion: `NAME=STATE` in, what is told of them out.
+fn check_end(init: &[&str], known: serde_json::Value, states: &[(&str, ContainerState)], expected: &str) {
+    let list = |names: &[&str]| -> Vec<_> { names.iter().map(|name| serde_json::json!({"name": name})).collect() };
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "p", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"initContainers": list(init), "containers": list(&["a"])},
+        "status": known,
+    }))
+    .expect("a pod");
+    let instances = states.iter().map(|(name, state)| instance(name, *state, 0)).collect();
+    let observed = Observed { instances, ..Default::default() };
+    let none = (HashMap::new(), HashMap::new(), HashMap::new());
+    let status = compute(&Inputs {
+        pod: &pod,
+        observed: &observed,
+        waiting: &none.0,
+        messages: &none.1,
+        health: &none.2,
+        host_ips: &[],
+        verdict: None,
+        resize: &[],
+        actuated: &HashMap::new(),
+        ended: true,
+        now: Timestamp::UNIX_EPOCH,
+    });
+    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let told: Vec<String> = all
+        .map(|own| {
+            let state = own.state.clone().unwrap_or_default();
+            let end = state.terminated.map(|end| format!("{} {}", end.exit_code, end.reason.unwrap_or_default()));
+            format!("{}={}", own.name, end.unwrap_or_else(|| "waiting".to_owned()))
+        })
+        .collect();
+    assert_eq!(format!("{} {}", status.phase.unwrap_or_default(), told.join(", ")), expected);
+}
+
+#[test]
+fn every_container_of_a_deleted_pod_has_an_end() {
+    use ContainerState::{ContainerCreated as Created, ContainerExited as Exited};
+    let none = || serde_json::json!({});
+    check_end(&[], none(), &[("a", Exited)], "Succeeded a=0 Completed");
+    // Its start was under way when the pod was deleted.
+    check_end(&[], none(), &[("a", Created)], "Failed a=137 ContainerStatusUnknown");
+    check_end(&[], none(), &[], "Failed a=137 ContainerStatusUnknown");
+    // Its turn never came.
+    check_end(&["i", "j"], none(), &[], "Failed i=137 ContainerStatusUnknown, j=waiting, a=waiting");
+    check_end(&["i"], none(), &[("i", Exited)], "Failed i=0 Completed, a=137 ContainerStatusUnknown");
+    // The runtime has forgotten it.
+    let known = serde_json::json!({"containerStatuses": [{"name": "a", "ready": true, "image": "", "imageID": "",
+        "restartCount": 3, "state": {"running": {}}}]});
+    check_end(&[], known, &[], "Failed a=137 ContainerStatusUnknown");
+}
+
+/// What is told of a container that the API shows like this and the runtime does not.
+fn check_vanished(known: serde_json::Value, expected: serde_json::Value) {
+    let mut shown = serde_json::json!({"name": "a", "ready": true, "image": "", "imageID": "", "restartCount": 3});
+    for (name, value) in known.as_object().expect("fields") {
+        shown[name] = value.clone();
+    }
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": {"containers": [{"name": "a"}]},
+        "status": {"phase": "Running", "containerStatuses": [shown]},
+    }))
+    .expect("a pod");
+    let none = (HashMap::new(), HashMap::new(), HashMap::new());
+    let status = compute(&Inputs {
+        pod: &pod,
+        observed: &Observed::default(),
+        waiting: &none.0,
+        messages: &none.1,
+        health: &none.2,
+        host_ips: &[],
+        verdict: None,
+        resize: &[],
+        actuated: &HashMap::new(),
+        ended: false,
+        now: Timestamp::UNIX_EPOCH,
+    });
+    let own = serde_json::to_value(&status.container_statuses.expect("statuses")[0]).expect("JSON");
+    let found = serde_json::json!({"phase": status.phase, "restarts": own["restartCount"],
+        "last": own["lastState"]["terminated"]["reason"], "now": own["state"].as_object().and_then(|s| s.keys().next().cloned())});
+    assert_eq!(found, expected, "{own:#}");
+}
+
+#[test]
+fn a_container_that_the_runtime_has_forgotten_has_ended() {
+    let lost = "ContainerStatusUnknown";
+    check_vanished(
+        serde_json::json!({"state": {"running": {}}}),
+        serde_json::json!({"phase": "Running", "restarts": 4, "last": lost, "now": "waiting"}),
+    );
+    // The next look does not count it again.
+    let waits =
+        serde_json::json!({"state": {"waiting": {}}, "lastState": {"terminated": {"exitCode": 137, "reason": lost}}});
+    check_vanished(waits, serde_json::json!({"phase": "Running", "restarts": 3, "last": lost, "now": "waiting"}));
+    let ended = serde_json::json!({"state": {"terminated": {"exitCode": 1}}});
+    check_vanished(ended, serde_json::json!({"phase": "Running", "restarts": 3, "last": null, "now": "terminated"}));
+}
+
 fn instance(name: &str, state: ContainerState, exit_code: i32) -> crate::observe::Instance {
     let status = v1::ContainerStatus {
         id: format!("id-{name}"),

@@ -146,6 +146,8 @@ impl Worker {
     }
 
     async fn try_end(&mut self) -> Result<(), String> {
+        self.launches.close();
+        self.launches.wait().await;
         let observed = self.observe().await.map_err(|error| error.to_string())?;
         self.probes.end();
         self.waiting.clear();
@@ -177,11 +179,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops all; a deletion with a shorter grace period than the first starts over with it.
+    /// Stops all; a deletion with a shorter grace period than the first starts over with it. Until all is stopped,
+    /// readiness is told as the probes find it.
     async fn stop_with_news(&mut self, observed: Observed) {
         let mut grace = pod::grace_period_seconds(&self.pod);
+        let agent = self.agent.clone();
         let all = |pod: &Arc<Pod>, grace: i64, hooks: bool| {
-            Box::pin(stop_all(self.agent.clone(), pod.clone(), observed.clone(), grace, hooks))
+            Box::pin(stop_all(agent.clone(), pod.clone(), observed.clone(), grace, hooks))
         };
         let mut stopping = all(&self.pod, grace, true);
         let mut input = self.input.clone();
@@ -197,6 +201,13 @@ impl Worker {
                     if shorter < grace {
                         grace = shorter;
                         stopping = all(&pod, grace, false);
+                    }
+                }
+                () = self.wake.notify.notified() => {
+                    if let Ok(now) = self.observe().await
+                        && now.anything_runs()
+                    {
+                        self.publish(&now, false);
                     }
                 }
             }

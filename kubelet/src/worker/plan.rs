@@ -67,6 +67,8 @@ pub struct Condemned {
 pub struct Inputs<'a> {
     /// The pod.
     pub pod: &'a Pod,
+    /// Whether the pod has reached a phase that it never leaves.
+    pub terminal: bool,
     /// What the runtime shows.
     pub observed: &'a Observed,
     /// What probes say, by CRI id.
@@ -95,7 +97,7 @@ struct Planner<'a> {
 pub fn make(inputs: &Inputs<'_>, backoff: &mut Backoff) -> Plan {
     let Some(spec) = inputs.pod.spec.as_ref() else { return Plan { ended: true, ..Plan::default() } };
     let containers = pod::containers(inputs.pod);
-    if pod::is_terminal(inputs.pod) || has_ended(inputs, spec, &containers) {
+    if inputs.terminal || has_ended(inputs, spec, &containers) {
         return Plan { ended: true, ..Plan::default() };
     }
     let fresh = inputs.observed.needs_sandbox(pod::host_network(inputs.pod));

@@ -59,6 +59,7 @@ fn plan(spec: &str, words: &str, backoff: &mut Backoff) -> String {
     let plan = make(
         &Inputs {
             pod: &pod,
+            terminal: false,
             observed: &observed,
             health: &words().filter_map(unstarted).map(|id| (id, Health { started: false, ready: false })).collect(),
             condemned: &words()

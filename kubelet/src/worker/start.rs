@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use client::EventType;
-use k8s_cri::v1::{Mount, MountPropagation, PodSandboxConfig};
+use k8s_cri::v1::{ContainerConfig, Mount, MountPropagation, PodSandboxConfig};
 use k8s_openapi::api::{
     core::v1::{Container, Pod, Secret},
     node::v1::RuntimeClass,
 };
 use kube::Api;
+use tokio_util::task::TaskTracker;
 
 use super::{hooks, plan::Start};
 use crate::{
@@ -63,6 +64,38 @@ pub struct Context {
     pub mounted: Arc<HashMap<String, Mounted>>,
     /// What the runtime showed.
     pub observed: Observed,
+    /// Where containers are launched.
+    pub launches: TaskTracker,
+}
+
+/// Making and starting a container. It runs to its end even if the pod is deleted meanwhile: a start that is broken off
+/// leaves a container that looks as if it had failed.
+struct Launch {
+    agent: Arc<Agent>,
+    pod: Arc<Pod>,
+    container: Container,
+    sandbox_id: String,
+}
+
+impl Launch {
+    async fn run(self, config: ContainerConfig, sandbox: PodSandboxConfig) -> Result<String, Failed> {
+        let created = self.agent.cri.create_container(&self.sandbox_id, config, sandbox).await;
+        let id = created.map_err(|error| self.complain("CreateContainerError", error.message()))?;
+        self.event(EventType::Normal, "Created", "Container created".to_owned());
+        let started = self.agent.cri.start_container(&id).await;
+        started.map_err(|error| self.complain("RunContainerError", error.message()))?;
+        self.event(EventType::Normal, "Started", "Container started".to_owned());
+        Ok(id)
+    }
+
+    fn complain(&self, reason: &str, message: String) -> Failed {
+        self.event(EventType::Warning, "Failed", format!("Error: {message}"));
+        failed(reason, message)
+    }
+
+    fn event(&self, type_: EventType, reason: &str, message: String) {
+        self.agent.container_event(&self.pod, &self.container, type_, reason, message);
+    }
 }
 
 impl Context {
@@ -85,21 +118,21 @@ impl Context {
         self.image_volumes(container, wanted).await?;
         let wanted = wanted(container.image.as_deref().unwrap_or_default(), container.image_pull_policy.as_deref());
         let image = agent.images.ensure(&wanted).await?;
-        let complain = |reason: &str, message: String| {
-            agent.container_event(pod, container, EventType::Warning, "Failed", format!("Error: {message}"));
-            failed(reason, message)
-        };
         let config = match self.config(&start, image).await {
             Ok(config) => config,
-            Err(message) => return Err(complain("CreateContainerConfigError", message)),
+            Err(message) => {
+                agent.container_event(pod, container, EventType::Warning, "Failed", format!("Error: {message}"));
+                return Err(failed("CreateContainerConfigError", message));
+            }
         };
-        let created = agent.cri.create_container(&self.sandbox_id, config, sandbox).await;
-        let id = created.map_err(|error| complain("CreateContainerError", error.message()))?;
-        agent.container_event(pod, container, EventType::Normal, "Created", "Container created");
-        if let Err(error) = agent.cri.start_container(&id).await {
-            return Err(complain("RunContainerError", error.message()));
-        }
-        agent.container_event(pod, container, EventType::Normal, "Started", "Container started");
+        let launch = Launch {
+            agent: agent.clone(),
+            pod: pod.clone(),
+            container: container.clone(),
+            sandbox_id: self.sandbox_id.clone(),
+        };
+        let launched = self.launches.spawn(launch.run(config, sandbox)).await;
+        let id = launched.map_err(|error| failed("RunContainerError", error.to_string()))??;
         self.post_start(container, &id).await
     }
 
@@ -144,7 +177,7 @@ impl Context {
         Err(Failed { retry: Duration::from_millis(1), ..failed("PostStartHookError", error) })
     }
 
-    async fn config(&self, start: &Start, image: Present) -> Result<k8s_cri::v1::ContainerConfig, String> {
+    async fn config(&self, start: &Start, image: Present) -> Result<ContainerConfig, String> {
         let (agent, pod, container) = (&self.agent, &self.pod, &start.container);
         let references = references(agent, pod, container).await?;
         let links = pod.spec.as_ref().and_then(|spec| spec.enable_service_links).unwrap_or(true);
@@ -152,7 +185,9 @@ impl Context {
         let services = env::service_variables(services.iter().map(Arc::as_ref), pod::namespace(pod), links);
         let around = agent.surroundings(self.addresses());
         let env = env::make(pod, container, &references, services, &around)?;
-        let mut all_mounts = mounts::of(container, &self.mounted, &env, &agent.config.pod_dir(pod::uid(pod)))?;
+        let recursive = self.recursive_read_only(container).await?;
+        let pod_dir = agent.config.pod_dir(pod::uid(pod));
+        let mut all_mounts = mounts::of(container, &self.mounted, &env, &pod_dir, recursive)?;
         all_mounts.extend(self.hosts_mount(container));
         all_mounts.push(self.termination_mount(container, start.restart_count).await?);
         tokio::fs::create_dir_all(log_dir(&agent.config, pod).join(&container.name))
@@ -171,6 +206,17 @@ impl Context {
             memory_capacity: agent.machine.memory_bytes,
             target_id: self.target(start),
         })
+    }
+
+    /// Whether the runtime can make mounts read-only with all below; it is asked if a mount wants that.
+    async fn recursive_read_only(&self, container: &Container) -> Result<bool, String> {
+        let mut mounts = container.volume_mounts.iter().flatten();
+        if !mounts.any(|mount| mount.recursive_read_only.as_deref().is_some_and(|mode| mode != "Disabled")) {
+            return Ok(false);
+        }
+        let handler = runtime_handler(&self.agent, &self.pod).await?;
+        let features = self.agent.cri.features().await.map_err(|error| error.message())?;
+        Ok(features.recursive_read_only(&handler))
     }
 
     fn addresses(&self) -> Vec<String> {

@@ -11,7 +11,11 @@ use super::{
     plan::{self, Plan},
     start,
 };
-use crate::{container_config, log_rotation, observe::Observed, pod};
+use crate::{
+    container_config, log_rotation,
+    observe::{Life, Observed},
+    pod,
+};
 
 impl Worker {
     pub(super) async fn carry_out(&mut self, plan: Plan, observed: Observed) -> Result<(), String> {
@@ -37,7 +41,9 @@ impl Worker {
             pod_ips: observed.ips(),
             mounted: self.volumes.mounted(),
             observed,
+            launches: self.launches.clone(),
         });
+        self.end_unknown(&plan.start, &context.observed).await;
         let mut starting: FuturesUnordered<_> = plan
             .start
             .into_iter()
@@ -55,6 +61,24 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Ends instances of which the runtime does not know whether they run, before others take their place.
+    async fn end_unknown(&self, starts: &[plan::Start], observed: &Observed) {
+        let unknown = starts.iter().filter_map(|start| {
+            let instance = observed.newest(&start.container.name).filter(|instance| instance.life == Life::Unknown)?;
+            let name = &start.container.name;
+            let message = format!("Container {name} is in unknown state, try killing it before restart");
+            Some(plan::Kill {
+                id: instance.id.clone(),
+                container: start.container.clone(),
+                message,
+                grace_seconds: None,
+            })
+        });
+        let grace = pod::grace_period_seconds(&self.pod);
+        let kills: Vec<_> = unknown.collect();
+        join_all(kills.iter().map(|kill| end::kill(&self.agent, &self.pod, kill, grace, true))).await;
     }
 
     fn note_start(&mut self, name: String, result: Result<(), start::Failed>) {
@@ -83,6 +107,10 @@ impl Worker {
         start::make_directories(&self.agent.config, &self.pod).await?;
         let (agent, pod) = (self.agent.clone(), self.pod.clone());
         let sandbox = async {
+            if pod.spec.as_ref().and_then(|spec| spec.host_users) == Some(false) {
+                let why = "can't set `spec.hostUsers: false`, this node does not support user namespaces";
+                return Err(why.to_owned());
+            }
             let config = start::sandbox_config(&agent, &pod, attempt).await;
             let handler = start::runtime_handler(&agent, &pod).await?;
             agent.cri.run_sandbox(config, &handler).await.map_err(|error| error.to_string())
