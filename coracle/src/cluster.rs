@@ -2,6 +2,7 @@
 
 mod control_plane;
 mod node;
+mod reserve;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::kubeconfig;
 use control_plane::ControlPlane;
 use node::Node;
+use reserve::Reserved;
 
 /// A running cluster. Dropping it stops every task; [`Cluster::stop`] also waits for them and closes the store.
 ///
@@ -36,8 +38,7 @@ use node::Node;
 /// ```
 pub struct Cluster {
     control_plane: ControlPlane,
-    /// Kept for what ends with it.
-    _node: Option<Node>,
+    node: Option<Node>,
     tasks: TaskTracker,
     token: CancellationToken,
     failure: watch::Receiver<Option<String>>,
@@ -49,20 +50,21 @@ impl Cluster {
     /// # Errors
     /// What cannot be opened, bound or started, in a sentence for people.
     pub async fn start(config: ClusterConfig) -> Result<Self, Error> {
+        let reserved = Reserved::of(&config).await?;
         let token = CancellationToken::new();
         // Whatever was started ends if the rest does not start.
         let guard = token.clone().drop_guard();
         let tasks = TaskTracker::new();
         let (failed, failure) = watch::channel(None);
-        let control_plane = ControlPlane::start(&config, &tasks, &token).await?;
+        let control_plane = ControlPlane::start(&config, reserved.api, reserved.advertised, &tasks, &token).await?;
         tasks.spawn(tell_of_a_failed_store(control_plane.store.clone(), failed.clone(), token.clone()));
-        let mut node = None;
-        if config.agent {
-            node = Some(Node::start(&config, &control_plane, &tasks, &token, failed).await?);
-        }
+        let node = match reserved.node {
+            Some(listener) => Some(Node::start(&config, listener, &control_plane, &tasks, &token, failed).await?),
+            None => None,
+        };
         tasks.close();
         guard.disarm();
-        Ok(Self { control_plane, _node: node, tasks, token, failure })
+        Ok(Self { control_plane, node, tasks, token, failure })
     }
 
     /// A client of the administrator, in this process.
@@ -106,9 +108,25 @@ impl Cluster {
     ///
     /// # Errors
     /// If the store cannot be closed cleanly.
-    pub async fn stop(self) -> Result<(), Error> {
+    pub async fn stop(mut self) -> Result<(), Error> {
+        let never_ran = self.node.as_ref().is_some_and(Node::never_ran);
+        self.end(never_ran).await
+    }
+
+    /// Stops a cluster whose start does not come to its end. A node that was not there before goes too.
+    ///
+    /// # Errors
+    /// As [`Cluster::stop`].
+    pub async fn abandon(mut self) -> Result<(), Error> {
+        self.end(true).await
+    }
+
+    async fn end(&mut self, undo: bool) -> Result<(), Error> {
         self.token.cancel();
         self.tasks.wait().await;
+        if let Some(node) = self.node.take().filter(|_| undo) {
+            node.undo().await;
+        }
         self.control_plane.store.close().await?;
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! their pod and service CIDRs must differ too, because the machine has one routing table.
 
 mod cni;
+mod ranges;
 mod teardown;
 
 use std::fs;
@@ -16,6 +17,8 @@ use ipnet::Ipv4Net;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
+use ranges::BRIDGE_PREFIX;
+pub use ranges::{Route, collisions, routes};
 pub use teardown::teardown;
 
 /// The kernel's limit on the name of a link (IFNAMSIZ less the final zero).
@@ -34,6 +37,19 @@ pub enum Error {
     /// The pod CIDR leaves no address for pods.
     #[error("the pod CIDR {0} is too small: it must have room for a gateway and pods (/29 or larger)")]
     TooSmall(Ipv4Net),
+    /// Pods of an earlier start hang on the bridge.
+    #[error(
+        "the bridge {bridge} has pods with addresses of {range}: say --pod-cidr {range}, or run `coracle down` before \
+         the cluster gets {wanted}"
+    )]
+    InUse {
+        /// The bridge.
+        bridge: String,
+        /// The addresses that the pods have.
+        range: Ipv4Net,
+        /// The addresses that were asked for.
+        wanted: Ipv4Net,
+    },
     /// A file cannot be written.
     #[error("network: {path}: {source}")]
     File {
@@ -69,13 +85,13 @@ impl Config {
     /// The name of the cluster's bridge: `cor-ID`, or with a hash where that is too long for a link.
     #[must_use]
     pub fn bridge(&self) -> String {
-        let plain = format!("cor-{}", self.id);
+        let plain = format!("{BRIDGE_PREFIX}{}", self.id);
         let fits = plain.len() <= LINK_NAME_BYTES_MAX && self.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if fits {
             return plain;
         }
         let hash = Sha256::digest(self.id.as_bytes());
-        format!("cor-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+        format!("{BRIDGE_PREFIX}{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
     }
 
     /// The name of the cluster's nftables table.
@@ -113,6 +129,12 @@ pub fn plugin_dir() -> Result<PathBuf, Error> {
     found.map(Path::to_path_buf).ok_or(Error::NoPlugins)
 }
 
+/// Whether the cluster's bridge is there: then its pods may be, too.
+#[must_use]
+pub fn exists(config: &Config) -> bool {
+    link_exists(&config.bridge())
+}
+
 /// Makes the bridge, the CNI configuration, the kernel settings and the rule that lets pods reach the outside.
 ///
 /// # Errors
@@ -122,6 +144,7 @@ pub async fn setup(config: &Config) -> Result<(), Error> {
     if config.pod_cidr.prefix_len() > 29 {
         return Err(Error::TooSmall(config.pod_cidr));
     }
+    ranges::settle(config).await?;
     let directory = config.cni_conf_dir();
     crate::private::directory(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
     let path = directory.join("10-coracle.conflist");

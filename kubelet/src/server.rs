@@ -41,14 +41,9 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 /// Why the node server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The port is taken, or not ours to take.
-    #[error("the node server cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The listener cannot be used.
+    #[error("the node server's listener: {0}")]
+    Listener(std::io::Error),
     /// A certificate or key is not valid PEM.
     #[error("the node server's {what}: {source}")]
     Pem {
@@ -64,8 +59,8 @@ pub enum Error {
 
 /// Configuration of the node server.
 pub struct Config {
-    /// Where to listen; with port 0 the kernel picks one.
-    pub listen: SocketAddr,
+    /// Where it listens.
+    pub listener: TcpListener,
     /// The node's name, which access reviews are about.
     pub node_name: String,
     /// The serving certificate with its chain, as PEM.
@@ -92,10 +87,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves what `directory` and `cri` know; `client` answers who may ask.
+    /// Serves what `directory` and `cri` know; `client` answers who may ask.
     ///
     /// # Errors
-    /// If the address cannot be bound or the certificates not be used.
+    /// If the listener or the certificates cannot be used.
     pub async fn start(
         config: Config,
         directory: Directory,
@@ -105,9 +100,8 @@ impl Server {
         token: CancellationToken,
     ) -> Result<Self, Error> {
         let acceptor = acceptor(&config)?;
-        let failed = |source| Error::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let listener = config.listener;
+        let address = listener.local_addr().map_err(Error::Listener)?;
         let node = Arc::new(Node { name: config.node_name, directory, cri, client, clock });
         let router = routes::router(node);
         tokio::spawn(async move {

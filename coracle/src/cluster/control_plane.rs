@@ -1,6 +1,6 @@
 //! Store, certificates, API server, controllers and scheduler.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use api::UserInfo;
@@ -37,10 +37,15 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    pub async fn start(config: &ClusterConfig, tasks: &TaskTracker, token: &CancellationToken) -> Result<Self, Error> {
-        let listener = listen(config).await?;
+    /// Starts it at `listener`; nodes and pods reach it at the address `advertised`.
+    pub async fn start(
+        config: &ClusterConfig,
+        listener: TcpListener,
+        advertised: IpAddr,
+        tasks: &TaskTracker,
+        token: &CancellationToken,
+    ) -> Result<Self, Error> {
         let address = listener.local_addr()?;
-        let advertised = advertised(config.bind);
         let (store, identity) = open(config, advertised)?;
         let Identity { pki, admin, tls } = identity;
         let mut settings = apiserver::Config::new(store.clone());
@@ -141,16 +146,6 @@ async fn make_default_storage_class(client: kube::Client) {
     }
 }
 
-async fn listen(config: &ClusterConfig) -> Result<TcpListener, Error> {
-    let address = SocketAddr::new(config.bind, config.port);
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            Error::usage(format!("port {} is taken: say --port PORT, or --port 0 for a free one", config.port))
-        }
-        _ => Error::usage(format!("cannot listen on {address}: {error}")),
-    })
-}
-
 /// Who the server is.
 struct Identity {
     pki: Pki,
@@ -238,17 +233,4 @@ fn serving_names(config: &ClusterConfig, advertised: IpAddr) -> Result<(Vec<Stri
     addresses.sort();
     addresses.dedup();
     Ok((names, addresses))
-}
-
-/// The address of this machine that others reach: the one that packets to the outside would come from.
-fn advertised(bind: IpAddr) -> IpAddr {
-    if !bind.is_unspecified() {
-        return bind;
-    }
-    // Connecting a datagram socket asks the routing table and sends nothing.
-    let found = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    found.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }

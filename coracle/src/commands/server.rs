@@ -30,13 +30,9 @@ pub fn run(config: ClusterConfig) -> Result<(), Error> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let cluster = Cluster::start(config).await?;
-        write_pid(&data_dir)?;
-        if let Err(error) = kubeconfig::refresh(&data_dir, cluster.kubeconfig()) {
-            // An earlier one still serves, but for what has changed; none at all would leave nobody in.
-            if !kubeconfig::path(&data_dir).exists() {
-                return Err(error);
-            }
-            tracing::error!(%error, "the administrator's kubeconfig is that of an earlier start");
+        if let Err(error) = write_files(&data_dir, &cluster) {
+            cluster.abandon().await?;
+            return Err(error);
         }
         tracing::info!(url = cluster.url(), "serving");
         let settled = tokio::spawn(async {
@@ -64,6 +60,19 @@ pub fn run(config: ClusterConfig) -> Result<(), Error> {
             _ => Ok(()),
         }
     })
+}
+
+/// Writes what other commands and people need to find the server.
+fn write_files(data_dir: &Path, cluster: &Cluster) -> Result<(), Error> {
+    write_pid(data_dir)?;
+    if let Err(error) = kubeconfig::refresh(data_dir, cluster.kubeconfig()) {
+        // An earlier one still serves, but for what has changed; none at all would leave nobody in.
+        if !kubeconfig::path(data_dir).exists() {
+            return Err(error);
+        }
+        tracing::error!(%error, "the administrator's kubeconfig is that of an earlier start");
+    }
+    Ok(())
 }
 
 /// Writes the process's id for the other commands. On a full disk the cluster serves without: reading and deleting is

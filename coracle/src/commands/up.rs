@@ -12,9 +12,12 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use kubelet::private;
 
-use crate::commands::{block_on, say};
+use rustix::process::Pid;
+
+use crate::commands::{block_on, down, say};
 use crate::config::ClusterConfig;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::{connect, dns_probe, kubeconfig, network, process};
 
 /// How long a step may take before the start is given up.
@@ -33,10 +36,38 @@ pub fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
     }
     private::directory(&data_dir).map_err(|error| Error::file("make", &data_dir, error))?;
     let log = data_dir.join("coracle.log");
-    let mut server = Server { child: spawn(&log, arguments)?, log };
+    let was_there = is_there(config)?;
+    let before = std::fs::metadata(&log).map_or(0, |file| file.len());
+    let mut server = Server { child: spawn(&log, arguments)?, log, before };
+    let started = start(config, &data_dir, &mut server);
+    if started.is_err() {
+        // A server that ended by itself has taken away what it had made; for one that has to be ended that is done here,
+        // unless the node was there before: then its pods go on running.
+        let cleaned = server.stop().and_then(|ended| match ended && !was_there {
+            true => down::take_away(&data_dir).map(drop),
+            false => Ok(()),
+        });
+        if let Err(error) = cleaned {
+            say(format!("Not all that this start has made could be taken away: {error}"));
+        }
+    }
+    started?;
+    print_next(&data_dir);
+    Ok(())
+}
+
+/// Whether this machine is a node of the cluster already.
+fn is_there(config: &ClusterConfig) -> Result<bool, Error> {
+    let Some(data_dir) = config.data_dir.as_deref().filter(|_| config.agent) else { return Ok(true) };
+    let layout = Layout::new(data_dir);
+    let network = layout.network(&config.pod_cidr, &config.service_cidr)?;
+    Ok(layout.node_is_there(&network))
+}
+
+fn start(config: &ClusterConfig, data_dir: &Path, server: &mut Server) -> Result<(), Error> {
     block_on(async {
         let mut progress = Progress::new();
-        let client = server.wait(api_server(&data_dir)).await?;
+        let client = server.wait(api_server(data_dir)).await?;
         progress.step("API server answers");
         if config.agent {
             server.wait(node_ready(client, &config.node_name)).await?;
@@ -45,9 +76,7 @@ pub fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
             progress.step("DNS answers");
         }
         Ok(())
-    })?;
-    print_next(&data_dir);
-    Ok(())
+    })
 }
 
 fn print_next(data_dir: &Path) {
@@ -75,9 +104,23 @@ impl Progress {
 struct Server {
     child: Child,
     log: PathBuf,
+    /// How much of the log is of earlier starts.
+    before: u64,
 }
 
 impl Server {
+    /// Ends the server; false if it had ended by itself.
+    fn stop(&mut self) -> Result<bool, Error> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            block_on(process::stop(pid, down::GRACE))?;
+        }
+        self.child.wait()?;
+        Ok(true)
+    }
+
     /// Waits for a step, unless the server ends or the step takes too long.
     async fn wait<T>(&mut self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let ended = async {
@@ -93,12 +136,15 @@ impl Server {
             () = ended => "the server ended".to_string(),
             () = tokio::time::sleep(STEP_MAX) => format!("not ready after {} s", STEP_MAX.as_secs()),
         };
-        Err(Error::usage(format!("{why}; the end of {}:\n{}", self.log.display(), tail(&self.log))))
+        Err(Error::usage(format!("{why}; the end of {}:\n{}", self.log.display(), tail(&self.log, self.before))))
     }
 }
 
-fn tail(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+/// The last lines of a log, of those after its first bytes.
+fn tail(log: &Path, before: u64) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let own = usize::try_from(before).ok().and_then(|before| bytes.get(before..)).unwrap_or(&bytes);
+    let text = String::from_utf8_lossy(own);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")
 }

@@ -49,3 +49,43 @@ async fn set_up_and_torn_down_leaves_nothing() {
     let tables = std::process::Command::new("nft").args(["list", "tables"]).output().unwrap();
     assert!(!String::from_utf8_lossy(&tables.stdout).contains(&config.table()));
 }
+
+/// What `ip` shows of a link, in one line.
+fn shown(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("ip").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn what_another_start_left_is_put_right_or_refused() {
+    if !rustix::process::geteuid().is_root() || plugin_dir().is_err() {
+        println!("skipped: needs root and the CNI plugins");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(&format!("u{}", std::process::id()));
+    config.directory = directory.path().join("network");
+    (config.pod_cidr, config.service_cidr) = ("10.203.7.0/24".parse().unwrap(), "10.204.0.0/16".parse().unwrap());
+    setup(&config).await.unwrap();
+    let before = config.clone();
+    (config.pod_cidr, config.service_cidr) = ("10.205.8.0/24".parse().unwrap(), "10.206.0.0/16".parse().unwrap());
+    setup(&config).await.unwrap();
+    let bridge = config.bridge();
+    let addresses = shown(&["-4", "-brief", "address", "show", "dev", &bridge]);
+    assert!(addresses.contains("10.205.8.1/24") && !addresses.contains("10.203."), "{addresses}");
+    let routes = shown(&["-4", "route", "show", "dev", &bridge]);
+    assert!(routes.contains("10.206.0.0/16") && !routes.contains("10.204."), "{routes}");
+    // A pod hangs on it: its address cannot be taken away.
+    let (outer, inner) = (format!("o{}", std::process::id()), format!("i{}", std::process::id()));
+    run("ip", &["link", "add", &outer, "type", "veth", "peer", "name", &inner]).await.unwrap();
+    run("ip", &["link", "set", &outer, "master", &bridge]).await.unwrap();
+    setup(&config).await.unwrap();
+    let refused = setup(&before).await.unwrap_err().to_string();
+    let expected = format!(
+        "the bridge {bridge} has pods with addresses of 10.205.8.0/24: say --pod-cidr 10.205.8.0/24, or run \
+         `coracle down` before the cluster gets 10.203.7.0/24"
+    );
+    assert_eq!(refused, expected);
+    teardown(&config).await.unwrap();
+    assert!(!exists(&config));
+}
