@@ -11,7 +11,7 @@ use tests::kubectl::{Failure, Kubectl, expect, until};
 use tests::real::RealCluster;
 
 /// A deployment of busybox's web server that answers with its pod's name.
-fn web(name: &str, replicas: u32) -> String {
+pub fn web(name: &str, replicas: u32) -> String {
     format!(
         r#"
 apiVersion: apps/v1

@@ -3,6 +3,7 @@
 //! Needs root, containerd, runc, nftables, iproute2 and kubectl; without them every test is skipped with a printed line.
 
 mod first_steps;
+mod outages;
 mod restart;
 mod state;
 
@@ -49,12 +50,14 @@ fn main() -> ExitCode {
         }
     };
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&cluster)));
-    let after = match arguments.filter {
-        None => restart::adopts_running_pods(&cluster),
-        Some(_) => Ok(()),
-    };
-    if let Err(failure) = &after {
-        eprintln!("restart: {failure}");
+    // These kill what the others need, so they come last, and one after the other.
+    let killing: [(&str, fn(&RealCluster) -> Result<(), Failure>); 2] =
+        [("restart", restart::adopts_running_pods), ("outages", outages::survive)];
+    let mut after = Ok(());
+    for (name, test) in killing {
+        if arguments.filter.as_deref().is_none_or(|filter| name.contains(filter)) {
+            after = test(&cluster).inspect_err(|failure| eprintln!("{name}: {failure}")).and(after);
+        }
     }
     let down = cluster.down();
     if let Err(failure) = &down {
