@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stop = CancellationToken::new();
     let (background, running) = (server.clone(), stop.clone());
     tokio::spawn(async move { background.run(running).await });
-    server.set_ready();
+    server.started().await;
     let addresses = ["127.0.0.1".parse()?];
     let serving = pki.serving(&["localhost".into()], &addresses, now)?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

@@ -165,7 +165,6 @@ async fn server() -> Result<ApiServer, Failure> {
         client_ca_pem: pki.authority_pem().to_string(),
     };
     reconcile(server.registry(), &bootstrap).await?;
-    server.set_ready();
     let background = server.clone();
     tokio::spawn(async move { background.run(Default::default()).await });
     Ok(server)

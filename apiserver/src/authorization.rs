@@ -28,7 +28,12 @@ pub async fn decide(attributes: Attributes<'_>, registry: &Registry) -> Decision
         match authorizer.authorize(attributes, registry).await {
             Decision::NoOpinion(reason) if reason.is_empty() => {}
             Decision::NoOpinion(reason) => reasons.push(reason),
-            decided => return decided,
+            decided => {
+                if let Some(kind) = authorizer.kind() {
+                    registry.metrics().decided(kind, matches!(decided, Decision::Allow));
+                }
+                return decided;
+            }
         }
     }
     Decision::NoOpinion(reasons.join("\n"))

@@ -17,6 +17,7 @@ use store::{Condition, Operation, Snapshot, StoreError, Transaction};
 
 use crate::authorization::rule::Rule;
 use crate::registry::{fill_metadata, key, read, store_status};
+use crate::state::Step;
 use crate::{Registry, clock};
 
 pub use own::{dns_address, ensure_dns_service, kubernetes_address};
@@ -103,7 +104,9 @@ pub async fn reconcile(registry: &Registry, bootstrap: &Bootstrap) -> Result<usi
     stamp(&mut desired, &clock::time(registry.clock().now()));
     // All at once, so that they become one group of the log.
     let writes = desired.chunks(TRANSACTION_OBJECTS_MAX).map(|chunk| write(registry, chunk));
-    Ok(futures::future::try_join_all(writes).await?.into_iter().sum())
+    let written = futures::future::try_join_all(writes).await?.into_iter().sum();
+    registry.state().finish(Step::Bootstrap);
+    Ok(written)
 }
 
 /// Conditions in the data file have no times: they became true now.

@@ -9,6 +9,7 @@ use axum::body::Body;
 use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
+use metrics::Counter;
 
 use crate::authentication::{anonymous, bearer, impersonation};
 use crate::authorization::{self, Attributes};
@@ -29,8 +30,17 @@ const WARNINGS_BYTES_MAX: usize = 4 * 1024;
 /// What a request turned out to be, for the metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// The verb, resource and so on, if the path was understood.
-    pub info: RequestInfo,
+    /// Whether it was allowed and came to something that there is: no other request is counted by what it asks for.
+    pub counts: bool,
+    /// Whether the server cut it short for its own sake.
+    pub terminated: bool,
+}
+
+impl Outcome {
+    /// The server cut the request short.
+    pub fn terminated() -> Self {
+        Self { terminated: true, ..Self::default() }
+    }
 }
 
 /// Answers a request.
@@ -41,7 +51,6 @@ pub async fn handle(
     info: RequestInfo,
 ) -> (Response<Body>, Outcome) {
     let (parts, body) = request.into_parts();
-    let outcome = Outcome { info: info.clone() };
     let representation = content::of_errors(&parts.headers, &query);
     let given = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
     let mut notes = Notes::default();
@@ -52,10 +61,11 @@ pub async fn handle(
         headers.insert(AUDIT_ID, id);
     }
     if let Some(flow) = notes.flow {
+        registry.metrics().dispatched.with([&flow.schema, &flow.level], Counter::add_one);
         flow.set_headers(headers);
     }
     add_warnings(headers, notes.warnings);
-    (response, outcome)
+    (response, Outcome { counts: notes.counts, terminated: false })
 }
 
 /// What the answer's headers tell beside what the verb answers, also where that is an error.
@@ -64,6 +74,7 @@ struct Notes {
     warnings: Vec<String>,
     audit_id: Option<String>,
     flow: Option<Arc<Flow>>,
+    counts: bool,
 }
 
 async fn answer_request(
@@ -81,7 +92,8 @@ async fn answer_request(
     let asked = attributes(&asker, &info, &query);
     let user = impersonation::impersonate(&mut parts.headers, asked, &asker, registry).await?;
     notes.flow = classify(registry, &user, &info);
-    authorization::authorize(attributes(&user, &info, &query), registry).await?;
+    authorize(registry, attributes(&user, &info, &query)).await?;
+    notes.counts = counts(registry, &info);
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
     let ctx = Arc::new(Context::new(user, info, options, registry.clone()));
@@ -96,6 +108,16 @@ async fn answer_request(
     };
     notes.warnings.extend(ctx.take_warnings());
     answered
+}
+
+/// Whether there is what a request asks for: what anybody may think up is not kept apart in the metrics.
+fn counts(registry: &Registry, info: &RequestInfo) -> bool {
+    if !info.is_resource_request {
+        return documents::is_measured(&info.path);
+    }
+    let catalogue = registry.catalogue();
+    let resource = catalogue.get(&info.group, &info.version, &info.resource);
+    resource.is_some_and(|resource| info.subresource.is_empty() || resource.subresource(&info.subresource).is_some())
 }
 
 /// Who asks: the identity that an in-process caller put in, or what the first authenticator finds. Credentials end here.
@@ -119,6 +141,15 @@ async fn identify(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, S
     if let Some(user) = parts.extensions.get::<UserInfo>() {
         return Ok(Arc::new(user.clone()));
     }
+    let started = registry.clock().instant();
+    let found = recognise(registry, parts).await;
+    let took = registry.clock().instant().saturating_duration_since(started);
+    registry.metrics().authenticated(found.as_ref().ok().map(|user| user.username.as_str()), took);
+    found
+}
+
+/// Asks the authenticators, in order.
+async fn recognise(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, Status> {
     let mut failed = false;
     for authenticator in &registry.plugins().authenticators {
         match authenticator.authenticate(parts, registry).await {
@@ -136,6 +167,14 @@ async fn identify(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, S
 /// Which flow the request belongs to; connections that last belong to none, but for watches.
 fn classify(registry: &Registry, user: &UserInfo, info: &RequestInfo) -> Option<Arc<Flow>> {
     (info.verb == "watch" || !info.is_long_running()).then(|| registry.flows().classify(user, info))
+}
+
+async fn authorize(registry: &Registry, attributes: Attributes<'_>) -> Result<(), Status> {
+    let started = registry.clock().instant();
+    let allowed = authorization::authorize(attributes, registry).await;
+    let took = registry.clock().instant().saturating_duration_since(started);
+    registry.metrics().authorized(if allowed.is_ok() { "allowed" } else { "no-opinion" }, took);
+    allowed
 }
 
 fn attributes<'a>(user: &'a UserInfo, info: &'a RequestInfo, query: &'a Query) -> Attributes<'a> {

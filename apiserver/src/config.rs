@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use metrics::Metrics;
 use store::Store;
 
 use crate::clock::{Clock, SystemClock};
@@ -19,8 +20,14 @@ pub struct Config {
     pub service_cidrs: Vec<IpNet>,
     /// `host:port` under which clients reach the server, for discovery documents.
     pub advertised: String,
+    /// The name of the host, which the server's own lease is named after.
+    pub host_name: String,
+    /// The flags that the process was started with, by name, as `/flagz` shows them: none may be a secret.
+    pub flags: Vec<(String, String)>,
     /// The issuer of service account tokens.
     pub issuer: String,
+    /// What other parts of the process count; the server writes it with its own.
+    pub metrics: Metrics,
     /// What is plugged in.
     pub plugins: Plugins,
 }
@@ -33,7 +40,10 @@ impl Config {
             clock: SystemClock::shared(),
             service_cidrs: vec!["10.96.0.0/12".parse().expect("a valid prefix")],
             advertised: "127.0.0.1:6443".into(),
+            host_name: "localhost".into(),
+            flags: Vec::new(),
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            metrics: Metrics::default(),
             plugins: Plugins::default(),
         }
     }

@@ -19,6 +19,7 @@ use crate::registry::delete::delete;
 use crate::registry::read;
 use crate::registry::target::Target;
 use crate::registry::update::{Rules, update};
+use crate::state::Step;
 use crate::{Context, Registry, clock, managed};
 
 /// The group of definitions.
@@ -90,6 +91,7 @@ impl Follower {
         let snapshot = self.registry.snapshot();
         let mut after = snapshot.revision();
         self.synchronise(&snapshot).await;
+        self.registry.state().finish(Step::Definitions);
         loop {
             // Only while definitions are going do other keys count.
             let going = self.is_something_going();

@@ -3,19 +3,20 @@
 pub mod discovery;
 pub mod health;
 pub mod openapi;
+mod zpages;
 
 use std::sync::Arc;
 
 use api::Status;
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
 use crate::content::Representation;
 use crate::request::Query;
-use crate::{Context, answer, content};
+use crate::{Context, Registry, answer, content, metrics};
 
 /// The version of Kubernetes whose API is served.
 pub const GIT_VERSION: &str = "v1.36.0";
@@ -42,11 +43,33 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
             content::accepts_one_of(&parts.headers, &["application/json"], &[])?;
             Ok(answer::json(200, &version(), &pretty(Representation::default())))
         }
-        ["metrics"] => Ok(answer::bytes(200, METRICS_TYPE, ctx.registry.metrics().text())),
+        ["metrics"] => figures(ctx, metrics::text).await,
+        ["metrics", "slis"] => figures(ctx, metrics::service_levels).await,
+        ["statusz"] => zpages::answer(ctx, zpages::Page::Statusz, parts, query),
+        ["flagz"] => zpages::answer(ctx, zpages::Page::Flagz, parts, query),
         ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, query),
         ["openapi", ..] if !path.ends_with('/') => openapi::answer(ctx, parts, &segments, query),
         _ => Ok(answer::page_not_found()),
     }
+}
+
+/// Figures as text, put together beside the runtime's workers: every object is counted.
+async fn figures(ctx: &Context, text: fn(&Registry) -> String) -> Result<Response<Body>, Status> {
+    let registry = ctx.registry.clone();
+    let text = tokio::task::spawn_blocking(move || text(&registry)).await;
+    let text = text.map_err(|error| Status::internal(format!("the figures could not be put together: {error}")))?;
+    let mut response = answer::bytes(200, METRICS_TYPE, text);
+    if let Some(started) = metrics::started() {
+        response.headers_mut().insert(PROCESS_START, HeaderValue::from(started as u64));
+    }
+    Ok(response)
+}
+
+/// When the process began, as Prometheus' library for Go says it.
+const PROCESS_START: HeaderName = HeaderName::from_static("process-start-time-unix");
+/// Whether requests for a document are counted by its path: those that the reference counts so.
+pub(crate) fn is_measured(path: &str) -> bool {
+    matches!(path, "/healthz" | "/livez" | "/readyz" | "/api" | "/apis" | "/statusz" | "/flagz" | "/openapi/v3")
 }
 
 /// The text format of Prometheus.
@@ -68,6 +91,10 @@ fn pretty(representation: Representation) -> Representation {
 
 /// Every path that is served, for `/`.
 fn paths(ctx: &Context) -> Value {
+    json!({ "paths": path_list(ctx) })
+}
+
+fn path_list(ctx: &Context) -> Vec<String> {
     let catalogue = ctx.registry.catalogue();
     let mut paths: Vec<String> = Vec::new();
     for resource in catalogue.iter() {
@@ -84,25 +111,24 @@ fn paths(ctx: &Context) -> Value {
     }
     let fixed = [
         "/.well-known/openid-configuration",
-        "/healthz",
-        "/healthz/ping",
-        "/livez",
-        "/livez/ping",
+        "/flagz",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openid/v1/jwks",
-        "/readyz",
-        "/readyz/ping",
+        "/statusz",
         "/version",
     ];
     paths.extend(fixed.map(String::from));
+    paths.extend(health::paths());
     paths.sort();
     paths.dedup();
-    json!({ "paths": paths })
+    paths
 }
 
-fn version() -> Value {
+/// The document of `/version`.
+pub(crate) fn version() -> Value {
     json!({
         "major": "1",
         "minor": "36",

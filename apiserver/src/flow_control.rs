@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 use store::{Snapshot, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use crate::state::Step;
 use crate::{ApiServer, Registry, RequestInfo};
 use matching::Spec;
 
@@ -152,6 +153,7 @@ async fn synchronise(server: &ApiServer, registry: &Registry, snapshot: &Snapsho
     let schemas = registry.list_in(snapshot, GROUP, "flowschemas", "");
     let levels = registry.list_in(snapshot, GROUP, "prioritylevelconfigurations", "");
     registry.flows().set(&schemas, &levels);
+    registry.state().finish(Step::FlowControl);
     status::write(server, &schemas, &levels).await;
 }
 

@@ -23,6 +23,7 @@ mod current;
 pub mod definitions;
 pub mod documents;
 pub mod flow_control;
+pub mod identity;
 pub mod list;
 pub mod managed;
 mod memo;

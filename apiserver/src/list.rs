@@ -9,6 +9,7 @@ use std::time::Duration;
 use api::Status;
 use api::catalogue::Resource;
 use api::status::{StatusCause, StatusDetails};
+use metrics::Counter;
 use store::{Entry, Revision, Snapshot, StoreError};
 
 use crate::options::ListOptions;
@@ -43,17 +44,22 @@ pub async fn page(
     options: &ListOptions,
 ) -> Result<Page, Status> {
     let prefix = resource.prefix(namespace);
-    if !options.continue_token.is_empty() {
-        return continued(registry, resource, &prefix, selection, options);
-    }
-    let snapshot = state(registry, &prefix, options).await?;
-    // Where there can be only one nothing is left for another page (`MatchesSingle` in the generic store).
-    let home = if namespace.is_empty() { selection.namespace().unwrap_or_default() } else { namespace };
-    if let Some(name) = selection.name().filter(|_| !resource.namespaced || !home.is_empty()) {
-        let one = resource.prefix(home) + name;
-        return Ok(collect(&snapshot, resource, &one, None, selection, 0));
-    }
-    Ok(collect(&snapshot, resource, &prefix, None, selection, limit(options)))
+    let (page, seen) = if options.continue_token.is_empty() {
+        let snapshot = state(registry, &prefix, options).await?;
+        // Where there can be only one nothing is left for another page (`MatchesSingle` in the generic store).
+        let home = if namespace.is_empty() { selection.namespace().unwrap_or_default() } else { namespace };
+        match selection.name().filter(|_| !resource.namespaced || !home.is_empty()) {
+            Some(name) => collect(&snapshot, resource, &(resource.prefix(home) + name), None, selection, 0),
+            None => collect(&snapshot, resource, &prefix, None, selection, limit(options)),
+        }
+    } else {
+        continued(registry, resource, &prefix, selection, options)?
+    };
+    let (metrics, group, plural) = (registry.metrics(), &*resource.group, &*resource.plural);
+    metrics.lists.with([group, "", plural], Counter::add_one);
+    metrics.list_fetched.with([group, "", plural], |counter| counter.add(seen));
+    metrics.list_returned.with([group, plural], |counter| counter.add(page.entries.len() as u64));
+    Ok(page)
 }
 
 /// The limit that counts: what may be as old as it likes is answered as a whole, as from the reference's cache.
@@ -136,7 +142,7 @@ fn continued(
     prefix: &str,
     selection: &Selection,
     options: &ListOptions,
-) -> Result<Page, Status> {
+) -> Result<(Page, u64), Status> {
     let token = Token::decode(&options.continue_token)
         .map_err(|error| Status::bad_request(format!("invalid continue token: {error}")))?;
     if !options.resource_version.is_empty() && options.resource_version != "0" {
@@ -168,6 +174,7 @@ fn stale_token(token: &Token) -> Status {
     status
 }
 
+/// A page, and how many entries were looked at for it.
 fn collect(
     snapshot: &Snapshot,
     resource: &Resource,
@@ -175,12 +182,14 @@ fn collect(
     start: Option<&str>,
     selection: &Selection,
     limit: i64,
-) -> Page {
+) -> (Page, u64) {
     let limit = usize::try_from(limit).unwrap_or(0);
     let mut page =
         Page { entries: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
     let mut rest = snapshot.list(prefix, start);
+    let mut seen = 0;
     for entry in rest.by_ref() {
+        seen += 1;
         if limit > 0 && page.entries.len() == limit {
             let last = page.entries.last().expect("the limit is not zero");
             let after = format!("{}\0", &last.key()[prefix.len()..]);
@@ -188,12 +197,12 @@ fn collect(
             if selection.is_everything() {
                 page.remaining = Some(1 + rest.count() as u64);
             }
-            return page;
+            return (page, seen);
         }
         let entry = current::entry(resource, entry);
         if selection.matches(&entry) {
             page.entries.push(entry.into_owned());
         }
     }
-    page
+    (page, seen)
 }

@@ -1,151 +1,249 @@
-//! Counters in Prometheus' text format, under the reference's names.
+//! What the API server counts, under the reference's names.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+mod process;
+mod requests;
+mod storage;
+
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use metrics::{Collect, Counter, Family, Gauge, Histogram, Text};
 
-use crate::request::RequestInfo;
+use crate::Registry;
+pub(crate) use process::started;
+pub use requests::{Measured, Requests};
 
-/// How many different sets of labels are kept apart.
-const SERIES_MAX: usize = 4_096;
-/// Upper bounds of the buckets of request durations, in seconds.
-const BUCKETS: [f64; 12] = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// How many kinds of objects are kept apart; custom resources beyond are not counted.
+const RESOURCES_MAX: usize = 1_024;
+/// How many groups of requests to the store are kept apart: some for each resource.
+const OPERATIONS_MAX: usize = 4 * RESOURCES_MAX;
+/// Room for families whose labels have few values.
+const FEW: usize = 64;
+/// Room for what each admission plugin does in each phase.
+const PLUGINS_MAX: usize = 1_024;
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Labels {
-    verb: &'static str,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
-    code: u16,
+type Counters<const N: usize> = Family<Counter, N>;
+type Histograms<const N: usize> = Family<Histogram, N>;
+
+/// The families that are counted where things happen; what the store holds is counted when it is asked for.
+pub struct ServerMetrics {
+    /// Whole requests.
+    pub requests: Requests,
+    /// Bytes of bodies of writes: group, resource, verb.
+    pub body_sizes: Histograms<3>,
+    filter_durations: Histograms<1>,
+    authentication_attempts: Counters<1>,
+    authentication_durations: Histograms<1>,
+    authenticated_users: Counters<1>,
+    authorization_attempts: Counters<1>,
+    authorization_durations: Histograms<1>,
+    authorization_decisions: Counters<3>,
+    admission_steps: Histograms<3>,
+    admission_plugins: Histograms<4>,
+    store_durations: Histograms<3>,
+    store_requests: Counters<3>,
+    store_errors: Counters<3>,
+    /// Events that watches sent: group, version, resource.
+    pub watch_events: Counters<3>,
+    /// Their bytes.
+    pub watch_event_sizes: Histograms<3>,
+    /// Objects that watches began with: group, resource.
+    pub init_events: Counters<2>,
+    /// Watches that fell behind and were closed: group, resource.
+    pub terminated_watchers: Counters<2>,
+    /// Lists: group, index, resource.
+    pub lists: Counters<3>,
+    /// Objects looked at for lists: group, index, resource.
+    pub list_fetched: Counters<3>,
+    /// Objects that lists answered with: group, resource.
+    pub list_returned: Counters<2>,
+    /// Requests that were dispatched: flow schema, priority level.
+    pub dispatched: Counters<2>,
+    /// TLS handshakes that failed.
+    pub tls_handshake_errors: Counters<0>,
+    /// Deprecated resources that were asked for: group, version, resource, subresource, release that removes it.
+    pub deprecated: Family<Gauge, 5>,
+    health: Family<Gauge, 2>,
+    health_total: Counters<3>,
 }
 
-#[derive(Debug, Default, Clone)]
-struct Series {
-    count: u64,
-    seconds: f64,
-    buckets: [u64; BUCKETS.len()],
-}
-
-/// What the server counts.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    requests: Mutex<BTreeMap<Labels, Series>>,
-}
-
-impl Metrics {
-    /// Counts a request that was answered.
-    pub fn record(&self, info: &RequestInfo, code: u16, took: Duration) {
-        let labels = Labels {
-            verb: verb(&info.verb),
-            group: info.group.clone(),
-            version: info.version.clone(),
-            resource: info.resource.clone(),
-            subresource: info.subresource.clone(),
-            code,
-        };
-        let mut requests = self.requests.lock();
-        if requests.len() >= SERIES_MAX && !requests.contains_key(&labels) {
-            return;
+impl Default for ServerMetrics {
+    fn default() -> Self {
+        let of_resource = ["group", "resource"];
+        let operation = ["operation", "group", "resource"];
+        let of_version = ["group", "version", "resource"];
+        Self {
+            requests: Requests::default(),
+            body_sizes: Family::new("apiserver_request_body_size_bytes", ["group", "resource", "verb"], OPERATIONS_MAX),
+            filter_durations: Family::new("apiserver_request_filter_duration_seconds", ["filter"], FEW),
+            authentication_attempts: Family::new("authentication_attempts", ["result"], FEW),
+            authentication_durations: Family::new("authentication_duration_seconds", ["result"], FEW),
+            authenticated_users: Family::new("authenticated_user_requests", ["username"], FEW),
+            authorization_attempts: Family::new("authorization_attempts_total", ["result"], FEW),
+            authorization_durations: Family::new("authorization_duration_seconds", ["result"], FEW),
+            authorization_decisions: Family::new(
+                "apiserver_authorization_decisions_total",
+                ["type", "name", "decision"],
+                FEW,
+            ),
+            admission_steps: Family::new(
+                "apiserver_admission_step_admission_duration_seconds",
+                ["type", "operation", "rejected"],
+                FEW,
+            ),
+            admission_plugins: Family::new(
+                "apiserver_admission_controller_admission_duration_seconds",
+                ["name", "type", "operation", "rejected"],
+                PLUGINS_MAX,
+            ),
+            store_durations: Family::new("etcd_request_duration_seconds", operation, OPERATIONS_MAX),
+            store_requests: Family::new("etcd_requests_total", operation, OPERATIONS_MAX),
+            store_errors: Family::new("etcd_request_errors_total", operation, OPERATIONS_MAX),
+            watch_events: Family::new("apiserver_watch_events_total", of_version, RESOURCES_MAX),
+            watch_event_sizes: Family::new("apiserver_watch_events_sizes", of_version, RESOURCES_MAX),
+            init_events: Family::new("apiserver_init_events_total", of_resource, RESOURCES_MAX),
+            terminated_watchers: Family::new("apiserver_terminated_watchers_total", of_resource, RESOURCES_MAX),
+            lists: Family::new("apiserver_cache_list_total", ["group", "index", "resource"], RESOURCES_MAX),
+            list_fetched: Family::new(
+                "apiserver_cache_list_fetched_objects_total",
+                ["group", "index", "resource"],
+                RESOURCES_MAX,
+            ),
+            list_returned: Family::new("apiserver_cache_list_returned_objects_total", of_resource, RESOURCES_MAX),
+            dispatched: Family::new(
+                "apiserver_flowcontrol_dispatched_requests_total",
+                ["flow_schema", "priority_level"],
+                RESOURCES_MAX,
+            ),
+            tls_handshake_errors: Family::new("apiserver_tls_handshake_errors_total", [], 1),
+            deprecated: Family::new(
+                "apiserver_requested_deprecated_apis",
+                ["group", "version", "resource", "subresource", "removed_release"],
+                FEW,
+            ),
+            health: Family::new("kubernetes_healthcheck", ["name", "type"], 4 * FEW),
+            health_total: Family::new("kubernetes_healthchecks_total", ["name", "type", "status"], 8 * FEW),
         }
-        let series = requests.entry(labels).or_default();
+    }
+}
+
+impl ServerMetrics {
+    /// A health check was run.
+    pub fn health(&self, name: &str, endpoint: &str, ok: bool) {
+        let (number, status) = if ok { (1.0, "success") } else { (0.0, "error") };
+        self.health.with([name, endpoint], |gauge| gauge.set(number));
+        self.health_total.with([name, endpoint, status], Counter::add_one);
+    }
+
+    /// It took so long to find out who asks; `user` is who it was, if that was found out.
+    pub fn authenticated(&self, user: Option<&str>, took: Duration) {
+        let result = if user.is_some() { "success" } else { "error" };
         let seconds = took.as_secs_f64();
-        series.count += 1;
-        series.seconds += seconds;
-        for (bucket, bound) in series.buckets.iter_mut().zip(BUCKETS) {
-            *bucket += u64::from(seconds <= bound);
+        self.authentication_attempts.with([result], Counter::add_one);
+        self.authentication_durations.with([result], |durations| durations.observe(seconds));
+        self.filter_durations.with(["authentication"], |durations| durations.observe(seconds));
+        if let Some(user) = user {
+            self.authenticated_users.with([sort_of_user(user)], Counter::add_one);
         }
     }
 
-    /// Everything as text.
-    pub fn text(&self) -> String {
-        let requests = self.requests.lock().clone();
-        let mut out = String::with_capacity(16 * 1024);
-        out.push_str("# HELP apiserver_request_total Requests by verb, resource and response code.\n");
-        out.push_str("# TYPE apiserver_request_total counter\n");
-        for (labels, series) in &requests {
-            let _ =
-                writeln!(out, "apiserver_request_total{{code=\"{}\",{}}} {}", labels.code, text(labels), series.count);
-        }
-        out.push_str("# HELP apiserver_request_duration_seconds Time until the answer began, by verb and resource.\n");
-        out.push_str("# TYPE apiserver_request_duration_seconds histogram\n");
-        for (labels, series) in by_resource(requests) {
-            let text = text(&labels);
-            for (count, bound) in series.buckets.iter().zip(BUCKETS) {
-                let _ = writeln!(out, "apiserver_request_duration_seconds_bucket{{{text},le=\"{bound}\"}} {count}");
-            }
-            let _ = writeln!(out, "apiserver_request_duration_seconds_bucket{{{text},le=\"+Inf\"}} {}", series.count);
-            let _ = writeln!(out, "apiserver_request_duration_seconds_sum{{{text}}} {}", series.seconds);
-            let _ = writeln!(out, "apiserver_request_duration_seconds_count{{{text}}} {}", series.count);
-        }
-        process(&mut out);
-        out
+    /// It took so long to decide whether a request is allowed.
+    pub fn authorized(&self, result: &'static str, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.authorization_attempts.with([result], Counter::add_one);
+        self.authorization_durations.with([result], |durations| durations.observe(seconds));
+        self.filter_durations.with(["authorization"], |durations| durations.observe(seconds));
     }
-}
 
-fn by_resource(requests: BTreeMap<Labels, Series>) -> BTreeMap<Labels, Series> {
-    let mut sums: BTreeMap<Labels, Series> = BTreeMap::new();
-    for (labels, series) in requests {
-        let sum = sums.entry(Labels { code: 0, ..labels }).or_default();
-        sum.count += series.count;
-        sum.seconds += series.seconds;
-        for (total, count) in sum.buckets.iter_mut().zip(series.buckets) {
-            *total += count;
+    /// An authoriser has decided, as the last that was asked.
+    pub fn decided(&self, kind: &str, allowed: bool) {
+        let decision = if allowed { "allowed" } else { "denied" };
+        // Without a configuration of its own an authoriser is named after its type.
+        self.authorization_decisions.with([kind, &kind.to_ascii_lowercase(), decision], Counter::add_one);
+    }
+
+    /// A phase of admission is over: `plugin` is one plugin, or all of them where there is none.
+    pub fn admitted(&self, plugin: Option<&str>, phase: &str, operation: &str, rejected: bool, took: Duration) {
+        let (rejected, seconds) = (if rejected { "true" } else { "false" }, took.as_secs_f64());
+        match plugin {
+            Some(name) => self.admission_plugins.with([name, phase, operation, rejected], |d| d.observe(seconds)),
+            None => self.admission_steps.with([phase, operation, rejected], |d| d.observe(seconds)),
         }
     }
-    sums
-}
 
-fn text(labels: &Labels) -> String {
-    let Labels { verb, group, version, resource, subresource, .. } = labels;
-    format!(
-        "group=\"{group}\",resource=\"{}\",subresource=\"{}\",verb=\"{verb}\",version=\"{version}\"",
-        escaped(resource),
-        escaped(subresource)
-    )
-}
+    /// The store has answered a write of an object.
+    pub fn stored(&self, operation: &str, group: &str, resource: &str, ok: bool, took: Duration) {
+        let labels = [operation, group, resource];
+        self.store_requests.with(labels, Counter::add_one);
+        self.store_durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
+        if !ok {
+            self.store_errors.with(labels, Counter::add_one);
+        }
+    }
 
-fn escaped(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect()
-}
-
-fn verb(verb: &str) -> &'static str {
-    match verb {
-        "get" => "GET",
-        "list" => "LIST",
-        "watch" => "WATCH",
-        "create" | "post" => "POST",
-        "update" | "put" => "PUT",
-        "patch" => "PATCH",
-        "delete" => "DELETE",
-        "deletecollection" => "DELETECOLLECTION",
-        _ => "OTHER",
+    /// Health checks alone, for `/metrics/slis`.
+    pub fn service_levels(&self, text: &mut Text) {
+        self.health.collect(text);
+        self.health_total.collect(text);
+        process::start_time(text);
     }
 }
 
-/// What the kernel counts of this process.
-fn process(out: &mut String) {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
-    // The command's name, in parentheses, may hold spaces.
-    let Some((_, rest)) = stat.rsplit_once(')') else { return };
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let number = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-    // Ticks are hundredths of a second and pages 4 KiB on every Linux this runs on.
-    let _ = writeln!(
-        out,
-        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {}",
-        (number(11) + number(12)) / 100.0
-    );
-    let _ = writeln!(out, "# TYPE process_virtual_memory_bytes gauge\nprocess_virtual_memory_bytes {}", number(20));
-    let _ = writeln!(
-        out,
-        "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {}",
-        number(21) * 4096.0
-    );
-    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        let _ = writeln!(out, "# TYPE process_open_fds gauge\nprocess_open_fds {}", files.count());
+/// `compressUsername` in apiserver's `endpoints/filters`: who exactly it was is nobody's business here.
+fn sort_of_user(name: &str) -> &str {
+    match name {
+        "admin" | "client" | "kube_proxy" | "kubelet" | "system:serviceaccount:kube-system:default" => name,
+        _ if name.contains('@') => "email_id",
+        _ => "other",
     }
+}
+
+impl Collect for ServerMetrics {
+    fn collect(&self, text: &mut Text) {
+        self.requests.collect(text);
+        let all: [&dyn Collect; 24] = [
+            &self.body_sizes,
+            &self.filter_durations,
+            &self.authentication_attempts,
+            &self.authentication_durations,
+            &self.authenticated_users,
+            &self.authorization_attempts,
+            &self.authorization_durations,
+            &self.authorization_decisions,
+            &self.admission_steps,
+            &self.admission_plugins,
+            &self.store_durations,
+            &self.store_requests,
+            &self.store_errors,
+            &self.watch_events,
+            &self.watch_event_sizes,
+            &self.init_events,
+            &self.terminated_watchers,
+            &self.lists,
+            &self.list_fetched,
+            &self.list_returned,
+            &self.dispatched,
+            &self.tls_handshake_errors,
+            &self.deprecated,
+            &self.health_total,
+        ];
+        all.into_iter().for_each(|family| family.collect(text));
+        self.health.collect(text);
+    }
+}
+
+/// All that is counted in the process, as text. Counts every stored object: not for a worker of the runtime.
+pub fn text(registry: &Registry) -> String {
+    let mut text = Text::default();
+    registry.config().metrics.collect(&mut text);
+    registry.metrics().collect(&mut text);
+    storage::collect(registry, &mut text);
+    process::collect(&mut text);
+    text.finish()
+}
+
+/// The health checks as text.
+pub fn service_levels(registry: &Registry) -> String {
+    let mut text = Text::default();
+    registry.metrics().service_levels(&mut text);
+    text.finish()
 }

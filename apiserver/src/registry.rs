@@ -8,20 +8,21 @@ pub mod target;
 pub mod update;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::catalogue::{Catalogue, Resource};
 use api::status::StatusDetails;
 use api::{Object, Status};
 use bytes::Bytes;
 use parking_lot::RwLock;
-use store::{Entry, Revision, Snapshot, Store, StoreError, Transaction};
+use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
 use crate::Config;
 use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
 use crate::flow_control::FlowTable;
 use crate::memo::Memo;
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::past::Past;
 use crate::plug::Plugins;
 use crate::state::State;
@@ -52,7 +53,8 @@ struct Inner {
     config: Config,
     catalogue: RwLock<Arc<Catalogue>>,
     state: State,
-    metrics: Metrics,
+    metrics: ServerMetrics,
+    created: Instant,
     flows: FlowTable,
     frames: FrameCache,
     documents: Documents,
@@ -63,10 +65,11 @@ impl Registry {
     /// The registry of a server that begins with `catalogue`.
     pub fn new(config: Config, catalogue: Catalogue) -> Self {
         Self(Arc::new(Inner {
+            created: config.clock.instant(),
             config,
             catalogue: RwLock::new(Arc::new(catalogue)),
             state: State::default(),
-            metrics: Metrics::default(),
+            metrics: ServerMetrics::default(),
             flows: FlowTable::default(),
             frames: FrameCache::default(),
             documents: Documents::default(),
@@ -80,8 +83,13 @@ impl Registry {
     }
 
     /// What the server counts.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &ServerMetrics {
         &self.0.metrics
+    }
+
+    /// Whole seconds from when the registry was made to `instant`.
+    pub fn seconds(&self, instant: Instant) -> u64 {
+        instant.saturating_duration_since(self.0.created).as_secs()
     }
 
     /// Which flow schema a request belongs to.
@@ -186,6 +194,25 @@ impl Registry {
         snapshot.list(&prefix(group, resource, namespace), None).filter_map(read).collect()
     }
 
+    /// Commits a write of an object of `resource`; `operation` is what its store would call it.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit(
+        &self,
+        operation: &'static str,
+        resource: &Resource,
+        transaction: Transaction,
+    ) -> Result<Committed, StoreError> {
+        let started = self.clock().instant();
+        let committed = self.store().commit(transaction).await;
+        let took = self.clock().instant().saturating_duration_since(started);
+        // That a condition does not hold is an answer, not a failure.
+        let ok = matches!(committed, Ok(_) | Err(StoreError::ConditionFailed { .. }));
+        self.metrics().stored(operation, &resource.storage_group, &resource.plural, ok, took);
+        committed
+    }
+
     /// Stores a new object as it is (in the storage version), with the system's metadata filled in, passing by
     /// admission and strategies: for what the server makes of itself.
     ///
@@ -195,7 +222,7 @@ impl Registry {
         fill_metadata(self.clock(), &mut object);
         let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
         let key = resource.key(&namespace, &name);
-        let committed = self.store().commit(Transaction::create(key, object.encode())).await;
+        let committed = self.commit("create", resource, Transaction::create(key, object.encode())).await;
         match committed {
             Ok(committed) => Ok(with_revision(object, committed.revision)),
             Err(StoreError::ConditionFailed { .. }) => {
@@ -213,7 +240,7 @@ impl Registry {
         let revision: Revision = object.resource_version().parse().unwrap_or(0);
         let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
         let key = resource.key(&namespace, &name);
-        match self.store().commit(Transaction::update(key, revision, object.encode())).await {
+        match self.commit("update", resource, Transaction::update(key, revision, object.encode())).await {
             Ok(committed) => Ok(with_revision(object, committed.revision)),
             Err(StoreError::ConditionFailed { .. }) => Err(Status::stale(&resource.group, &resource.plural, &name)),
             Err(error) => Err(store_status(&error)),

@@ -18,9 +18,11 @@ use tower::Service;
 
 use crate::chain::inflight::{Inflight, TooMany};
 use crate::content::Format;
+use crate::metrics::Measured;
 use crate::request::query::{decode, is_escaped};
 use crate::request::{Query, RequestInfo};
-use crate::{Config, Registry, answer, chain, definitions, flow_control, past};
+use crate::state::Step;
+use crate::{Config, Registry, answer, chain, definitions, flow_control, identity, past};
 
 /// How long a request may take that is not long-running (`--request-timeout`).
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,7 +37,7 @@ pub struct ApiServer {
 
 impl ApiServer {
     /// A server with the built-in resources. It serves as soon as it is called, and is ready once
-    /// [`ApiServer::set_ready`] was.
+    /// [`ApiServer::started`] says so.
     pub fn new(config: Config) -> Self {
         Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default() }
     }
@@ -45,12 +47,14 @@ impl ApiServer {
         Self { inflight: Arc::new(inflight), ..self }
     }
 
-    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells flow
-    /// schemas whether their levels are there, and forgets old states. Runs until `stop` is cancelled.
+    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, classifies
+    /// requests as flow schemas say, holds the server's own lease, and forgets old states. Runs until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
+        self.registry.state().finish(Step::Running);
         let schemas = flow_control::follow(self.clone(), stop.clone());
+        let lease = identity::hold(self.clone(), stop.clone());
         let past = past::follow(self.registry.clone(), stop.clone());
-        tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past);
+        tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past, lease);
     }
 
     /// Objects, catalogue, clock.
@@ -58,9 +62,9 @@ impl ApiServer {
         &self.registry
     }
 
-    /// Makes `/readyz` say so.
-    pub fn set_ready(&self) {
-        self.registry.state().set_ready();
+    /// Resolves when everything is done that has to be before requests should come, which `/readyz` then says.
+    pub async fn started(&self) {
+        self.registry.state().started().await;
     }
 
     /// The server as an axum router.
@@ -76,10 +80,11 @@ impl ApiServer {
         let info = RequestInfo::new(request.method(), &path, &query);
         let is_escaped = is_escaped(request.uri().path());
         let (long_running, reads) = info.as_ref().map_or((false, true), classify);
+        let measured = info.as_ref().ok().map(|info| Measured::new(&self.registry, &request, &query, info, started));
         let work = async {
             let _permit = match self.inflight.enter(reads, long_running).await {
                 Ok(permit) => permit,
-                Err(TooMany) => return (answer::too_many_requests(), chain::Outcome::default()),
+                Err(TooMany) => return (answer::too_many_requests(), chain::Outcome::terminated()),
             };
             match info {
                 _ if !is_escaped => (answer::text(400, "400 Bad Request"), chain::Outcome::default()),
@@ -101,12 +106,13 @@ impl ApiServer {
             Err(_) => {
                 let message = "Timeout: request did not complete within the allotted timeout";
                 let status = Status::failure(504, "Timeout", message);
-                (answer::status(&status, Format::Json), chain::Outcome::default())
+                (answer::status(&status, Format::Json), chain::Outcome::terminated())
             }
         };
-        let took = self.registry.clock().instant().saturating_duration_since(started);
-        self.registry.metrics().record(&outcome.info, response.status().as_u16(), took);
-        response
+        match measured {
+            Some(measured) => measured.finish(response, outcome),
+            None => response,
+        }
     }
 }
 

@@ -1,17 +1,36 @@
-//! Whether the server is ready, whether it is stopping, and which node's agent runs in its process.
+//! How far the server's start is, whether it is stopping, and which node's agent runs in its process.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Room;
 
+/// What has to be done before the server is ready. Each is told by the code that does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The objects that every cluster has are in the store.
+    Bootstrap,
+    /// What goes on beside the requests has begun.
+    Running,
+    /// The custom resource definitions that are stored are served.
+    Definitions,
+    /// Requests are classified as the stored configuration of flow control says.
+    FlowControl,
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 4] = [Self::Bootstrap, Self::Running, Self::Definitions, Self::FlowControl];
+}
+
 /// The state that health endpoints show.
 #[derive(Debug, Default)]
 pub struct State {
-    ready: AtomicBool,
+    done: watch::Sender<BTreeSet<Step>>,
     stopping: CancellationToken,
     bodies: Room,
     agent: RwLock<Option<OwnAgent>>,
@@ -26,14 +45,21 @@ struct OwnAgent {
 }
 
 impl State {
-    /// The cluster's own objects are there: requests may come.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    /// A step is done, once and for all.
+    pub fn finish(&self, step: Step) {
+        self.done.send_if_modified(|done| done.insert(step));
     }
 
-    /// Whether requests may come.
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+    /// Whether a step is done.
+    pub fn is_done(&self, step: Step) -> bool {
+        self.done.borrow().contains(&step)
+    }
+
+    /// Resolves when every step is done.
+    pub async fn started(&self) {
+        let mut done = self.done.subscribe();
+        // The sender lives as long as this does.
+        let _ = done.wait_for(|done| Step::ALL.iter().all(|step| done.contains(step))).await;
     }
 
     /// Tells where the server of this process's own node agent listens.
@@ -64,5 +90,23 @@ impl State {
     /// Resolves when the server begins to stop.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_start_is_over_when_every_step_is_done() {
+        let state = State::default();
+        for step in Step::ALL {
+            assert!(state.started().now_or_never().is_none() && !state.is_done(step));
+            state.finish(step);
+            assert!(state.is_done(step));
+        }
+        assert!(state.started().now_or_never().is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod claim;
+pub mod component_status;
 mod configuration;
 mod devices;
 pub mod events;

@@ -1,5 +1,6 @@
 //! What is done, one file a verb.
 
+pub mod computed;
 pub mod connect;
 pub mod create;
 pub mod delete;
@@ -89,7 +90,11 @@ impl Call {
     /// # Errors
     /// 413 if it is too long, 400 if it breaks off.
     pub async fn read_body(&self, body: Body) -> Result<Bytes, Status> {
-        self.ctx.registry.state().bodies().read(body).await
+        let bytes = self.ctx.registry.state().bodies().read(body).await?;
+        let verb = if self.ctx.info.verb == "deletecollection" { "delete_collection" } else { &self.ctx.info.verb };
+        let labels = [&*self.resource.group, &*self.resource.plural, verb];
+        self.ctx.registry.metrics().body_sizes.with(labels, |sizes| sizes.observe(bytes.len() as f64));
+        Ok(bytes)
     }
 
     /// The user agent, or the empty string.
@@ -159,6 +164,8 @@ pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query)
     }
     if let Some(warning) = facts::deprecation(&resource) {
         ctx.warn(warning);
+        let labels = [&*resource.group, &resource.version, &resource.plural, &info.subresource, ""];
+        ctx.registry.metrics().deprecated.with(labels, |gauge| gauge.set(1.0));
     }
     check_route(&parts, &resource, info)?;
     let representation =
@@ -251,7 +258,7 @@ fn check_route(parts: &Parts, resource: &Resource, info: &RequestInfo) -> Result
 fn can_be_written(resource: &Resource, format: Format, transform: Transform) -> bool {
     match (format, transform) {
         (Format::Protobuf, Transform::Table(_)) => false,
-        (_, Transform::Table(_)) => resource.stored(),
+        (_, Transform::Table(_)) => resource.stored() || resource.has_verb("list"),
         (Format::Protobuf, Transform::None) => !resource.custom,
         _ => true,
     }
@@ -262,6 +269,15 @@ async fn route(call: Call, verb: &str, body: Body) -> Result<Response<Body>, Sta
         Some(subresource) => &subresource.verbs,
         None => &call.resource.verbs,
     };
+    if !call.resource.stored() && call.ctx.info.subresource.is_empty() {
+        let endpoints = &call.ctx.registry.plugins().endpoints;
+        match (verb, endpoints.find_lister(&call.resource.group, &call.resource.plural)) {
+            ("get", Some(lister)) => return computed::get(&call, &*lister),
+            ("list", Some(lister)) => return computed::list(&call, &*lister),
+            ("watch", Some(_)) => return Err(computed::no_watch(&call)),
+            _ => {}
+        }
+    }
     if !allowed.iter().any(|v| v == verb) {
         return Err(method_not_allowed());
     }

@@ -6,11 +6,13 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkQueue;
 use crate::caught::{Panicked, caught};
+use crate::queue_metrics::Named;
 
 /// When to look at a key again after a successful `sync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,12 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Controller<T> {
     /// A controller of `queue`; at most `workers` keys are worked on at a time.
     pub fn new(name: &'static str, queue: WorkQueue<T>, workers: usize) -> Self {
         Self { name, queue, workers: workers.max(1) }
+    }
+
+    /// The same, with the figures of its queue under `name` among `metrics`.
+    pub fn counted(self, name: &'static str, metrics: &Metrics) -> Self {
+        metrics.register(Arc::new(Named::new(name, self.queue.clone())));
+        self
     }
 
     /// Calls `sync` for each key until `token` is cancelled; what is under way then is dropped.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::{Api, Client};
+use metrics::Metrics;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +22,24 @@ struct Inner {
     client: Client,
     clock: Clock,
     token: CancellationToken,
+    metrics: Metrics,
     slots: Mutex<HashMap<Slot, Box<dyn Any + Send>>>,
 }
 
 impl Informers {
     /// Informers that read through `client` and end when `token` is cancelled.
     pub fn new(client: Client, clock: Clock, token: CancellationToken) -> Self {
-        Self(Arc::new(Inner { client, clock, token, slots: Mutex::new(HashMap::new()) }))
+        Self::counted(client, clock, token, Metrics::default())
+    }
+
+    /// The same, handing on where those who work with them count.
+    pub fn counted(client: Client, clock: Clock, token: CancellationToken, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner { client, clock, token, metrics, slots: Mutex::new(HashMap::new()) }))
+    }
+
+    /// Where those who work with the informers count.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The informer of every object of a kind.

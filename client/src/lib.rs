@@ -19,7 +19,9 @@ pub mod lease;
 pub mod node_fit;
 mod packed;
 pub mod queue;
+pub mod queue_metrics;
 mod reflector;
+pub mod rest_metrics;
 pub mod tolerations;
 
 pub use change::Change;
@@ -32,3 +34,4 @@ pub use informers::Informers;
 pub use key::ObjectKey;
 pub use lease::Lease;
 pub use queue::WorkQueue;
+pub use rest_metrics::{Counted, RestMetrics};

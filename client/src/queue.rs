@@ -2,7 +2,7 @@
 //! workers at a time, and comes again if it was added while it was worked on.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::Clock;
 use crate::caught::Panics;
+use crate::queue_metrics::Counts;
 
 /// First delay of an item that failed.
 const BACKOFF_MS_MIN: u64 = 5;
@@ -36,12 +37,15 @@ struct Inner<T> {
     backoff_min: Duration,
     backoff_max: Duration,
     panics: Panics,
+    counts: Counts,
 }
 
 struct State<T> {
     queue: VecDeque<T>,
-    dirty: HashSet<T>,
-    processing: HashSet<T>,
+    /// What waits or has to come again, and since when.
+    dirty: HashMap<T, Duration>,
+    /// What is worked on, and since when.
+    processing: HashMap<T, Duration>,
     failures: HashMap<T, u32>,
     /// Deadlines in order; an entry counts only if `waiting` still says the same of its item.
     delays: BinaryHeap<Reverse<(Duration, u64)>>,
@@ -61,8 +65,8 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
     pub fn with_backoff(clock: Clock, backoff_min: Duration, backoff_max: Duration) -> Self {
         let state = State {
             queue: VecDeque::new(),
-            dirty: HashSet::new(),
-            processing: HashSet::new(),
+            dirty: HashMap::new(),
+            processing: HashMap::new(),
             failures: HashMap::new(),
             delays: BinaryHeap::new(),
             delayed: HashMap::new(),
@@ -77,12 +81,16 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
             backoff_min,
             backoff_max,
             panics: Panics::default(),
+            counts: Counts::default(),
         }))
     }
 
     /// Adds an item, unless it waits already.
     pub fn add(&self, item: T) {
-        if self.0.state.lock().add(item) {
+        let now = self.0.clock.elapsed();
+        let Added { new, wakes } = self.0.state.lock().add(item, now);
+        self.0.counts.adds.add(u64::from(new));
+        if wakes {
             self.0.wake.notify_one();
         }
     }
@@ -111,6 +119,7 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
 
     /// Adds a failed item after its back-off, which doubles until [`WorkQueue::forget`].
     pub fn add_rate_limited(&self, item: T) {
+        self.0.counts.retries.add_one();
         let failures = {
             let mut state = self.0.state.lock();
             let count = state.failures.entry(item.clone()).or_insert(0);
@@ -135,14 +144,16 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
     pub async fn get(&self) -> Option<T> {
         loop {
             let next = {
+                let now = self.0.clock.elapsed();
                 let mut state = self.0.state.lock();
-                state.release_due(self.0.clock.elapsed());
+                self.0.counts.adds.add(state.release_due(now));
                 if state.closed {
                     return None;
                 }
                 if let Some(item) = state.queue.pop_front() {
-                    state.dirty.remove(&item);
-                    state.processing.insert(item.clone());
+                    let since = state.dirty.remove(&item).unwrap_or(now);
+                    state.processing.insert(item.clone(), now);
+                    self.0.counts.waited(now.saturating_sub(since));
                     if !state.queue.is_empty() {
                         self.0.wake.notify_one();
                     }
@@ -164,8 +175,10 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
     pub fn done(&self, item: &T) {
         let again = {
             let mut state = self.0.state.lock();
-            state.processing.remove(item);
-            let again = state.dirty.contains(item);
+            if let Some(since) = state.processing.remove(item) {
+                self.0.counts.worked(self.0.clock.elapsed().saturating_sub(since));
+            }
+            let again = state.dirty.contains_key(item);
             if again {
                 state.queue.push_back(item.clone());
             }
@@ -198,33 +211,60 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
         &self.0.panics
     }
 
+    /// What the queue has counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// How long what is worked on has been so far: the sum of all, and the longest.
+    pub(crate) fn under_way(&self) -> (Duration, Duration) {
+        let now = self.0.clock.elapsed();
+        let state = self.0.state.lock();
+        let times = state.processing.values().map(|since| now.saturating_sub(*since));
+        times.fold(Default::default(), |(sum, longest), time| (sum + time, longest.max(time)))
+    }
+
     /// The clock of the queue.
     pub fn clock(&self) -> &Clock {
         &self.0.clock
     }
 }
 
+/// What became of an item that was added.
+struct Added {
+    /// It was not waiting already.
+    new: bool,
+    /// A worker has something to do now.
+    wakes: bool,
+}
+
 impl<T: Clone + Eq + Hash> State<T> {
-    /// Whether a worker has something to do now.
-    fn add(&mut self, item: T) -> bool {
-        if self.closed || !self.dirty.insert(item.clone()) || self.processing.contains(&item) {
-            return false;
+    fn add(&mut self, item: T, now: Duration) -> Added {
+        if self.closed || self.dirty.contains_key(&item) {
+            return Added { new: false, wakes: false };
         }
-        self.queue.push_back(item);
-        true
+        self.dirty.insert(item.clone(), now);
+        let wakes = !self.processing.contains_key(&item);
+        if wakes {
+            self.queue.push_back(item);
+        }
+        Added { new: true, wakes }
     }
 
-    fn release_due(&mut self, now: Duration) {
+    /// Adds what has waited long enough. How many items were new.
+    fn release_due(&mut self, now: Duration) -> u64 {
+        let mut new = 0;
         while let Some(Reverse((deadline, id))) = self.delays.peek().copied() {
             if deadline > now && self.delayed.contains_key(&id) {
-                return;
+                return new;
             }
             self.delays.pop();
             if let Some(item) = self.delayed.remove(&id) {
                 self.waiting.remove(&item);
-                self.add(item);
+                new += u64::from(self.add(item, now).new);
             }
         }
+        new
     }
 
     fn next_deadline(&self) -> Option<Duration> {

@@ -1,7 +1,8 @@
 //! What every controller is handed.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use client::{Action, Clock, Controller, EventRecorder, Informers, ObjectKey, WorkQueue};
@@ -10,6 +11,27 @@ use kube::{Api, Client, Resource};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+
+/// Controllers whose queues have another name in the reference's metrics.
+const QUEUES: &[(&str, &str)] = &[
+    ("clusterrole-aggregation", "ClusterRoleAggregator"),
+    ("endpoints", "endpoint"),
+    ("endpointslice", "endpoint_slice"),
+    ("endpointslicemirroring", "endpoint_slice_mirroring"),
+    ("garbage", "garbage_collector_attempt_to_delete"),
+    ("job-strays", "job_orphan_pod"),
+    ("node-lifecycle", "node_lifecycle_controller"),
+    ("pod-gc", "orphaned_pods_nodes"),
+    ("pv-protection", "pvprotection"),
+    ("pvc-protection", "pvcprotection"),
+    ("replicationcontroller", "replicationmanager"),
+    ("resource-quota", "resourcequota_primary"),
+    ("root-ca", "root_ca_cert_publisher"),
+    ("taint-eviction", "noexec_taint_pod"),
+    ("tokens", "serviceaccount_tokens_service"),
+    ("ttl-after-finished", "ttl_jobs_to_delete"),
+    ("vac-protection", "vacprotection"),
+];
 
 /// The tools of one controller, under its own identity.
 #[derive(Clone)]
@@ -48,6 +70,15 @@ impl Context {
         Fut: Future<Output = Result<Action, E>> + Send + 'static,
         E: Display + Send + 'static,
     {
-        Controller::new(name, queue, workers).run(self.token.clone(), sync).await;
+        self.controller(name, queue, workers).run(self.token.clone(), sync).await;
+    }
+
+    /// A controller whose queue is counted under the name that the reference gives it.
+    pub(crate) fn controller<T>(&self, name: &'static str, queue: WorkQueue<T>, workers: usize) -> Controller<T>
+    where
+        T: Clone + Eq + Hash + Debug + Send + Sync + 'static,
+    {
+        let counted = QUEUES.iter().find(|(own, _)| *own == name).map_or(name, |(_, counted)| counted);
+        Controller::new(name, queue, workers).counted(counted, self.informers.metrics())
     }
 }

@@ -9,7 +9,7 @@ mod monitors;
 
 use std::sync::Arc;
 
-use client::{Controller, WorkQueue};
+use client::WorkQueue;
 use parking_lot::Mutex;
 
 use crate::context::Context;
@@ -31,7 +31,7 @@ pub(crate) async fn run(context: Context) {
     let _definitions = discovery::watch_definitions(&context.informers, &changes);
     let refresh = {
         let monitors = monitors.clone();
-        Controller::new("garbage-monitors", changes, 1).run(context.token.clone(), move |()| {
+        context.controller("garbage-monitors", changes, 1).run(context.token.clone(), move |()| {
             let monitors = monitors.clone();
             async move { monitors.refresh().await }
         })
@@ -40,7 +40,8 @@ pub(crate) async fn run(context: Context) {
         // An owner in the foreground must not go before its dependents are known.
         monitors.wait_synced().await;
         let collector = Arc::new(Collector::new(context.clone(), graph, work.clone(), monitors.clone()));
-        Controller::new("garbage", work, WORKERS)
+        context
+            .controller("garbage", work, WORKERS)
             .run(context.token.clone(), move |uid| {
                 let collector = collector.clone();
                 async move { collector.sync(&uid).await }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Action, Controller, Informer, WorkQueue};
+use client::{Action, Informer, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -73,7 +73,8 @@ pub(crate) async fn run(context: Context) {
     pods.wait_synced().await;
     nodes.wait_synced().await;
     let of = context.clone();
-    Controller::new("pod-gc", queue, 1)
+    context
+        .controller("pod-gc", queue, 1)
         .run(context.token.clone(), move |task| {
             let (context, pods, nodes) = (of.clone(), pods.clone(), nodes.clone());
             async move { sync(&context, &pods, &nodes, task).await }

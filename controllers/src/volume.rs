@@ -14,7 +14,7 @@ mod provision;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use client::{Controller, Informer, ObjectKey, WorkQueue};
+use client::{Informer, ObjectKey, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -103,11 +103,11 @@ pub(crate) async fn run(context: Context) {
         volume_queue: volume_queue.clone(),
     });
     let of = controller.clone();
-    let bind = Controller::new("claims", claim_queue, WORKERS).run(context.token.clone(), move |key| {
+    let bind = context.controller("claims", claim_queue, WORKERS).run(context.token.clone(), move |key| {
         let controller = of.clone();
         async move { controller.sync_claim(key).await }
     });
-    let reclaim = Controller::new("volumes", volume_queue, WORKERS).run(context.token.clone(), move |key| {
+    let reclaim = context.controller("volumes", volume_queue, WORKERS).run(context.token.clone(), move |key| {
         let controller = controller.clone();
         async move { controller.sync_volume(key).await }
     });

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::commands;
 use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
+use crate::log::LogFormat;
 
 /// A Kubernetes 1.36 cluster in one binary.
 #[derive(Parser, Debug)]
@@ -118,6 +120,9 @@ pub struct ServerFlags {
     /// Static bearer tokens, a CSV file of token,user,uid,"group1,group2".
     #[arg(long, value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
+    /// How the log is written; what is logged is up to $CORACLE_LOG.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +148,7 @@ impl Arguments {
             Command::Down { data, purge } => commands::down::run(&data.directory()?, purge),
             Command::Status(data) => commands::status::run(&data.directory()?),
             Command::Kubeconfig { data, merge } => commands::kubeconfig::run(&data.directory()?, merge),
-            Command::Server(flags) => commands::server::run(flags.config()?),
+            Command::Server(flags) => commands::server::run(flags.config()?, flags.log_format),
             Command::Image { action: ImageAction::Import { file, data } } => {
                 commands::image::import(&data.directory()?, &file)
             }
@@ -209,6 +214,7 @@ impl ServerFlags {
             .map_err(|error| Error::usage(format!("--allowed-unsafe-sysctls: {error}")))?;
         config.allowed_unsafe_sysctls = self.allowed_unsafe_sysctls.clone();
         config.token_auth_file = self.token_auth_file.clone();
+        config.flags = flags(std::env::args_os());
         Ok(config)
     }
 
@@ -218,6 +224,42 @@ impl ServerFlags {
     }
 }
 
+/// The flags of `coracle server` by name, with their defaults. Each is a setting or a path: none is a secret.
+fn flags(arguments: impl Iterator<Item = OsString>) -> Vec<(String, String)> {
+    let mut command = Arguments::command();
+    let Ok(matches) = command.try_get_matches_from_mut(arguments) else { return Vec::new() };
+    let Some(("server", matches)) = matches.subcommand() else { return Vec::new() };
+    let known = command.find_subcommand("server").into_iter().flat_map(clap::Command::get_arguments);
+    let value = |argument: &clap::Arg| {
+        let raw = matches.try_get_raw(argument.get_id().as_str()).ok().flatten()?;
+        Some(raw.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","))
+    };
+    let flags = known.filter_map(|argument| Some((argument.get_long()?, argument)));
+    let flags = flags.filter(|(name, _)| !matches!(*name, "help" | "version"));
+    flags.map(|(name, argument)| (name.to_string(), value(argument).unwrap_or_default())).collect()
+}
+
 fn parse_cidr(flag: &str, text: &str) -> Result<ipnet::IpNet, Error> {
     text.parse().map_err(|_| Error::usage(format!("{flag}: {text:?} is not an address range such as 10.42.0.0/16")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_told_with_its_value() {
+        let words = ["coracle", "server", "--port", "7", "--disable-agent", "--log-format", "json"];
+        let flags = flags(words.into_iter().map(OsString::from));
+        let value = |wanted: &str| flags.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        assert_eq!(
+            (value("port"), value("log-format"), value("disable-agent")),
+            (Some("7"), Some("json"), Some("true"))
+        );
+        assert_eq!(
+            (value("disable-controllers"), value("containerd"), value("bind")),
+            (Some("false"), Some(""), Some("0.0.0.0"))
+        );
+        assert_eq!(value("help"), None);
+    }
 }

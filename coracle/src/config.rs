@@ -54,6 +54,8 @@ pub struct ClusterConfig {
     pub allowed_unsafe_sysctls: Vec<String>,
     /// A file of static bearer tokens.
     pub token_auth_file: Option<PathBuf>,
+    /// The flags of the command line by name, to be shown.
+    pub flags: Vec<(String, String)>,
 }
 
 impl ClusterConfig {
@@ -74,6 +76,7 @@ impl ClusterConfig {
             node_port: 10250,
             allowed_unsafe_sysctls: Vec::new(),
             token_auth_file: None,
+            flags: Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@ mod dns_probe;
 pub mod error;
 pub mod kubeconfig;
 mod layout;
+mod log;
 mod network;
 mod process;
 

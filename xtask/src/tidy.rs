@@ -15,12 +15,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("store", &[]),
     ("xtask", &[]),
-    ("apiserver", &["api", "store"]),
-    ("client", &["api"]),
+    ("metrics", &[]),
+    ("apiserver", &["api", "metrics", "store"]),
+    ("client", &["api", "metrics"]),
     ("controllers", &["api", "client"]),
-    ("scheduler", &["api", "client"]),
-    ("kubelet", &["api", "client"]),
-    ("coracle", &["api", "apiserver", "client", "controllers", "kubelet", "scheduler", "store"]),
+    ("scheduler", &["api", "client", "metrics"]),
+    ("kubelet", &["api", "client", "metrics"]),
+    ("coracle", &["api", "apiserver", "client", "controllers", "kubelet", "metrics", "scheduler", "store"]),
     ("tests", &["api", "client", "coracle"]),
 ];
 

@@ -40,6 +40,10 @@ fn no(reason: impl Into<String>) -> Verdict {
 }
 
 impl Authorizer for NodeAuthorizer {
+    fn kind(&self) -> Option<&'static str> {
+        Some("Node")
+    }
+
     fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision> {
         let decision = match node_of(attributes.user) {
             None => Decision::NoOpinion(String::new()),

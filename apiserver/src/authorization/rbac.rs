@@ -64,6 +64,10 @@ impl Rbac {
 }
 
 impl Authorizer for Rbac {
+    fn kind(&self) -> Option<&'static str> {
+        Some("RBAC")
+    }
+
     fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision> {
         let decision = match self.index(registry).decide(&attributes) {
             Ok(_) => Decision::Allow,

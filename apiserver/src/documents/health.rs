@@ -1,68 +1,88 @@
 //! `/healthz`, `/livez` and `/readyz`, as a whole and check by check.
 
+mod checks;
+
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use axum::body::Body;
-use http::Response;
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Response};
 
 use crate::request::Query;
 use crate::{Context, answer};
-
-/// The checks of every endpoint, in the order in which they are shown; the store's is `etcd` as in the reference,
-/// because people look for that name.
-const CHECKS: [&str; 3] = ["ping", "log", "etcd"];
-const READY_CHECKS: [&str; 5] = ["ping", "log", "informer-sync", "poststarthook/rbac/bootstrap-roles", "shutdown"];
+pub use checks::Endpoint;
+pub use checks::store;
+use checks::{CHECKS, Check};
 
 /// Answers if the path is one of a health endpoint.
 pub fn answer(ctx: &Context, path: &str, query: &Query) -> Option<Response<Body>> {
-    let (endpoint, check) = ["/healthz", "/livez", "/readyz"].into_iter().find_map(|endpoint| {
-        let rest = path.strip_prefix(endpoint)?;
-        if rest.is_empty() {
-            Some((&endpoint[1..], None))
-        } else {
-            Some((&endpoint[1..], Some(rest.strip_prefix('/')?)))
-        }
-    })?;
-    let checks: &[&str] = if endpoint == "readyz" { &READY_CHECKS } else { &CHECKS };
-    if let Some(name) = check {
-        return Some(match checks.contains(&name) {
-            true if passes(ctx, name) => answer::bytes(200, "text/plain; charset=utf-8", "ok"),
-            true => answer::text(500, format!("internal server error: {name} failed\n")),
-            false => answer::page_not_found(),
-        });
+    let (endpoint, rest) = Endpoint::of_path(path)?;
+    if rest.is_empty() {
+        return Some(all(ctx, endpoint, query));
     }
-    let excluded: Vec<&str> = query.all("exclude").collect();
-    let mut report = String::new();
-    let mut failed = Vec::new();
-    for name in checks {
-        if excluded.contains(name) {
-            let _ = writeln!(report, "[+]{name} excluded: ok");
-        } else if passes(ctx, name) {
-            let _ = writeln!(report, "[+]{name} ok");
-        } else {
-            let _ = writeln!(report, "[-]{name} failed: reason withheld");
-            failed.push(*name);
-        }
-    }
-    for name in excluded.iter().filter(|name| !checks.contains(name)) {
-        let _ = writeln!(report, "warn: some health checks cannot be excluded: no matches for {name:?}");
-    }
-    if !failed.is_empty() {
-        return Some(answer::text(500, format!("{report}{endpoint} check failed\n")));
-    }
-    if query.get("verbose").is_some() {
-        return Some(answer::text(200, format!("{report}{endpoint} check passed\n")));
-    }
-    Some(answer::text(200, "ok"))
+    let name = rest.strip_prefix('/')?;
+    let check = CHECKS.iter().find(|check| check.name == name && check.is_of(endpoint));
+    Some(match check.map(|check| check.run(&ctx.registry)) {
+        None => answer::page_not_found(),
+        Some(Ok(())) => answer::bytes(200, "text/plain; charset=utf-8", "ok"),
+        Some(Err(why)) => no_sniff(answer::text(500, format!("internal server error: {why}\n"))),
+    })
 }
 
-fn passes(ctx: &Context, check: &str) -> bool {
-    let state = ctx.registry.state();
-    match check {
-        "poststarthook/rbac/bootstrap-roles" | "informer-sync" => state.is_ready(),
-        // A store that has stopped takes no write any more, so neither does the server.
-        "etcd" => ctx.registry.store().failure().is_none(),
-        "shutdown" => !state.is_stopping(),
-        _ => true,
-    }
+/// The paths of every endpoint and check.
+pub fn paths() -> impl Iterator<Item = String> {
+    Endpoint::ALL.into_iter().flat_map(|endpoint| {
+        let checks = CHECKS.iter().filter(move |check| check.is_of(endpoint));
+        let each = checks.map(move |check| format!("/{}/{}", endpoint.name(), check.name));
+        std::iter::once(format!("/{}", endpoint.name())).chain(each)
+    })
 }
+
+/// `handleRootHealth` in apiserver's `server/healthz`. Why a check failed is the log's business: anybody may ask.
+fn all(ctx: &Context, endpoint: Endpoint, query: &Query) -> Response<Body> {
+    let name = endpoint.name();
+    let excluded: BTreeSet<&str> = query.all("exclude").collect();
+    let mut unknown = excluded.clone();
+    let mut report = String::new();
+    let mut failed = Vec::new();
+    for check in CHECKS.iter().filter(|check| check.is_of(endpoint)) {
+        let line = if excluded.contains(check.name) {
+            unknown.remove(check.name);
+            writeln!(report, "[+]{} excluded: ok", check.name)
+        } else if let Err(why) = observed(ctx, check, endpoint) {
+            failed.push(format!("{}: {why}", check.name));
+            writeln!(report, "[-]{} failed: reason withheld", check.name)
+        } else {
+            writeln!(report, "[+]{} ok", check.name)
+        };
+        line.expect("a String can be written");
+    }
+    if !unknown.is_empty() {
+        let unknown: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+        report.push_str("warn: some health checks cannot be excluded: no matches for ");
+        report.push_str(&unknown.join(","));
+        report.push('\n');
+    }
+    if !failed.is_empty() {
+        tracing::debug!(endpoint = name, failed = failed.join("; "), "a health check failed");
+        return no_sniff(answer::text(500, format!("{report}{name} check failed\n")));
+    }
+    let text = if query.get("verbose").is_some() { format!("{report}{name} check passed\n") } else { "ok".into() };
+    no_sniff(answer::text(200, text))
+}
+
+/// Runs a check and counts how it went.
+fn observed(ctx: &Context, check: &Check, endpoint: Endpoint) -> Result<(), String> {
+    let result = check.run(&ctx.registry);
+    ctx.registry.metrics().health(check.name, endpoint.name(), result.is_ok());
+    result
+}
+
+fn no_sniff(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

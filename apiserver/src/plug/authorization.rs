@@ -45,6 +45,11 @@ pub enum Decision {
 
 /// Decides what users may do.
 pub trait Authorizer: Send + Sync {
+    /// What its decisions are counted as, if they are: the type of authoriser as the reference's configuration has it.
+    fn kind(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Decides on one request.
     fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision>;
 }

@@ -17,6 +17,15 @@ pub trait Creater: Send + Sync {
     fn create<'a>(&'a self, ctx: &'a Context, name: &'a str, object: Object) -> BoxFuture<'a, Result<Object, Status>>;
 }
 
+/// Answers GET on a resource that is not stored, with objects that are found out when they are asked for.
+pub trait Lister: Send + Sync {
+    /// All of them, in the order in which they are listed.
+    fn list(&self, ctx: &Context) -> Vec<Object>;
+
+    /// What the error for a name that there is not calls its resource.
+    fn kind_of_missing(&self) -> &'static str;
+}
+
 /// Takes over the whole request: logs, exec, attach, port-forward, proxies.
 pub trait Connecter: Send + Sync {
     /// Answers the request; upgrades are taken from its extensions as usual with hyper.
@@ -30,6 +39,7 @@ pub type Place = (String, String, String);
 #[derive(Clone, Default)]
 pub struct Endpoints {
     creaters: HashMap<Place, Arc<dyn Creater>>,
+    listers: HashMap<Place, Arc<dyn Lister>>,
     connecters: HashMap<Place, Arc<dyn Connecter>>,
 }
 
@@ -37,6 +47,16 @@ impl Endpoints {
     /// Plugs in what answers POST.
     pub fn creater(&mut self, group: &str, resource: &str, subresource: &str, creater: Arc<dyn Creater>) {
         self.creaters.insert(place(group, resource, subresource), creater);
+    }
+
+    /// Plugs in what answers GET on a resource of its own.
+    pub fn lister(&mut self, group: &str, resource: &str, lister: Arc<dyn Lister>) {
+        self.listers.insert(place(group, resource, ""), lister);
+    }
+
+    /// What answers GET there.
+    pub fn find_lister(&self, group: &str, resource: &str) -> Option<Arc<dyn Lister>> {
+        self.listers.get(&place(group, resource, "")).cloned()
     }
 
     /// Plugs in what takes over requests of every method.

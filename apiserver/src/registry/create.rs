@@ -79,7 +79,7 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
             return Ok(Written { object, created: true, encoded: None });
         }
         let transaction = Transaction::create(key.as_str(), value.clone()).and(more);
-        match ctx.registry.store().commit(transaction).await {
+        match ctx.registry.commit("create", &target.storage, transaction).await {
             Ok(committed) => {
                 current::written(&ctx.registry, &target.resource, &key, committed.revision);
                 return Ok(Written::new(object, value, committed.revision, true));

@@ -67,7 +67,8 @@ pub async fn delete(ctx: &Context, target: &Target, options: &DeleteOptions) -> 
             return Ok(plan.outcome(object));
         }
         let transaction = transaction(ctx, target, &plan, &object, &snapshot, entry.mod_revision())?;
-        match ctx.registry.store().commit(transaction).await {
+        let operation = if matches!(plan, Plan::Mark(_)) { "update" } else { "delete" };
+        match ctx.registry.commit(operation, &target.storage, transaction).await {
             Ok(committed) => {
                 let Deleted { object, gone } = plan.outcome(object);
                 return Ok(Deleted { object: with_revision(object, committed.revision), gone });

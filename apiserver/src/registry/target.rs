@@ -1,6 +1,7 @@
 //! What a write is about.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::catalogue::Resource;
 use api::field::ErrorList;
@@ -67,10 +68,12 @@ impl Target {
         mut object: Option<&mut Object>,
         old: Option<&Object>,
     ) -> Result<(), Status> {
+        let mut phase = Phase::new(ctx, "admit", operation);
         for plugin in &ctx.registry.plugins().admission {
             let attributes = self.attributes(ctx, operation, old);
-            plugin.admit(&attributes, object.as_deref_mut()).await?;
+            phase.tell(plugin.name(), plugin.admit(&attributes, object.as_deref_mut()).await)?;
         }
+        phase.end();
         Ok(())
     }
 
@@ -85,10 +88,12 @@ impl Target {
         object: Option<&Object>,
         old: Option<&Object>,
     ) -> Result<(), Status> {
+        let mut phase = Phase::new(ctx, "validate", operation);
         for plugin in &ctx.registry.plugins().admission {
             let attributes = self.attributes(ctx, operation, old);
-            plugin.validate(&attributes, object).await?;
+            phase.tell(plugin.name(), plugin.validate(&attributes, object).await)?;
         }
+        phase.end();
         Ok(())
     }
 
@@ -125,5 +130,42 @@ impl Target {
         // Events are called by the group that they are stored in.
         let group = if self.storage.stored() { &self.storage.storage_group } else { &self.resource.group };
         Status::invalid(group, &self.resource.kind, name, errors)
+    }
+}
+
+/// One phase of admission, timed plugin by plugin.
+struct Phase<'a> {
+    ctx: &'a Context,
+    name: &'static str,
+    operation: Operation,
+    started: Instant,
+    last: Instant,
+}
+
+impl<'a> Phase<'a> {
+    fn new(ctx: &'a Context, name: &'static str, operation: Operation) -> Self {
+        let now = ctx.registry.clock().instant();
+        Self { ctx, name, operation, started: now, last: now }
+    }
+
+    /// A plugin has answered; its refusal ends the phase.
+    fn tell(&mut self, plugin: &str, answer: Result<(), Status>) -> Result<(), Status> {
+        let now = self.ctx.registry.clock().instant();
+        let took = now.saturating_duration_since(self.last);
+        self.last = now;
+        self.count(Some(plugin), answer.is_err(), took);
+        if answer.is_err() {
+            self.count(None, true, now.saturating_duration_since(self.started));
+        }
+        answer
+    }
+
+    /// Every plugin has agreed.
+    fn end(self) {
+        self.count(None, false, self.last.saturating_duration_since(self.started));
+    }
+
+    fn count(&self, plugin: Option<&str>, rejected: bool, took: Duration) {
+        self.ctx.registry.metrics().admitted(plugin, self.name, self.operation.as_str(), rejected, took);
     }
 }

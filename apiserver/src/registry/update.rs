@@ -69,7 +69,8 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
             // What is being deleted may take its last steps on a full disk.
             if old.at(&["metadata", "deletionTimestamp"]).is_some() { update.freeing() } else { update }
         };
-        match ctx.registry.store().commit(transaction).await {
+        let operation = if gone { "delete" } else { "update" };
+        match ctx.registry.commit(operation, &target.storage, transaction).await {
             Ok(committed) => {
                 current::written(&ctx.registry, &target.resource, &key, committed.revision);
                 return Ok(Written::new(new, value, committed.revision, false));

@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use metrics::Counter;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -98,8 +99,14 @@ impl Connection {
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake timed out"),
+            Ok(Err(error)) => {
+                self.server.registry().metrics().tls_handshake_errors.with([], Counter::add_one);
+                return tracing::debug!(%error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.server.registry().metrics().tls_handshake_errors.with([], Counter::add_one);
+                return tracing::debug!("TLS handshake timed out");
+            }
         };
         let certificates = stream.get_ref().1.peer_certificates();
         let peer = certificates

@@ -75,6 +75,8 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         }
         Err(error) => return Err(store_status(&error)),
     };
+    let labels = [&*call.resource.group, &call.resource.plural];
+    ctx.registry.metrics().init_events.with(labels, |counter| counter.add(initial.len() as u64));
     let plan = Plan {
         prefix,
         selection,

@@ -8,6 +8,7 @@ use api::catalogue::Resource;
 use api::object::splice_resource_version;
 use api::{Object, Status};
 use bytes::Bytes;
+use metrics::Counter;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use store::{Entry, Revision};
@@ -147,6 +148,26 @@ impl Framer {
     /// # Errors
     /// If the object cannot be put in the form that the client wants.
     pub fn shared(&mut self, kind: EventType, entry: &Entry, revision: Revision) -> Result<Bytes, Status> {
+        let frame = self.made(kind, entry, revision)?;
+        self.count(frame.len());
+        Ok(frame)
+    }
+
+    /// An event goes out.
+    fn count(&self, bytes: usize) {
+        let metrics = self.ctx.registry.metrics();
+        let labels = [&*self.resource.group, &self.resource.version, &self.resource.plural];
+        metrics.watch_events.with(labels, Counter::add_one);
+        metrics.watch_event_sizes.with(labels, |sizes| sizes.observe(bytes as f64));
+    }
+
+    /// The watch was so slow that it is closed.
+    pub fn lagged(&self) {
+        let labels = [&*self.resource.group, &self.resource.plural];
+        self.ctx.registry.metrics().terminated_watchers.with(labels, Counter::add_one);
+    }
+
+    fn made(&mut self, kind: EventType, entry: &Entry, revision: Revision) -> Result<Bytes, Status> {
         if matches!(self.representation.transform, Transform::Table(_)) {
             return self.single(kind, entry, revision);
         }
@@ -186,11 +207,13 @@ impl Framer {
     /// # Errors
     /// If the object cannot be put in the form that the client wants.
     pub fn append(&mut self, out: &mut Vec<u8>, kind: EventType, entry: &Entry) -> Result<(), Status> {
+        let before = out.len();
         if self.plain {
             append_plain(out, kind, entry, entry.mod_revision());
         } else {
             out.extend_from_slice(&self.single(kind, entry, entry.mod_revision())?);
         }
+        self.count(out.len() - before);
         Ok(())
     }
 

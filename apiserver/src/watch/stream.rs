@@ -122,7 +122,10 @@ impl Watching {
                 batches = events.next() => match batches {
                     Ok(batches) => self.batches = batches.into(),
                     // A reader that is too slow is closed; it comes back with the version that it has.
-                    Err(StoreError::Lagged) => return Ok(None),
+                    Err(StoreError::Lagged) => {
+                        self.framer.lagged();
+                        return Ok(None);
+                    }
                     Err(error) => return Err(crate::registry::store_status(&error)),
                 },
                 () = self.deadline.as_mut() => return Ok(None),

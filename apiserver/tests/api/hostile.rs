@@ -55,7 +55,7 @@ async fn check(server: &Server, method: &str, url: &str, content: &str, body: im
     let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
     let got = told(&answer);
     assert!(got.starts_with(expected), "{method} {url:.200} {shown}\n got {got:.600}\nwant {expected}");
-    assert_eq!(server.get("/livez").await.code, 200, "after {method} {url:.200} {shown}");
+    assert_eq!(server.get("/livez/ping").await.code, 200, "after {method} {url:.200} {shown}");
 }
 
 const UNREADABLE: &str = "400 the object provided is unrecognized (must be of type ConfigMap): ";

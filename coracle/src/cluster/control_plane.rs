@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::UserInfo;
 use api::catalogue::Catalogue;
@@ -10,9 +11,11 @@ use apiserver::authentication::{SecretClaims, SigningKey, TokenFile};
 use apiserver::bootstrap::{self, Bootstrap};
 use apiserver::certificates::{CertificateAndKey, Pki};
 use apiserver::plug::Plugins;
+use apiserver::strategy::component_status::{self, Check};
 use apiserver::{ApiServer, clock};
-use client::{Clock, Informers};
+use client::{Clock, Counted, Informers, RestMetrics};
 use k8s_openapi::api::storage::v1::StorageClass;
+use metrics::Metrics;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,11 +32,50 @@ pub struct ControlPlane {
     pub pki: Pki,
     pub admin: CertificateAndKey,
     pub server: ApiServer,
+    /// The server as the components of this process call it.
+    calls: Counted<ApiServer>,
     /// Where it listens.
     pub address: SocketAddr,
     /// The address that nodes and pods reach it at.
     pub advertised: IpAddr,
     pub clock: Clock,
+    /// What every part of the process counts.
+    pub metrics: Metrics,
+}
+
+/// Which parts of the control plane are at work.
+#[derive(Default)]
+struct Parts {
+    scheduler: Arc<AtomicBool>,
+    controllers: Arc<AtomicBool>,
+}
+
+impl Parts {
+    fn checks(&self) -> Vec<(&'static str, Check)> {
+        let check = |works: &Arc<AtomicBool>| -> Check {
+            let works = works.clone();
+            Arc::new(move || if works.load(Ordering::Relaxed) { Ok(()) } else { Err("it does not run".into()) })
+        };
+        vec![("scheduler", check(&self.scheduler)), ("controller-manager", check(&self.controllers))]
+    }
+
+    /// Runs a part, which works until it ends in one way or another.
+    fn run<F: Future<Output = ()>>(works: &Arc<AtomicBool>, part: F) -> impl Future<Output = ()> + use<F> {
+        works.store(true, Ordering::Relaxed);
+        let ended = Ended(works.clone());
+        async move {
+            part.await;
+            drop(ended);
+        }
+    }
+}
+
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl ControlPlane {
@@ -48,10 +90,16 @@ impl ControlPlane {
         let address = listener.local_addr()?;
         let (store, identity) = open(config, advertised)?;
         let Identity { pki, admin, tls } = identity;
+        let metrics = Metrics::default();
         let mut settings = apiserver::Config::new(store.clone());
         settings.service_cidrs = vec![config.service_cidr];
         settings.advertised = SocketAddr::new(advertised, address.port()).to_string();
+        settings.host_name = crate::config::host_name();
+        settings.flags = config.flags.clone();
+        settings.metrics = metrics.clone();
         settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised)?;
+        let parts = Parts::default();
+        component_status::endpoints(&mut settings.plugins.endpoints, parts.checks());
         let server = ApiServer::new(settings);
         let wanted = Bootstrap {
             advertise_address: advertised,
@@ -67,24 +115,29 @@ impl ControlPlane {
         }
         let (beside, end) = (server.clone(), token.clone());
         tasks.spawn(async move { beside.run(end).await });
-        server.set_ready();
+        server.started().await;
         let (serving, stop) = (server.clone(), token.clone());
         tasks.spawn(async move { serving.serve(listener, tls, stop).await });
-        let plane = Self { store, pki, admin, server, address, advertised, clock: Clock::system() };
+        let clock = Clock::system();
+        let host = SocketAddr::new(advertised, address.port()).to_string();
+        let calls = Arc::new(RestMetrics::new(host));
+        metrics.register(calls.clone());
+        let calls = Counted::new(server.clone(), calls, clock.clone());
+        let plane = Self { store, pki, admin, server, calls, address, advertised, clock, metrics };
         if config.controllers {
-            plane.start_controllers(config, tasks, token);
+            plane.start_controllers(config, &parts, tasks, token);
         }
         Ok(plane)
     }
 
     /// A client in this process.
     pub fn client(&self, user: UserInfo) -> kube::Client {
-        client::in_process(self.server.clone(), user, "default")
+        client::in_process(self.calls.clone(), user, "default")
     }
 
-    fn start_controllers(&self, config: &ClusterConfig, tasks: &TaskTracker, token: &CancellationToken) {
+    fn start_controllers(&self, config: &ClusterConfig, parts: &Parts, tasks: &TaskTracker, token: &CancellationToken) {
         let shared = self.client(UserInfo::new("system:kube-controller-manager", &[]));
-        let informers = Informers::new(shared, self.clock.clone(), token.clone());
+        let informers = Informers::counted(shared, self.clock.clone(), token.clone(), self.metrics.clone());
         let settings = controllers::Config {
             root_ca: self.pki.authority_pem().to_string(),
             local_volumes: config.data_dir.as_deref().filter(|_| config.agent).map(|directory| {
@@ -100,18 +153,20 @@ impl ControlPlane {
             tasks
                 .spawn(make_default_storage_class(self.client(UserInfo::new("system:apiserver", &["system:masters"]))));
         }
-        let server = self.server.clone();
+        let calls = self.calls.clone();
         let client_for = move |account: &str| {
             let user = match account.starts_with("system:") {
                 true => UserInfo::new(account, &[]),
                 false => UserInfo::service_account("kube-system", account),
             };
-            client::in_process(server.clone(), user, "default")
+            client::in_process(calls.clone(), user, "default")
         };
         let (clock, end) = (self.clock.clone(), token.clone());
-        tasks.spawn(controllers::start(settings, client_for, informers.clone(), clock, end));
+        let controllers = controllers::start(settings, client_for, informers.clone(), clock, end);
+        tasks.spawn(Parts::run(&parts.controllers, controllers));
         let scheduler = self.client(UserInfo::new("system:kube-scheduler", &[]));
-        tasks.spawn(scheduler::run(scheduler::Config::default(), scheduler, informers, token.clone()));
+        let scheduler = scheduler::run(scheduler::Config::default(), scheduler, informers, token.clone());
+        tasks.spawn(Parts::run(&parts.scheduler, scheduler));
     }
 }
 

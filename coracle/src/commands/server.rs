@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::cluster::Cluster;
 use crate::config::ClusterConfig;
 use crate::error::Error;
+use crate::log::{self, LogFormat};
 use crate::{code_pages, kubeconfig, process};
 
 /// How long the end of a cluster of which a part has failed may take.
@@ -18,9 +18,8 @@ const FAILED_STOP_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the cluster does not start, or a part of it fails for good.
-pub fn run(config: ClusterConfig) -> Result<(), Error> {
-    let filter = EnvFilter::try_from_env("CORACLE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,coracle=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true).init();
+pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
+    log::start(format);
     if config.agent && !rustix::process::geteuid().is_root() {
         let hint = "run as root, or run the control plane alone with --disable-agent";
         return Err(Error::usage(format!("a node needs root: {hint}")));
