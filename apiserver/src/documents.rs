@@ -59,7 +59,7 @@ async fn figures(ctx: &Context, text: fn(&Registry) -> String) -> Result<Respons
     let text = tokio::task::spawn_blocking(move || text(&registry)).await;
     let text = text.map_err(|error| Status::internal(format!("the figures could not be put together: {error}")))?;
     let mut response = answer::bytes(200, METRICS_TYPE, text);
-    if let Some(started) = metrics::started() {
+    if let Some(started) = ::metrics::process::started() {
         response.headers_mut().insert(PROCESS_START, HeaderValue::from(started as u64));
     }
     Ok(response)

@@ -1,15 +1,14 @@
 //! What the API server counts, under the reference's names.
 
-mod process;
+mod build;
 mod requests;
 mod storage;
 
 use std::time::Duration;
 
-use metrics::{Collect, Counter, Family, Gauge, Histogram, Text};
+use metrics::{Collect, Counter, Family, Gauge, Histogram, Text, process};
 
 use crate::Registry;
-pub(crate) use process::started;
 pub use requests::{Measured, Requests};
 
 /// How many kinds of objects are kept apart; custom resources beyond are not counted.
@@ -200,7 +199,7 @@ fn sort_of_user(name: &str) -> &str {
 impl Collect for ServerMetrics {
     fn collect(&self, text: &mut Text) {
         self.requests.collect(text);
-        let all: [&dyn Collect; 24] = [
+        let all: [&dyn Collect; 23] = [
             &self.body_sizes,
             &self.filter_durations,
             &self.authentication_attempts,
@@ -224,10 +223,8 @@ impl Collect for ServerMetrics {
             &self.dispatched,
             &self.tls_handshake_errors,
             &self.deprecated,
-            &self.health_total,
         ];
         all.into_iter().for_each(|family| family.collect(text));
-        self.health.collect(text);
     }
 }
 
@@ -238,6 +235,7 @@ pub fn text(registry: &Registry) -> String {
     registry.metrics().collect(&mut text);
     storage::collect(registry, &mut text);
     process::collect(&mut text);
+    build::collect(&mut text);
     text.finish()
 }
 

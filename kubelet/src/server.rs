@@ -8,6 +8,7 @@ pub mod logs;
 mod query;
 mod routes;
 mod stats;
+mod system_logs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -10,6 +10,7 @@
 
 mod family;
 mod number;
+pub mod process;
 mod table;
 mod text;
 mod value;

@@ -9,6 +9,7 @@ mod cache;
 mod cycle;
 #[cfg(test)]
 mod cycle_tests;
+mod figures;
 mod lookup;
 mod node;
 mod plugins;

@@ -129,6 +129,23 @@ impl Queue {
         Some(waiting.pod.clone())
     }
 
+    /// How often a pod that waits was tried.
+    pub fn attempts(&self, uid: &str) -> u32 {
+        self.waiting.get(uid).map_or(0, |waiting| waiting.attempts)
+    }
+
+    /// How many pods wait in each of the reference's queues.
+    pub fn pending(&self) -> [(&'static str, usize); 4] {
+        let gated = self.waiting.values().filter(|waiting| waiting.place == Place::Gated).count();
+        let unschedulable = self.unschedulable.len();
+        [
+            ("active", self.active.len()),
+            ("backoff", self.backoff.len()),
+            ("gated", gated),
+            ("unschedulable", unschedulable),
+        ]
+    }
+
     /// Gives back a pod that no node took; `rejected_by` tells what may wake it.
     pub fn failed(&mut self, uid: &str, rejected_by: HashSet<Plugin>, now: Duration) {
         let moves = self.moves;

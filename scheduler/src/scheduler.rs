@@ -1,11 +1,13 @@
 //! The loop: events in, decisions out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::caught::{Panicked, Panics, caught, caught_call};
 use client::{Change, Clock, EventRecorder, EventType, Informer, Informers};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
+use metrics::{Collect, Text};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bind::Binder;
 use crate::cache::{Cache, takes_room};
 use crate::cycle::{Decision, Finder, FitError, Nominated};
+use crate::figures::{Attempt, Figures};
 use crate::lookup::Caches;
 use crate::pod::{PodInfo, Sharing};
 use crate::preemption::{self, Preemption};
@@ -55,6 +58,18 @@ struct Scheduler {
     events: EventRecorder,
     permits: Arc<Semaphore>,
     panics: Panics,
+    figures: Arc<Figures>,
+}
+
+/// How many pods wait, counted when it is asked for.
+struct Pending(Arc<Mutex<Core>>);
+
+impl Collect for Pending {
+    fn collect(&self, text: &mut Text) {
+        for (queue, count) in self.0.lock().queue.pending() {
+            text.value("scheduler_pending_pods", &[("queue", queue)], count as f64);
+        }
+    }
 }
 
 /// Schedules until `token` is cancelled. `client` speaks as `system:kube-scheduler`.
@@ -63,6 +78,8 @@ pub async fn run(config: Config, client: Client, informers: Informers, token: Ca
     let caches = Arc::new(Caches::new(&informers));
     let (claims_tick, claims_changed) = watch::channel(0);
     let binder = Binder { client: client.clone(), clock: clock.clone(), caches: caches.clone(), claims_changed };
+    let figures = Arc::new(Figures::new(&config.scheduler_name));
+    informers.metrics().register(figures.clone());
     let scheduler = Scheduler {
         name: config.scheduler_name.as_str().into(),
         core: Arc::default(),
@@ -73,7 +90,9 @@ pub async fn run(config: Config, client: Client, informers: Informers, token: Ca
         binder,
         permits: Arc::new(Semaphore::new(BINDINGS_MAX)),
         panics: Panics::default(),
+        figures,
     };
+    informers.metrics().register(Arc::new(Pending(scheduler.core.clone())));
     let nodes: Informer<Node> = informers.of();
     let pods: Informer<Pod> = informers.of();
     scheduler.listen(&nodes, &pods, claims_tick);
@@ -199,17 +218,23 @@ impl Scheduler {
     }
 
     fn schedule(&self, pod: Arc<PodInfo>, permit: tokio::sync::OwnedSemaphorePermit) {
+        let started = self.clock.elapsed();
         let mut random = || self.clock.random_bits();
         let mut core = self.core.lock();
         let Core { cache, finder, nominated, .. } = &mut *core;
-        match finder.find(&pod, cache, &*self.caches, nominated, &mut random) {
+        let found = finder.find(&pod, cache, &*self.caches, nominated, &mut random);
+        self.figures.searched(self.clock.elapsed().saturating_sub(started));
+        match found {
             Ok(decision) => {
                 core.cache.assume(pod.clone(), &decision.node);
+                let attempts = core.queue.attempts(&pod.uid);
                 drop(core);
                 let this = self.clone();
                 tokio::spawn(async move {
-                    if let Err(panic) = caught(this.bind(&pod, &decision)).await {
-                        this.panicked(&pod, &panic);
+                    match caught(this.bind(&pod, &decision, started)).await {
+                        Ok(true) => this.figures.scheduled(attempts),
+                        Ok(false) => {}
+                        Err(panic) => this.panicked(&pod, &panic),
                     }
                     drop(permit);
                 });
@@ -217,6 +242,11 @@ impl Scheduler {
             Err(error) => {
                 let promised = core.nominated.get(&pod.uid).map(|(_, node)| node.as_str());
                 let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error, promised);
+                // Where there is no node at all, nobody could make room.
+                if error.nodes > 0 {
+                    self.figures.preempted(preemption.as_ref().ok().map(|preemption| preemption.victims.len()));
+                }
+                self.figures.attempted(Attempt::Unschedulable, self.clock.elapsed().saturating_sub(started));
                 if let Ok(preemption) = &preemption {
                     core.nominated.insert(pod.uid.clone(), (pod.clone(), preemption.node.clone()));
                 }
@@ -244,8 +274,13 @@ impl Scheduler {
         self.wake.notify_one();
     }
 
-    async fn bind(&self, pod: &PodInfo, decision: &Decision) {
-        match self.binder.bind(pod, &decision.node, &decision.volumes).await {
+    /// Binds the pod; its attempt began at `started`. Whether that succeeded.
+    async fn bind(&self, pod: &PodInfo, decision: &Decision, started: Duration) -> bool {
+        let bound = self.binder.bind(pod, &decision.node, &decision.volumes).await;
+        let is_bound = bound.is_ok();
+        let attempt = if is_bound { Attempt::Scheduled } else { Attempt::Error };
+        self.figures.attempted(attempt, self.clock.elapsed().saturating_sub(started));
+        match bound {
             Ok(()) => {
                 let (namespace, name, node) = (pod.namespace(), pod.name(), &decision.node);
                 let message = format!("Successfully assigned {namespace}/{name} to {node}");
@@ -269,6 +304,7 @@ impl Scheduler {
                 }
             }
         }
+        is_bound
     }
 
     async fn report(&self, pod: &PodInfo, error: &FitError, preemption: Result<Preemption, String>) {

@@ -9,11 +9,12 @@ use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use jiff::Timestamp;
+use metrics::process;
 use serde_json::{Value, json};
 
 use crate::content::{self, Format, Representation, clauses};
 use crate::request::Query;
-use crate::{Context, answer, clock, metrics};
+use crate::{Context, answer, clock};
 
 const COMPONENT: &str = "apiserver";
 const TEXT: &str = "text/plain";
@@ -124,7 +125,7 @@ impl About {
         let version = super::version();
         let part = |name: &str| version[name].as_str().unwrap_or("").to_string();
         // The kernel counts in hundredths of a second; whole seconds are enough for this.
-        let started = metrics::started().and_then(|seconds| Timestamp::from_second(seconds as i64).ok());
+        let started = process::started().and_then(|seconds| Timestamp::from_second(seconds as i64).ok());
         let started = started.unwrap_or(ctx.now);
         let first = |path: &String| path.split('/').nth(1).map(str::to_string);
         let segments: BTreeSet<String> = super::path_list(ctx).iter().filter_map(first).collect();

@@ -48,8 +48,13 @@ pub(super) async fn check(State(node): State<Arc<Node>>, request: Request<Body>,
         return text(StatusCode::UNAUTHORIZED, "Unauthorized");
     };
     if !user.groups.iter().any(|group| group == MASTERS) {
-        let (verb, subresource) = (verb(request.method()), subresource(request.uri().path()));
-        if !authorize(&node, &user, verb, subresource).await {
+        let (verb, subresources) = (verb(request.method()), subresources(request.uri().path()));
+        let mut allowed = false;
+        for subresource in subresources {
+            allowed = allowed || authorize(&node, &user, verb, subresource).await;
+        }
+        if !allowed {
+            let subresource = subresources.join(",");
             let (name, node) = (&user.username, &node.name);
             let message =
                 format!("Forbidden (user={name}, verb={verb}, resource=nodes, subresource={subresource}, node={node})");
@@ -123,15 +128,20 @@ fn verb(method: &Method) -> &'static str {
     }
 }
 
-/// As `NewNodeAuthorizerAttributesGetter` in pkg/kubelet/server maps paths.
-fn subresource(path: &str) -> &'static str {
+/// What a path is as a subresource of nodes, as `NewNodeAuthorizerAttributesGetter` in pkg/kubelet/server maps it: to be
+/// allowed one of them is enough.
+fn subresources(path: &str) -> &'static [&'static str] {
     match path.split('/').nth(1).unwrap_or_default() {
-        "stats" => "stats",
-        "metrics" => "metrics",
-        "logs" => "log",
-        "healthz" => "healthz",
-        "pods" => "pods",
-        _ => "proxy",
+        "stats" => &["stats"],
+        "metrics" => &["metrics"],
+        "logs" => &["log"],
+        "statusz" => &["statusz"],
+        "flagz" => &["configz"],
+        "checkpoint" => &["checkpoint"],
+        "healthz" => &["healthz", "proxy"],
+        "configz" => &["configz", "proxy"],
+        "pods" | "runningpods" => &["pods", "proxy"],
+        _ => &["proxy"],
     }
 }
 
@@ -141,11 +151,14 @@ mod tests {
 
     #[test]
     fn requests_are_reviewed_as_the_reference_names_them() {
-        let check = |method: Method, path: &str, expected| assert_eq!((verb(&method), subresource(path)), expected);
+        let check = |method: Method, path: &str, expected: (&str, &str)| {
+            assert_eq!((verb(&method), subresources(path).join(",").as_str()), expected);
+        };
         check(Method::GET, "/containerLogs/a/b/c", ("get", "proxy"));
         check(Method::POST, "/exec/a/b/c", ("create", "proxy"));
         check(Method::GET, "/stats/summary", ("get", "stats"));
         check(Method::GET, "/metrics/resource", ("get", "metrics"));
-        check(Method::GET, "/pods", ("get", "pods"));
+        check(Method::GET, "/pods", ("get", "pods,proxy"));
+        check(Method::GET, "/logs/syslog", ("get", "log"));
     }
 }

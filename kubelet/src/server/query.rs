@@ -9,7 +9,7 @@ impl Query {
         let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let decoded = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
+            (decode(name, true), decode(value, true))
         });
         Self(decoded.collect())
     }
@@ -31,8 +31,8 @@ impl Query {
     }
 }
 
-/// Undoes percent encoding, and `+` for a space.
-fn decode(text: &str) -> String {
+/// Undoes percent encoding, and in a query `+` for a space.
+pub(super) fn decode(text: &str, is_query: bool) -> String {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -43,7 +43,7 @@ fn decode(text: &str) -> String {
                 plain.push(value);
                 at += 2;
             }
-            (b'+', _) => plain.push(b' '),
+            (b'+', _) if is_query => plain.push(b' '),
             _ => plain.push(*byte),
         }
         at += 1;

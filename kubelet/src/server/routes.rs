@@ -16,8 +16,8 @@ use serde_json::json;
 use tonic::Code;
 
 use super::logs::{self, Options};
-use super::query::Query;
-use super::{Node, identity, stats};
+use super::query::{Query, decode};
+use super::{Node, identity, stats, system_logs};
 use crate::directory::{ContainerRecord, PodRecord};
 use crate::streaming::{self, Streams};
 
@@ -84,7 +84,11 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .route("/portForward/{namespace}/{pod}/{uid}", any(port_forward_uid))
         .route("/run/{namespace}/{pod}/{container}", post(run))
         .route("/stats/summary", get(stats_summary))
+        .route("/metrics", get(metrics))
         .route("/metrics/resource", get(metrics_resource))
+        .route("/logs", get(system_logs))
+        .route("/logs/", get(system_logs))
+        .route("/logs/{*path}", get(system_logs))
         .layer(from_fn_with_state(node.clone(), identity::check))
         .with_state(node)
 }
@@ -312,6 +316,18 @@ async fn run(
 
 async fn stats_summary(State(node): State<Arc<Node>>) -> Answer {
     Ok(typed("application/json", stats::summary(&node).await.map_err(unavailable)?.to_string()))
+}
+
+/// The machine's logs. Where the path ends tells a file from a directory.
+async fn system_logs(request: Request) -> Answer {
+    let path = decode(request.uri().path().strip_prefix("/logs").unwrap_or(""), false);
+    let root = std::path::Path::new(system_logs::DIRECTORY);
+    let answer = tokio::task::spawn_blocking(move || system_logs::answer(root, &path)).await;
+    answer.map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> Answer {
+    Ok(typed("text/plain; version=0.0.4; charset=utf-8", stats::own_metrics(&node)))
 }
 
 async fn metrics_resource(State(node): State<Arc<Node>>) -> Answer {

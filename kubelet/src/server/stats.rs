@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use k8s_cri::v1::{ContainerStats, FilesystemUsage};
+use metrics::{Text, process};
 use serde_json::{Value, json};
 
 use super::Node;
@@ -96,6 +97,21 @@ pub(super) async fn resource_metrics(node: &Node) -> Result<String, Error> {
     metric("pod_memory_working_set_bytes", "gauge", memory, of_pods(bytes));
     metric("scrape_error", "gauge", "1 if there was an error, 0 otherwise", vec![(String::new(), "0".to_owned())]);
     Ok(text)
+}
+
+/// The answer of `/metrics`: what the agent knows of its pods, and the process.
+pub(super) fn own_metrics(node: &Node) -> String {
+    let pods = node.directory.list();
+    let containers = pods.iter().flat_map(|pod| &pod.containers);
+    let (running, exited): (Vec<_>, Vec<_>) = containers.partition(|container| container.running);
+    let mut text = Text::default();
+    text.value("kubelet_node_name", &[("node", &node.name)], 1.0);
+    text.value("kubelet_running_pods", &[], pods.iter().filter(|pod| pod.sandbox_ready).count() as f64);
+    for (state, count) in [("exited", exited.len()), ("running", running.len())] {
+        text.value("kubelet_running_containers", &[("container_state", state)], count as f64);
+    }
+    process::collect(&mut text);
+    text.finish()
 }
 
 async fn pods(node: &Node) -> Result<Pods, Error> {

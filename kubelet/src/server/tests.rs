@@ -267,6 +267,10 @@ async fn check_all(node: &Fixture) {
     assert_eq!((status, text.trim()), (400, "previous terminated container \"c\" in pod \"p\" not found"));
     assert!(node.get("/pods", admin).await.1.contains("\"uid\":\"u1\""));
     assert!(node.get("/stats/summary", admin).await.1.contains("\"workingSetBytes\""));
+    assert!(
+        node.get("/metrics", admin).await.1.contains("kubelet_running_containers{container_state=\"running\"} 1\n")
+    );
+    assert_eq!(node.get("/logs/", admin).await.0, 200);
     assert!(node.get("/metrics/resource", admin).await.1.contains("node_cpu_usage_seconds_total"));
 
     check_exec(node).await;

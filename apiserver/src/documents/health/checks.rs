@@ -69,10 +69,12 @@ const fn hook(name: &'static str, step: Step) -> Check {
     check(name, EVERY, Kind::Step(step))
 }
 
-/// Every check. There is no `loopback-serving-certificate`, as the server speaks to itself without a connection.
-pub(super) const CHECKS: [Check; 37] = [
+/// Every check.
+pub(super) const CHECKS: [Check; 38] = [
     check("ping", EVERY, Kind::Answers),
     check("log", EVERY, Kind::Answers),
+    // The server speaks to itself without a connection: there is nothing that could run out.
+    check("loopback-serving-certificate", &[Endpoint::Healthz, Endpoint::Livez], Kind::Answers),
     check("etcd", EVERY, Kind::Store),
     check("etcd-readiness", READY, Kind::Store),
     check("informer-sync", READY, Kind::Followers),

@@ -1,8 +1,6 @@
-//! What the kernel counts of this process, and which program it is.
+//! What the kernel counts of this process.
 
-use metrics::Text;
-
-use crate::documents::version;
+use crate::Text;
 
 /// Clock ticks in a second, as the kernel shows them to programs on every Linux this runs on.
 const TICKS: f64 = 100.0;
@@ -16,7 +14,7 @@ const VIRTUAL_BYTES: usize = 20;
 const RESIDENT_PAGES: usize = 21;
 
 /// Adds everything.
-pub(super) fn collect(text: &mut Text) {
+pub fn collect(text: &mut Text) {
     let stat = stat();
     let number = |at: usize| stat.get(at).copied().unwrap_or(0.0);
     text.value("process_cpu_seconds_total", &[], (number(USER_TICKS) + number(SYSTEM_TICKS)) / TICKS);
@@ -40,43 +38,20 @@ pub(super) fn collect(text: &mut Text) {
         text.value("go_threads", &[], threads.count() as f64);
     }
     start_time(text);
-    build(text);
 }
 
 /// When the process began, in seconds since 1970.
-pub(crate) fn started() -> Option<f64> {
+pub fn started() -> Option<f64> {
     let boot = std::fs::read_to_string("/proc/stat").ok()?;
     let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot + stat().get(STARTED_TICKS)? / TICKS)
 }
 
-pub(super) fn start_time(text: &mut Text) {
+/// Adds when the process began.
+pub fn start_time(text: &mut Text) {
     if let Some(started) = started() {
         text.value("process_start_time_seconds", &[], started);
     }
-}
-
-fn build(text: &mut Text) {
-    let version = version();
-    let part = |name: &str| version.get(name).and_then(|value| value.as_str()).unwrap_or("");
-    let names = [
-        ("build_date", "buildDate"),
-        ("compiler", "compiler"),
-        ("git_commit", "gitCommit"),
-        ("git_tree_state", "gitTreeState"),
-        ("git_version", "gitVersion"),
-        ("go_version", "goVersion"),
-        ("major", "major"),
-        ("minor", "minor"),
-        ("platform", "platform"),
-    ];
-    let labels: Vec<(&str, &str)> = names.into_iter().map(|(label, field)| (label, part(field))).collect();
-    text.value("kubernetes_build_info", &labels, 1.0);
-    let of = |major: &str, minor: &str| format!("{}.{}", part(major), part(minor));
-    let (binary, emulation) = (of("major", "minor"), of("emulationMajor", "emulationMinor"));
-    let least = of("minCompatibilityMajor", "minCompatibilityMinor");
-    let labels = [("binary", &*binary), ("component", "kube"), ("emulation", &*emulation), ("min_compat", &*least)];
-    text.value("version_info", &labels, 1.0);
 }
 
 /// The fields of `/proc/self/stat` from the state on.
