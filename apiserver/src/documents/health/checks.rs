@@ -112,13 +112,12 @@ pub(super) const CHECKS: [Check; 38] = [
     check("shutdown", READY, Kind::Shutdown),
 ];
 
-/// Whether the store takes commits.
+/// Whether the store takes commits: one that has stopped takes no write any more, so neither does the server.
 ///
 /// # Errors
 /// Why it takes none.
 pub fn store(registry: &Registry) -> Result<(), String> {
-    let _ = registry;
-    Ok(())
+    registry.store().failure().map_or(Ok(()), |error| Err(error.to_string()))
 }
 
 impl Check {
