@@ -129,13 +129,12 @@ impl Check<'_> {
 
     async fn groups(&self, groups: &[String]) -> Result<(), Status> {
         if self.mode.name.is_some() {
-            let never = groups.iter().find_map(|group| match group.as_str() {
-                "" => Some("impersonating the empty string group is not allowed"),
-                MASTERS => Some("impersonating the system:masters group is not allowed"),
-                _ => None,
-            });
-            if let Some(why) = never {
-                return Err(self.refuse("groups", why));
+            let wanted = |never: &str| groups.iter().any(|group| group == never);
+            if wanted("") {
+                return Err(self.refuse("groups", "", "impersonating the empty string group is not allowed"));
+            }
+            if wanted(MASTERS) {
+                return Err(self.refuse("groups", MASTERS, "impersonating the system:masters group is not allowed"));
             }
             if groups.len() >= MANY && self.permit_as(self.group(), "groups", "", "", "*").await.is_ok() {
                 return Ok(());
@@ -149,7 +148,7 @@ impl Check<'_> {
 
     async fn extra(&self, wanted: &Wanted) -> Result<(), Status> {
         if self.mode.name.is_some() {
-            headers::check_extra(&wanted.extra).map_err(|why| self.refuse("userextras", &why))?;
+            headers::check_extra(&wanted.extra).map_err(|why| self.refuse("userextras", "", &why))?;
             let is_large = wanted.extra.len() >= MANY || wanted.extra.values().flatten().count() >= MANY;
             if is_large && self.permit_as(AUTHENTICATION, "userextras", "*", "", "*").await.is_ok() {
                 return Ok(());
@@ -192,10 +191,10 @@ impl Check<'_> {
         }
     }
 
-    fn refuse(&self, resource: &str, why: &str) -> Status {
-        let group = if resource == "groups" { self.group() } else { AUTHENTICATION };
+    /// Refuses what only the constrained ways do.
+    fn refuse(&self, resource: &str, name: &str, why: &str) -> Status {
         let verb = self.verb();
-        forbidden(&Attributes { verb: &verb, ..self.attributes(group, resource) }, why)
+        forbidden(&Attributes { verb: &verb, name, ..self.attributes(AUTHENTICATION, resource) }, why)
     }
 
     fn attributes<'b>(&'b self, group: &'b str, resource: &'b str) -> Attributes<'b> {

@@ -125,6 +125,7 @@ async fn constrained_ways_need_both_verbs() {
     let in_group = |group: &'static str| [("impersonate-user", "alice"), ("impersonate-group", group)];
     act(&all, asker(), &in_group("dev")).await.unwrap();
     let refused = act(&all, asker(), &in_group("system:masters")).await.unwrap_err();
+    assert!(refused.starts_with("groups.authentication.k8s.io \"system:masters\" is forbidden"), "{refused}");
     assert!(refused.ends_with("impersonating the system:masters group is not allowed"), "{refused}");
     let refused = act(&all, asker(), &in_group("")).await.unwrap_err();
     assert!(refused.ends_with("impersonating the empty string group is not allowed"), "{refused}");
