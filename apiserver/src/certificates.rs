@@ -6,6 +6,7 @@
 
 mod authority;
 mod files;
+mod leaf;
 mod tls;
 
 use std::net::IpAddr;

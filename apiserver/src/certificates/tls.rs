@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::verify_tls13_signature_with_raw_key;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
-use super::{CertificateAndKey, CertificateError};
+use super::{CertificateAndKey, CertificateError, leaf};
 
 /// The first certificate of a PEM.
 pub(super) fn certificate_der(pem: &str) -> Result<CertificateDer<'static>, CertificateError> {
@@ -35,11 +35,70 @@ fn roots(authority_pem: &str) -> Result<RootCertStore, CertificateError> {
 /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the authority is no good.
 pub fn client_verifier(authority_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority_pem)?), provider)
+    let algorithms = provider.signature_verification_algorithms;
+    let usual = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority_pem)?), provider)
         .allow_unauthenticated()
         .build()
-        .map(|verifier| verifier as Arc<dyn ClientCertVerifier>)
-        .map_err(|error| CertificateError::Pem(error.to_string()))
+        .map_err(|error| CertificateError::Pem(error.to_string()))?;
+    Ok(Arc::new(Issued { usual, authority: certificate_der(authority_pem)?, algorithms }))
+}
+
+/// Good are certificates that rustls finds good, and of those that the authority itself signed what [`leaf`] takes too.
+#[derive(Debug)]
+struct Issued {
+    usual: Arc<dyn ClientCertVerifier>,
+    authority: CertificateDer<'static>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for Issued {
+    fn client_auth_mandatory(&self) -> bool {
+        self.usual.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.usual.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.usual.verify_client_cert(certificate, intermediates, now).or_else(|error| {
+            let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            leaf::check(certificate, &self.authority, self.algorithms.all, seconds)
+                .map(|()| ClientCertVerified::assertion())
+                .map_err(|_| error)
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // By the key alone, since rustls reads no certificate of the first version.
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(certificate).map_err(|_| rustls::CertificateError::BadEncoding)?;
+        let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+        verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
 }
 
 /// Asks for a client certificate and lets any pass whose key the client holds, so that what is wrong with it is told by an
@@ -80,12 +139,7 @@ impl ClientCertVerifier for Requested {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // By the key alone, since the library reads no certificate of the first version, which many tools make.
-        let (_, parsed) =
-            x509_parser::parse_x509_certificate(certificate).map_err(|_| rustls::CertificateError::BadEncoding)?;
-        let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        verify_tls13_signature_with_raw_key(message, &key, signature, &algorithms)
+        self.0.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
