@@ -10,6 +10,7 @@ mod namespace;
 mod node;
 mod pod;
 mod quota;
+mod references;
 mod service_account;
 mod storage;
 

@@ -2,7 +2,6 @@
 
 mod labels;
 mod pods;
-mod references;
 mod signing;
 mod token;
 

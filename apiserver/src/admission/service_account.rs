@@ -1,5 +1,7 @@
 //! Every pod runs as a service account, whose token it finds in a volume.
 
+mod secrets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use api::{Object, Status};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 
-use super::{Admission, Attributes, Operation, forbidden, is};
+use super::{Admission, Attributes, Operation, forbidden, is, references};
 use crate::Registry;
 use crate::clock::{NAME_SUFFIX_LENGTH, name_suffix};
 use crate::registry::key;
@@ -51,9 +53,10 @@ impl Admission for ServiceAccount {
         object: Option<&'a Object>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         async move {
-            match object {
-                Some(pod) if attributes.operation == Operation::Create && is(attributes, "", "pods", "") => {
-                    validate(attributes, pod).await
+            match (attributes.operation, object) {
+                (Operation::Create, Some(pod)) if is(attributes, "", "pods", "") => validate(attributes, pod).await,
+                (Operation::Update, Some(pod)) if is(attributes, "", "pods", "ephemeralcontainers") => {
+                    check_secrets(attributes, pod, secrets::of_ephemeral).await
                 }
                 _ => Ok(()),
             }
@@ -68,7 +71,7 @@ fn is_mirror(pod: &Object) -> bool {
 
 async fn admit(attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
     if is_mirror(pod) {
-        return Ok(());
+        return validate(attributes, pod).await;
     }
     if pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
         let given = match pod.str_at(&["spec", "serviceAccount"]) {
@@ -101,23 +104,41 @@ async fn admit(attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Stat
 
 async fn validate(attributes: &Attributes<'_>, pod: &Object) -> Result<(), Status> {
     let refuse = |why: &str| forbidden(attributes, Some(pod), why);
-    let name = pod.str_at(&["spec", "serviceAccountName"]);
     if is_mirror(pod) {
-        if !name.is_empty() {
+        let named = |field: &str| !pod.str_at(&["spec", field]).is_empty();
+        if named("serviceAccountName") || named("serviceAccount") {
             return Err(refuse("a mirror pod may not reference service accounts"));
+        }
+        if references::has_secret(pod) {
+            return Err(refuse("a mirror pod may not reference secrets"));
         }
         if has_token_projection(pod) {
             return Err(refuse("a mirror pod may not use ServiceAccountToken volume projections"));
         }
         return Ok(());
     }
+    check_secrets(attributes, pod, secrets::of_pod).await
+}
+
+/// Checks with `limit` that a pod uses the secrets only that its account lists, if the account says that this matters.
+async fn check_secrets(
+    attributes: &Attributes<'_>,
+    pod: &Object,
+    limit: fn(&Object, &Object) -> Result<(), String>,
+) -> Result<(), Status> {
+    let refuse = |why: &str| forbidden(attributes, Some(pod), why);
+    let name = pod.str_at(&["spec", "serviceAccountName"]);
     if name.is_empty() {
         let why = format!("no service account specified for pod {}/{}", attributes.namespace, pod.name());
         return Err(refuse(&why));
     }
     let account = account(attributes, pod, name).await?;
-    if account.str_at(&["metadata", "annotations", ENFORCE_MOUNTABLE]) == "true" {
-        return limit_secrets(&account, pod).map_err(|why| refuse(&why));
+    // As Go's `strconv.ParseBool` reads yes.
+    if matches!(
+        account.str_at(&["metadata", "annotations", ENFORCE_MOUNTABLE]),
+        "1" | "t" | "T" | "true" | "TRUE" | "True"
+    ) {
+        return limit(&account, pod).map_err(|why| refuse(&why));
     }
     Ok(())
 }
@@ -206,54 +227,4 @@ fn token_volume(name: &str) -> Value {
         {"downwardAPI": {"items": [{"path": "namespace",
             "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
     ]}})
-}
-
-/// Only secrets that the account lists may be used (`limitSecretReferences`).
-fn limit_secrets(account: &Object, pod: &Object) -> Result<(), String> {
-    let listed = |field: &str, name: &str| items(account, &[field]).any(|secret| text(secret, "name") == name);
-    let of = account.name();
-    for volume in items(pod, &["spec", "volumes"]) {
-        let Some(secret) = volume.get("secret").map(|secret| text(secret, "secretName")) else { continue };
-        if !listed("secrets", secret) {
-            return Err(format!(
-                "volume with secret.secretName=\"{secret}\" is not allowed because service account {of} does not reference that secret"
-            ));
-        }
-    }
-    for (list, what) in [("initContainers", "init container"), ("containers", "container")] {
-        for container in items(pod, &["spec", list]) {
-            let name = text(container, "name");
-            let values = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
-            for variable in values("env") {
-                let secret = variable.get("valueFrom").and_then(|from| from.get("secretKeyRef"));
-                let Some(secret) = secret.map(|secret| text(secret, "name")) else { continue };
-                if !listed("secrets", secret) {
-                    let variable = text(variable, "name");
-                    return Err(format!(
-                        "{what} {name} with envVar {variable} referencing secret.secretName=\"{secret}\" \
-                         is not allowed because service account {of} does not reference that secret"
-                    ));
-                }
-            }
-            for from in values("envFrom") {
-                let Some(secret) = from.get("secretRef").map(|secret| text(secret, "name")) else { continue };
-                if !listed("secrets", secret) {
-                    return Err(format!(
-                        "{what} {name} with envFrom referencing secret.secretName=\"{secret}\" \
-                         is not allowed because service account {of} does not reference that secret"
-                    ));
-                }
-            }
-        }
-    }
-    for (index, secret) in items(pod, &["spec", "imagePullSecrets"]).enumerate() {
-        let name = text(secret, "name");
-        if !listed("imagePullSecrets", name) {
-            return Err(format!(
-                "imagePullSecrets[{index}].name=\"{name}\" is not allowed because service account {of} \
-                 does not reference that imagePullSecret"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -114,3 +114,41 @@ async fn a_pod_learns_the_zone_of_its_node() {
     let (_, found) = server.send("GET", &format!("{PODS}/p"), Value::Null).await;
     assert_eq!(found["metadata"]["labels"], json!({"app": "x", zone: "z"}));
 }
+
+#[tokio::test]
+async fn secrets_that_an_account_does_not_list_are_not_for_its_pods() {
+    let server = Server::new().await;
+    let account = json!({"metadata": {"name": "limited", "annotations": {"kubernetes.io/enforce-mountable-secrets": "True"}},
+        "secrets": [{"name": "listed"}]});
+    server.post("/api/v1/namespaces/a/serviceaccounts", account).await;
+    let with = |name: &str, secret: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["serviceAccountName"] = "limited".into();
+        pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": secret}}]);
+        pod
+    };
+    assert_eq!(server.post(PODS, with("p", "listed")).await.0, 201);
+    let (code, refused) = server.post(PODS, with("q", "other")).await;
+    assert_eq!((code, refused["message"].as_str().unwrap().contains("envFrom referencing")), (403, true), "{refused}");
+    let late = |secret: &str| {
+        let reference = json!({"name": "X", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}});
+        json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "i", "env": [reference]}]}})
+    };
+    let path = format!("{PODS}/p/ephemeralcontainers");
+    let (code, refused) = server.send("PATCH", &path, late("other")).await;
+    let expected = "ephemeral container e with envVar X referencing secret.secretName=\"other\" is not allowed";
+    assert_eq!((code, refused["message"].as_str().unwrap().contains(expected)), (403, true), "{refused}");
+    assert_eq!(server.send("PATCH", &path, late("listed")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_mirror_pod_refers_to_no_secret_whoever_makes_it() {
+    let server = Server::new().await;
+    let mut mirror = pod("m");
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    mirror["spec"]["nodeName"] = "n".into();
+    mirror["spec"]["imagePullSecrets"] = json!([{"name": "s"}]);
+    let (code, refused) = server.post(PODS, mirror).await;
+    let expected = "pods \"m\" is forbidden: a mirror pod may not reference secrets";
+    assert_eq!((code, refused["message"].as_str()), (403, Some(expected)));
+}

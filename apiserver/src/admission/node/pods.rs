@@ -3,7 +3,8 @@
 use api::{Object, Status};
 use serde_json::Value;
 
-use super::{Attributes, Checked, Operation, Refusal, no, references, same, unexpected};
+use super::super::references;
+use super::{Attributes, Checked, Operation, Refusal, no, same, unexpected};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 

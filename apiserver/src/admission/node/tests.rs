@@ -62,16 +62,18 @@ async fn a_mirror_pod_gives_a_node_nothing() {
     let container = json!({"name": "c", "image": "i", "env": variables});
     check(&server, "POST", &path, mirror(json!({"containers": [container]})), "").await;
     check(&server, "POST", &path, mirror(sources(json!({"downwardAPI": {}}))), "").await;
-    for (spec, objects) in [
-        (json!({"serviceAccountName": "default"}), "serviceaccounts"),
-        (json!({"serviceAccount": "default"}), "serviceaccounts"),
-        (json!({"imagePullSecrets": [{"name": "s"}]}), "secrets"),
-        (sources(json!({"secret": {"name": "s"}})), "secrets"),
-        (sources(json!({"configMap": {"name": "s"}})), "configmaps"),
-        (sources(json!({"serviceAccountToken": {"path": "t"}})), "serviceaccounts (via projected volumes)"),
-        (json!({"volumes": [{"name": "v", "csi": {"driver": "d.e"}}]}), "csidrivers (via CSI volumes)"),
+    let refers = |objects: &str| format!("can not create pods that reference {objects}");
+    let (accounts, secrets) = ("may not reference service accounts", "may not reference secrets");
+    for (spec, refused) in [
+        (json!({"serviceAccountName": "default"}), accounts.to_string()),
+        (json!({"serviceAccount": "default"}), accounts.to_string()),
+        (json!({"imagePullSecrets": [{"name": "s"}]}), secrets.to_string()),
+        (sources(json!({"secret": {"name": "s"}})), secrets.to_string()),
+        (sources(json!({"serviceAccountToken": {"path": "t"}})), "ServiceAccountToken volume projections".to_string()),
+        (sources(json!({"configMap": {"name": "s"}})), refers("configmaps")),
+        (json!({"volumes": [{"name": "v", "csi": {"driver": "d.e"}}]}), refers("csidrivers (via CSI volumes)")),
     ] {
-        check(&server, "POST", &path, mirror(spec), &format!("can not create pods that reference {objects}")).await;
+        check(&server, "POST", &path, mirror(spec), &refused).await;
     }
     // A source that this server does not serve leaves nothing, which is none that is known to need nothing.
     let refused = "error checking mirror pod for API references: unknown source for projected volume";

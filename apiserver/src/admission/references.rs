@@ -100,7 +100,11 @@ fn of_volume(volume: &Value) -> Result<Option<&'static str>, String> {
     Ok(None)
 }
 
-/// `VisitPodSecretNames`
+/// Whether a pod names a secret anywhere (`VisitPodSecretNames`).
+pub(super) fn has_secret(pod: &Object) -> bool {
+    pod.at(&["spec"]).is_some_and(names_secret)
+}
+
 fn names_secret(spec: &Value) -> bool {
     let by_volume = |volume: &Value| {
         let in_reference = WITH_SECRET.iter().any(|sort| names(volume, &[sort, "secretRef", "name"]));
