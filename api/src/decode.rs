@@ -10,6 +10,7 @@
 mod json;
 mod patch;
 mod prune;
+mod quantities;
 mod shape;
 mod target;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::{Object, Status};
 
 pub use patch::{Patched, applied, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub use prune::prune;
+pub use quantities::canonical_quantities;
 pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero, zero_item};
 pub use shape::{forget_empty_lists, normalise, normalise_metadata, without_empty_lists, zero_value};
 pub use target::Target;

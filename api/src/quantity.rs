@@ -38,6 +38,8 @@ pub struct Quantity {
     mantissa: i128,
     scale: i32,
     format: Format,
+    /// Digits and scale as they were given, where the reference computes with an `i64` (`int64Amount`).
+    quick: Option<(i64, i32)>,
     /// The text as it was given, where the reference keeps it because it is canonical.
     text: Option<Box<str>>,
 }
@@ -141,15 +143,17 @@ impl Quantity {
         let (mantissa, zeros) = significant(&number)?;
         let (format, exponent) = interpret(parts.suffix)?;
         let scale = zeros - i32::try_from(parts.fraction.len()).map_err(|_| QuantityError::Numeric)?;
-        let kept = keeps_text(&parts, &number, format, exponent).then(|| text.into());
+        let quick = quick(&parts, &number, format, exponent);
+        let kept = (quick.is_some() && keeps_text(&parts, &number, format, exponent)).then(|| text.into());
         let mut quantity = match format {
             Format::BinarySI => Self::binary(mantissa, scale, exponent),
-            _ => Self { mantissa, scale: scale + exponent, format, text: None }.at_nano(),
+            _ => Self { scale: scale + exponent, ..Self::of(mantissa, format) }.at_nano(),
         };
         if quantity.scale > EXPONENT_MAX {
             return Err(QuantityError::Suffix);
         }
         quantity.mantissa *= if parts.negative { -1 } else { 1 };
+        quantity.quick = quick;
         quantity.text = kept;
         Ok(quantity)
     }
@@ -167,14 +171,18 @@ impl Quantity {
         }
     }
 
+    fn of(mantissa: i128, format: Format) -> Self {
+        Self { mantissa, scale: 0, format, quick: None, text: None }
+    }
+
     /// A whole number.
     pub fn new(value: i64, format: Format) -> Self {
-        Self { mantissa: i128::from(value), scale: 0, format, text: None }
+        Self { quick: Some((value, 0)), ..Self::of(value.into(), format) }
     }
 
     /// A number of thousandths.
     pub fn from_milli(value: i64, format: Format) -> Self {
-        Self { mantissa: i128::from(value), scale: -3, format, text: None }
+        Self { scale: -3, quick: Some((value, -3)), ..Self::of(value.into(), format) }
     }
 
     fn binary(mut mantissa: i128, mut scale: i32, exponent: i32) -> Self {
@@ -185,7 +193,7 @@ impl Quantity {
                 None => (mantissa, scale) = (divide_up(mantissa, 10).0, scale + 1),
             }
         };
-        let mut quantity = Self { mantissa, scale, format: Format::BinarySI, text: None }.at_nano();
+        let mut quantity = Self { scale, ..Self::of(mantissa, Format::BinarySI) }.at_nano();
         let limit = Self::new(i64::MAX, Format::BinarySI);
         if quantity > limit {
             quantity = limit;
@@ -237,6 +245,46 @@ impl Quantity {
         self.scaled(-3).0
     }
 
+    /// As [`Quantity::value`], but what does not fit an `i64` comes out wrong as it does in the reference, whose
+    /// validation goes by it (`Quantity.Value`).
+    pub fn overflowing_value(&self) -> i64 {
+        self.overflowing(0)
+    }
+
+    /// As [`Quantity::overflowing_value`], in thousandths (`Quantity.MilliValue`).
+    pub fn overflowing_milli_value(&self) -> i64 {
+        self.overflowing(-3)
+    }
+
+    /// The text to go on with once this was read from `given`: the canonical one, unless it would overflow in another way
+    /// (`10000000000000000` and `10P` are not the same thousandths).
+    pub fn text_to_check(&self, given: &str) -> String {
+        let canonical = self.to_string();
+        let overflows = |quantity: &Self| [quantity.overflowing_value(), quantity.overflowing_milli_value()];
+        match Self::parse(&canonical) {
+            Ok(again) if canonical != given && overflows(&again) != overflows(self) => given.to_string(),
+            _ => canonical,
+        }
+    }
+
+    fn overflowing(&self, to: i32) -> i64 {
+        match self.quick {
+            Some((value, scale)) if scale >= to => scaled_up(value, (scale - to).unsigned_abs()),
+            Some(_) => self.scaled(to).0,
+            // Here the reference counts nanos without bounds (unless it took the largest amount instead), and looks at
+            // their last 64 bits if they are negative.
+            None if self.mantissa < 0
+                && !(self.format == Format::BinarySI && self.mantissa == -i128::from(i64::MAX)) =>
+            {
+                let nanos = wrapping(self.mantissa, self.scale - NANO);
+                let divisor = 10i64.pow((to - NANO).unsigned_abs());
+                nanos / divisor + i64::from(nanos % divisor != 0)
+            }
+            None if self.scale >= to => wrapping(self.mantissa, self.scale - to),
+            None => pow10((to - self.scale).unsigned_abs()).map_or(1, |by| divide_up(self.mantissa, by).0 as i64),
+        }
+    }
+
     /// An approximation.
     pub fn as_f64(&self) -> f64 {
         self.mantissa as f64 * 10f64.powi(self.scale)
@@ -271,7 +319,7 @@ impl Quantity {
     pub fn checked_add(&self, other: &Self) -> Option<Self> {
         let (left, right, scale) = self.aligned(other)?;
         let format = if self.is_zero() { other.format } else { self.format };
-        Some(Self { mantissa: left.checked_add(right)?, scale, format, text: None }.at_nano())
+        Some(Self { scale, ..Self::of(left.checked_add(right)?, format) }.at_nano())
     }
 
     /// Subtracts, as [`Quantity::checked_add`] adds.
@@ -281,23 +329,46 @@ impl Quantity {
 
     /// The same with the other sign.
     pub fn negated(&self) -> Self {
-        Self { mantissa: -self.mantissa, scale: self.scale, format: self.format, text: None }
+        Self { scale: self.scale, ..Self::of(-self.mantissa, self.format) }
     }
 }
 
-/// Whether the reference's quick path keeps the text because it is taken for canonical.
-fn keeps_text(parts: &Parts<'_>, number: &str, format: Format, exponent: i32) -> bool {
+/// The last 64 bits of `mantissa × 10^exponent`.
+fn wrapping(mantissa: i128, exponent: i32) -> i64 {
+    (mantissa as i64).wrapping_mul(10i64.wrapping_pow(exponent.unsigned_abs()))
+}
+
+/// `value × 10^exponent` (`positiveScaleInt64`): what overflows in one step keeps its last 64 bits, what does in several
+/// becomes zero.
+fn scaled_up(value: i64, exponent: u32) -> i64 {
+    let in_one_step = matches!(exponent, 0..=3 | 6 | 9);
+    match 10i64.checked_pow(exponent).and_then(|by| value.checked_mul(by)) {
+        Some(product) => product,
+        None if in_one_step && value != i64::MIN => value.wrapping_mul(10i64.pow(exponent)),
+        None => 0,
+    }
+}
+
+/// Digits and scale with which the reference takes its quick path.
+fn quick(parts: &Parts<'_>, number: &str, format: Format, exponent: i32) -> Option<(i64, i32)> {
     let (whole, fraction) = (parts.whole.len() as i32, parts.fraction.len() as i32);
+    let value: i64 = number.parse().ok()?;
+    let value = if parts.negative { -value } else { value };
+    if format == Format::BinarySI {
+        let precision = 15 - whole - exponent * 3 / 10 - 1;
+        return (fraction == 0 && precision >= 0).then(|| Some((value.checked_mul(1 << exponent)?, 0)))?;
+    }
+    let scale = exponent.saturating_sub(fraction);
+    (QUICK_DIGITS - whole - fraction >= 0 && scale >= NANO).then_some((value, scale))
+}
+
+/// Whether the text is taken for canonical on the quick path.
+fn keeps_text(parts: &Parts<'_>, number: &str, format: Format, exponent: i32) -> bool {
     match format {
-        Format::BinarySI => {
-            let precision = 15 - whole - exponent * 3 / 10 - 1;
-            let odd = number.parse::<i64>().is_ok_and(|v| v & 7 != 0);
-            fraction == 0 && precision >= 0 && odd
-        }
+        Format::BinarySI => number.parse::<i64>().is_ok_and(|v| v & 7 != 0),
         _ => {
-            let scale = exponent.saturating_sub(fraction);
-            let quick = QUICK_DIGITS - whole - fraction >= 0 && scale >= NANO;
-            quick && scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
+            let scale = exponent.saturating_sub(parts.fraction.len() as i32);
+            scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
         }
     }
 }

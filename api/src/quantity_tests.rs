@@ -139,3 +139,17 @@ fn quantities_have_one_order() {
     assert!(quantities.len() > 20);
     crate::order::assert_total(&quantities, Quantity::cmp);
 }
+
+/// Quantities with what `Quantity.Value` and `Quantity.MilliValue` make of them, as the reference printed it.
+const OVERFLOW: &str = include_str!("quantity_overflow.txt");
+
+#[test]
+fn what_does_not_fit_comes_out_as_in_the_reference() {
+    for line in OVERFLOW.lines() {
+        let [text, value, milli] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let quantity = Quantity::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let found = (quantity.overflowing_value(), quantity.overflowing_milli_value());
+        assert_eq!(found, (value.parse().unwrap(), milli.parse().unwrap()), "{text}");
+    }
+    assert!(OVERFLOW.lines().count() > 50);
+}

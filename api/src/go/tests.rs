@@ -38,7 +38,8 @@ fn compare(of: &Type, schema: crate::schema::Type<'_>, path: &str, seen: &mut Ve
                 );
             }
             let mut here: Vec<_> = here.iter().map(|f| (f.json.to_owned(), f.omits_empty)).collect();
-            (known.sort(), here.sort());
+            known.sort();
+            here.sort();
             assert_eq!(known, here, "{path}: {name}");
         }
         Type::Struct(_) | Type::Scalar { .. } => {}

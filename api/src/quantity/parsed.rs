@@ -1,6 +1,6 @@
 //! How `ParseQuantity` takes a text apart, for who prints the fields of the result.
 
-use super::{Format, NANO, QUICK_DIGITS, digits_of, interpret, keeps_text, split};
+use super::{Format, digits_of, interpret, keeps_text, quick, split};
 
 /// What a text says, before it is brought to one form.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,15 +27,7 @@ pub(crate) fn parsed(text: &str) -> Option<Parsed> {
     let (format, exponent) = interpret(parts.suffix).ok()?;
     let digits = digits_of(&parts);
     let fraction = i32::try_from(parts.fraction.len()).ok()?;
-    let whole = i32::try_from(parts.whole.len()).ok()?;
-    let (room, scale, factor) = match format {
-        Format::BinarySI if fraction == 0 => (15 - whole - exponent * 3 / 10 - 1, 0, 1i64 << exponent),
-        Format::BinarySI => (-1, 0, 1),
-        _ => (QUICK_DIGITS - whole - fraction, exponent - fraction, 1),
-    };
-    let sign = if parts.negative { -1 } else { 1 };
-    let value = digits.parse::<i64>().ok().and_then(|value| value.checked_mul(factor)).map(|value| value * sign);
-    let quick = value.filter(|_| room >= 0 && scale >= NANO).map(|value| (value, scale));
+    let quick = quick(&parts, &digits, format, exponent);
     let keeps_text = quick.is_some() && keeps_text(&parts, &digits, format, exponent);
     Some(Parsed { negative: parts.negative, digits, fraction, format, exponent, quick, keeps_text })
 }

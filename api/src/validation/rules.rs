@@ -270,7 +270,7 @@ pub fn quantity_text(at: &At<'_>) -> String {
 
 /// A quantity that may be nothing but not less (`validateBasicResource`).
 pub fn basic_amount(at: &At<'_>, errors: &mut ErrorList) {
-    let value = quantity(at).map_or(0, |quantity| quantity.value());
+    let value = quantity(at).map_or(0, |quantity| quantity.overflowing_value());
     if value < 0 {
         errors.push(FieldError::invalid(&at.path, value, "must be a valid resource quantity"));
     }

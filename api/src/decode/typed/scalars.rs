@@ -51,13 +51,13 @@ impl<'a> Coder<'a, '_> {
     }
 
     pub(super) fn quantity(&mut self, tree: Tree<'_>) -> Option<Value> {
-        let parsed = match tree {
-            Tree::String(text) | Tree::Number(text) => Quantity::parse(text.trim()),
+        let given = match &tree {
+            Tree::String(text) | Tree::Number(text) => text.trim(),
             Tree::Null => return Some("0".into()),
-            _ => Quantity::parse("{}"),
+            _ => "{}",
         };
-        match parsed {
-            Ok(quantity) => Some(quantity.to_string().into()),
+        match Quantity::parse(given) {
+            Ok(quantity) => Some(quantity.text_to_check(given).into()),
             Err(error) => self.stop(error.to_string()),
         }
     }

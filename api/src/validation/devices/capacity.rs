@@ -50,7 +50,7 @@ fn valid_values(at: &At<'_>, default: &Quantity, most: &Quantity, errors: &mut E
         }
     }
     let mut is_found = false;
-    let key = |value: &At<'_>| rules::quantity(value).unwrap_or_default().value().to_string();
+    let key = |value: &At<'_>| rules::quantity(value).unwrap_or_default().overflowing_value().to_string();
     set(at, VALID_VALUES_MAX, key, errors, |value, errors| {
         let amount = rules::quantity(value).unwrap_or_default();
         if amount > *most {
@@ -99,7 +99,9 @@ fn valid_range(at: &At<'_>, default: &Quantity, most: &Quantity, errors: &mut Er
     }
     for value in std::iter::once(default).chain(&max) {
         // The reference divides by zero where a step is.
-        let is_multiple = (value.value().wrapping_sub(min.value())).checked_rem(step.value()) == Some(0);
+        let is_multiple = (value.overflowing_value().wrapping_sub(min.overflowing_value()))
+            .checked_rem(step.overflowing_value())
+            == Some(0);
         if !is_multiple {
             refuse(&at_step, value, format!("value is not a multiple of a given step ({step}) from ({min})"));
         }

@@ -92,14 +92,17 @@ pub fn resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
 pub fn amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     rules::nonnegative_quantity(at, errors);
     let is_whole = WHOLE.contains(&name) || is_extended(name);
-    if is_whole && rules::quantity(at).is_some_and(|quantity| quantity.milli_value() % 1000 != 0) {
+    if is_whole && rules::quantity(at).is_some_and(|quantity| quantity.overflowing_milli_value() % 1000 != 0) {
         errors.push(FieldError::invalid(&at.path, rules::quantity_text(at), "must be an integer"));
     }
 }
 
 fn divides(name: &str, quantity: &Quantity) -> bool {
     let size = name.strip_prefix(HUGE_PAGES).and_then(|size| Quantity::parse(size).ok());
-    size.is_some_and(|size| size.sign() > 0 && size.milli_value() % 1000 == 0 && quantity.value() % size.value() == 0)
+    size.is_some_and(|size| {
+        let is_whole = size.sign() > 0 && size.overflowing_milli_value() % 1000 == 0;
+        is_whole && quantity.overflowing_value().checked_rem(size.overflowing_value()) == Some(0)
+    })
 }
 
 /// One amount, with the rules of its name.

@@ -153,7 +153,7 @@ pub(in crate::validation) fn claim(spec: &At<'_>, out: &mut Vec<String>) {
 
 /// Bytes are whole.
 fn fraction(at: &At<'_>, out: &mut Vec<String>) {
-    if let Some(quantity) = rules::quantity(at).filter(|quantity| quantity.milli_value() % 1000 != 0) {
+    if let Some(quantity) = rules::quantity(at).filter(|quantity| quantity.overflowing_milli_value() % 1000 != 0) {
         let shown = quantity.to_string();
         out.push(format!("{}: fractional byte value {shown:?} is invalid, must be an integer", at.path));
     }
