@@ -1,6 +1,6 @@
 //! Node ports, and the health check port of a load balancer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::field::{FieldError, Path};
@@ -10,6 +10,7 @@ use store::{Condition, Operation, Snapshot, Transaction};
 
 use super::invalid;
 use crate::Context;
+use crate::registry::create::plain_failure;
 use crate::strategy::service::{
     has_node_ports, needs_health_port, needs_node_ports, node_port, ports, ports_mut, protocol,
 };
@@ -30,12 +31,17 @@ fn holder(port: i64) -> Arc<str> {
 
 fn held(service: &Object) -> Vec<i64> {
     let health = service.at(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64);
-    let numbers = ports(service).iter().map(node_port).filter(|_| has_node_ports(service));
-    let health = health.filter(|_| needs_health_port(service));
-    let mut all: Vec<i64> = numbers.chain(health).filter(|port| *port != 0).collect();
+    let numbers = named(service).filter(|_| has_node_ports(service));
+    let health = health.filter(|port| *port != 0 && needs_health_port(service));
+    let mut all: Vec<i64> = numbers.chain(health).collect();
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// The node ports of a service, as its ports name them.
+fn named(service: &Object) -> impl Iterator<Item = i64> {
+    ports(service).iter().map(node_port).filter(|port| *port != 0)
 }
 
 pub(super) fn accompany(
@@ -48,9 +54,15 @@ pub(super) fn accompany(
     let before = old.map(held).unwrap_or_default();
     let mut after = Vec::new();
     if let Some(service) = new {
-        let mut taking = Taking { ctx, before: &before, snapshot, taken: Vec::new() };
-        taking.node_ports(service)?;
-        taking.health_port(service)?;
+        let mut taking = Taking { ctx, snapshot, taken: Vec::new() };
+        match old {
+            _ if !has_node_ports(service) => {}
+            None => taking.create(service)?,
+            Some(old) => taking.update(service, old)?,
+        }
+        if needs_health_port(service) && !old.is_some_and(needs_health_port) {
+            taking.health_port(service)?;
+        }
         after = held(service);
         for port in after.iter().filter(|port| !before.contains(port)) {
             let key = holder(*port);
@@ -68,90 +80,102 @@ pub(super) fn accompany(
     Ok(())
 }
 
+/// The ports that one request takes (`PortAllocationOperation`).
 struct Taking<'a> {
     ctx: &'a Context,
-    before: &'a [i64],
     snapshot: &'a Snapshot,
     taken: Vec<i64>,
 }
 
 impl Taking<'_> {
-    fn node_ports(&mut self, service: &mut Object) -> Result<(), Status> {
-        if !has_node_ports(service) {
-            return Ok(());
+    /// Node ports of a new service: entries of one port share a node port, whatever their protocols, and entries of
+    /// different ports share none (`initNodePorts`).
+    fn create(&mut self, service: &mut Object) -> Result<(), Status> {
+        let allocates = needs_node_ports(service);
+        let mut numbers: Vec<i64> = ports(service).iter().map(node_port).collect();
+        let mut first_asked: BTreeMap<i64, i64> = BTreeMap::new();
+        for (port, number) in ports(service).iter().zip(&numbers).filter(|(_, number)| **number != 0) {
+            first_asked.entry(service_port(port)).or_insert(*number);
         }
-        // Two protocols on one port share one node port.
-        let mut shared: BTreeMap<i64, (i64, Vec<String>)> = BTreeMap::new();
-        let mut numbers = vec![0; ports(service).len()];
-        for (index, port) in ports(service).iter().enumerate().filter(|(_, port)| node_port(port) != 0) {
-            let number = node_port(port);
-            let path = Path::new("spec").child("ports").index(index).child("nodePort");
-            self.check(number).map_err(|why| invalid(service, FieldError::invalid(&path, number, why)))?;
-            numbers[index] = number;
-            let entry = shared.entry(service_port(port)).or_insert((number, Vec::new()));
-            entry.1.push(protocol(port).to_string());
+        let mut shared: BTreeMap<i64, i64> = BTreeMap::new();
+        for (index, port) in ports(service).iter().map(service_port).enumerate() {
+            let asked = numbers[index];
+            if asked == 0 && !allocates {
+                continue;
+            }
+            numbers[index] = match (shared.get(&port), first_asked.get(&port)) {
+                (Some(number), _) if asked == 0 || asked == *number => *number,
+                (Some(_), _) => self.asked(service, index, asked)?,
+                (None, Some(first)) => self.asked(service, index, *first)?,
+                (None, None) => self.pick("a nodePort")?,
+            };
+            shared.entry(port).or_insert(numbers[index]);
         }
-        if needs_node_ports(service) {
-            for (index, port) in ports(service).iter().enumerate().filter(|(_, port)| node_port(port) == 0) {
-                let number = match shared.get_mut(&service_port(port)) {
-                    Some((number, protocols)) if !protocols.iter().any(|p| p == protocol(port)) => {
-                        protocols.push(protocol(port).to_string());
-                        *number
-                    }
-                    _ => {
-                        let number = self.pick()?;
-                        shared.insert(service_port(port), (number, vec![protocol(port).to_string()]));
-                        number
-                    }
-                };
-                numbers[index] = number;
+        set(service, &numbers);
+        Ok(())
+    }
+
+    /// Node ports of a changed service: those that it had are its own, and new ones may be shared (`updateNodePorts`).
+    fn update(&mut self, service: &mut Object, old: &Object) -> Result<(), Status> {
+        let allocates = needs_node_ports(service);
+        let before: Vec<i64> = if has_node_ports(old) { named(old).collect() } else { Vec::new() };
+        let mut numbers: Vec<i64> = ports(service).iter().map(node_port).collect();
+        let mut seen: BTreeSet<(&str, i64)> = BTreeSet::new();
+        let mut own: BTreeSet<i64> = before.into_iter().collect();
+        for (index, port) in ports(service).iter().enumerate() {
+            let asked = numbers[index];
+            if asked == 0 && !allocates {
+                continue;
+            }
+            if asked == 0 {
+                numbers[index] = self.pick("a nodePort")?;
+            } else if !own.contains(&asked) {
+                self.asked(service, index, asked)?;
+                own.insert(asked);
+            }
+            if !seen.insert((protocol(port), numbers[index])) {
+                return Err(plain_failure(format!("duplicate nodePort: {{{} {}}}", protocol(port), numbers[index])));
             }
         }
-        for (port, number) in ports_mut(service).into_iter().flatten().zip(numbers) {
-            if number != 0 {
-                port["nodePort"] = number.into();
-            }
-        }
+        set(service, &numbers);
         Ok(())
     }
 
     fn health_port(&mut self, service: &mut Object) -> Result<(), Status> {
         let asked = service.at(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64).unwrap_or(0);
-        if !needs_health_port(service) {
-            return Ok(());
-        }
         if asked != 0 {
-            return self.check(asked).map_err(|why| {
+            return self.take(asked).map_err(|why| {
                 Status::internal(format!("failed to allocate requested HealthCheck NodePort {asked}: {why}"))
             });
         }
-        let port = self.pick()?;
+        let port = self.pick("a HealthCheck NodePort 0")?;
         service.set(&["spec", "healthCheckNodePort"], port);
         Ok(())
     }
 
-    /// Takes a port that was asked for; why it cannot be had. A dry run takes none, and so misses none.
-    fn check(&mut self, port: i64) -> Result<(), String> {
-        if self.before.contains(&port) || self.taken.contains(&port) {
-            return Ok(());
-        }
-        if self.ctx.options.dry_run {
-            self.taken.push(port);
-            return Ok(());
-        }
-        Err(if !(NODE_PORT_MIN..=NODE_PORT_MAX).contains(&port) {
-            format!(
-                "provided port is not in the valid range. The range of valid ports is {NODE_PORT_MIN}-{NODE_PORT_MAX}"
-            )
-        } else if self.snapshot.get(&holder(port)).is_some() {
-            "provided port is already allocated".to_string()
-        } else {
-            self.taken.push(port);
-            return Ok(());
-        })
+    /// Takes the port that an entry asks for.
+    fn asked(&mut self, service: &Object, index: usize, number: i64) -> Result<i64, Status> {
+        let path = Path::new("spec").child("ports").index(index).child("nodePort");
+        self.take(number).map_err(|why| invalid(service, FieldError::invalid(&path, number, why)))?;
+        Ok(number)
     }
 
-    fn pick(&mut self) -> Result<i64, Status> {
+    /// Takes a port that was asked for; why it cannot be had. A dry run does not look at the range.
+    fn take(&mut self, port: i64) -> Result<(), String> {
+        let in_range = (NODE_PORT_MIN..=NODE_PORT_MAX).contains(&port);
+        if !in_range && !self.ctx.options.dry_run {
+            return Err(format!(
+                "provided port is not in the valid range. The range of valid ports is {NODE_PORT_MIN}-{NODE_PORT_MAX}"
+            ));
+        }
+        if self.taken.contains(&port) || in_range && self.snapshot.get(&holder(port)).is_some() {
+            return Err("provided port is already allocated".into());
+        }
+        self.taken.push(port);
+        Ok(())
+    }
+
+    fn pick(&mut self, what: &str) -> Result<i64, Status> {
         if self.ctx.options.dry_run {
             let port = self.taken.iter().max().map_or(DRY_RUN_FIRST, |last| last + 1);
             self.taken.push(port);
@@ -164,13 +188,17 @@ impl Taking<'_> {
             RESERVED_END + i64::from(u32::from_le_bytes(bytes)) % span
         });
         let searched = (RESERVED_END..=NODE_PORT_MAX).chain(NODE_PORT_MIN..RESERVED_END);
-        let free = |port: &i64| {
-            !self.taken.contains(port) && !self.before.contains(port) && self.snapshot.get(&holder(*port)).is_none()
-        };
+        let free = |port: &i64| !self.taken.contains(port) && self.snapshot.get(&holder(*port)).is_none();
         let port = random.chain(searched).find(free);
-        let port = port.ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
+        let port = port.ok_or_else(|| Status::internal(format!("failed to allocate {what}: range is full")))?;
         self.taken.push(port);
         Ok(port)
+    }
+}
+
+fn set(service: &mut Object, numbers: &[i64]) {
+    for (port, number) in ports_mut(service).into_iter().flatten().zip(numbers).filter(|(_, number)| **number != 0) {
+        port["nodePort"] = (*number).into();
     }
 }
 

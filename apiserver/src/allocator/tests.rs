@@ -102,6 +102,128 @@ async fn what_is_taken_or_out_of_range_is_refused() {
     assert_eq!((code, headless["spec"]["clusterIPs"].clone()), (201, json!(["None"])), "{headless}");
 }
 
+/// Port, protocol, node port (or none).
+type Entry = (i64, &'static str, i64);
+
+/// The entries of a new service, and their node ports or the start of what is said against them.
+type Case = (&'static [Entry], Result<&'static [i64], &'static str>);
+
+fn entries(ports: &[Entry]) -> Value {
+    let entry = |(index, (port, protocol, number)): (usize, &Entry)| {
+        let mut entry = json!({"name": format!("p{index}"), "port": port, "protocol": protocol});
+        if *number != 0 {
+            entry["nodePort"] = (*number).into();
+        }
+        entry
+    };
+    ports.iter().enumerate().map(entry).collect()
+}
+
+fn balancer(name: &str, ports: &[Entry], health: i64) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"type": "LoadBalancer",
+        "externalTrafficPolicy": "Local", "healthCheckNodePort": health, "ports": entries(ports)}})
+}
+
+fn node_service(name: &str, ports: &[Entry]) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"type": "NodePort", "ports": entries(ports)}})
+}
+
+fn numbers(service: &Value) -> Vec<i64> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    ports.map(|port| port["nodePort"].as_i64().unwrap_or(0)).collect()
+}
+
+const TAKEN: &str = "provided port is already allocated";
+
+#[tokio::test]
+async fn entries_of_one_port_share_a_node_port_and_others_do_not() {
+    let server = Server::new().await;
+    let cases: [Case; 8] = [
+        (&[(80, "TCP", 30_100), (81, "UDP", 30_100)], Err("spec.ports[1].nodePort: Invalid value: 30100: ")),
+        (&[(80, "TCP", 30_101), (80, "UDP", 30_101)], Ok(&[30_101, 30_101])),
+        (&[(80, "TCP", 0), (80, "UDP", 30_102)], Ok(&[30_102, 30_102])),
+        (
+            &[(80, "TCP", 30_103), (80, "UDP", 30_104), (80, "SCTP", 30_104)],
+            Err("spec.ports[2].nodePort: Invalid value: 30104: "),
+        ),
+        (&[(80, "TCP", 30_103), (80, "UDP", 30_104), (80, "SCTP", 30_103)], Ok(&[30_103, 30_104, 30_103])),
+        (&[(80, "TCP", 30_105), (80, "UDP", 30_106), (80, "SCTP", 0)], Ok(&[30_105, 30_106, 30_105])),
+        (&[(80, "TCP", 30_110), (81, "TCP", 30_110)], Err("spec.ports[1].nodePort: Invalid value: 30110: ")),
+        (&[(80, "TCP", 30_101)], Err("spec.ports[0].nodePort: Invalid value: 30101: ")),
+    ];
+    for (index, (ports, expected)) in cases.into_iter().enumerate() {
+        let service = node_service(&format!("s{index}"), ports);
+        for query in ["?dryRun=All", ""] {
+            let (code, answer) = server.send("POST", &format!("{SERVICES}{query}"), service.clone()).await;
+            match expected {
+                Ok(expected) => assert_eq!((code, numbers(&answer)), (201, expected.to_vec()), "{ports:?}{query}"),
+                Err(why) => {
+                    assert_eq!(code, 422, "{ports:?}{query} {answer}");
+                    assert!(answer["message"].as_str().unwrap().ends_with(&format!("{why}{TAKEN}")), "{answer}");
+                }
+            }
+        }
+    }
+    // Whoever asks for a port by number hears of that before hearing of the name.
+    let (code, answer) = server.post(SERVICES, node_service("s1", &[(80, "TCP", 30_101)])).await;
+    assert_eq!(code, 422, "{answer}");
+    assert_eq!(server.post(SERVICES, node_service("s1", &[(80, "TCP", 0)])).await.0, 409);
+}
+
+#[tokio::test]
+async fn an_update_may_share_what_is_its_own() {
+    let server = Server::new().await;
+    let path = format!("{SERVICES}/s");
+    let (code, made) = server.post(SERVICES, node_service("s", &[(80, "TCP", 30_200)])).await;
+    assert_eq!(code, 201, "{made}");
+    let (code, made) = server.post(SERVICES, balancer("b", &[(80, "TCP", 30_220)], 30_221)).await;
+    assert_eq!(code, 201, "{made}");
+    let put = async |ports: &[Entry]| server.send("PUT", &path, node_service("s", ports)).await;
+    let (code, both) = put(&[(80, "TCP", 30_201), (81, "UDP", 30_201)]).await;
+    assert_eq!((code, numbers(&both)), (200, vec![30_201, 30_201]), "{both}");
+    // Inherited by name, whatever else changed.
+    let (code, both) = put(&[(90, "TCP", 0), (90, "UDP", 0)]).await;
+    assert_eq!((code, numbers(&both)), (200, vec![30_201, 30_201]), "{both}");
+    let (code, twice) = put(&[(90, "TCP", 30_202), (91, "TCP", 30_202)]).await;
+    assert_eq!((code, &twice["message"]), (500, &"duplicate nodePort: {TCP 30202}".into()));
+    for query in ["?dryRun=All", ""] {
+        let service = node_service("s", &[(90, "TCP", 30_221)]);
+        let (code, taken) = server.send("PUT", &format!("{path}{query}"), service).await;
+        assert_eq!(code, 422, "{taken}");
+        assert!(taken["message"].as_str().unwrap().ends_with(TAKEN), "{taken}");
+    }
+    // New entries get ports of their own.
+    let (code, apart) = put(&[(90, "TCP", 30_203), (91, "TCP", 0), (91, "UDP", 0)]).await;
+    let apart = numbers(&apart);
+    assert_eq!(code, 200);
+    assert!(apart[1] == 30_201 && apart[2] != 0 && apart[2] != apart[1], "{apart:?}");
+}
+
+#[tokio::test]
+async fn a_health_check_port_is_nobody_elses() {
+    let server = Server::new().await;
+    assert_eq!(server.post(SERVICES, node_service("s", &[(80, "TCP", 30_301)])).await.0, 201);
+    for (query, health) in [("", 30_320), ("", 30_301), ("?dryRun=All", 30_301)] {
+        let service = balancer("b", &[(80, "TCP", 30_320)], health);
+        let (code, answer) = server.send("POST", &format!("{SERVICES}{query}"), service).await;
+        let expected =
+            format!("Internal error occurred: failed to allocate requested HealthCheck NodePort {health}: {TAKEN}");
+        assert_eq!((code, &answer["message"]), (500, &expected.into()));
+    }
+    let before = held(&server);
+    let (code, made) = server.post(SERVICES, balancer("b", &[(80, "TCP", 30_320)], 30_321)).await;
+    assert_eq!(code, 201, "{made}");
+    let path = format!("{SERVICES}/b");
+    let (code, own) = server.send("PUT", &path, balancer("b", &[(80, "TCP", 30_321)], 30_321)).await;
+    assert_eq!(code, 422, "{own}");
+    let (code, inner) = server.send("PATCH", &path, json!({"spec": {"type": "ClusterIP"}})).await;
+    assert_eq!((code, numbers(&inner)), (200, vec![0]), "{inner}");
+    assert!(inner["spec"]["healthCheckNodePort"].is_null(), "{inner}");
+    assert_eq!(held(&server), (before.0 + 1, before.1));
+    assert_eq!(server.post(SERVICES, node_service("t", &[(80, "TCP", 30_321)])).await.0, 201);
+}
+
 #[tokio::test]
 async fn of_two_that_saw_the_same_state_one_is_turned_away() {
     let server = Server::new().await;

@@ -1,5 +1,7 @@
 //! Services: what is inherited from the stored one, and the addresses and ports that come with them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use api::field::ErrorList;
 use api::{Object, Status};
 use serde_json::{Value, json};
@@ -113,19 +115,23 @@ fn inherit(new: &mut Object, old: &Object) {
             copy(new, old, &["spec", "ipFamilyPolicy"]);
         }
     }
-    if has_node_ports(new) && has_node_ports(old) {
-        let before: Vec<Value> = ports(old).to_vec();
-        if let Some(ports) = ports_mut(new) {
-            for port in ports.iter_mut().filter(|port| node_port(port) == 0) {
-                let same = |other: &&Value| other.get("port") == port.get("port") && protocol(other) == protocol(port);
-                if let Some(held) = before.iter().find(same).map(node_port).filter(|held| *held != 0) {
-                    port["nodePort"] = held.into();
-                }
-            }
-        }
+    if needs_node_ports(new) && needs_node_ports(old) {
+        inherit_node_ports(new, old);
     }
     if needs_health_port(new) && needs_health_port(old) && is_unset(new, &["spec", "healthCheckNodePort"]) {
         copy(new, old, &["spec", "healthCheckNodePort"]);
+    }
+}
+
+/// An entry without a node port has the one that the entry of its name had, unless another entry asks for that.
+fn inherit_node_ports(new: &mut Object, old: &Object) {
+    let asked: BTreeSet<i64> = ports(new).iter().map(node_port).collect();
+    let name = |port: &Value| port.get("name").and_then(Value::as_str).unwrap_or("").to_string();
+    let before: BTreeMap<String, i64> = ports(old).iter().map(|port| (name(port), node_port(port))).collect();
+    for port in ports_mut(new).into_iter().flatten().filter(|port| node_port(port) == 0) {
+        if let Some(held) = before.get(&name(port)).filter(|held| **held != 0 && !asked.contains(held)) {
+            port["nodePort"] = (*held).into();
+        }
     }
 }
 
