@@ -27,7 +27,7 @@ pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
 pub use rows::{RowError, rows};
 pub use scale::Scale;
-pub use versions::Versions;
+pub use versions::{ConversionError, Versions};
 
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 use crate::{Object, status};

@@ -7,8 +7,8 @@ use api::schema::Schema;
 use api::{Object, Status, defaults, protobuf};
 use bytes::Bytes;
 
-use crate::Context;
 use crate::content::Format;
+use crate::{Context, current};
 
 /// Decodes a request's body, checks its fields as the request asks, and fills in defaults.
 ///
@@ -92,7 +92,8 @@ pub fn convert(mut object: Object, resource: &Resource, api_version: &str) -> Re
         return Ok(object);
     }
     if let Some(version) = &resource.definition {
-        return Ok(version.versions.convert(object, api_version.rsplit('/').next().unwrap_or("")));
+        let version_name = api_version.rsplit('/').next().unwrap_or("");
+        return version.versions.convert(object, version_name).map_err(current::not_converted);
     }
     api::convert::convert(&mut object, api_version).map_err(|error| Status::internal(error.to_string()))?;
     Ok(object)

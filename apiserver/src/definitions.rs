@@ -251,7 +251,8 @@ impl Follower {
             }
             let newest = self.registry.snapshot();
             for object in newest.list(&custom.prefix(""), None).filter_map(read) {
-                match delete(&ctx, &target(custom, "", &object), &DeleteOptions::default()).await {
+                let own = in_own_version(custom, &object);
+                match delete(&ctx, &target(&own, "", &object), &DeleteOptions::default()).await {
                     Ok(deleted) => left |= !deleted.gone,
                     Err(status) if status.code == 404 => {}
                     Err(status) => return Err(status),
@@ -290,6 +291,15 @@ impl Follower {
         managed::track_update(ctx, &target(row, "status", definition), definition, &mut new);
         self.registry.put(row, new).await.map(|_| true)
     }
+}
+
+/// The row of a resource in the version that an object was stored in, which needs no conversion. It may not be served.
+fn in_own_version(row: &Arc<Resource>, object: &Object) -> Arc<Resource> {
+    if row.api_version() == object.api_version() {
+        return row.clone();
+    }
+    let version = object.api_version().rsplit('/').next().unwrap_or("").to_string();
+    Arc::new(Resource { version, ..(**row).clone() })
 }
 
 fn target(row: &Arc<Resource>, subresource: &str, object: &Object) -> Target {

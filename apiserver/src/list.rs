@@ -13,7 +13,7 @@ use metrics::Counter;
 use store::{Entry, Revision, Snapshot, StoreError};
 
 use crate::options::ListOptions;
-use crate::request::query::not_a_number;
+use crate::request::query::unsigned;
 use crate::selection::Selection;
 use crate::{Registry, current, list::token::Token};
 
@@ -51,7 +51,7 @@ pub async fn page(
         match selection.name().filter(|_| !resource.namespaced || !home.is_empty()) {
             Some(name) => collect(&snapshot, resource, &(resource.prefix(home) + name), None, selection, 0),
             None => collect(&snapshot, resource, &prefix, None, selection, limit(options)),
-        }
+        }?
     } else {
         continued(registry, resource, &prefix, selection, options)?
     };
@@ -130,10 +130,7 @@ pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        let why = if text.starts_with(['-', '+']) { "invalid syntax" } else { not_a_number(text) };
-        format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}")
-    })
+    unsigned(text).map(Some).map_err(|why| format!("resourceVersion: Invalid value: {text:?}: {why}"))
 }
 
 fn continued(
@@ -158,7 +155,7 @@ fn continued(
             Err(error) => return Err(crate::registry::store_status(&error)),
         },
     };
-    Ok(collect(&snapshot, resource, prefix, Some(&start), selection, limit(options)))
+    collect(&snapshot, resource, prefix, Some(&start), selection, limit(options))
 }
 
 /// 410 for a token whose state is gone, with a token that goes on from there in the newest state.
@@ -182,7 +179,7 @@ fn collect(
     start: Option<&str>,
     selection: &Selection,
     limit: i64,
-) -> (Page, u64) {
+) -> Result<(Page, u64), Status> {
     let limit = usize::try_from(limit).unwrap_or(0);
     let mut page =
         Page { entries: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
@@ -197,12 +194,12 @@ fn collect(
             if selection.is_everything() {
                 page.remaining = Some(1 + rest.count() as u64);
             }
-            return (page, seen);
+            return Ok((page, seen));
         }
-        let entry = current::entry(resource, entry);
+        let entry = current::entry(resource, entry)?;
         if selection.matches(&entry) {
             page.entries.push(entry.into_owned());
         }
     }
-    (page, seen)
+    Ok((page, seen))
 }

@@ -5,6 +5,7 @@ pub mod delete;
 pub mod facts;
 pub mod prepare;
 pub mod target;
+mod unenforced;
 pub mod update;
 
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
-use crate::Config;
 use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
 use crate::flow_control::FlowTable;
@@ -27,6 +27,7 @@ use crate::past::Past;
 use crate::plug::Plugins;
 use crate::state::State;
 use crate::watch::FrameCache;
+use crate::{Config, current};
 
 /// Objects on the store, the catalogue of what they are, the clock, and what is plugged in. Cloning is cheap.
 #[derive(Clone)]
@@ -34,19 +35,27 @@ pub struct Registry(Arc<Inner>);
 
 /// What became of a write.
 pub struct Written {
-    /// What is stored, in the version that is stored.
+    /// The object as it will be read: a custom one in the version of the request, any other in the one that is stored.
     pub object: Object,
     /// Whether the object is new.
     pub created: bool,
-    /// The bytes that are stored and their revision; none after a dry run.
+    /// The bytes that are stored and their revision, if a reader gets them as they are; none after a dry run.
     pub encoded: Option<(Bytes, Revision)>,
 }
 
 impl Written {
     /// What is stored under a revision.
-    fn new(object: Object, bytes: Bytes, revision: Revision, created: bool) -> Self {
-        Self { object: with_revision(object, revision), created, encoded: Some((bytes, revision)) }
+    fn new(object: Object, encoded: Encoded, revision: Revision, created: bool) -> Self {
+        let bytes = encoded.settled.then_some((encoded.bytes, revision));
+        Self { object: with_revision(object, revision), created, encoded: bytes }
     }
+}
+
+/// An object as it is stored.
+struct Encoded {
+    bytes: Bytes,
+    /// Whether a reader gets the bytes as they are.
+    settled: bool,
 }
 
 struct Inner {
@@ -248,16 +257,25 @@ impl Registry {
     }
 }
 
-/// The bytes that are stored of an object, which is brought into the form in which it comes back.
-pub fn encode(resource: &Resource, object: &mut Object) -> Bytes {
-    if let Some(version) = &resource.definition {
-        *object = version.versions.to_storage(std::mem::take(object));
-    }
-    let bytes = object.encode();
-    if !resource.custom && api::decode::forget_empty_lists(&resource.schema, object, &bytes) {
-        return object.encode();
-    }
-    bytes
+/// Encodes an object, which becomes what a reader will get.
+///
+/// # Errors
+/// If it cannot be converted to the version that is stored.
+fn encode(target: &target::Target, object: &mut Object) -> Result<Encoded, Status> {
+    let Some(version) = &target.resource.definition else {
+        let mut bytes = object.encode();
+        let schema = &target.storage.schema;
+        let recounted = api::decode::canonical_quantities(schema, object, &bytes);
+        if api::decode::forget_empty_lists(schema, object, &bytes) || recounted {
+            bytes = object.encode();
+        }
+        return Ok(Encoded { bytes, settled: true });
+    };
+    let stored = version.versions.to_storage(std::mem::take(object)).map_err(current::not_converted)?;
+    let bytes = stored.encode();
+    let (read, settled) = current::settled(&target.resource, stored)?;
+    *object = read;
+    Ok(Encoded { bytes, settled })
 }
 
 /// The key under which an object is stored.

@@ -26,7 +26,7 @@ use crate::content::{Format, Representation, Transform, negotiate_among};
 use crate::registry::target::Target;
 use crate::registry::{Written, facts};
 use crate::request::{Query, RequestInfo};
-use crate::{Context, answer, codec, content, current, transform};
+use crate::{Context, answer, codec, content, transform};
 
 /// A request about a resource, once it is known which.
 pub struct Call {
@@ -121,7 +121,7 @@ impl Call {
             Some((bytes, revision)) if goes_out_as_stored(&self.resource, &self.representation) => {
                 Ok(answer::stored(code, bytes, *revision))
             }
-            _ => self.respond(code, current::object(&self.resource, written.object)),
+            _ => self.respond(code, written.object),
         }
     }
 

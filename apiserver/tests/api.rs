@@ -12,6 +12,8 @@ mod harness;
 mod hostile;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/versions.rs"]
+mod versions;
 #[path = "api/watches.rs"]
 mod watches;
 #[path = "api/writes.rs"]

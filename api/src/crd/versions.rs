@@ -8,25 +8,50 @@ use super::definition::{items, text};
 use crate::schema::{Schema, StructuralError};
 use crate::{Object, decode, defaults};
 
+/// Why an object cannot be had in another version; the text is the reference's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConversionError {
+    /// The definition leaves conversion to a webhook (`webhookConverter.Convert` in apiextensions), and none is called.
+    #[error(
+        "conversion webhook for {group_version}, Kind={kind} failed: this server does not call conversion webhooks yet"
+    )]
+    Webhook {
+        /// The version that the object is in.
+        group_version: String,
+        /// The object's kind.
+        kind: String,
+    },
+    /// The object is in a version that the definition does not name.
+    #[error("request to convert CR from an invalid group/version: {0}")]
+    UnknownVersion(String),
+}
+
 /// All versions of a definition, served or not.
 #[derive(Debug, Default)]
 pub struct Versions {
     group: String,
     storage: String,
     schemas: Vec<(String, Schema)>,
+    /// The versions whose schemas have defaults.
+    with_defaults: Vec<String>,
+    uses_webhook: bool,
     paths: Vec<String>,
     id: u64,
 }
 
 impl Versions {
     pub(super) fn new(spec: &Value) -> Result<Self, StructuralError> {
-        let mut all = Self { group: text(spec, "group").to_string(), ..Self::default() };
+        let uses_webhook = spec["conversion"]["strategy"] == "Webhook";
+        let mut all = Self { group: text(spec, "group").to_string(), uses_webhook, ..Self::default() };
         for version in items(spec, "versions") {
             let name = text(version, "name").to_string();
             if version["storage"].as_bool() == Some(true) {
                 all.storage.clone_from(&name);
             }
             let schema = version.get("schema").and_then(|schema| schema.get("openAPIV3Schema"));
+            if schema.is_some_and(|schema| schema.to_string().contains("\"default\":")) {
+                all.with_defaults.push(name.clone());
+            }
             all.schemas.push((name, Schema::structural(schema)?));
             let fields = items(version, "selectableFields").iter().map(|field| text(field, "jsonPath"));
             all.paths.extend(fields.map(|path| path.trim_start_matches('.').to_string()));
@@ -35,6 +60,7 @@ impl Versions {
         all.paths.dedup();
         let mut hasher = DefaultHasher::new();
         spec["versions"].to_string().hash(&mut hasher);
+        uses_webhook.hash(&mut hasher);
         all.id = hasher.finish().max(1);
         Ok(all)
     }
@@ -54,31 +80,61 @@ impl Versions {
         self.schemas.iter().find(|(name, _)| name == version).map(|(_, schema)| schema)
     }
 
-    /// A stored object as the definition has it now: pruned and with defaults, in the version that is stored
+    /// The version that is stored.
+    pub fn storage(&self) -> &str {
+        &self.storage
+    }
+
+    /// Whether conversion is left to a webhook.
+    pub fn uses_webhook(&self) -> bool {
+        self.uses_webhook
+    }
+
+    /// Whether an object that was checked in the version that is stored may get defaults when it is read: those of
+    /// fields that were dropped after they were filled in, as the status of a new object is.
+    pub fn adds_defaults(&self) -> bool {
+        self.with_defaults.contains(&self.storage)
+    }
+
+    /// A stored object as the definition has it now: pruned and with defaults, in the version that it was stored in
     /// (`crdConversionRESTOptionsGetter` in apiextensions makes the codec that does so on every read).
     pub fn current(&self, mut object: Object) -> Object {
         if let Some(schema) = self.schema(version_of(&object)) {
             decode::prune(schema, &mut object);
             defaults::apply(schema, &mut object);
         }
-        self.to_storage(object)
+        object
     }
 
     /// An object in the version that is stored.
-    pub fn to_storage(&self, object: Object) -> Object {
+    ///
+    /// # Errors
+    /// As [`Versions::convert`].
+    pub fn to_storage(&self, object: Object) -> Result<Object, ConversionError> {
         self.convert(object, &self.storage)
     }
 
-    /// An object in another version. Only the version's name changes, and what the other schema does not know is lost.
-    pub fn convert(&self, mut object: Object, version: &str) -> Object {
+    /// An object in another version. Without a webhook only the version's name changes, and what the other schema does
+    /// not know is lost.
+    ///
+    /// # Errors
+    /// If the definition does not know the object's version, or wants a webhook to be asked.
+    pub fn convert(&self, mut object: Object, version: &str) -> Result<Object, ConversionError> {
         if version_of(&object) == version {
-            return object;
+            return Ok(object);
+        }
+        if self.schema(version_of(&object)).is_none() {
+            return Err(ConversionError::UnknownVersion(object.api_version().to_string()));
+        }
+        if self.uses_webhook {
+            let (group_version, kind) = (object.api_version().to_string(), object.kind().to_string());
+            return Err(ConversionError::Webhook { group_version, kind });
         }
         object.0.insert("apiVersion".into(), format!("{}/{version}", self.group).into());
         if let Some(schema) = self.schema(version) {
             decode::prune(schema, &mut object);
         }
-        object
+        Ok(object)
     }
 }
 
@@ -120,16 +176,42 @@ mod tests {
                 object("v2", json!({"a": "x"})),
             ),
             // What was stored when another version was.
-            (object("v2", json!({"a": "x"})), object("v1", json!({"a": "x"})), object("v2", json!({"a": "x"}))),
+            (
+                object("v2", json!({"a": "x"})),
+                object("v2", json!({"a": "x", "two": "d"})),
+                object("v2", json!({"a": "x", "two": "d"})),
+            ),
         ] {
             let now = versions.current(stored.clone());
             assert_eq!(now, current, "{stored:?}");
-            assert_eq!(versions.convert(now.clone(), "v2"), two, "{stored:?}");
+            assert_eq!(versions.convert(now.clone(), "v2"), Ok(two), "{stored:?}");
             assert_eq!(versions.current(now), current, "nothing changes twice");
         }
         let mut other = spec.clone();
         other["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["a"]["default"] = json!("e");
         assert_ne!(Versions::new(&other).unwrap().id(), versions.id());
         assert_eq!(Versions::new(&spec).unwrap().id(), versions.id());
+    }
+    #[test]
+    fn only_the_webhook_converts_where_there_is_one() {
+        let version = |name: &str, storage: bool| json!({"name": name, "storage": storage});
+        let mut spec = json!({"group": "g.example.com", "versions": [version("v1", true), version("v2", false)]});
+        let object = |version: &str| {
+            let object = json!({"apiVersion": format!("g.example.com/{version}"), "kind": "K", "metadata": {}});
+            Object::from_value(object).unwrap()
+        };
+        let plain = Versions::new(&spec).unwrap();
+        assert_eq!(plain.convert(object("v1"), "v2"), Ok(object("v2")));
+        let unknown = ConversionError::UnknownVersion("g.example.com/v3".into());
+        assert_eq!(plain.convert(object("v3"), "v1"), Err(unknown));
+        spec["conversion"] = json!({"strategy": "Webhook"});
+        let hooked = Versions::new(&spec).unwrap();
+        assert_ne!(plain.id(), hooked.id());
+        assert_eq!(hooked.convert(object("v1"), "v1"), Ok(object("v1")));
+        assert_eq!(hooked.to_storage(object("v1")), Ok(object("v1")));
+        for (from, to) in [("v1", "v2"), ("v2", "v1")] {
+            let why = hooked.convert(object(from), to).unwrap_err().to_string();
+            assert!(why.starts_with(&format!("conversion webhook for g.example.com/{from}, Kind=K failed: ")), "{why}");
+        }
     }
 }

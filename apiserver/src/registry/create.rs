@@ -4,6 +4,7 @@ use api::{Object, Status};
 use store::{StoreError, Transaction};
 
 use super::target::Target;
+use super::update::given_version;
 use super::{Written, encode, facts, prepare, store_status};
 use crate::plug::Operation;
 use crate::{Context, codec, current};
@@ -13,23 +14,40 @@ const NAME_ATTEMPTS_MAX: usize = 8;
 /// How often a create is tried when what is allocated with it is taken meanwhile.
 const ALLOCATION_ATTEMPTS_MAX: usize = 100;
 
+/// What becomes of the version that a new object names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenVersion {
+    /// Storage refuses it, once everything else is right (`ErrResourceVersionSetOnCreate`).
+    Refused,
+    /// It only has to be one: a write that turned out to create compares it with nothing.
+    Ignored,
+}
+
 /// Creates an object that is decoded, defaulted and has its managed fields, in the version of the request. Returns
 /// what is stored, in the version that is stored.
 ///
 /// # Errors
 /// Whatever admission, validation or the store refuse it with.
-pub async fn create(ctx: &Context, target: &Target, mut object: Object) -> Result<Written, Status> {
+pub async fn create(
+    ctx: &Context,
+    target: &Target,
+    mut object: Object,
+    version: GivenVersion,
+) -> Result<Written, Status> {
     prepare::namespace(target, &mut object)?;
-    // What is no number is no version, and vanishes.
-    if object.resource_version().parse::<u64>().is_ok_and(|version| version != 0) {
-        return Err(plain_failure("resourceVersion should not be set on objects to be created"));
-    }
     if target.resource.definition.as_ref().is_some_and(|version| version.terminating) {
         let why = "create not allowed while custom resource definition is terminating";
         return Err(Status::forbidden(&target.resource.group, &target.resource.plural, object.name(), why));
     }
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
     prepare::owners(ctx, &mut object, prepare::AFTER_ADMISSION);
+    if version == GivenVersion::Ignored {
+        given_version(&object)?;
+        // A dry run answers with what would be stored, and that is where the version goes.
+        if !ctx.options.dry_run {
+            object.metadata_mut().remove("resourceVersion");
+        }
+    }
     let object = codec::to_storage(&target.resource, object)?;
     let mut object = object;
     if object.name().is_empty()
@@ -70,19 +88,25 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
     let unfilled = strategy.allocates().then(|| object.clone());
     for _ in 0..ALLOCATION_ATTEMPTS_MAX {
         let snapshot = ctx.registry.snapshot();
+        let more = strategy.accompany(ctx, Some(&mut object), None, &snapshot)?;
+        // What is no version vanishes, and a dry run does not come as far as storage.
+        if !ctx.options.dry_run && given_version(&object).is_ok_and(|version| version != 0) {
+            return Err(plain_failure("resourceVersion should not be set on objects to be created"));
+        }
+        let encoded = encode(target, &mut object)?;
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
-        let more = strategy.accompany(ctx, Some(&mut object), None, &snapshot)?;
-        let value = encode(&target.storage, &mut object);
         if ctx.options.dry_run {
             return Ok(Written { object, created: true, encoded: None });
         }
-        let transaction = Transaction::create(key.as_str(), value.clone()).and(more);
+        let transaction = Transaction::create(key.as_str(), encoded.bytes.clone()).and(more);
         match ctx.registry.commit("create", &target.storage, transaction).await {
             Ok(committed) => {
-                current::written(&ctx.registry, &target.resource, &key, committed.revision);
-                return Ok(Written::new(object, value, committed.revision, true));
+                if encoded.settled {
+                    current::written(&ctx.registry, &target.resource, &key, committed.revision);
+                }
+                return Ok(Written::new(object, encoded, committed.revision, true));
             }
             Err(StoreError::ConditionFailed { key: failed, .. }) if failed == key => return Err(exists()),
             Err(StoreError::ConditionFailed { .. }) => {

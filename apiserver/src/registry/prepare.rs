@@ -6,8 +6,8 @@ use api::validation::metadata::{self, NameRule};
 use api::{Object, Status};
 use serde_json::Value;
 
-use super::facts;
 use super::target::Target;
+use super::{facts, unenforced};
 use crate::Context;
 use crate::clock::{self, NAME_SUFFIX_LENGTH};
 
@@ -188,8 +188,12 @@ fn kind_warnings(target: &Target, new: &Object, old: Option<&Object>) -> Vec<Str
     if target.resource.custom {
         return Vec::new();
     }
-    let storage = &target.storage;
-    api::validation::warnings::object(&storage.group, &storage.plural, &target.subresource, new, old)
+    let (storage, subresource) = (&target.storage, target.subresource.as_str());
+    let mut all = api::validation::warnings::object(&storage.group, &storage.plural, subresource, new, old);
+    if subresource.is_empty() {
+        all.extend(unenforced::warning(storage, new, old));
+    }
+    all
 }
 
 fn rule(target: &Target) -> NameRule {

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use api::field::{FieldError, Path};
 use api::{Object, Status};
-use store::{StoreError, Transaction};
+use store::{Revision, StoreError, Transaction};
 
-use super::create::{create, plain_failure};
+use super::create::{GivenVersion, create, plain_failure};
 use super::target::Target;
 use super::{Written, encode, facts, prepare, store_status};
 use crate::authorization::{self, Attributes};
 use crate::plug::Operation;
+use crate::request::query::unsigned;
 use crate::{Context, codec, current};
 
 /// How often a change is made anew because another came first.
@@ -46,34 +47,35 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
                 check_uid(target, &new, &Object::default())?;
             }
             may_create(ctx, target).await?;
-            return create(ctx, target, new).await;
+            return create(ctx, target, new, GivenVersion::Ignored).await;
         };
-        let old =
-            current::read(&target.storage, entry).ok_or_else(|| Status::internal(format!("{key} does not decode")))?;
-        let old = if target.resource.custom { codec::from_storage(&target.resource, old)? } else { old };
+        let old = current::read(&target.resource, entry)?;
         let mut new = prepared(ctx, target, &old, rules, change).await?;
         let strategy = target.strategy(ctx);
         let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;
         api::apply::keep_times(&old, &mut new);
         let gone = is_finished(ctx, target, &new, &old);
-        let value = encode(&target.storage, &mut new);
+        let encoded = encode(target, &mut new)?;
+        let value = encoded.bytes.clone();
         let unchanged = value == entry.value() && more.conditions.is_empty() && more.operations.is_empty();
         if unchanged && !gone || ctx.options.dry_run {
-            return Ok(Written::new(new, value, entry.mod_revision(), false));
+            return Ok(Written::new(new, encoded, entry.mod_revision(), false));
         }
         let transaction = if gone {
             let freed = strategy.accompany(ctx, None, Some(&new), &snapshot)?;
             Transaction::delete(key.as_str(), entry.mod_revision()).and(freed)
         } else {
-            let update = Transaction::update(key.as_str(), entry.mod_revision(), value.clone()).and(more);
+            let update = Transaction::update(key.as_str(), entry.mod_revision(), value).and(more);
             // What is being deleted may take its last steps on a full disk.
             if old.at(&["metadata", "deletionTimestamp"]).is_some() { update.freeing() } else { update }
         };
         let operation = if gone { "delete" } else { "update" };
         match ctx.registry.commit(operation, &target.storage, transaction).await {
             Ok(committed) => {
-                current::written(&ctx.registry, &target.resource, &key, committed.revision);
-                return Ok(Written::new(new, value, committed.revision, false));
+                if encoded.settled {
+                    current::written(&ctx.registry, &target.resource, &key, committed.revision);
+                }
+                return Ok(Written::new(new, encoded, committed.revision, false));
             }
             Err(StoreError::ConditionFailed { .. }) => {}
             Err(error) => return Err(store_status(&error)),
@@ -142,8 +144,7 @@ fn check_uid(target: &Target, new: &Object, old: &Object) -> Result<(), Status> 
 
 /// An update is of the version it names; without one it is of whatever is stored, where the kind allows that.
 fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), Status> {
-    let version = new.resource_version();
-    if version.is_empty() || version == "0" {
+    if given_version(new)? == 0 {
         if facts::allows_unconditional_update(&target.storage) {
             new.set(&["metadata", "resourceVersion"], old.resource_version());
             return Ok(());
@@ -153,10 +154,18 @@ fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), 
         let errors = vec![FieldError::invalid(&path, 0, "must be specified for an update")];
         return Err(Status::invalid(&target.resource.group, &target.resource.plural, &target.name, &errors));
     }
-    if version.parse::<u64>().is_err() {
-        return Err(plain_failure(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+    if given_version(new)? != given_version(old)? { Err(target.stale()) } else { Ok(()) }
+}
+
+/// The version that an object names; zero if it names none.
+///
+/// # Errors
+/// If what it names is no version.
+pub fn given_version(object: &Object) -> Result<Revision, Status> {
+    match object.resource_version() {
+        "" => Ok(0),
+        version => unsigned(version).map_err(plain_failure),
     }
-    if version != old.resource_version() { Err(target.stale()) } else { Ok(()) }
 }
 
 /// Whether the kind itself keeps the object; a write of its status must not end it either.

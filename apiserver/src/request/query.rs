@@ -63,6 +63,19 @@ pub fn not_a_number(text: &str) -> &'static str {
     if is_number { "value out of range" } else { "invalid syntax" }
 }
 
+/// A number without a sign, as `strconv.ParseUint` reads it.
+///
+/// # Errors
+/// That function's text.
+pub fn unsigned(text: &str) -> Result<u64, String> {
+    let signed = text.starts_with(['-', '+']);
+    let number = if signed { None } else { text.parse().ok() };
+    number.ok_or_else(|| {
+        let why = if signed { "invalid syntax" } else { not_a_number(text) };
+        format!("strconv.ParseUint: parsing {text:?}: {why}")
+    })
+}
+
 /// Whether every `%` of a path begins an escape.
 pub fn is_escaped(path: &str) -> bool {
     path.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit()))

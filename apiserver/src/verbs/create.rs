@@ -8,6 +8,7 @@ use http::Response;
 use super::Call;
 use crate::plug::Operation;
 use crate::registry;
+use crate::registry::create::GivenVersion;
 use crate::registry::prepare;
 use crate::{codec, content, managed, options};
 
@@ -47,5 +48,5 @@ pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
     }
     prepare::owners(ctx, &mut object, "");
     managed::track_create(ctx, &target, &mut object);
-    call.respond_written(registry::create::create(ctx, &target, object).await?)
+    call.respond_written(registry::create::create(ctx, &target, object, GivenVersion::Refused).await?)
 }

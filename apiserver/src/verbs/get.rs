@@ -24,7 +24,7 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
     let Some(entry) = snapshot.get(&key) else {
         return Err(Status::not_found(&call.resource.group, &call.resource.plural, &ctx.info.name));
     };
-    let entry = &*current::entry(&call.resource, entry);
+    let entry = &*current::entry(&call.resource, entry)?;
     if goes_out_as_stored(&call.resource, &call.representation) {
         return Ok(answer::stored(200, &entry.value(), entry.mod_revision()));
     }

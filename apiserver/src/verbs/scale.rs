@@ -28,8 +28,7 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         let target = call.target(json!({}));
         let snapshot = call.ctx.registry.snapshot();
         let entry = snapshot.get(&target.key()).ok_or_else(|| target.not_found())?;
-        let object =
-            current::read(&call.resource, entry).ok_or_else(|| Status::internal("the object does not decode"))?;
+        let object = current::read(&call.resource, entry)?;
         return respond(&call, scale_of(&call, &object)?);
     }
     let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };

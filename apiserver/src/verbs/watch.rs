@@ -1,6 +1,5 @@
 //! Watch.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::ready;
 use std::time::Duration;
@@ -60,8 +59,13 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
             }
             other => other?,
         };
-        let entries = snapshot.list(&prefix, None).map(|entry| current::entry(&call.resource, entry));
-        let entries = entries.filter(|entry| selection.matches(entry)).map(Cow::into_owned).collect();
+        let mut entries = Vec::new();
+        for entry in snapshot.list(&prefix, None) {
+            let entry = current::entry(&call.resource, entry)?;
+            if selection.matches(&entry) {
+                entries.push(entry.into_owned());
+            }
+        }
         (ctx.registry.store().watch_prefix(snapshot.revision(), &prefix), entries)
     } else {
         let after = if requested == 0 { ctx.registry.snapshot().revision() } else { requested };

@@ -203,18 +203,18 @@ impl Watching {
             return Ok(None);
         }
         let resource = self.framer.resource_now();
-        let selected = |entry| Some(current::entry(&resource, entry)).filter(|entry| self.selection.matches(entry));
-        let (kind, entry) = match &event.kind {
-            EventKind::Put { entry, previous } => match (selected(entry), previous.as_ref().and_then(selected)) {
-                (Some(entry), Some(_)) => (EventType::Modified, entry),
-                (Some(entry), None) => (EventType::Added, entry),
-                (None, Some(previous)) => (EventType::Deleted, previous),
-                (None, None) => return Ok(None),
-            },
-            EventKind::Delete { previous } => match selected(previous) {
-                Some(previous) => (EventType::Deleted, previous),
-                None => return Ok(None),
-            },
+        let selected = |entry| current::entry(&resource, entry).map(|e| Some(e).filter(|e| self.selection.matches(e)));
+        let (entry, previous) = match &event.kind {
+            EventKind::Put { entry, previous } => {
+                (selected(entry)?, previous.as_ref().map(selected).transpose()?.flatten())
+            }
+            EventKind::Delete { previous } => (None, selected(previous)?),
+        };
+        let (kind, entry) = match (entry, previous) {
+            (Some(entry), Some(_)) => (EventType::Modified, entry),
+            (Some(entry), None) => (EventType::Added, entry),
+            (None, Some(previous)) => (EventType::Deleted, previous),
+            (None, None) => return Ok(None),
         };
         self.framer.shared(kind, &entry, event.revision).map(Some)
     }

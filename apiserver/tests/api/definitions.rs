@@ -30,7 +30,7 @@ fn definition(plural: &str, kind: &str) -> Value {
     })
 }
 
-async fn until(server: &Server, url: &str, code: u16) {
+pub(crate) async fn until(server: &Server, url: &str, code: u16) {
     let started = Instant::now();
     while server.get(url).await.code != code {
         assert!(started.elapsed() < Duration::from_secs(5), "{url} does not become {code}");

@@ -121,6 +121,61 @@ async fn names_are_generated_and_dry_runs_leave_nothing() {
 }
 
 #[tokio::test]
+async fn a_version_on_creation() {
+    let server = Server::new();
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/a/leases";
+    let lease = |name: &str, version: &str| {
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "resourceVersion": version}, "spec": {}})
+    };
+    let refused = "resourceVersion should not be set on objects to be created";
+    let no_number = "strconv.ParseUint: parsing \"x\": invalid syntax";
+    let too_large = "strconv.ParseUint: parsing \"99999999999999999999\": value out of range";
+    let apply = "application/apply-patch+yaml";
+    let cases = [
+        // Method, version, whether it is a dry run, code, the version that comes back or the message.
+        ("POST", "70000", false, 500, refused),
+        ("POST", "70000", true, 201, "70000"),
+        ("POST", "x", true, 201, "x"),
+        ("POST", "x", false, 201, ""),
+        ("POST", "+5", false, 201, ""),
+        ("POST", "0", false, 201, ""),
+        ("PUT", "70000", false, 201, ""),
+        ("PUT", "70000", true, 201, "70000"),
+        ("PUT", "x", false, 500, no_number),
+        ("PUT", "99999999999999999999", true, 500, too_large),
+        ("PATCH", "70000", false, 201, ""),
+        ("PATCH", "70000", true, 201, "70000"),
+        ("PATCH", "x", false, 500, no_number),
+    ];
+    for (i, (method, version, dry_run, code, expected)) in cases.into_iter().enumerate() {
+        let name = format!("l{i}");
+        let place = if method == "POST" { leases.to_string() } else { format!("{leases}/{name}") };
+        let url = format!("{place}?fieldManager=m{}", if dry_run { "&dryRun=All" } else { "" });
+        let content = if method == "PATCH" { apply } else { "" };
+        let answer = server.send(method, &url, content, lease(&name, version)).await;
+        let case = format!("{method} {version} {dry_run}: {:?}", answer.json());
+        assert_eq!(answer.code, code, "{case}");
+        match (code, expected) {
+            (201, "") => assert!(answer.at("metadata.resourceVersion") != version, "{case}"),
+            (201, echoed) => assert_eq!(answer.at("metadata.resourceVersion"), echoed, "{case}"),
+            _ => assert_eq!(answer.at("message"), expected, "{case}"),
+        }
+    }
+    // Only what is right in every other way is refused for its version, but before the name is found taken.
+    let taken = server.post(leases, lease("l3", "5")).await;
+    assert_eq!((taken.code, taken.at("message")), (500, refused.into()));
+    let mut wrong = lease("l3", "5");
+    wrong["spec"]["leaseDurationSeconds"] = (-1).into();
+    assert_eq!(server.post(leases, wrong).await.code, 422);
+    // As numbers are compared, not as text.
+    let stored = server.get(&format!("{leases}/l3")).await;
+    let stored = stored.at("metadata.resourceVersion").as_str().unwrap_or_default().to_string();
+    assert_eq!(server.put(&format!("{leases}/l3"), lease("l3", &format!("00{stored}"))).await.code, 200);
+    assert_eq!(server.put(&format!("{leases}/l3"), lease("l3", &format!("+{stored}"))).await.code, 500);
+}
+
+#[tokio::test]
 async fn strict_fields_and_warnings() {
     let server = Server::new();
     let mut object = map("x");
@@ -130,4 +185,32 @@ async fn strict_fields_and_warnings() {
     let warned = server.post(&format!("{MAPS}?fieldValidation=Warn"), object).await;
     assert_eq!(warned.code, 201);
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"nope\\\"\"");
+}
+
+#[tokio::test]
+async fn whole_amounts_of_extended_resources() {
+    let server = Server::new();
+    let pods = "/api/v1/namespaces/a/pods?dryRun=All";
+    let pod = |resource: &str, amount: &str| {
+        let resources = json!({"limits": {resource: amount}, "requests": {resource: amount}});
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
+            "containers": [{"name": "c", "image": "i", "resources": resources}]}})
+    };
+    // What does not fit is whole or not by how the reference overflows.
+    for amount in ["10P", "1E", "1e18", "9223372036854775807", "1000000000000000", "1Pi", "1", "0"] {
+        let answer = server.post(pods, pod("example.com/thing", amount)).await;
+        assert_eq!(answer.code, 201, "{amount}: {:?}", answer.json());
+    }
+    for (amount, shown) in
+        [("1Ei", "1Ei"), ("10000000000000000", "10P"), ("9Pi", "9Pi"), ("500m", "500m"), ("1.5", "1500m")]
+    {
+        let answer = server.post(pods, pod("example.com/thing", amount)).await;
+        assert_eq!(answer.code, 422, "{amount}: {:?}", answer.json());
+        let message = answer.at("message").to_string();
+        assert!(message.contains(&format!("Invalid value: \\\"{shown}\\\": must be an integer")), "{message}");
+    }
+    let answer = server.post(pods, pod("memory", "10000000000000000")).await;
+    assert_eq!(answer.at("spec.containers.0.resources.limits.memory"), "10P");
+    let warning = answer.headers["warning"].to_str().unwrap();
+    assert!(warning.contains("fractional byte value \\\"10P\\\" is invalid, must be an integer"), "{warning}");
 }

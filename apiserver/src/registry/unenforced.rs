@@ -1,0 +1,135 @@
+//! What is stored here and has no effect yet, though it has one in the reference. Whoever writes it is told so.
+
+use api::Object;
+use api::catalogue::Resource;
+use serde_json::Value;
+
+/// Which objects of a kind a row is about.
+enum When {
+    /// All of them.
+    Always,
+    /// Those that have something at this path.
+    Has(&'static [&'static str]),
+    /// Those whose text at this path begins so.
+    Begins(&'static [&'static str], &'static str),
+    /// Those with a label of this prefix that asks for more than the value that changes nothing; an update only if it
+    /// changes one.
+    Labelled(&'static str, &'static str),
+}
+
+/// Group, plural, which objects, and what does not happen.
+const UNENFORCED: &[(&str, &str, When, &str)] = &[
+    (ADMISSION, "validatingwebhookconfigurations", When::Always, "no webhook is called"),
+    (ADMISSION, "mutatingwebhookconfigurations", When::Always, "no webhook is called"),
+    (ADMISSION, "validatingadmissionpolicies", When::Always, "no request is checked against it"),
+    (ADMISSION, "validatingadmissionpolicybindings", When::Always, "no request is checked against its policy"),
+    (ADMISSION, "mutatingadmissionpolicies", When::Always, "no request is changed by it"),
+    (ADMISSION, "mutatingadmissionpolicybindings", When::Always, "no request is changed by its policy"),
+    (
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        When::Begins(&["spec", "conversion", "strategy"], "Webhook"),
+        "the conversion webhook is not called, and objects cannot be read or written in a version other than the stored one",
+    ),
+    ("apiregistration.k8s.io", "apiservices", When::Has(&["spec", "service"]), "no request is sent to the service"),
+    ("autoscaling", "horizontalpodautoscalers", When::Always, "nothing is scaled"),
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        When::Begins(&["spec", "signerName"], "kubernetes.io/"),
+        "no controller approves or signs it",
+    ),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas", When::Always, "requests are classified by it but not queued"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", When::Always, "its limits do not hold"),
+    ("networking.k8s.io", "networkpolicies", When::Always, "no traffic is restricted"),
+    ("resource.k8s.io", "deviceclasses", When::Always, "no devices are allocated"),
+    ("resource.k8s.io", "resourceclaims", When::Always, "no devices are allocated"),
+    ("resource.k8s.io", "resourceclaimtemplates", When::Always, "no devices are allocated"),
+    ("storage.k8s.io", "csidrivers", When::Always, "the node mounts no volumes of CSI drivers"),
+    ("", "namespaces", When::Labelled("pod-security.kubernetes.io/", "privileged"), "no pod is checked against it"),
+    ("", "pods", When::Has(&["spec", "resourceClaims"]), "no devices are allocated to the pod"),
+];
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+
+/// What the client is told of an object, in its storage version, that is stored but has no effect, or not all of it.
+pub fn warning(resource: &Resource, new: &Object, old: Option<&Object>) -> Option<String> {
+    if resource.custom {
+        return None;
+    }
+    let of_kind = |row: &&(&str, &str, When, &str)| row.0 == resource.storage_group && row.1 == resource.plural;
+    let (.., when, consequence) = UNENFORCED.iter().find(of_kind)?;
+    let kind = &resource.kind;
+    match when {
+        When::Always => Some(format!("{kind} is stored but not enforced yet: {consequence}")),
+        When::Has(path) => {
+            let has =
+                new.at(path).is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|a| !a.is_empty()));
+            has.then(|| format!("{} is stored but not enforced yet: {consequence}", path.join(".")))
+        }
+        When::Begins(path, start) => {
+            let begins = new.str_at(path).starts_with(start);
+            begins.then(|| format!("{} is stored but not enforced yet: {consequence}", path.join(".")))
+        }
+        When::Labelled(prefix, harmless) => {
+            let label = changed_label(new, old, prefix, harmless)?;
+            Some(format!("the label {label} is stored but not enforced yet: {consequence}"))
+        }
+    }
+}
+
+/// A label of a prefix that asks for something, and was not there before with the same value.
+fn changed_label<'o>(new: &'o Object, old: Option<&Object>, prefix: &str, harmless: &str) -> Option<&'o str> {
+    let labels = new.at(&["metadata", "labels"]).and_then(Value::as_object)?;
+    let mut asking = labels.iter().filter(|(name, value)| {
+        let before = old.and_then(|old| old.at(&["metadata", "labels", name]));
+        let is_version = name.ends_with("-version");
+        name.starts_with(prefix) && !is_version && **value != harmless && before != Some(value)
+    });
+    asking.next().map(|(name, _)| name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use api::catalogue::Catalogue;
+
+    use super::*;
+    use serde_json::json;
+
+    fn told(group: &str, version: &str, plural: &str, new: Value, old: Option<Value>) -> String {
+        let catalogue = Catalogue::builtin();
+        let resource = catalogue.get(group, version, plural).unwrap();
+        let object = |value| Object::from_value(value).unwrap();
+        warning(resource, &object(new), old.map(object).as_ref()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_row_is_of_a_kind_that_is_served() {
+        let catalogue = Catalogue::builtin();
+        for (group, plural, ..) in UNENFORCED {
+            assert!(catalogue.iter().any(|r| r.storage_group == *group && r.plural == *plural), "{group} {plural}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_an_effect_elsewhere_is_told() {
+        let local = told("apiregistration.k8s.io", "v1", "apiservices", json!({"spec": {"group": "g"}}), None);
+        assert_eq!(local, "");
+        let remote = json!({"spec": {"service": {"name": "s", "namespace": "a"}}});
+        let remote = told("apiregistration.k8s.io", "v1", "apiservices", remote, None);
+        assert_eq!(remote, "spec.service is stored but not enforced yet: no request is sent to the service");
+        let policy = told("networking.k8s.io", "v1", "networkpolicies", json!({}), None);
+        assert_eq!(policy, "NetworkPolicy is stored but not enforced yet: no traffic is restricted");
+        let namespace = |level: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+        let label =
+            "the label pod-security.kubernetes.io/enforce is stored but not enforced yet: no pod is checked against it";
+        for (new, old, expected) in [
+            ("restricted", None, label),
+            ("privileged", None, ""),
+            ("restricted", Some("restricted"), ""),
+            ("restricted", Some("baseline"), label),
+        ] {
+            assert_eq!(told("", "v1", "namespaces", namespace(new), old.map(namespace)), expected, "{new} {old:?}");
+        }
+    }
+}
