@@ -107,24 +107,25 @@ impl NodeObject {
             spec: Some(NodeSpec::default()),
             status: Some(status.clone()),
         };
-        let node = match self.api.create(&PostParams::default(), &node).await {
+        let (node, was_ready) = match self.api.create(&PostParams::default(), &node).await {
             Ok(created) => {
                 *self.written.lock() = created.status.clone().map(|_| status);
-                created
+                (created, false)
             }
             Err(kube::Error::Api(answer)) if answer.is_already_exists() => {
                 let patch = json!({"metadata": {"labels": self.labels()}});
                 let known = self.api.patch(self.name(), &PatchParams::default(), &Patch::Strategic(patch)).await?;
                 let status = self.status(known.status.as_ref()).await;
                 self.write(status).await?;
-                known
+                let was_ready = known.status.as_ref().is_some_and(says_ready);
+                (known, was_ready)
             }
             Err(error) => return Err(error),
         };
         *self.uid.lock() = node.metadata.uid.clone();
         let reference = events::node(&node);
         self.agent.recorder.event_about(reference.clone(), EventType::Normal, "Starting", "Starting kubelet.");
-        if self.is_ready() {
+        if self.is_ready() && !was_ready {
             let message = format!("Node {} status is now: NodeReady", self.name());
             self.agent.recorder.event_about(reference, EventType::Normal, "NodeReady", message);
         }
@@ -132,9 +133,7 @@ impl NodeObject {
     }
 
     fn is_ready(&self) -> bool {
-        let written = self.written.lock();
-        let conditions = written.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        self.written.lock().as_ref().is_some_and(says_ready)
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
@@ -321,6 +320,10 @@ impl NodeObject {
         })
         .collect()
     }
+}
+
+fn says_ready(status: &NodeStatus) -> bool {
+    status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether writing a status would change nothing of a node.
