@@ -24,14 +24,16 @@ pub struct UserInfo {
 }
 
 impl UserInfo {
-    /// A user with groups; `system:authenticated` is added, unless a group says that the user is not
+    /// A user with groups; `system:authenticated` is added, unless the name or a group says that the user is not
     /// (`AuthenticatedGroupAdder`).
     pub fn new(username: impl Into<String>, groups: &[&str]) -> Self {
         let mut groups: Vec<String> = groups.iter().map(|g| g.to_string()).collect();
-        if !groups.iter().any(|g| matches!(g.as_str(), "system:authenticated" | "system:unauthenticated")) {
+        let username = username.into();
+        let said = groups.iter().any(|g| matches!(g.as_str(), "system:authenticated" | "system:unauthenticated"));
+        if !said && username != "system:anonymous" {
             groups.push("system:authenticated".into());
         }
-        Self { username: username.into(), groups, ..Self::default() }
+        Self { username, groups, ..Self::default() }
     }
 
     /// A service account, with the groups it is in.

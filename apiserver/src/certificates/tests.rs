@@ -70,3 +70,32 @@ async fn tls_between_an_issued_server_and_client_verifies_both() {
     let (_, parsed) = x509_parser::parse_x509_certificate(&shown).unwrap();
     assert_eq!(parsed.subject().to_string(), "O=system:nodes, CN=system:node:n1");
 }
+
+/// Whoever holds the key gets through the handshake, to be judged later; but not with certificates without end.
+#[tokio::test]
+async fn tls_takes_strangers_but_no_heaps_of_certificates() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    let now = Timestamp::now();
+    let (pki, other) = (Pki::in_memory(now).unwrap(), Pki::in_memory(now).unwrap());
+    let acceptor = tokio_rustls::TlsAcceptor::from(pki.server_config(&pki.serving(&[], &[], now).unwrap()).unwrap());
+    let shown = other.node_client("n1", now).unwrap();
+    let certificate = CertificateDer::from_pem_slice(shown.certificate_pem.as_bytes()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pki.authority_pem().as_bytes()).unwrap()).unwrap();
+    for (count, accepted) in [(1, true), (10, true), (64, false)] {
+        let key = PrivateKeyDer::from_pem_slice(shown.key_pem.as_bytes()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(vec![certificate.clone(); count], key)
+            .unwrap();
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let name = ServerName::try_from("kubernetes.default.svc").unwrap();
+        let (found, _) = tokio::join!(acceptor.accept(server), connector.connect(name, client));
+        assert_eq!(found.is_ok(), accepted, "{count} certificates");
+    }
+}

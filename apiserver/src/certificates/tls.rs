@@ -101,6 +101,9 @@ impl ClientCertVerifier for Issued {
     }
 }
 
+/// How many bytes of certificates are kept of a client whom nobody knows yet, for as long as its connection lives.
+const CHAIN_BYTES_MAX: usize = 16 << 10;
+
 /// Asks for a client certificate and lets any pass whose key the client holds, so that what is wrong with it is told by an
 /// answer (`tls.RequestClientCert`).
 #[derive(Debug)]
@@ -117,10 +120,14 @@ impl ClientCertVerifier for Requested {
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        let bytes = certificate.len() + intermediates.iter().map(|certificate| certificate.len()).sum::<usize>();
+        if bytes > CHAIN_BYTES_MAX {
+            return Err(rustls::Error::General(format!("more than {CHAIN_BYTES_MAX} bytes of client certificates")));
+        }
         Ok(ClientCertVerified::assertion())
     }
 
