@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = SystemClock::shared().now();
     let pki = Pki::in_memory(now)?;
     if let Some(prefix) = arguments.next() {
-        let admin = pki.admin(now)?;
+        let admin = pki.admin(now)?.current();
         std::fs::write(format!("{prefix}.crt"), &admin.certificate_pem)?;
         std::fs::write(format!("{prefix}.key"), &admin.key_pem)?;
         std::fs::write(format!("{prefix}-ca.crt"), pki.authority_pem())?;

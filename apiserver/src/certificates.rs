@@ -1,12 +1,15 @@
 //! The cluster's certificate authority, the certificates it issues and the key that signs service account tokens.
 //!
 //! Everything is ECDSA P-256. [`Pki::open`] makes what is missing and reloads what is there, so that a restart
-//! changes no identity; a leaf certificate is made anew only when its names or its remaining life no longer do.
+//! changes no identity; a leaf certificate is made anew when its names change, and after two thirds of its life, also
+//! while it is in use ([`Pki::renew`]).
 //! The time comes in as a parameter everywhere.
 
 mod authority;
 mod files;
 mod leaf;
+mod renewable;
+pub mod renewal;
 mod tls;
 
 use std::net::IpAddr;
@@ -14,9 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::server::danger::ClientCertVerifier;
 
 pub use authority::{Authority, CertificateRequest, Usage};
+pub use renewable::Leaf;
 pub use tls::{client_config, client_verifier, server_config};
 
 /// Whom the API server shows to node servers: nobody to the API server itself.
@@ -28,8 +33,6 @@ pub const API_SERVER: &str = "kube-apiserver";
 pub const AUTHORITY_DAYS: u64 = 3650;
 /// How long a leaf certificate made here is valid.
 pub const LEAF_DAYS: u64 = 365;
-/// A leaf with fewer days left than this is replaced when it is loaded.
-pub const RENEW_BEFORE_DAYS: u64 = 90;
 
 /// What can go wrong with certificates and keys.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,8 @@ pub struct Pki {
     service_account_key_pem: String,
     service_account_public_pem: String,
     directory: Option<PathBuf>,
+    /// What was asked for, to be renewed.
+    leaves: Mutex<Vec<Arc<Leaf>>>,
 }
 
 impl Pki {
@@ -103,6 +108,7 @@ impl Pki {
             service_account_key_pem: key,
             service_account_public_pem: public,
             directory: Some(directory),
+            leaves: Mutex::default(),
         })
     }
 
@@ -117,6 +123,7 @@ impl Pki {
             service_account_key_pem: key,
             service_account_public_pem: public,
             directory: None,
+            leaves: Mutex::default(),
         })
     }
 
@@ -141,7 +148,7 @@ impl Pki {
     }
 
     /// The certificate kept as `name` (`name.crt`, `name.key`), made anew unless it was issued by this authority for the
-    /// same subject and names and stays valid for [`RENEW_BEFORE_DAYS`].
+    /// same subject and names and has a third of its life left. From then on [`Pki::renew`] looks after it.
     ///
     /// # Errors
     /// Those of writing and of signing. A damaged leaf is replaced, not an error.
@@ -150,17 +157,57 @@ impl Pki {
         name: &str,
         request: &CertificateRequest,
         now: Timestamp,
-    ) -> Result<CertificateAndKey, CertificateError> {
-        if let Some(directory) = &self.directory
-            && let Some(kept) = files::load_leaf(directory, name, &self.authority, request, now)
+    ) -> Result<Arc<Leaf>, CertificateError> {
+        let mut leaves = self.leaves.lock();
+        if let Some(known) = leaves.iter().find(|leaf| leaf.name() == name && leaf.request() == request)
+            && known.is_fresh(now)
         {
-            return Ok(kept);
+            return Ok(known.clone());
         }
-        let made = self.authority.issue(request, now)?;
-        if let Some(directory) = &self.directory {
-            files::write_leaf(directory, name, &made)?;
+        let directory = self.directory.as_deref();
+        let kept = directory.and_then(|directory| files::load_leaf(directory, name, &self.authority, request, now));
+        let pems = match kept {
+            Some(kept) => kept,
+            None => {
+                let made = self.authority.issue(request, now)?;
+                if let Some(directory) = directory {
+                    files::write_leaf(directory, name, &made)?;
+                }
+                made
+            }
+        };
+        let leaf = Leaf::new(name, request.clone(), pems)?;
+        leaves.retain(|other| other.name() != name);
+        leaves.push(leaf.clone());
+        Ok(leaf)
+    }
+
+    /// Renews every certificate in use that has lived two thirds of its life, or is not valid at this time; returns the
+    /// names. One that cannot be written is in use all the same, and is made anew at the next start.
+    pub fn renew(&self, now: Timestamp) -> Vec<String> {
+        let leaves = self.leaves.lock().clone();
+        let mut renewed = Vec::new();
+        for leaf in leaves.iter().filter(|leaf| !leaf.is_fresh(now)) {
+            let made = self.authority.issue(leaf.request(), now);
+            let replaced = made.and_then(|made| {
+                if let Some(directory) = &self.directory
+                    && let Err(error) = files::write_leaf(directory, leaf.name(), &made)
+                {
+                    tracing::error!(%error, "a renewed certificate is not kept");
+                }
+                leaf.replace(made)
+            });
+            match replaced {
+                Ok(()) => renewed.push(leaf.name().to_string()),
+                Err(error) => tracing::error!(%error, certificate = leaf.name(), "cannot be renewed"),
+            }
         }
-        Ok(made)
+        renewed
+    }
+
+    /// Whether the authority's own certificate is valid at a time.
+    pub fn authority_holds(&self, now: Timestamp) -> bool {
+        self.authority.validity().holds(now)
     }
 
     /// The API server's serving certificate; `addresses` are the node's and the first service address.
@@ -172,7 +219,7 @@ impl Pki {
         names: &[String],
         addresses: &[IpAddr],
         now: Timestamp,
-    ) -> Result<CertificateAndKey, CertificateError> {
+    ) -> Result<Arc<Leaf>, CertificateError> {
         self.certificate("apiserver", &CertificateRequest::apiserver(names, addresses), now)
     }
 
@@ -180,7 +227,7 @@ impl Pki {
     ///
     /// # Errors
     /// As [`Pki::certificate`].
-    pub fn admin(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+    pub fn admin(&self, now: Timestamp) -> Result<Arc<Leaf>, CertificateError> {
         self.certificate("admin", &CertificateRequest::client("kubernetes-admin", Some("system:masters")), now)
     }
 
@@ -188,7 +235,7 @@ impl Pki {
     ///
     /// # Errors
     /// As [`Pki::certificate`].
-    pub fn scheduler(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+    pub fn scheduler(&self, now: Timestamp) -> Result<Arc<Leaf>, CertificateError> {
         self.certificate("scheduler", &CertificateRequest::client("system:kube-scheduler", None), now)
     }
 
@@ -196,7 +243,7 @@ impl Pki {
     ///
     /// # Errors
     /// As [`Pki::certificate`].
-    pub fn controller_manager(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+    pub fn controller_manager(&self, now: Timestamp) -> Result<Arc<Leaf>, CertificateError> {
         self.certificate("controller-manager", &CertificateRequest::client("system:kube-controller-manager", None), now)
     }
 
@@ -204,7 +251,7 @@ impl Pki {
     ///
     /// # Errors
     /// As [`Pki::certificate`].
-    pub fn node_client(&self, node: &str, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+    pub fn node_client(&self, node: &str, now: Timestamp) -> Result<Arc<Leaf>, CertificateError> {
         let request = CertificateRequest::client(&format!("system:node:{node}"), Some("system:nodes"));
         self.certificate("kubelet-client", &request, now)
     }
@@ -218,7 +265,7 @@ impl Pki {
         node: &str,
         addresses: &[IpAddr],
         now: Timestamp,
-    ) -> Result<CertificateAndKey, CertificateError> {
+    ) -> Result<Arc<Leaf>, CertificateError> {
         self.certificate("kubelet", &CertificateRequest::kubelet(node, addresses), now)
     }
 
@@ -226,7 +273,7 @@ impl Pki {
     ///
     /// # Errors
     /// As [`Pki::certificate`].
-    pub fn kubelet_client(&self, now: Timestamp) -> Result<CertificateAndKey, CertificateError> {
+    pub fn kubelet_client(&self, now: Timestamp) -> Result<Arc<Leaf>, CertificateError> {
         let request = CertificateRequest::client(KUBELET_CLIENT, None);
         self.certificate("apiserver-kubelet-client", &request, now)
     }
@@ -243,16 +290,16 @@ impl Pki {
     ///
     /// # Errors
     /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
-    pub fn server_config(&self, serving: &CertificateAndKey) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
-        server_config(serving, self.authority_pem())
+    pub fn server_config(&self, serving: &Arc<Leaf>) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
+        server_config(serving.clone(), self.authority_pem())
     }
 
     /// TLS for a client that trusts this authority and shows `identity`.
     ///
     /// # Errors
     /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
-    pub fn client_config(&self, identity: &CertificateAndKey) -> Result<Arc<rustls::ClientConfig>, CertificateError> {
-        client_config(self.authority_pem(), Some(identity))
+    pub fn client_config(&self, identity: &Arc<Leaf>) -> Result<Arc<rustls::ClientConfig>, CertificateError> {
+        client_config(self.authority_pem(), Some(identity.clone()))
     }
 }
 

@@ -6,6 +6,8 @@ mod answers;
 mod clock;
 #[path = "api/definitions.rs"]
 mod definitions;
+#[path = "api/failing_store.rs"]
+mod failing_store;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]

@@ -89,9 +89,14 @@ impl Cluster {
 
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> Kubeconfig {
-        let admin = &self.control_plane.admin;
+        let admin = self.control_plane.admin.current();
         let ca = self.control_plane.pki.authority_pem();
         kubeconfig::render(&self.url(), ca, &admin.certificate_pem, &admin.key_pem)
+    }
+
+    /// Changes whenever certificates were renewed, the administrator's among them perhaps.
+    pub fn renewals(&self) -> watch::Receiver<u64> {
+        self.control_plane.renewals.clone()
     }
 
     /// Resolves when a part of the cluster has failed for good.

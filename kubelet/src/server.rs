@@ -21,9 +21,9 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -64,10 +64,8 @@ pub struct Config {
     pub listener: TcpListener,
     /// The node's name, which access reviews are about.
     pub node_name: String,
-    /// The serving certificate with its chain, as PEM.
-    pub certificate_pem: String,
-    /// Its key, as PEM.
-    pub key_pem: String,
+    /// The serving certificate, asked for at each handshake.
+    pub certificate: Arc<dyn ResolvesServerCert>,
     /// The CA of client certificates, as PEM.
     pub client_ca_pem: String,
 }
@@ -137,14 +135,11 @@ fn acceptor(config: &Config) -> Result<TlsAcceptor, Error> {
         .allow_unauthenticated()
         .build()
         .map_err(|error| tls(&error))?;
-    let chain = certificates("certificate", &config.certificate_pem)?;
-    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes()).map_err(pem("key"))?;
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| tls(&error))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|error| tls(&error))?;
+        .with_cert_resolver(config.certificate.clone());
     // Connections are upgraded here, which HTTP/2 does in another way that no client uses.
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(server)))

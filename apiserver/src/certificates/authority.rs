@@ -9,6 +9,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 
+use super::renewable::Validity;
 use super::{AUTHORITY_DAYS, CertificateAndKey, CertificateError, LEAF_DAYS};
 
 /// Certificates start a little in the past, for clients whose clock is behind.
@@ -97,6 +98,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
     key_pem: String,
+    validity: Validity,
 }
 
 impl std::fmt::Debug for Authority {
@@ -120,7 +122,8 @@ impl Authority {
         set_validity(&mut params, now, AUTHORITY_DAYS);
         let certificate = params.self_signed(&key)?;
         let key_pem = key.serialize_pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate_pem: certificate.pem(), key_pem })
+        let validity = validity_of(certificate.der())?;
+        Ok(Self { issuer: Issuer::new(params, key), certificate_pem: certificate.pem(), key_pem, validity })
     }
 
     /// An authority from its PEMs.
@@ -136,12 +139,17 @@ impl Authority {
             return Err(CertificateError::Pem("the key does not belong to the certificate".into()));
         }
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
-        Ok(Self { issuer, certificate_pem: certificate_pem.into(), key_pem: key_pem.into() })
+        let validity = validity_of(&der)?;
+        Ok(Self { issuer, certificate_pem: certificate_pem.into(), key_pem: key_pem.into(), validity })
     }
 
     /// The authority's own certificate.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    pub(super) fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// The authority's private key.
@@ -177,6 +185,12 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(CertificateAndKey { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
+}
+
+fn validity_of(der: &[u8]) -> Result<Validity, CertificateError> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(der)
+        .map_err(|error| CertificateError::Pem(format!("the certificate does not parse: {error}")))?;
+    Ok(Validity::of(&parsed))
 }
 
 /// A new private key and its public half, PEM.

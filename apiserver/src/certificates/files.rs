@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -10,16 +10,15 @@ use rcgen::KeyPair;
 use x509_parser::prelude::GeneralName;
 
 use super::authority::{Authority, CertificateRequest, generate_key};
-use super::{CertificateAndKey, CertificateError, RENEW_BEFORE_DAYS};
-
-const DAY_SECONDS: i64 = 86_400;
+use super::renewable::Validity;
+use super::{CertificateAndKey, CertificateError};
 
 pub(super) fn make_directory(directory: &Path) -> Result<(), CertificateError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|source| CertificateError::File { path: directory.into(), source })
+    let made = || {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+    };
+    made().map_err(|source| CertificateError::File { path: directory.into(), source })
 }
 
 pub(super) fn load_or_make_authority(directory: &Path, now: Timestamp) -> Result<Authority, CertificateError> {
@@ -67,8 +66,7 @@ pub(super) fn load_leaf(
     let fits = certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
         && signed_by(&certificate, authority)
         && certificate.issuer() == issuer.subject()
-        && certificate.validity().not_after.timestamp() - now.as_second() > RENEW_BEFORE_DAYS as i64 * DAY_SECONDS
-        && certificate.validity().not_before.timestamp() <= now.as_second()
+        && Validity::of(&certificate).is_fresh(now)
         && is_for(&certificate, request);
     fits.then_some(CertificateAndKey { certificate_pem, key_pem })
 }
@@ -133,6 +131,7 @@ fn write(path: &Path, text: &str, durable: Durable) -> Result<(), CertificateErr
     let temporary = path.with_extension("new");
     let written = (|| {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(text.as_bytes())?;
         if durable == Durable::Yes {
             file.sync_all()?;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::{CertificateAndKey, CertificateError, leaf};
@@ -16,6 +18,13 @@ use super::{CertificateAndKey, CertificateError, leaf};
 pub(super) fn certificate_der(pem: &str) -> Result<CertificateDer<'static>, CertificateError> {
     CertificateDer::from_pem_slice(pem.as_bytes())
         .map_err(|error| CertificateError::Pem(format!("no certificate in the PEM: {error:?}")))
+}
+
+/// What a handshake shows. The two must belong together.
+pub(super) fn certified_key(pems: &CertificateAndKey) -> Result<CertifiedKey, CertificateError> {
+    let provider = rustls::crypto::ring::default_provider();
+    let (chain, key) = (vec![certificate_der(&pems.certificate_pem)?], key_der(&pems.key_pem)?);
+    Ok(CertifiedKey::from_der(chain, key, &provider)?)
 }
 
 fn key_der(pem: &str) -> Result<PrivateKeyDer<'static>, CertificateError> {
@@ -159,13 +168,16 @@ impl ClientCertVerifier for Requested {
 ///
 /// # Errors
 /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
-pub fn server_config(serving: &CertificateAndKey, authority_pem: &str) -> Result<Arc<ServerConfig>, CertificateError> {
+pub fn server_config(
+    serving: Arc<dyn ResolvesServerCert>,
+    authority_pem: &str,
+) -> Result<Arc<ServerConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Requested(client_verifier(authority_pem)?));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate_der(&serving.certificate_pem)?], key_der(&serving.key_pem)?)?;
+        .with_cert_resolver(serving);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -176,15 +188,14 @@ pub fn server_config(serving: &CertificateAndKey, authority_pem: &str) -> Result
 /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
 pub fn client_config(
     authority_pem: &str,
-    identity: Option<&CertificateAndKey>,
+    identity: Option<Arc<dyn ResolvesClientCert>>,
 ) -> Result<Arc<ClientConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authority_pem)?);
     let config = match identity {
-        Some(identity) => builder
-            .with_client_auth_cert(vec![certificate_der(&identity.certificate_pem)?], key_der(&identity.key_pem)?)?,
+        Some(identity) => builder.with_client_cert_resolver(identity),
         None => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))

@@ -9,7 +9,7 @@ use api::catalogue::Catalogue;
 use apiserver::assembly::assemble;
 use apiserver::authentication::{SecretClaims, SigningKey, TokenFile};
 use apiserver::bootstrap::{self, Bootstrap};
-use apiserver::certificates::{CertificateAndKey, Pki};
+use apiserver::certificates::{Leaf, Pki, renewal};
 use apiserver::plug::Plugins;
 use apiserver::strategy::component_status::{self, Check};
 use apiserver::{ApiServer, clock};
@@ -18,6 +18,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use metrics::Metrics;
 use store::Store;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,8 +30,10 @@ use crate::network;
 /// The running control plane.
 pub struct ControlPlane {
     pub store: Arc<dyn Store>,
-    pub pki: Pki,
-    pub admin: CertificateAndKey,
+    pub pki: Arc<Pki>,
+    pub admin: Arc<Leaf>,
+    /// Counts the renewals of certificates.
+    pub renewals: watch::Receiver<u64>,
     pub server: ApiServer,
     /// The server as the components of this process call it.
     calls: Counted<ApiServer>,
@@ -118,12 +121,15 @@ impl ControlPlane {
         server.started().await;
         let (serving, stop) = (server.clone(), token.clone());
         tasks.spawn(async move { serving.serve(listener, tls, stop).await });
+        let (renewed, renewals) = watch::channel(0);
+        let told = move |_: &[String]| renewed.send_modify(|count| *count += 1);
+        tasks.spawn(renewal::follow(pki.clone(), clock::SystemClock::shared(), told, token.clone()));
         let clock = Clock::system();
         let host = SocketAddr::new(advertised, address.port()).to_string();
         let calls = Arc::new(RestMetrics::new(host));
         metrics.register(calls.clone());
         let calls = Counted::new(server.clone(), calls, clock.clone());
-        let plane = Self { store, pki, admin, server, calls, address, advertised, clock, metrics };
+        let plane = Self { store, pki, admin, renewals, server, calls, address, advertised, clock, metrics };
         if config.controllers {
             plane.start_controllers(config, &parts, tasks, token);
         }
@@ -203,8 +209,8 @@ async fn make_default_storage_class(client: kube::Client) {
 
 /// Who the server is.
 struct Identity {
-    pki: Pki,
-    admin: CertificateAndKey,
+    pki: Arc<Pki>,
+    admin: Arc<Leaf>,
     tls: Arc<rustls::ServerConfig>,
 }
 
@@ -230,7 +236,7 @@ fn identity(config: &ClusterConfig, advertised: IpAddr) -> Result<Identity, Erro
         Some(directory) => Pki::open(directory, now),
         None => Pki::in_memory(now),
     };
-    let pki = pki.map_err(made)?;
+    let pki = Arc::new(pki.map_err(made)?);
     let (names, addresses) = serving_names(config, advertised)?;
     let serving = pki.serving(&names, &addresses, now).map_err(made)?;
     let admin = pki.admin(now).map_err(made)?;

@@ -192,8 +192,7 @@ async fn serve(
     let settings = server::Config {
         listener,
         node_name: config.node_name.clone(),
-        certificate_pem: serving.certificate_pem,
-        key_pem: serving.key_pem,
+        certificate: serving,
         client_ca_pem: plane.pki.authority_pem().to_owned(),
     };
     let cri = Cri::connect(socket).await.map_err(|error| Error::part("container runtime", error))?;

@@ -38,10 +38,18 @@ pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
             tokio::time::sleep(code_pages::SETTLED_AFTER).await;
             code_pages::release();
         });
-        let failure = tokio::select! {
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
-            failure = cluster.failed() => Some(failure),
+        let mut renewals = cluster.renewals();
+        let failure = loop {
+            tokio::select! {
+                _ = interrupt.recv() => break None,
+                _ = terminate.recv() => break None,
+                failure = cluster.failed() => break Some(failure),
+                Ok(()) = renewals.changed() => {
+                    if let Err(error) = kubeconfig::refresh(&data_dir, cluster.kubeconfig()) {
+                        tracing::error!(%error, "the administrator's kubeconfig has the certificate of before");
+                    }
+                }
+            }
         };
         settled.abort();
         if let Some(failure) = failure {

@@ -10,6 +10,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use k8s_cri::v1;
 use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -25,6 +26,17 @@ struct Certificates {
     server: (String, String),
     admin: (String, String),
     nobody: (String, String),
+}
+
+impl Certificates {
+    fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        let (certificate, key) = &self.server;
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = rustls::crypto::ring::default_provider();
+        let shown = rustls::sign::CertifiedKey::from_der(chain, key, &provider).unwrap();
+        Arc::new(rustls::sign::SingleCertAndKey::from(shown))
+    }
 }
 
 fn openssl(directory: &Path, arguments: &str) {
@@ -148,8 +160,7 @@ impl Fixture {
         let config = Config {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             node_name: "node".into(),
-            certificate_pem: certificates.server.0.clone(),
-            key_pem: certificates.server.1.clone(),
+            certificate: certificates.resolver(),
             client_ca_pem: certificates.ca.clone(),
         };
         let token = CancellationToken::new();
