@@ -19,6 +19,8 @@ mod set;
 mod typed;
 mod updater;
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -175,7 +177,12 @@ pub fn keep_times(live: &Object, new: &mut Object) -> bool {
     let same_entry = |a: &Value, b: &Value| fields(a.as_object(), &["time"]).eq(fields(b.as_object(), &["time"]));
     let (old, mine) = (managers::entries(live), managers::entries(new));
     // The entries may stand in another order, since they are sorted by time.
-    let same = old.len() == mine.len() && mine.iter().all(|m| old.iter().any(|o| same_entry(o, m)));
+    let same = old.len() == mine.len() && {
+        let of_manager = |entry: &'_ Value| entry.get("manager").and_then(Value::as_str).unwrap_or("").to_string();
+        let mut known: HashMap<String, Vec<&Value>> = HashMap::new();
+        old.iter().for_each(|entry| known.entry(of_manager(entry)).or_default().push(entry));
+        mine.iter().all(|m| known.get(&of_manager(m)).is_some_and(|old| old.iter().any(|o| same_entry(o, m))))
+    };
     if !same || !equal_but(live, new, &["managedFields", "resourceVersion"]) {
         return false;
     }

@@ -18,6 +18,8 @@ mod versions;
 
 use std::sync::Arc;
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -72,13 +74,19 @@ impl Version {
     pub fn validate(&self, object: &Object, old: Option<&Object>, warnings: &mut Vec<String>) -> ErrorList {
         let kind = object.0.get("kind").and_then(Value::as_str).unwrap_or("");
         if !self.kind.is_empty() && kind != self.kind {
-            return vec![FieldError::invalid(&Path::new("kind"), kind, format!("must be {}", self.kind))];
+            return FieldError::invalid(&Path::new("kind"), kind, format!("must be {}", self.kind)).into();
         }
         let mut errors = ErrorList::new();
         if let Some(schema) = &self.schema {
             let of_schema = values::validate_object(schema, object);
-            let unchanged = |error: &FieldError| old.is_some_and(|old| lists::unchanged(&error.path, object, old));
-            errors.extend(of_schema.into_iter().filter(|error| !unchanged(error)));
+            // Many errors may be in one list, which is compared as a whole.
+            let mut known: HashMap<String, bool> = HashMap::new();
+            let mut unchanged = |path: &Path, old: &Object| {
+                let place = path.as_str().split_once('[').map_or(path.as_str(), |(list, _)| list).to_string();
+                *known.entry(place).or_insert_with_key(|place| lists::unchanged(&Path::new(place), object, old))
+            };
+            let of_schema = of_schema.into_iter();
+            errors.extend(of_schema.filter(|error| !old.is_some_and(|old| unchanged(&error.path, old))));
         }
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate(object));

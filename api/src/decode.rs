@@ -34,7 +34,7 @@ pub(crate) use target::stated_target;
 use target::{not_registered, stated_kind};
 pub use tree::NESTING_MAX;
 use tree::Tree;
-pub(crate) use tree::{double, nesting};
+pub(crate) use tree::nesting;
 
 /// Bodies longer than this are refused (`MaxRequestBodyBytes`).
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -252,10 +252,14 @@ fn decode_tree(
     };
     let is_strict = validation != FieldValidation::Ignore;
     let resets_managers = states_no_managers(&tree);
+    if target.custom && is_strict {
+        strict.extend(patch::duplicates(&tree));
+    }
+    let told = strict.len();
     let value = typed::convert(tree, target.schema.root(), target.custom, is_strict, &mut strict).map_err(malformed)?;
     let mut object = Object::from_value(value).expect("a struct converts to an object");
     if target.custom {
-        in_custom_order(&mut strict);
+        in_custom_order(&mut strict[told..]);
     }
     if resets_managers {
         object.set(&["metadata", "managedFields"], Value::Array(Vec::new()));
@@ -273,18 +277,17 @@ fn decode_tree(
     Ok(Decoded { object, warnings: strict })
 }
 
-/// What strict decoding finds in a custom object is told in another order: what is there twice, then unknown fields by
-/// name, then unknown fields of metadata.
-fn in_custom_order(strict: &mut [String]) {
+/// Unknown fields of a custom object are told in another order: those of its metadata, which is decoded by itself, then
+/// those that its schema does not name, then those of the metadata of objects in it
+/// (`unstructuredSchemaCoercer.apply`). The last two are sorted.
+fn in_custom_order(unknown: &mut [String]) {
+    // A JSON map has its keys in order of name when it is decoded into metadata.
     let rank = |text: &str| match text.strip_prefix("unknown field \"") {
-        None => 0,
-        Some(path) if path.starts_with("metadata.") || path.contains(".metadata.") => 2,
-        Some(_) => 1,
+        Some(path) if path.starts_with("metadata.") => 0,
+        Some(path) if path.contains(".metadata.") => 2,
+        _ => 1,
     };
-    strict.sort_by_cached_key(|text| match rank(text) {
-        1 => (1, text.clone()),
-        other => (other, String::new()),
-    });
+    unknown.sort_by_cached_key(|text| (rank(text), text.clone()));
 }
 
 fn unrecognized(target: &Target, why: String, body: &[u8]) -> DecodeError {

@@ -1,15 +1,27 @@
 //! Paths into an object and what is wrong there, in the words of `field.Error` in apimachinery's
 //! `util/validation/field`.
 
+mod list;
+
 use std::fmt;
 
 use serde_json::Value;
 use smallvec::SmallVec;
 
+use crate::json;
+
+pub use list::{ERRORS_BYTES_MAX, ErrorList};
+
 /// How long a path may be in bytes before it takes memory of its own.
 const INLINE_BYTES: usize = 96;
 /// Stands for a name that is empty; no name has it.
 const UNNAMED: u8 = 0;
+/// How long the text of a path may grow; what is below is not told apart any more.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+/// How much of a value an error shows, in bytes.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Stands for the rest of what is cut.
+const CUT: &str = "...";
 
 /// A path such as `spec.containers[0].name` or `metadata.labels[a/b]`. Validation makes one for every field that it
 /// reads and shows few, so short ones take no memory of their own.
@@ -19,7 +31,7 @@ pub struct Path(SmallVec<[u8; INLINE_BYTES]>);
 impl Path {
     /// A path of one name (or several with dots).
     pub fn new(name: &str) -> Self {
-        Self(SmallVec::from_slice(name.as_bytes()))
+        Self(SmallVec::from_slice(beginning(name, PATH_BYTES_MAX).as_bytes()))
     }
 
     /// The empty path, for an object as a whole.
@@ -48,6 +60,10 @@ impl Path {
     }
 
     fn with(&self, before: &str, name: &str, after: &str) -> Self {
+        if self.0.len() >= PATH_BYTES_MAX {
+            return self.clone();
+        }
+        let name = beginning(name, PATH_BYTES_MAX);
         let mut path = SmallVec::with_capacity(self.0.len() + before.len() + name.len() + after.len());
         path.extend_from_slice(&self.0);
         path.extend_from_slice(before.as_bytes());
@@ -145,9 +161,6 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// All that is wrong with an object, in the order of checking.
-pub type ErrorList = Vec<FieldError>;
-
 impl FieldError {
     /// The value is not one that is allowed.
     pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
@@ -155,7 +168,8 @@ impl FieldError {
     }
 
     /// The value is not one that is allowed; it is shown as written here, where the order of its fields matters.
-    pub fn invalid_text(path: &Path, shown: String, detail: impl Into<String>) -> Self {
+    pub fn invalid_text(path: &Path, mut shown: String, detail: impl Into<String>) -> Self {
+        cut(&mut shown, VALUE_BYTES_MAX);
         Self { error_type: ErrorType::Invalid, path: path.clone(), value: Some(shown), detail: detail.into() }
     }
 
@@ -233,15 +247,69 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// How a bad value is shown: strings quoted as Go's `%q` does, the rest as JSON.
+/// How a bad value is shown: strings quoted as Go's `%q` does, the rest as JSON, and not all of what is long.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_string(),
-        Value::String(text) => go_quoted(text),
+        Value::String(text) => {
+            let mut quoted = go_quoted(beginning(text, VALUE_BYTES_MAX));
+            if text.len() > VALUE_BYTES_MAX {
+                quoted.push_str(CUT);
+            }
+            cut(&mut quoted, 2 * VALUE_BYTES_MAX);
+            quoted
+        }
         // Go escapes what means something in HTML.
-        Value::Array(_) | Value::Object(_) => in_html(value.to_string()),
-        other => other.to_string(),
+        Value::Array(_) | Value::Object(_) => {
+            let mut escaped = in_html(bounded_json(value, VALUE_BYTES_MAX));
+            cut(&mut escaped, 2 * VALUE_BYTES_MAX);
+            escaped
+        }
+        other => json::to_text(other),
     }
+}
+
+/// The beginning of a text, of so many bytes at most.
+pub(crate) fn beginning(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
+/// Cuts a text that is longer than so many bytes, and marks that it was.
+pub(crate) fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        let end = beginning(text, bytes_max).len();
+        text.truncate(end);
+        text.push_str(CUT);
+    }
+}
+
+/// The JSON of a value, which is not written further than is shown.
+pub(crate) fn bounded_json(value: &Value, bytes_max: usize) -> String {
+    struct Bounded(Vec<u8>, usize);
+    impl std::io::Write for Bounded {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let left = self.1.saturating_sub(self.0.len());
+            self.0.extend_from_slice(&bytes[..bytes.len().min(left)]);
+            // Nothing taken ends the writing.
+            Ok(bytes.len().min(left))
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut out = Bounded(Vec::new(), bytes_max);
+    let is_whole = serde_json::to_writer(&mut out, value).is_ok();
+    let mut text = String::from_utf8_lossy(&out.0).into_owned();
+    if !is_whole {
+        text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+        text.push_str(CUT);
+    }
+    text
 }
 
 /// A text as Go quotes it (`strconv.Quote`).

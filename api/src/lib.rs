@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod field;
 pub mod go;
 pub mod internal;
+pub mod json;
 pub mod names;
 pub mod object;
 pub mod openapi;

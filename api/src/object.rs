@@ -1,9 +1,11 @@
 //! One object as a JSON tree that lives for one request, and its stored encoding.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use serde_json::{Map, Value};
 
-/// A Kubernetes object. Keys are kept sorted; the encoding puts `apiVersion`, `kind` and `metadata` first.
+use crate::json;
+
+/// A Kubernetes object. Keys are kept sorted; the encoding puts the kind, the version and `metadata` first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Object(pub Map<String, Value>);
 
@@ -103,22 +105,28 @@ impl Object {
         metadata.as_object_mut().expect("made a map")
     }
 
-    /// The stored bytes: `apiVersion`, `kind`, `metadata` (without its `resourceVersion`, which the store's
-    /// revision is), then the rest in order of name. [`splice_resource_version`] puts the version back.
+    /// The stored bytes, without the `metadata.resourceVersion`, which the store's revision is. Of a built-in kind they
+    /// are in the order of the reference's structs; of another `apiVersion`, `kind` and `metadata` come first, then the
+    /// rest in order of name. [`splice_resource_version`] puts the version back.
     pub fn encode(&self) -> Bytes {
+        let ty = json::stated_type(&self.0);
+        let head: [(&[u8], &str); 2] = match ty {
+            Some(_) => [(b"{\"kind\":", "kind"), (b",\"apiVersion\":", "apiVersion")],
+            None => [(b"{\"apiVersion\":", "apiVersion"), (b",\"kind\":", "kind")],
+        };
         let mut out = Vec::with_capacity(ENCODED_BYTES);
-        out.extend_from_slice(b"{\"apiVersion\":");
-        write(&mut out, self.0.get("apiVersion").unwrap_or(&Value::Null));
-        out.extend_from_slice(b",\"kind\":");
-        write(&mut out, self.0.get("kind").unwrap_or(&Value::Null));
+        for (opening, name) in head {
+            out.extend_from_slice(opening);
+            json::plain(&mut out, self.0.get(name).unwrap_or(&Value::Null));
+        }
         out.extend_from_slice(b",\"metadata\":{");
         let empty = Map::new();
         let metadata = self.0.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
-        let fields = metadata.iter().filter(|(name, _)| *name != "resourceVersion");
-        write_fields(&mut out, fields, true);
+        let of_metadata = ty.and_then(|ty| ty.child("metadata"));
+        json::write_members(&mut out, metadata.iter().filter(|(name, _)| *name != "resourceVersion"), of_metadata);
         out.push(b'}');
         let rest = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
-        write_fields(&mut out, rest, false);
+        json::write_members(&mut out, rest, ty);
         out.push(b'}');
         // These bytes are kept: spare capacity would be, too.
         Bytes::copy_from_slice(&out)
@@ -130,37 +138,47 @@ const ENCODED_BYTES: usize = 4 << 10;
 
 const METADATA: &[u8] = b"\"metadata\":{";
 
+/// What comes before the version in the metadata of a built-in kind (`metav1.ObjectMeta`).
+const BEFORE_VERSION: [&[u8]; 5] =
+    [b"\"name\":\"", b"\"generateName\":\"", b"\"namespace\":\"", b"\"selfLink\":\"", b"\"uid\":\""];
+
 /// Where the fields of `metadata` begin in bytes made by [`Object::encode`].
 pub fn metadata_offset(encoded: &[u8]) -> usize {
     let at = memchr::memmem::find(encoded, METADATA).expect("encoded objects have metadata");
     at + METADATA.len()
 }
 
+/// Where the version goes in bytes whose metadata begins at `start`.
+fn version_offset(encoded: &[u8], start: usize) -> usize {
+    let mut at = start;
+    if !encoded.starts_with(b"{\"kind\":") {
+        return at;
+    }
+    for name in BEFORE_VERSION {
+        let after = at + usize::from(at > start && encoded[at] == b',');
+        if encoded[after..].starts_with(name) {
+            at = after + name.len();
+            at += json::string_end(&encoded[at..]);
+        }
+    }
+    at
+}
+
 /// Appends bytes made by [`Object::encode`] to `out` with `metadata.resourceVersion` put in.
 pub fn splice_resource_version(encoded: &[u8], revision: u64, out: &mut Vec<u8>) {
-    use std::io::Write;
-    let at = metadata_offset(encoded);
-    out.extend_from_slice(&encoded[..at]);
-    write!(out, "\"resourceVersion\":\"{revision}\"").expect("a Vec takes every write");
-    if encoded[at] != b'}' {
-        out.push(b',');
-    }
-    out.extend_from_slice(&encoded[at..]);
+    let start = metadata_offset(encoded);
+    out.extend_from_slice(&encoded[..start]);
+    splice_metadata(encoded, start, revision, out);
 }
 
-fn write(out: &mut Vec<u8>, value: &Value) {
-    serde_json::to_writer(out, value).expect("a Vec takes every write");
-}
-
-fn write_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, &'a Value)>, mut first: bool) {
-    for (name, value) in fields {
-        if !first {
-            out.push(b',');
-        }
-        first = false;
-        serde_json::to_writer(&mut *out, name).expect("a Vec takes every write");
-        out.push(b':');
-        write(out, value);
+/// Appends what comes from the fields of metadata on, which begin at `start`, with the version put in.
+pub fn splice_metadata(encoded: &[u8], start: usize, revision: u64, out: &mut impl BufMut) {
+    let at = version_offset(encoded, start);
+    let mut number = itoa::Buffer::new();
+    let before: &[u8] = if at > start { b",\"resourceVersion\":\"" } else { b"\"resourceVersion\":\"" };
+    let after: &[u8] = if matches!(encoded[at], b'}' | b',') { b"\"" } else { b"\"," };
+    for part in [&encoded[start..at], before, number.format(revision).as_bytes(), after, &encoded[at..]] {
+        out.put_slice(part);
     }
 }
 
@@ -181,14 +199,39 @@ mod tests {
     #[test]
     fn encoding_puts_metadata_early_and_the_version_back() {
         check(
-            json!({"kind": "A", "apiVersion": "v1", "data": {"metadata": {}}, "metadata": {"name": "x", "resourceVersion": "3"}}),
-            r#"{"apiVersion":"v1","kind":"A","metadata":{"name":"x"},"data":{"metadata":{}}}"#,
-            r#"{"apiVersion":"v1","kind":"A","metadata":{"resourceVersion":"7","name":"x"},"data":{"metadata":{}}}"#,
+            json!({"kind": "A", "apiVersion": "a/v1", "data": {"metadata": {}}, "metadata": {"name": "x", "resourceVersion": "3"}}),
+            r#"{"apiVersion":"a/v1","kind":"A","metadata":{"name":"x"},"data":{"metadata":{}}}"#,
+            r#"{"apiVersion":"a/v1","kind":"A","metadata":{"resourceVersion":"7","name":"x"},"data":{"metadata":{}}}"#,
         );
         check(
-            json!({"kind": "A", "apiVersion": "v1"}),
-            r#"{"apiVersion":"v1","kind":"A","metadata":{}}"#,
-            r#"{"apiVersion":"v1","kind":"A","metadata":{"resourceVersion":"7"}}"#,
+            json!({"kind": "A", "apiVersion": "a/v1"}),
+            r#"{"apiVersion":"a/v1","kind":"A","metadata":{}}"#,
+            r#"{"apiVersion":"a/v1","kind":"A","metadata":{"resourceVersion":"7"}}"#,
+        );
+    }
+
+    #[test]
+    fn built_in_kinds_are_in_the_order_of_their_structs() {
+        check(
+            json!({"kind": "Secret", "apiVersion": "v1", "type": "t", "data": {"b": "", "a": ""}, "metadata":
+                {"resourceVersion": "3", "labels": {"uid": "x"}, "uid": "u\"", "namespace": "n", "name": "x"}}),
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","namespace":"n","uid":"u\"","labels":{"uid":"x"}},"data":{"a":"","b":""},"type":"t"}"#,
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","namespace":"n","uid":"u\"","resourceVersion":"7","labels":{"uid":"x"}},"data":{"a":"","b":""},"type":"t"}"#,
+        );
+        check(
+            json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"labels": {}}}),
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"labels":{}}}"#,
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"resourceVersion":"7","labels":{}}}"#,
+        );
+        check(
+            json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "x"}}),
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x"}}"#,
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","resourceVersion":"7"}}"#,
+        );
+        check(
+            json!({"kind": "Secret", "apiVersion": "v1"}),
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{}}"#,
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"resourceVersion":"7"}}"#,
         );
     }
 }

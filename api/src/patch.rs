@@ -49,7 +49,7 @@ impl From<PatchError> for Status {
                 Status::failure(422, "Invalid", message).with_details(StatusDetails::default())
             }
             PatchError::Invalid { shown, why } => {
-                Status::invalid("", "", "", &vec![FieldError::invalid(&Path::new("patch"), shown, why)])
+                Status::invalid("", "", "", &FieldError::invalid(&Path::new("patch"), shown, why).into())
             }
             PatchError::TooLarge(message) => Status::too_large(format!("Request entity too large: {message}")),
             PatchError::Unclassified(message) => Status::failure(500, "", message),

@@ -48,6 +48,18 @@ impl Schema {
         graph.kind(group, version, kind).map(|root| Self { graph: Shared::Builtin(graph), root })
     }
 
+    /// The built-in type of a kind, as [`Schema::of`].
+    pub fn builtin_type(group: &str, version: &str, kind: &str) -> Option<Type<'static>> {
+        let graph = facts::builtin();
+        graph.kind(group, version, kind).map(|node| Type { graph, node })
+    }
+
+    /// The built-in type of a definition, as [`Schema::definition`].
+    pub fn builtin_definition(name: &str) -> Option<Type<'static>> {
+        let graph = facts::builtin();
+        graph.definition(name).map(|node| Type { graph, node })
+    }
+
     /// The schema of a custom resource's version, from its `openAPIV3Schema`. The three fields that every object
     /// has are added. `None` gives the schema that keeps everything.
     ///
@@ -223,6 +235,11 @@ impl<'a> Field<'a> {
     /// Its JSON name.
     pub fn name(self) -> &'a str {
         &self.data.name
+    }
+
+    /// Its place among the fields of a built-in struct as Go declares and prints them.
+    pub fn place(self) -> u16 {
+        self.data.place
     }
 
     /// Its type.

@@ -29,9 +29,11 @@ impl Lookup for std::collections::BTreeMap<String, String> {
     }
 }
 
+/// In order of name.
 impl Lookup for [(Box<str>, Box<str>)] {
     fn lookup(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
+        let found = self.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;
+        Some(&self[found].1)
     }
 }
 

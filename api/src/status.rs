@@ -1,8 +1,15 @@
 //! The one error every client sees, `metav1.Status`; only this module knows reasons and codes.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::field::ErrorList;
+use crate::field::{ErrorList, cut};
+
+/// How long the message of a status may be in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// How long the causes of a status may be together, in bytes.
+pub const CAUSES_BYTES_MAX: usize = 1 << 20;
 
 /// `metav1.Status` as an error: constructors are those of `k8s.io/apimachinery/pkg/api/errors`, with its wording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,20 +95,31 @@ pub fn group_resource(group: &str, resource: &str) -> String {
 impl Status {
     /// A failure.
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        cut(&mut message, MESSAGE_BYTES_MAX);
         Self {
             kind: "Status".into(),
             api_version: "v1".into(),
             metadata: Default::default(),
             status: "Failure".into(),
-            message: message.into(),
+            message,
             reason: reason.into(),
             details: None,
             code,
         }
     }
 
-    /// Adds details.
-    pub fn with_details(mut self, details: StatusDetails) -> Self {
+    /// Adds details, with as many causes as there is room for.
+    pub fn with_details(mut self, mut details: StatusDetails) -> Self {
+        let mut bytes = 0;
+        let is_beyond = |cause: &StatusCause| {
+            bytes += cause.reason.len() + cause.message.len() + cause.field.len();
+            bytes > CAUSES_BYTES_MAX
+        };
+        if let Some(end) = details.causes.iter().position(is_beyond) {
+            details.causes.truncate(end);
+            details.causes.push(StatusCause { message: "there are more causes".into(), ..Default::default() });
+        }
         self.details = Some(Box::new(details));
         self
     }
@@ -163,21 +181,16 @@ impl Status {
             .collect();
         let what = group_resource(group, kind);
         let mut message = format!("{what} {name:?} is invalid");
-        match errors.as_slice() {
+        match &errors[..] {
             [] => {}
             [one] => message.push_str(&format!(": {one}")),
             // Aggregate.Error in apimachinery's util/errors leaves out repeated messages.
             many => {
-                let mut texts: Vec<String> = Vec::new();
-                for error in many {
-                    let text = error.to_string();
-                    if !texts.contains(&text) {
-                        texts.push(text);
-                    }
-                }
-                match texts.as_slice() {
+                let mut seen = HashSet::with_capacity(many.len());
+                let texts = many.iter().map(ToString::to_string).filter(|text| seen.insert(text.clone()));
+                match texts.collect::<Vec<_>>().as_slice() {
                     [one] => message.push_str(&format!(": {one}")),
-                    _ => message.push_str(&format!(": [{}]", texts.join(", "))),
+                    texts => message.push_str(&format!(": [{}]", texts.join(", "))),
                 }
             }
         }

@@ -33,7 +33,7 @@ pub fn accompany(
 }
 
 fn invalid(service: &Object, error: FieldError) -> Status {
-    let errors: ErrorList = vec![error];
+    let errors = ErrorList::from(error);
     Status::invalid("", "Service", service.name(), &errors)
 }
 

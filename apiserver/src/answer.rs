@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use api::object::splice_resource_version;
-use api::{Object, Status};
+use api::schema::Schema;
+use api::{Object, Status, json};
 use axum::body::Body;
 use bytes::Bytes;
 use flate2::Compression;
@@ -65,10 +66,7 @@ pub fn status(status: &Status, format: Format) -> Response<Body> {
 
 /// A status as the answer, in the client's representation where there is one.
 pub fn error(status: &Status, representation: Option<&Representation>) -> Response<Body> {
-    let indented = || {
-        let value: Value = serde_json::to_value(status).expect("a Status is JSON");
-        serde_json::to_vec_pretty(&value).expect("JSON values encode")
-    };
+    let indented = || json::indented(&status.to_json());
     let mut response = match representation {
         None => bytes(status.code, media_type(Format::Json), indented()),
         Some(Representation { format: Format::Json, pretty: true, .. }) => {
@@ -108,8 +106,20 @@ pub fn object(code: u16, object: &Object, representation: &Representation) -> Re
 
 /// A JSON document, indented for people.
 pub fn json(code: u16, value: &Value, representation: &Representation) -> Response<Body> {
-    let body = if representation.pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
-    bytes(code, media_type(Format::Json), body.expect("JSON values encode"))
+    typed_json(code, value, None, representation)
+}
+
+/// A JSON document of a built-in definition, whose members come in its order.
+pub fn typed_json(
+    code: u16,
+    value: &Value,
+    definition: Option<&str>,
+    representation: &Representation,
+) -> Response<Body> {
+    let mut body = Vec::new();
+    json::value(&mut body, value, definition.and_then(Schema::builtin_definition));
+    let body = if representation.pretty { json::indented(&body) } else { body };
+    bytes(code, media_type(Format::Json), body)
 }
 
 /// The bytes of an object in a format.
@@ -118,13 +128,11 @@ pub fn json(code: u16, value: &Value, representation: &Representation) -> Respon
 /// 406 if the object cannot be written in that format.
 pub fn encode(object: &Object, representation: &Representation) -> Result<Bytes, Status> {
     match representation.format {
-        Format::Json if representation.pretty => {
-            let body = serde_json::to_vec_pretty(&object.0).map_err(|e| Status::internal(e.to_string()))?;
-            Ok(body.into())
-        }
         Format::Json => {
-            let mut body = serde_json::to_vec(&object.0).map_err(|e| Status::internal(e.to_string()))?;
-            body.push(b'\n');
+            let mut body = json::object(&object.0, representation.pretty);
+            if !representation.pretty {
+                body.push(b'\n');
+            }
             Ok(body.into())
         }
         Format::Yaml => crate::codec::to_yaml(object),

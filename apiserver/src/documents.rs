@@ -21,6 +21,9 @@ use crate::{Context, Registry, answer, content, metrics};
 /// The version of Kubernetes whose API is served.
 pub const GIT_VERSION: &str = "v1.36.0";
 
+/// What the document at `/version` is.
+const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
+
 /// Answers a request for a document.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         ["version"] if !is_get => Err(crate::verbs::method_not_allowed()),
         ["version"] => {
             content::accepts_one_of(&parts.headers, &["application/json"], &[])?;
-            Ok(answer::json(200, &version(), &pretty(Representation::default())))
+            Ok(answer::typed_json(200, &version(), Some(VERSION_INFO), &pretty(Representation::default())))
         }
         ["metrics"] => figures(ctx, metrics::text).await,
         ["metrics", "slis"] => figures(ctx, metrics::service_levels).await,

@@ -214,21 +214,22 @@ fn field(name: &str, left: Option<&Value>, right: Option<&Value>, ty: Maybe<'_>,
 /// Compares lists whose items are told apart; repeated items count as one that is owned as a whole.
 fn list_items(left: &[Value], right: &[Value], list: Type<'_>) -> Difference {
     let mut untyped = false;
-    let mut all: Vec<(PathElement, Vec<&Value>, Vec<&Value>)> = Vec::with_capacity(left.len().max(right.len()));
+    let mut found = Vec::with_capacity(left.len() + right.len());
     for (item, is_right) in left.iter().map(|i| (i, false)).chain(right.iter().map(|i| (i, true))) {
-        let Ok(element) = item_element(list, item) else {
-            untyped = true;
-            continue;
-        };
-        let at = match all.binary_search_by(|(e, _, _)| e.cmp(&element)) {
-            Ok(at) => at,
-            Err(at) => {
-                all.insert(at, (element, Vec::new(), Vec::new()));
-                at
-            }
-        };
-        let entry = &mut all[at];
-        if is_right { entry.2.push(item) } else { entry.1.push(item) }
+        match item_element(list, item) {
+            Ok(element) => found.push((element, item, is_right)),
+            Err(_) => untyped = true,
+        }
+    }
+    found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    let mut all: Vec<(PathElement, Vec<&Value>, Vec<&Value>)> = Vec::with_capacity(left.len().max(right.len()));
+    for (element, item, is_right) in found {
+        if all.last().is_none_or(|(last, ..)| last.cmp(&element).is_ne()) {
+            all.push((element, Vec::new(), Vec::new()));
+        }
+        if let Some((_, l, r)) = all.last_mut() {
+            if is_right { r.push(item) } else { l.push(item) }
+        }
     }
     let mut out = Difference { untyped, ..Difference::default() };
     for (element, l, r) in all {

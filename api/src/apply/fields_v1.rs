@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::set::{Node, PathElement, Set};
+use crate::json;
 
 /// Deepest nesting that is read; an object cannot be deeper.
 const DEPTH_MAX: usize = 128;
@@ -56,7 +57,7 @@ fn element_text(element: &PathElement) -> String {
     match element {
         PathElement::Field(name) => ["f:", name].concat(),
         PathElement::Key(keys) => key_text(keys),
-        PathElement::Value(value) => format!("v:{value}"),
+        PathElement::Value(value) => format!("v:{}", json::to_text(value)),
         PathElement::Index(index) => format!("i:{index}"),
     }
 }
@@ -68,7 +69,7 @@ fn key_text(keys: &[(Box<str>, Value)]) -> String {
         text.push(if place == 0 { b'{' } else { b',' });
         serde_json::to_writer(&mut text, name).expect("a Vec takes every write");
         text.push(b':');
-        serde_json::to_writer(&mut text, value).expect("a Vec takes every write");
+        json::plain(&mut text, value);
     }
     text.extend_from_slice(if keys.is_empty() { b"{}" } else { b"}" });
     String::from_utf8(text).expect("JSON is UTF-8")

@@ -31,17 +31,15 @@ fn visit(value: &Value, ty: Maybe<'_>) -> (bool, Set) {
 }
 
 fn of_items(items: &[Value], list: Type<'_>) -> Set {
-    let mut set = Set { nodes: Vec::with_capacity(items.len()) };
-    for item in items {
-        let Ok(element) = item_element(list, item) else { continue };
-        let at = set.nodes.binary_search_by(|n| n.element.cmp(&element));
-        match at {
+    let found = items.iter().filter_map(|item| Some((item_element(list, item).ok()?, item)));
+    let mut found: Vec<(PathElement, &Value)> = found.collect();
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut set = Set { nodes: Vec::with_capacity(found.len()) };
+    for (element, item) in found {
+        match set.nodes.last_mut().filter(|last| last.element.cmp(&element).is_eq()) {
             // A repeated item is owned as a whole.
-            Ok(at) => set.nodes[at].below = Set::default(),
-            Err(at) => {
-                let below = visit(item, list.elem()).1;
-                set.nodes.insert(at, Node { element, member: true, below });
-            }
+            Some(last) => last.below = Set::default(),
+            None => set.nodes.push(Node { element, member: true, below: visit(item, list.elem()).1 }),
         }
     }
     set

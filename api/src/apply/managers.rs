@@ -70,6 +70,16 @@ impl Managers {
 
     /// Merges the oldest updates into one entry a version, until there are few enough.
     pub(crate) fn cap(&mut self) {
+        for (bucket, sets) in self.take_oldest() {
+            if let Some(into) = self.0.get_mut(&bucket) {
+                into.set = Set::union_of(sets.iter().chain([&into.set]));
+            }
+        }
+    }
+
+    /// Takes the oldest updates out, and gives their fields by the entries that they go into.
+    fn take_oldest(&mut self) -> BTreeMap<Identity, Vec<Set>> {
+        let mut more: BTreeMap<Identity, Vec<Set>> = BTreeMap::new();
         let mut updaters: Vec<(String, Identity)> = self
             .0
             .iter()
@@ -81,7 +91,7 @@ impl Managers {
         let mut first_of: BTreeMap<String, Identity> = BTreeMap::new();
         for (_, id) in updaters {
             if count <= UPDATE_MANAGERS_MAX {
-                return;
+                break;
             }
             let version = self.0[&id].api_version.clone();
             let Some(first) = first_of.get(&version) else {
@@ -96,11 +106,12 @@ impl Managers {
             }
             if let (Some(merged), true) = (self.0.remove(&id), id != bucket) {
                 let into = self.0.get_mut(&bucket).expect("the bucket was made");
-                into.set = std::mem::take(&mut into.set).union(&merged.set);
                 into.time = merged.time;
+                more.entry(bucket).or_default().push(merged.set);
                 count -= 1;
             }
         }
+        more
     }
 
     /// Writes `metadata.managedFields`, or removes it if there is nothing to write.

@@ -1,5 +1,7 @@
 //! Merging an applied configuration into an object.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::set::PathElement;
@@ -50,18 +52,19 @@ fn merge_items(left: Vec<Value>, right: &[Value], list: Type<'_>) -> Vec<Value> 
         items.iter().map(|item| item_element(list, item).ok()).collect()
     };
     let (lefts, rights) = (elements(&left), elements(right));
-    let in_left = |e: &Option<PathElement>| e.is_some() && lefts.contains(e);
-    let in_right = |e: &Option<PathElement>| e.is_some() && rights.contains(e);
-    let mut shared = rights.iter().filter(|e| in_left(e)).peekable();
-    let mut merged: Vec<&Option<PathElement>> = Vec::new();
     let mut out = Vec::with_capacity(left.len().max(right.len()));
-    let mut left: Vec<Option<Value>> = left.into_iter().map(Some).collect();
+    let mut left = Left::new(left, &lefts);
+    let known: BTreeSet<&PathElement> = rights.iter().flatten().collect();
+    let in_right = |e: &Option<PathElement>| e.as_ref().is_some_and(|e| known.contains(e));
+    let shared: Vec<&Option<PathElement>> = rights.iter().filter(|e| left.has(e)).collect();
+    let mut shared = shared.into_iter().peekable();
+    let mut merged: BTreeSet<&PathElement> = BTreeSet::new();
     let (mut l, mut r) = (0, 0);
-    while l < left.len() || r < right.len() {
-        if l < left.len() && r < right.len() {
+    while l < lefts.len() || r < right.len() {
+        if l < lefts.len() && r < right.len() {
             if lefts[l] == rights[r] {
-                merged.push(&rights[r]);
-                out.push(merge_one(&mut left, &lefts, &rights[r], &right[r], list));
+                merged.extend(&rights[r]);
+                out.push(left.merged_with(&rights[r], &right[r], list));
                 (l, r) = (l + 1, r + 1);
                 shared.next();
                 continue;
@@ -72,19 +75,19 @@ fn merge_items(left: Vec<Value>, right: &[Value], list: Type<'_>) -> Vec<Value> 
                 continue;
             }
         }
-        if l < left.len() {
+        if l < lefts.len() {
             if !in_right(&lefts[l]) {
-                out.extend(left[l].take());
+                out.extend(left.items[l].take());
                 l += 1;
                 continue;
             }
-            if merged.contains(&&lefts[l]) {
+            if lefts[l].as_ref().is_some_and(|element| merged.contains(element)) {
                 l += 1;
             }
         }
         if r < right.len() {
-            merged.push(&rights[r]);
-            out.push(merge_one(&mut left, &lefts, &rights[r], &right[r], list));
+            merged.extend(&rights[r]);
+            out.push(left.merged_with(&rights[r], &right[r], list));
             if shared.peek().is_some_and(|next| **next == rights[r]) {
                 shared.next();
             }
@@ -94,23 +97,36 @@ fn merge_items(left: Vec<Value>, right: &[Value], list: Type<'_>) -> Vec<Value> 
     out
 }
 
-/// An item of the configuration merged with the same item of the object. A repeated item is replaced.
-fn merge_one(
-    left: &mut [Option<Value>],
-    lefts: &[Option<PathElement>],
-    element: &Option<PathElement>,
-    right: &Value,
-    list: Type<'_>,
-) -> Value {
-    let mut same = lefts.iter().enumerate().filter(|(_, e)| *e == element && e.is_some()).map(|(i, _)| i);
-    match (same.next(), same.next()) {
-        (Some(only), None) => match left[only].take() {
+/// The items of the object's list, found by their elements.
+struct Left<'e> {
+    items: Vec<Option<Value>>,
+    /// Where each element is, if it is there once; repeated ones are nowhere.
+    places: BTreeMap<&'e PathElement, Option<usize>>,
+}
+
+impl<'e> Left<'e> {
+    fn new(items: Vec<Value>, elements: &'e [Option<PathElement>]) -> Self {
+        let mut places = BTreeMap::new();
+        for (place, element) in elements.iter().enumerate() {
+            let Some(element) = element else { continue };
+            places.entry(element).and_modify(|found| *found = None).or_insert(Some(place));
+        }
+        Self { items: items.into_iter().map(Some).collect(), places }
+    }
+
+    fn has(&self, element: &Option<PathElement>) -> bool {
+        element.as_ref().is_some_and(|element| self.places.contains_key(element))
+    }
+
+    /// An item of the configuration merged with the same item of the object. A repeated item is replaced.
+    fn merged_with(&mut self, element: &Option<PathElement>, right: &Value, list: Type<'_>) -> Value {
+        let place = element.as_ref().and_then(|element| *self.places.get(element)?);
+        match place.and_then(|place| self.items[place].take()) {
             Some(mut value) => {
                 merge(&mut value, right, list.elem());
                 value
             }
             None => right.clone(),
-        },
-        _ => right.clone(),
+        }
     }
 }

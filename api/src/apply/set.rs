@@ -213,6 +213,21 @@ impl Set {
         Self { nodes }
     }
 
+    /// What is in any of many sets. They are put together by pairs, so that many small ones are not copied again for
+    /// each of them.
+    pub(crate) fn union_of<'s>(sets: impl IntoIterator<Item = &'s Self>) -> Self {
+        let mut sets: Vec<Self> = sets.into_iter().cloned().collect();
+        while sets.len() > 1 {
+            let mut pairs = sets.into_iter();
+            let mut unions = Vec::with_capacity(pairs.len().div_ceil(2));
+            while let Some(one) = pairs.next() {
+                unions.push(pairs.next().map_or_else(|| one.clone(), |other| one.clone().union(&other)));
+            }
+            sets = unions;
+        }
+        sets.pop().unwrap_or_default()
+    }
+
     /// What is in both.
     pub fn intersection(&self, other: &Self) -> Self {
         self.combine(other, |node, other| {
@@ -253,13 +268,12 @@ impl Set {
 
     /// Changes the nodes that both have, and drops those of which nothing is left.
     fn take_out(&mut self, other: &Self, change: &dyn Fn(&mut Node, &Node)) {
-        let mut theirs = other.nodes.iter().peekable();
-        if theirs.peek().is_none() {
+        if other.is_empty() {
             return;
         }
+        // By search: there may be many small sets that a large one is taken out of.
         self.nodes.retain_mut(|node| {
-            while theirs.next_if(|t| t.element < node.element).is_some() {}
-            let Some(their) = theirs.next_if(|t| t.element == node.element) else { return true };
+            let Some(their) = other.get(&node.element) else { return true };
             change(node, their);
             node.member || !node.below.is_empty()
         });
@@ -267,10 +281,8 @@ impl Set {
 
     fn combine(&self, other: &Self, f: impl Fn(&Node, Option<&Node>) -> Option<Node>) -> Self {
         let mut nodes = Vec::new();
-        let mut theirs = other.nodes.iter().peekable();
         for node in &self.nodes {
-            while theirs.next_if(|t| t.element < node.element).is_some() {}
-            let their = theirs.next_if(|t| t.element == node.element);
+            let their = other.get(&node.element);
             nodes.extend(f(node, their).filter(|n| n.member || !n.below.is_empty()));
         }
         Self { nodes }

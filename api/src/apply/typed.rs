@@ -1,9 +1,12 @@
 //! A value seen through its schema, as structured merge sees it: scalars, lists and maps that are owned as a
 //! whole or item by item. What has no schema is deduced: maps by field, lists as a whole.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::set::PathElement;
+use crate::field::ERRORS_BYTES_MAX;
 use crate::schema::{Kind, Topology, Type};
 
 /// A type, or none: deduced from the value.
@@ -148,7 +151,7 @@ fn key_default(list: Type<'_>, key: &str) -> Option<Value> {
 /// What is wrong with a value by its type, each with its path. With `unique`, repeated items are wrong too.
 pub(crate) fn validate(value: &Value, ty: Maybe<'_>, unique: bool) -> Vec<String> {
     let mut errors = Vec::new();
-    Validation { unique, errors: &mut errors }.visit(value, ty, "");
+    Validation { unique, bytes: 0, errors: &mut errors }.visit(value, ty, "");
     errors
 }
 
@@ -165,11 +168,17 @@ pub(crate) fn joined(errors: &[String]) -> String {
 
 struct Validation<'e> {
     unique: bool,
+    /// How long the errors are together.
+    bytes: usize,
     errors: &'e mut Vec<String>,
 }
 
 impl Validation<'_> {
     fn wrong(&mut self, path: &str, why: &str) {
+        if self.bytes > ERRORS_BYTES_MAX {
+            return;
+        }
+        self.bytes += path.len() + why.len();
         let colon = if path.is_empty() { "" } else { ": " };
         self.errors.push(format!("{path}{colon}{why}"));
     }
@@ -195,7 +204,7 @@ impl Validation<'_> {
 
     fn items(&mut self, items: &[Value], ty: Type<'_>, path: &str) {
         let keyed = matches!(ty.topology(), Topology::Set | Topology::Map);
-        let mut seen: Vec<PathElement> = Vec::new();
+        let mut seen: BTreeSet<PathElement> = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
             let element = if keyed {
                 match item_element(ty, item) {
@@ -205,11 +214,8 @@ impl Validation<'_> {
             } else {
                 PathElement::Index(index as i64)
             };
-            if keyed && self.unique {
-                match seen.binary_search(&element) {
-                    Ok(_) => self.wrong(path, &format!("duplicate entries for key {element}")),
-                    Err(at) => seen.insert(at, element.clone()),
-                }
+            if keyed && self.unique && !seen.insert(element.clone()) {
+                self.wrong(path, &format!("duplicate entries for key {element}"));
             }
             if !is_plain(ty.elem()) {
                 self.visit(item, ty.elem(), &format!("{path}{element}"));

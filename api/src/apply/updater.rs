@@ -231,10 +231,8 @@ fn add_back_owned(request: &Request<'_>, merged: &Value, pruned: &mut Value, man
     versions.sort_by_key(|v| (*v != version, *v));
     versions.dedup();
     for of_version in versions {
-        let mut owned = Set::default();
-        for manager in managers.0.values().filter(|m| m.api_version == of_version) {
-            owned = owned.union(&manager.set);
-        }
+        let of_managers = managers.0.values().filter(|m| m.api_version == of_version);
+        let owned = Set::union_of(of_managers.map(|manager| &manager.set));
         let (Some((whole, schema)), Some((rest, _))) =
             (in_version(request, merged, of_version), in_version(request, pruned, of_version))
         else {

@@ -76,12 +76,12 @@ pub(super) fn unchanged(path: &Path, object: &Object, old: &Object) -> bool {
     if let Some((parent, _)) = text.split_once('[') {
         return unchanged(&Path::new(parent), object, old);
     }
-    let at = |object: &Object| {
+    fn at<'o>(object: &'o Object, text: &str) -> Option<&'o Value> {
         let mut names = text.split('.');
         let first = object.0.get(names.next()?)?;
-        names.try_fold(first, |value, name| value.get(name)).cloned()
-    };
-    match (at(object), at(old)) {
+        names.try_fold(first, |value, name| value.get(name))
+    }
+    match (at(object, text), at(old, text)) {
         (Some(new), Some(old)) if new == old => true,
         // A field that is required and absent is as it was if the map around it is.
         _ => text.rsplit_once('.').is_some_and(|(parent, _)| unchanged(&Path::new(parent), object, old)),

@@ -107,10 +107,10 @@ fn taken<'o>(
 fn clash(requested: &Value, accepted: &Value, name: &str, used: &BTreeSet<String>) -> Option<String> {
     let in_use = |name: &String| format!("{name:?} is already in use");
     if name == "shortNames" {
-        let ours = texts(accepted, name);
+        let ours: BTreeSet<String> = texts(accepted, name).into_iter().collect();
         let wanted = texts(requested, name);
         let clashes: Vec<String> =
-            wanted.iter().filter(|n| !ours.contains(n) && used.contains(*n)).map(in_use).collect();
+            wanted.iter().filter(|n| !ours.contains(*n) && used.contains(*n)).map(in_use).collect();
         return match clashes.as_slice() {
             [] => None,
             [one] => Some(one.clone()),

@@ -93,13 +93,13 @@ fn count(object: &Object, path: &str) -> ErrorList {
     match find(object, path) {
         Ok(None) => ErrorList::new(),
         Ok(Some(value)) => match value.as_i64() {
-            Some(n) if n < 0 => vec![FieldError::invalid(&at, n, "should be a non-negative integer")],
+            Some(n) if n < 0 => FieldError::invalid(&at, n, "should be a non-negative integer").into(),
             Some(n) if n > i64::from(i32::MAX) => {
-                vec![FieldError::invalid(&at, n, format!("should be less than or equal to {}", i32::MAX))]
+                FieldError::invalid(&at, n, format!("should be less than or equal to {}", i32::MAX)).into()
             }
             Some(_) => ErrorList::new(),
-            None => vec![FieldError::invalid(&at, 0, accessor(path, value, "int64"))],
+            None => FieldError::invalid(&at, 0, accessor(path, value, "int64")).into(),
         },
-        Err(why) => vec![FieldError::invalid(&at, 0, why)],
+        Err(why) => FieldError::invalid(&at, 0, why).into(),
     }
 }

@@ -4,6 +4,8 @@ mod defaults;
 mod rules;
 mod structural;
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::definition::{given, items, text};
@@ -299,20 +301,21 @@ impl Walk<'_> {
             self.errors.push(FieldError::invalid(&at, text(of_item, "type"), why));
             return;
         }
-        for (i, key) in keys.iter().enumerate() {
+        let required: HashSet<&str> = items(of_item, "required").iter().filter_map(Value::as_str).collect();
+        let mut seen = HashSet::with_capacity(keys.len());
+        for key in &keys {
             let properties = path.child("items").child("properties").key(key);
             match of_item["properties"].get(*key) {
                 None => {
                     let why = "entries must all be names of item properties";
-                    self.errors.push(FieldError::invalid(&keys_at, keys.clone(), why));
+                    self.errors.push_with(|| FieldError::invalid(&keys_at, keys.clone(), why));
                 }
                 Some(property) => {
                     if matches!(text(property, "type"), "array" | "object") {
                         let why = "must be a scalar type if parent array's x-kubernetes-list-type is map";
                         self.errors.push(FieldError::invalid(&properties.child("type"), "object", why));
                     }
-                    let required = items(of_item, "required").iter().any(|r| r.as_str() == Some(key));
-                    if !required && given(property, "default").is_none() {
+                    if !required.contains(key) && given(property, "default").is_none() {
                         let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
                         self.errors.push(FieldError::required(&properties.child("default"), why));
                     }
@@ -322,8 +325,9 @@ impl Walk<'_> {
                     }
                 }
             }
-            if keys[..i].contains(key) {
-                self.errors.push(FieldError::invalid(&keys_at, keys.clone(), "must not contain duplicate entries"));
+            if !seen.insert(key) {
+                let why = "must not contain duplicate entries";
+                self.errors.push_with(|| FieldError::invalid(&keys_at, keys.clone(), why));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The fields of a custom resource that field selectors may name.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::definition::{given, text};
@@ -9,7 +11,7 @@ use crate::field::{ErrorList, FieldError, Path};
 const FIELDS_MAX: usize = 8;
 
 pub(super) fn validate(fields: &Value, schema: &Value, path: &Path, errors: &mut ErrorList) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, field) in fields.as_array().into_iter().flatten().enumerate() {
         let json_path = text(field, "jsonPath");
         let at = path.index(i).child("jsonPath");
@@ -32,10 +34,8 @@ pub(super) fn validate(fields: &Value, schema: &Value, path: &Path, errors: &mut
                        formats are allowed.";
             errors.push(FieldError::invalid(&at, json_path, why));
         }
-        if seen.contains(&json_path) {
+        if !seen.insert(json_path) {
             errors.push(FieldError::duplicate(&at, json_path));
-        } else {
-            seen.push(json_path);
         }
     }
     if seen.len() > FIELDS_MAX {

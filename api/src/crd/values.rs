@@ -272,11 +272,13 @@ impl Walk<'_> {
         if schema.allowed.is_empty() || schema.allowed.iter().any(same) {
             return;
         }
-        let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), String::from);
-        let texts: Vec<String> = schema.allowed.iter().map(text).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let at = self.at();
-        self.errors.push(FieldError::not_supported(&at, value.clone(), &texts));
+        self.errors.push_with(|| {
+            let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), String::from);
+            let texts: Vec<String> = schema.allowed.iter().map(text).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            FieldError::not_supported(&at, value.clone(), &texts)
+        });
     }
 
     fn fields(&mut self, schema: &Node, map: &Map<String, Value>) {

@@ -1,17 +1,22 @@
 //! Patches as they are written, with what strict decoding finds in them, and what they make of an object.
 
-use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+use serde_json::Value;
 
 use super::tree::Tree;
 use super::typed::{self, Wording};
 use super::{Decoded, FieldValidation, Target, json, states_no_managers, yaml};
 use crate::Object;
+use crate::field::beginning;
 use crate::patch::PatchError;
 
 /// The fields of one operation of a JSON patch.
 const OPERATION_FIELDS: [&str; 4] = ["op", "path", "from", "value"];
 /// No more findings than this are told of one patch.
 const FINDINGS_MAX: usize = 100;
+/// How much of the path of a finding is told, in bytes.
+pub(super) const FINDING_BYTES_MAX: usize = 8 * 1024;
 
 /// A patched object that is not yet decoded.
 pub struct Patched {
@@ -56,7 +61,7 @@ pub fn json_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, Ve
         }
     }
     let mut findings = Vec::new();
-    find(&tree, "", 0, true, &mut findings);
+    find(&tree, &mut String::new(), 0, true, &mut findings);
     let findings = findings.into_iter().map(|finding| format!("json patch {finding}")).collect();
     Ok((tree.into_value().map_err(PatchError::Malformed)?, findings))
 }
@@ -71,7 +76,7 @@ pub fn merge_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, V
         Tree::Object(_) => {
             let mut findings = Vec::new();
             if validation != FieldValidation::Ignore {
-                find(&tree, "", 0, false, &mut findings);
+                find(&tree, &mut String::new(), 0, false, &mut findings);
             }
             Ok((tree.into_value()?, findings))
         }
@@ -82,36 +87,52 @@ pub fn merge_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, V
     }
 }
 
+/// The keys that are given twice anywhere in a tree.
+pub(super) fn duplicates(tree: &Tree) -> Vec<String> {
+    let mut findings = Vec::new();
+    find(tree, &mut String::new(), 0, false, &mut findings);
+    findings
+}
+
 /// Gathers keys given twice, and with `operations` fields that no operation has.
-fn find(tree: &Tree, path: &str, depth: usize, operations: bool, findings: &mut Vec<String>) {
-    let mut push = |finding: String| {
-        if findings.len() < FINDINGS_MAX && !findings.contains(&finding) {
-            findings.push(finding);
-        }
-    };
+fn find(tree: &Tree, path: &mut String, depth: usize, operations: bool, findings: &mut Vec<String>) {
+    let back = path.len();
     match tree {
         Tree::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                find(item, &format!("{path}[{place}]"), depth + 1, operations, findings);
+            for (place, item) in items.iter().enumerate().filter(|(_, item)| item.is_nested()) {
+                path.push_str(&format!("[{place}]"));
+                find(item, path, depth + 1, operations, findings);
+                path.truncate(back);
             }
         }
         Tree::Object(entries) => {
-            let mut seen = Map::new();
+            let mut seen = HashSet::with_capacity(entries.len());
             for (key, value) in entries {
-                let below = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                if back > 0 {
+                    path.push('.');
+                }
+                path.push_str(key);
                 if operations && depth == 1 && !OPERATION_FIELDS.contains(&&**key) {
-                    push(format!("unknown field {below:?}"));
-                    continue;
+                    note(findings, "unknown field", path);
+                } else {
+                    if !seen.insert(&**key) {
+                        note(findings, "duplicate field", path);
+                    }
+                    find(value, path, depth + 1, operations, findings);
                 }
-                if seen.insert(key.to_string(), Value::Null).is_some() {
-                    push(format!("duplicate field {below:?}"));
-                }
-                let mut inner = Vec::new();
-                find(value, &below, depth + 1, operations, &mut inner);
-                inner.into_iter().for_each(&mut push);
+                path.truncate(back);
             }
         }
         _ => {}
+    }
+}
+
+fn note(findings: &mut Vec<String>, what: &str, path: &str) {
+    if findings.len() < FINDINGS_MAX {
+        let finding = format!("{what} {:?}", beginning(path, FINDING_BYTES_MAX));
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
     }
 }
 

@@ -127,7 +127,8 @@ fn forget_each<'v>(elem: Type<'_>, values: impl Iterator<Item = &'v mut Value>, 
 
 /// What becomes of a map or struct that is given twice: maps take the later entries in, structs do so field by field.
 pub(crate) fn overlay(ty: Type<'_>, before: Value, after: Option<Value>) -> Value {
-    let (Value::Object(mut map), Some(Value::Object(after))) = (before.clone(), after) else { return before };
+    let Value::Object(mut map) = before else { return before };
+    let Some(Value::Object(after)) = after else { return Value::Object(map) };
     for (name, value) in after {
         let below = if ty.kind() == Kind::Struct { ty.child(&name) } else { None };
         let merged = match (below, map.remove(&name)) {

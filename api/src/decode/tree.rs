@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
+use crate::json::{double, float_text};
+
 /// Values nested deeper than this are not kept. What is stored is read back, here and by clients, with parsers that
 /// allow 128 levels, and lists wrap it in two more.
 pub const NESTING_MAX: usize = 120;
@@ -39,6 +41,11 @@ pub(super) enum Tree<'a> {
 }
 
 impl Tree<'_> {
+    /// Whether there may be keys in it.
+    pub(super) fn is_nested(&self) -> bool {
+        matches!(self, Self::Array(_) | Self::Object(_))
+    }
+
     /// What Go's errors call it.
     pub(super) fn kind_name(&self) -> &'static str {
         match self {
@@ -84,13 +91,12 @@ fn untyped_number(text: &str) -> Result<Value, String> {
     }
 }
 
-/// A floating point number as Go prints it, which writes whole ones without a point.
-pub(crate) fn double(number: f64) -> Value {
-    const WHOLE_MAX: f64 = 1e15;
-    if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
-        return Value::from(number as i64);
+/// A number as it is written in JSON.
+fn spelled(number: &Number) -> String {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(number) => float_text(number),
+        None => number.to_string(),
     }
-    Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
 impl From<Value> for Tree<'_> {
@@ -98,7 +104,7 @@ impl From<Value> for Tree<'_> {
         match value {
             Value::Null => Self::Null,
             Value::Bool(yes) => Self::Bool(yes),
-            Value::Number(number) => Self::Number(number.to_string().into()),
+            Value::Number(number) => Self::Number(spelled(&number).into()),
             Value::String(text) => Self::String(text.into()),
             Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
             Value::Object(map) => {

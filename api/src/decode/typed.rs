@@ -11,12 +11,15 @@ use smallvec::SmallVec;
 
 use messages::{embedded, last_name};
 
+use super::patch::FINDING_BYTES_MAX;
 use super::shape::{self, fields_shape, is_omitted};
 use super::tree::{TOO_DEEP, Tree};
+use crate::field::beginning;
 use crate::schema::{Field, Kind, Type};
 
 /// No more findings of strict decoding than this are told.
 const STRICT_MAX: usize = 100;
+const DUPLICATE: &str = "duplicate field";
 
 /// Converts a whole document. What strict decoding finds goes to `strict` if it is asked for.
 pub(super) fn convert(
@@ -128,26 +131,28 @@ impl<'a> Coder<'a, '_> {
             if let Some(field) = ty.field(&key) {
                 // Go decodes into what is there already: a map or struct given twice is merged.
                 let before = if seen.contains(&field.name()) {
-                    self.find("duplicate field");
-                    map.get(field.name()).filter(|_| matches!(tree, Tree::Object(_))).cloned()
+                    self.find(DUPLICATE);
+                    // Taken, not copied: it may be given a hundred thousand times.
+                    let merges = matches!(tree, Tree::Object(_)) && map.get(field.name()).is_some_and(Value::is_object);
+                    if merges { map.remove(field.name()) } else { None }
                 } else {
                     seen.push(field.name());
                     None
                 };
                 self.field(field, key, tree, &mut map);
-                if let Some(before) = before.filter(Value::is_object) {
+                if let Some(before) = before {
                     let after = map.remove(field.name());
                     map.insert(field.name().to_string(), shape::overlay(field.ty(), before, after));
                 }
             } else if let Some(elem) = ty.additional() {
                 if map.contains_key(&*key) {
-                    self.find("duplicate field");
+                    self.find(DUPLICATE);
                 }
                 let value = self.value(elem, None, tree).unwrap_or(Value::Null);
                 map.insert(key.into_owned(), value);
             } else if ty.preserves_unknown_fields() {
                 if map.contains_key(&*key) {
-                    self.find("duplicate field");
+                    self.find(DUPLICATE);
                 }
                 let value = self.untyped(tree);
                 map.insert(key.into_owned(), value);
@@ -227,7 +232,7 @@ impl<'a> Coder<'a, '_> {
         for (key, tree) in entries {
             let back = self.enter_key(&key);
             if map.contains_key(&*key) {
-                self.find("duplicate field");
+                self.find(DUPLICATE);
             }
             let value = self.element(elem, named, tree);
             map.insert(key.into_owned(), value);
@@ -283,7 +288,7 @@ impl<'a> Coder<'a, '_> {
                 for (key, tree) in entries {
                     let back = self.enter_key(&key);
                     if map.contains_key(&*key) {
-                        self.find("duplicate field");
+                        self.find(DUPLICATE);
                     }
                     let value = self.untyped(tree);
                     map.insert(key.into_owned(), value);
@@ -337,8 +342,12 @@ impl<'a> Coder<'a, '_> {
 
     fn find(&mut self, what: &str) {
         let Some(strict) = &mut self.strict else { return };
-        let finding = format!("{what} {:?}", self.strict_path);
-        if strict.len() < STRICT_MAX && !strict.contains(&finding) {
+        // What a custom object has twice was told before: it is decoded without its types.
+        if strict.len() >= STRICT_MAX || self.lenient && what == DUPLICATE {
+            return;
+        }
+        let finding = format!("{what} {:?}", beginning(&self.strict_path, FINDING_BYTES_MAX));
+        if !strict.contains(&finding) {
             strict.push(finding);
         }
     }

@@ -8,6 +8,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use super::tree::Tree;
 
 /// What the one finding begins with that holds every key given twice, a line each.
@@ -15,9 +17,10 @@ pub(super) const REPEATED_KEYS: &str = "yaml: unmarshal errors:\n";
 
 /// Parses a document; keys given twice in one map are told in `strict`.
 pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tree<'a>, String> {
-    // JSON is YAML, and its own parser is faster and has no aliases to guard against.
+    // JSON is YAML, and its own parser is faster and has no aliases to guard against. Where both read the same.
     if bytes.trim_ascii_start().starts_with(b"{")
         && let Ok(tree) = super::json::parse(bytes)
+        && is_read_alike(&tree)
     {
         return Ok(tree);
     }
@@ -31,6 +34,21 @@ pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tre
         strict.push(format!("{REPEATED_KEYS}{}", duplicates.join("\n")));
     }
     Ok(tree)
+}
+
+/// Whether JSON means the same as YAML: there keys that are given twice are told of, and numbers are numbers of Go, not
+/// their spelling.
+fn is_read_alike(tree: &Tree) -> bool {
+    match tree {
+        Tree::Null | Tree::Bool(_) | Tree::String(_) => true,
+        Tree::Number(text) => text.parse::<i64>().is_ok_and(|number| number != 0 || &**text == "0"),
+        Tree::Array(items) => items.iter().all(is_read_alike),
+        Tree::Object(entries) => {
+            let mut keys = HashSet::with_capacity(entries.len());
+            entries.iter().all(|(key, value)| keys.insert(&**key) && is_read_alike(value))
+        }
+        Tree::Deep(_) => false,
+    }
 }
 
 /// What go-yaml's reader says of bytes that are no UTF-8.

@@ -1,5 +1,7 @@
 //! Defaults of resource requests and limits.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::quantity::Quantity;
@@ -98,49 +100,52 @@ fn entry(resources: &mut Fields, list: &str, name: String, quantity: Quantity) {
 
 /// What the containers of a pod need together: all containers and sidecars at once, or the neediest init container
 /// beside the sidecars that started before it (`AggregateContainerRequests`).
-fn aggregate(spec: &Fields, list: &str) -> Vec<(String, Quantity)> {
-    let mut running: Vec<(String, Quantity)> = Vec::new();
-    let mut sidecars: Vec<(String, Quantity)> = Vec::new();
-    let mut starting: Vec<(String, Quantity)> = Vec::new();
+fn aggregate(spec: &Fields, list: &str) -> Amounts {
+    let (mut running, mut sidecars, mut starting) = (Amounts::new(), Amounts::new(), Amounts::new());
     let containers = |name: &str| spec.get(name).and_then(Value::as_array).into_iter().flatten();
     for container in containers("containers") {
-        add(&mut running, &quantities(container, list));
+        add(&mut running, quantities(container, list));
     }
     for container in containers("initContainers") {
-        let own = quantities(container, list);
-        let mut needed = sidecars.clone();
-        add(&mut needed, &own);
-        if container.get("restartPolicy").and_then(Value::as_str) == Some("Always") {
-            add(&mut running, &own);
-            sidecars.clone_from(&needed);
+        let is_sidecar = container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
+        for (name, quantity) in quantities(container, list) {
+            // What it does not ask for itself is with the sidecars, which keep running.
+            let needed = sidecars.get(&name).and_then(|others| others.checked_add(&quantity));
+            let needed = needed.unwrap_or_else(|| quantity.clone());
+            if is_sidecar {
+                add(&mut running, [(name.clone(), quantity)]);
+                sidecars.insert(name.clone(), needed.clone());
+            }
+            greatest(&mut starting, [(name, needed)]);
         }
-        greatest(&mut starting, needed);
     }
     greatest(&mut running, starting);
     running
 }
 
-fn quantities(container: &Value, list: &str) -> Vec<(String, Quantity)> {
+type Amounts = BTreeMap<String, Quantity>;
+
+fn quantities<'c>(container: &'c Value, list: &str) -> impl Iterator<Item = (String, Quantity)> + use<'c> {
     let values = container.get("resources").and_then(|r| r.get(list)).and_then(Value::as_object);
     let pairs = values.into_iter().flatten();
-    pairs.filter_map(|(name, value)| Some((name.clone(), Quantity::parse(value.as_str()?).ok()?))).collect()
+    pairs.filter_map(|(name, value)| Some((name.clone(), Quantity::parse(value.as_str()?).ok()?)))
 }
 
-fn add(sum: &mut Vec<(String, Quantity)>, more: &[(String, Quantity)]) {
+fn add(sum: &mut Amounts, more: impl IntoIterator<Item = (String, Quantity)>) {
     for (name, quantity) in more {
-        match sum.iter_mut().find(|(other, _)| other == name) {
-            Some((_, total)) => *total = total.checked_add(quantity).unwrap_or_else(|| total.clone()),
-            None => sum.push((name.clone(), quantity.clone())),
+        match sum.get_mut(&name) {
+            Some(total) => *total = total.checked_add(&quantity).unwrap_or_else(|| total.clone()),
+            None => _ = sum.insert(name, quantity),
         }
     }
 }
 
-fn greatest(most: &mut Vec<(String, Quantity)>, other: Vec<(String, Quantity)>) {
+fn greatest(most: &mut Amounts, other: impl IntoIterator<Item = (String, Quantity)>) {
     for (name, quantity) in other {
-        match most.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) if *known < quantity => *known = quantity,
+        match most.get_mut(&name) {
+            Some(known) if *known < quantity => *known = quantity,
             Some(_) => {}
-            None => most.push((name, quantity)),
+            None => _ = most.insert(name, quantity),
         }
     }
 }

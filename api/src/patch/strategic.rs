@@ -182,7 +182,8 @@ fn merge_field(original: &mut Object, key: &str, value: Value, ty: Option<Type<'
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), PatchError> {
     let Some(list) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(list) = list else { return Err(bad_retain_keys()) };
-    let kept = |name: &str| list.iter().any(|k| k.as_str() == Some(name));
+    let listed: std::collections::HashSet<&str> = list.iter().filter_map(Value::as_str).collect();
+    let kept = |name: &str| listed.contains(name);
     let directive = |name: &str| name.starts_with("$deleteFromPrimitiveList") || name.starts_with("$setElementOrder");
     if patch.iter().any(|(name, value)| !value.is_null() && !directive(name) && !kept(name)) {
         return Err(bad_retain_keys());

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::wire::{Reader, Wire};
 use super::{PREFIX, ProtobufError};
-use crate::decode::{NESTING_MAX, double, fields_shape, is_omitted, nesting};
+use crate::decode::{NESTING_MAX, fields_shape, is_omitted, nesting};
+use crate::json::double;
 use crate::quantity::Quantity;
 use crate::schema::{Field, Kind, Type};
 use crate::time;

@@ -17,6 +17,8 @@ use super::graph::{Definition, FieldData, Flags, Graph, Kind, Node, NodeId, Topo
 static TEXT: &str = include_str!("../../data/schema.txt");
 /// Lines `group.version.Definition.field=JSON`: defaults that the reference sets in code and under no condition.
 static DEFAULTS: &str = include_str!("../../data/defaults.txt");
+/// The structs whose fields do not stand in the order of their numbers in protobuf: a name and its fields, a line each.
+static ORDER: &str = include_str!("../../data/field-order.txt");
 
 /// The built-in graph.
 pub(crate) fn builtin() -> &'static Graph {
@@ -119,6 +121,7 @@ impl Reader {
             name: Cow::Borrowed(name),
             node,
             proto: numbers(proto),
+            place: 0,
             flags,
             merge_key: text(merge_key),
             named: text(named),
@@ -174,8 +177,24 @@ impl Reader {
     /// Notes of each definition its fields in order of number, and which fields Go prints even if they were never set: those without `omitempty`, and
     /// structs by value without `omitzero`.
     fn orders(&mut self) {
+        let listed: HashMap<&str, Vec<&str>> = ORDER
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, all)| (name, all.split(' ').collect()))
+            .collect();
         for definition in &mut self.graph.definitions {
             let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
+            let listed = listed.get(definition.name);
+            let mut in_order: Vec<_> = fields.clone().collect();
+            in_order.sort_by_key(|i| {
+                let field = &self.graph.fields[*i as usize];
+                let named = listed.and_then(|all| all.iter().position(|name| *name == field.name));
+                // Protobuf has the kind and version outside of the message.
+                (named, field.proto[0], field.name != "kind", *i)
+            });
+            for (place, i) in (0..).zip(in_order) {
+                self.graph.fields[i as usize].place = place;
+            }
             definition.by_number = fields.clone().map(|i| (self.graph.fields[i as usize].proto, i)).collect();
             definition.by_number.retain(|(path, _)| path[0] != 0);
             definition.by_number.sort_unstable();

@@ -159,6 +159,8 @@ pub(crate) struct FieldData {
     pub(crate) name: Cow<'static, str>,
     pub(crate) node: NodeId,
     pub(crate) proto: [u8; 3],
+    /// The place in the order of Go's struct.
+    pub(crate) place: u16,
     pub(crate) flags: Flags,
     pub(crate) merge_key: Option<&'static str>,
     pub(crate) named: Option<&'static str>,

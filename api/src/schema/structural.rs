@@ -134,7 +134,16 @@ impl Builder {
 
 fn field(name: String, node: NodeId, required: bool) -> FieldData {
     let flags = Flags { required, pointer: true, omit_empty: true, ..Flags::default() };
-    FieldData { name: Cow::Owned(name), node, proto: [0; 3], flags, merge_key: None, named: None, default: None }
+    FieldData {
+        name: Cow::Owned(name),
+        node,
+        proto: [0; 3],
+        place: 0,
+        flags,
+        merge_key: None,
+        named: None,
+        default: None,
+    }
 }
 
 fn topology(schema: &Map<String, Value>) -> Topology {

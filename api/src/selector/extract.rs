@@ -5,7 +5,7 @@ use super::Lookup;
 /// What selectors look at: the labels, and the values of the fields asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes {
-    /// `metadata.labels`.
+    /// `metadata.labels`, in order of name.
     pub labels: Box<[(Box<str>, Box<str>)]>,
     /// The values, in the order of the paths asked for; empty where the object has none.
     pub fields: Box<[Box<str>]>,
@@ -26,6 +26,8 @@ pub fn extract(bytes: &[u8], paths: &[&str]) -> Attributes {
     let wanted: Vec<Wanted<'_>> = paths.iter().enumerate().map(|(index, path)| Wanted { rest: path, index }).collect();
     let mut scanner = Scanner { bytes, at: 0 };
     let _ = scanner.object(&wanted, Place::Root, &mut out);
+    // They are looked up by name, and may be many. What is stored has them in order.
+    out.labels.sort();
     Attributes { labels: out.labels.into(), fields: out.fields.into() }
 }
 

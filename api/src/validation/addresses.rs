@@ -1,6 +1,7 @@
 //! Addresses and ranges in objects, of three strictnesses: what Go's old parser took (leading zeros and all), what may
 //! be written anew into a field that took that once, and what is written as the standard wants it.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -65,8 +66,8 @@ fn address_errors(text: &str) -> Vec<String> {
 
 /// An address in a field that once took more than it should (`IsValidIPForLegacyField`); those that are there already
 /// may stay.
-pub fn legacy_address(at: &At<'_>, kept: &[&str], errors: &mut ErrorList) {
-    if !kept.contains(&at.text()) {
+pub fn legacy_address(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
+    if !kept.contains(at.text()) {
         for message in address_errors(at.text()) {
             errors.push(FieldError::invalid(&at.path, at.text(), message));
         }
@@ -141,8 +142,8 @@ fn range_errors(text: &str) -> Vec<String> {
 }
 
 /// A range in a field that once took more than it should (`IsValidCIDRForLegacyField`).
-pub fn legacy_range(at: &At<'_>, kept: &[&str], errors: &mut ErrorList) {
-    if !kept.contains(&at.text()) {
+pub fn legacy_range(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
+    if !kept.contains(at.text()) {
         for message in range_errors(at.text()) {
             errors.push(FieldError::invalid(&at.path, at.text(), message));
         }

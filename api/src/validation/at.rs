@@ -1,5 +1,7 @@
 //! A value with its path.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::Object;
@@ -57,6 +59,15 @@ impl<'a> At<'a> {
         let path = self.path.clone();
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
         items.iter().enumerate().map(move |(index, value)| At::new(path.index(index), value))
+    }
+
+    /// The items of a list by the text of one of their fields; the first of each counts.
+    pub fn items_by(&self, name: &str) -> HashMap<&'a str, At<'a>> {
+        let mut found = HashMap::with_capacity(self.len());
+        for item in self.items() {
+            found.entry(item.get(name).text()).or_insert(item);
+        }
+        found
     }
 
     /// The entries of a map, with their keys, in the order of the keys.

@@ -1,6 +1,6 @@
 //! Endpoint slices.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::at::At;
 use super::{addresses, rules};
@@ -94,7 +94,7 @@ fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
 fn address(list: &At<'_>, at: &At<'_>, type_: &str, errors: &mut ErrorList) {
     let before = errors.len();
     if type_ == "IPv4" {
-        addresses::legacy_address(at, &[], errors);
+        addresses::legacy_address(at, &HashSet::new(), errors);
     } else {
         rules::invalid_each(at, addresses::address(at.text()), errors);
     }

@@ -3,12 +3,14 @@
 
 mod again;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::addresses;
 use crate::Object;
 use crate::apply::MANAGER_LENGTH_MAX;
-use crate::field::{ErrorList, FieldError, Path, in_html};
+use crate::field::{ErrorList, FieldError, Path, VALUE_BYTES_MAX, in_html};
 use crate::names;
 pub use again::validate_kind_update;
 
@@ -154,7 +156,7 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     let path = Path::new("metadata");
     let mut errors = ErrorList::new();
     if old.at(&["metadata", "deletionTimestamp"]).is_some() {
-        let before = finalizers(old);
+        let before: HashSet<&str> = finalizers(old).into_iter().collect();
         let mut extra: Vec<&str> = finalizers(new).into_iter().filter(|f| !before.contains(f)).collect();
         extra.sort_unstable();
         extra.dedup();
@@ -205,12 +207,12 @@ pub fn has_core_finalizers(group: &str) -> bool {
 
 fn validate_namespace(namespace: &str, namespaced: bool, path: &Path) -> ErrorList {
     match (namespaced, namespace.is_empty()) {
-        (true, true) => vec![FieldError::required(path, "")],
+        (true, true) => FieldError::required(path, "").into(),
         (true, false) => {
             names::dns1123_label(namespace).into_iter().map(|m| FieldError::invalid(path, namespace, m)).collect()
         }
         (false, true) => ErrorList::new(),
-        (false, false) => vec![FieldError::forbidden(path, "not allowed on this type")],
+        (false, false) => FieldError::forbidden(path, "not allowed on this type").into(),
     }
 }
 
@@ -265,15 +267,30 @@ fn validate_owners(object: &Object, path: &Path) -> ErrorList {
             if controller.is_empty() {
                 controller = this;
             } else {
-                let why = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {this}"
-                );
-                let shown: Vec<String> = owners.iter().map(shown_owner).collect();
-                errors.push(FieldError::invalid_text(path, format!("[{}]", shown.join(",")), why));
+                errors.push_with(|| {
+                    let why = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {controller} and {this}"
+                    );
+                    FieldError::invalid_text(path, shown_owners(owners), why)
+                });
             }
         }
     }
     errors
+}
+
+/// Owner references, as many as an error shows.
+fn shown_owners(owners: &[Value]) -> String {
+    let mut text = String::from("[");
+    for (place, owner) in owners.iter().enumerate() {
+        if text.len() > VALUE_BYTES_MAX {
+            break;
+        }
+        text.push_str(if place > 0 { "," } else { "" });
+        text.push_str(&shown_owner(owner));
+    }
+    text.push(']');
+    text
 }
 
 /// An owner reference with its fields in Go's order.

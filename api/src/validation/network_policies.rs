@@ -1,5 +1,7 @@
 //! Network policies.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::at::At;
@@ -14,7 +16,7 @@ const DIRECTIONS: [(&str, &str); 2] = [("ingress", "from"), ("egress", "to")];
 pub fn policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.get("spec");
     let blocks: Vec<At<'_>> = old.iter().flat_map(|old| blocks(&old.get("spec"))).collect();
-    let kept: Vec<&str> = blocks
+    let kept: HashSet<&str> = blocks
         .iter()
         .flat_map(|block| block.get("except").items().chain([block.get("cidr")]).collect::<Vec<_>>())
         .map(|range| range.text())
@@ -84,7 +86,7 @@ fn port(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateNetworkPolicyPeer`
-fn peer(at: &At<'_>, kept: &[&str], errors: &mut ErrorList) {
+fn peer(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
     let selectors = ["podSelector", "namespaceSelector"].map(|name| at.get(name));
     for selector in selectors.iter().filter(|selector| selector.is_set()) {
         rules::label_selector(selector, errors);
@@ -102,7 +104,7 @@ fn peer(at: &At<'_>, kept: &[&str], errors: &mut ErrorList) {
 }
 
 /// `ValidateIPBlock`
-fn ip_block(at: &At<'_>, kept: &[&str], errors: &mut ErrorList) {
+fn ip_block(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
     let range = at.get("cidr");
     if !rules::required(&range, errors) {
         return;

@@ -1,5 +1,7 @@
 //! Ingresses and network policies.
 
+use std::collections::HashSet;
+
 use super::at::At;
 use super::{addresses, rules};
 use crate::field::{ErrorList, FieldError};
@@ -175,7 +177,7 @@ fn service_backend(at: &At<'_>, service: &At<'_>, errors: &mut ErrorList) {
 /// `ValidateIngressLoadBalancerStatus`
 pub fn ingress_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let before = old.map(|old| old.at(&["status", "loadBalancer", "ingress"]));
-    let kept: Vec<&str> =
+    let kept: HashSet<&str> =
         before.iter().flat_map(At::items).map(|item| item.get("ip").text()).filter(|ip| !ip.is_empty()).collect();
     for item in new.at(&["status", "loadBalancer", "ingress"]).items() {
         let (ip, host) = (item.get("ip"), item.get("hostname"));

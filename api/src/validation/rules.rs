@@ -2,6 +2,7 @@
 
 mod shown;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -278,7 +279,7 @@ pub fn basic_amount(at: &At<'_>, errors: &mut ErrorList) {
 
 /// An address in a field that once took more than it does.
 pub fn ip(at: &At<'_>, errors: &mut ErrorList) -> Option<IpAddr> {
-    addresses::legacy_address(at, &[], errors);
+    addresses::legacy_address(at, &HashSet::new(), errors);
     addresses::parse_address(at.text())
 }
 
@@ -306,7 +307,7 @@ pub fn endpoint_ip(at: &At<'_>, errors: &mut ErrorList) {
 
 /// An address range in a field that once took more than it does.
 pub fn cidr(at: &At<'_>, errors: &mut ErrorList) -> Option<IpNet> {
-    addresses::legacy_range(at, &[], errors);
+    addresses::legacy_range(at, &HashSet::new(), errors);
     addresses::parse_range(at.text())
 }
 

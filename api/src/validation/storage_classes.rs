@@ -67,17 +67,20 @@ fn parameters(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateAllowedTopologies`
 fn topologies(at: &At<'_>, errors: &mut ErrorList) {
-    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
+    let mut seen: BTreeMap<BTreeMap<&str, BTreeSet<&str>>, usize> = BTreeMap::new();
     for term in at.items() {
         let expressions = term.get("matchLabelExpressions");
         let found = topology(&expressions, errors);
         // Terms that say nothing are equal to the reference's empty ones before them.
-        let repeats =
-            seen.iter().filter(|other| **other == found).count() + if found.is_empty() { at.len() } else { 0 };
+        let before = seen.entry(found.clone()).or_default();
+        let repeats = *before + if found.is_empty() { at.len() } else { 0 };
+        *before += 1;
         for _ in 0..repeats {
+            if errors.is_full() {
+                break;
+            }
             errors.push(FieldError::duplicate(&expressions.path, ""));
         }
-        seen.push(found);
     }
 }
 

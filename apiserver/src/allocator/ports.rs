@@ -54,7 +54,7 @@ pub(super) fn accompany(
     let before = old.map(held).unwrap_or_default();
     let mut after = Vec::new();
     if let Some(service) = new {
-        let mut taking = Taking { ctx, snapshot, taken: Vec::new() };
+        let mut taking = Taking { ctx, snapshot, taken: BTreeSet::new() };
         match old {
             _ if !has_node_ports(service) => {}
             None => taking.create(service)?,
@@ -64,7 +64,7 @@ pub(super) fn accompany(
             taking.health_port(service)?;
         }
         after = held(service);
-        for port in after.iter().filter(|port| !before.contains(port)) {
+        for port in after.iter().filter(|port| before.binary_search(port).is_err()) {
             let key = holder(*port);
             let value = json!({"apiVersion": "v1", "kind": "RangeAllocation",
                 "metadata": {"name": port.to_string()}, "range": format!("{port}-{port}"),
@@ -74,7 +74,7 @@ pub(super) fn accompany(
             transaction.operations.push(Operation::Put(key, value));
         }
     }
-    for port in before.into_iter().filter(|port| !after.contains(port)) {
+    for port in before.into_iter().filter(|port| after.binary_search(port).is_err()) {
         transaction.operations.push(Operation::Delete(holder(port)));
     }
     Ok(())
@@ -84,7 +84,7 @@ pub(super) fn accompany(
 struct Taking<'a> {
     ctx: &'a Context,
     snapshot: &'a Snapshot,
-    taken: Vec<i64>,
+    taken: BTreeSet<i64>,
 }
 
 impl Taking<'_> {
@@ -171,14 +171,14 @@ impl Taking<'_> {
         if self.taken.contains(&port) || in_range && self.snapshot.get(&holder(port)).is_some() {
             return Err("provided port is already allocated".into());
         }
-        self.taken.push(port);
+        self.taken.insert(port);
         Ok(())
     }
 
     fn pick(&mut self, what: &str) -> Result<i64, Status> {
         if self.ctx.options.dry_run {
-            let port = self.taken.iter().max().map_or(DRY_RUN_FIRST, |last| last + 1);
-            self.taken.push(port);
+            let port = self.taken.last().map_or(DRY_RUN_FIRST, |last| last + 1);
+            self.taken.insert(port);
             return Ok(port);
         }
         let span = NODE_PORT_MAX - RESERVED_END + 1;
@@ -191,7 +191,7 @@ impl Taking<'_> {
         let free = |port: &i64| !self.taken.contains(port) && self.snapshot.get(&holder(*port)).is_none();
         let port = random.chain(searched).find(free);
         let port = port.ok_or_else(|| Status::internal(format!("failed to allocate {what}: range is full")))?;
-        self.taken.push(port);
+        self.taken.insert(port);
         Ok(port)
     }
 }

@@ -115,16 +115,16 @@ fn must_match(request: &Object, field: &str, wanted: &str, name: &str) -> Result
     }
     let path = Path::new("metadata").child(field);
     let detail = format!("must match the service account {field} if specified");
-    Err(Status::invalid(GROUP, KIND, name, &vec![FieldError::invalid(&path, found, detail)]))
+    Err(Status::invalid(GROUP, KIND, name, &FieldError::invalid(&path, found, detail).into()))
 }
 
 fn expiration_errors(seconds: i64) -> ErrorList {
     let path = Path::new("spec").child("expirationSeconds");
     if seconds < EXPIRATION_SECONDS_MIN {
-        return vec![FieldError::invalid(&path, seconds, "may not specify a duration less than 10 minutes")];
+        return FieldError::invalid(&path, seconds, "may not specify a duration less than 10 minutes").into();
     }
     if seconds > EXPIRATION_SECONDS_MAX {
-        return vec![FieldError::invalid(&path, seconds, "may not specify a duration larger than 2^32 seconds")];
+        return FieldError::invalid(&path, seconds, "may not specify a duration larger than 2^32 seconds").into();
     }
     ErrorList::new()
 }

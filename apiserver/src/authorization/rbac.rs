@@ -3,7 +3,7 @@
 //! The index is by subject, so a decision looks at the rules of the user and its groups only. It is
 //! rebuilt when a key of the RBAC group was written, and never otherwise.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use api::selector::LabelSelector;
@@ -44,7 +44,7 @@ struct BySubject {
     groups: HashMap<String, Vec<Arc<Grant>>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     User(String),
     Group(String),
@@ -195,7 +195,7 @@ fn add(scope: &mut BySubject, binding: &Object, rules: Result<Arc<Vec<Rule>>, St
     let namespace = binding.namespace();
     let empty = Vec::new();
     let subjects = binding.at(&["subjects"]).and_then(serde_json::Value::as_array).unwrap_or(&empty);
-    let mut seen: Vec<Subject> = Vec::new();
+    let mut seen: HashSet<Subject> = HashSet::new();
     for subject in subjects {
         let field = |name: &str| subject.get(name).and_then(serde_json::Value::as_str).unwrap_or("");
         let name = field("name");
@@ -211,7 +211,7 @@ fn add(scope: &mut BySubject, binding: &Object, rules: Result<Arc<Vec<Rule>>, St
             }
             _ => continue,
         };
-        if seen.contains(&key) {
+        if !seen.insert(key.clone()) {
             continue;
         }
         let source = source_of(binding, &format!("{} {shown:?}", field("kind")));
@@ -220,7 +220,6 @@ fn add(scope: &mut BySubject, binding: &Object, rules: Result<Arc<Vec<Rule>>, St
             Subject::Group(name) => scope.groups.entry(name.clone()).or_default(),
         };
         grants.push(Arc::new(Grant { rules: rules.clone(), source }));
-        seen.push(key);
     }
 }
 

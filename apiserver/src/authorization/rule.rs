@@ -1,10 +1,14 @@
 //! One rule of a role: what it matches, and what it covers of another.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Attributes;
 
 const ALL: &str = "*";
+/// Into how many rules of one verb, group, resource and name rules are taken apart to see whether others cover them.
+const PARTS_MAX: usize = 100_000;
 
 /// `rbac/v1 PolicyRule`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,6 +68,13 @@ impl Rule {
         let urls =
             other.non_resource_urls.iter().all(|url| self.non_resource_urls.iter().any(|ours| path_matches(ours, url)));
         all(&self.verbs, &other.verbs) && all(&self.api_groups, &other.api_groups) && resources && names && urls
+    }
+
+    /// How many rules [`Self::breakdown`] makes.
+    fn parts(&self) -> usize {
+        let names = self.resource_names.len().max(1);
+        let of_resources = self.api_groups.len().saturating_mul(self.resources.len()).saturating_mul(names);
+        of_resources.saturating_add(self.non_resource_urls.len()).saturating_mul(self.verbs.len())
     }
 
     /// The rule as rules of one verb, one group, one resource and one name, or one verb and one path (`BreakdownRule`).
@@ -139,20 +150,31 @@ fn path_matches(rule: &str, path: &str) -> bool {
     rule == ALL || rule == path || (rule.ends_with('*') && path.starts_with(rule.trim_end_matches('*')))
 }
 
-/// What of `wanted` the rules in `held` do not allow, in short form and sorted; empty if they cover it all.
+/// What of `wanted` the rules in `held` do not allow, in short form and sorted; empty if they cover it all. Rules that
+/// combine more than [`PARTS_MAX`] verbs, groups, resources and names are only covered as a whole.
 pub fn not_covered(held: &[Rule], wanted: &[Rule]) -> Vec<String> {
-    let mut missing: Vec<Rule> = Vec::new();
-    for part in wanted.iter().flat_map(Rule::breakdown) {
+    // Most who may do something may do all of it by one rule; nothing has to be taken apart then.
+    let mut left: Vec<&Rule> = wanted.iter().filter(|rule| !held.iter().any(|own| own.covers(rule))).collect();
+    let mut parts = 0usize;
+    let is_small = |rule: &&Rule| {
+        parts = parts.saturating_add(rule.parts());
+        parts <= PARTS_MAX
+    };
+    let (small, large): (Vec<&Rule>, Vec<&Rule>) = left.drain(..).partition(is_small);
+    let mut missing: Vec<Rule> = large.into_iter().cloned().collect();
+    let mut places: HashMap<[Vec<String>; 3], usize> = HashMap::new();
+    for part in small.into_iter().flat_map(Rule::breakdown) {
         if held.iter().any(|rule| rule.covers(&part)) {
             continue;
         }
+        if part.resources.is_empty() {
+            missing.push(part);
+            continue;
+        }
         // Rules that differ in the verb only are shown as one (CompactRules).
-        let same = |rule: &&mut Rule| {
-            !part.resources.is_empty()
-                && (&rule.api_groups, &rule.resources, &rule.resource_names)
-                    == (&part.api_groups, &part.resources, &part.resource_names)
-        };
-        match missing.iter_mut().find(same) {
+        let key = [part.api_groups.clone(), part.resources.clone(), part.resource_names.clone()];
+        let place = *places.entry(key).or_insert(missing.len());
+        match missing.get_mut(place) {
             Some(rule) => rule.verbs.extend(part.verbs),
             None => missing.push(part),
         }
@@ -161,4 +183,25 @@ pub fn not_covered(held: &[Rule], wanted: &[Rule]) -> Vec<String> {
     shown.sort();
     shown.dedup();
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(verbs: usize, groups: usize, resources: usize) -> Rule {
+        let names = |prefix: &str, count: usize| (0..count).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>();
+        let (verbs, api_groups, resources) = (names("v", verbs), names("g", groups), names("r", resources));
+        Rule { verbs, api_groups, resources, ..Rule::default() }
+    }
+
+    #[test]
+    fn rules_that_combine_too_much_are_not_taken_apart() {
+        let (large, small) = (rule(200, 200, 200), rule(2, 2, 2));
+        assert!(not_covered(std::slice::from_ref(&large), std::slice::from_ref(&large)).is_empty());
+        assert_eq!(not_covered(std::slice::from_ref(&small), std::slice::from_ref(&large)).len(), 1);
+        let halves = [rule(1, 2, 2), Rule { verbs: vec!["v1".into()], ..rule(1, 2, 2) }];
+        assert!(not_covered(&halves, std::slice::from_ref(&small)).is_empty());
+        assert_eq!(not_covered(&halves[..1], &[small]).len(), 4, "one of each group and resource, with its verb");
+    }
 }

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use api::catalogue::Resource;
-use api::object::metadata_offset;
+use api::json;
+use api::object::{metadata_offset, splice_metadata};
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
@@ -73,6 +74,8 @@ pub fn plain_metadata(resource: &Resource, page: &Page) -> Map<String, Value> {
 /// Puts a list together chunk by chunk.
 struct Chunks {
     head: Option<Vec<u8>>,
+    /// What comes after the items.
+    tail: Vec<u8>,
     entries: std::vec::IntoIter<Entry>,
     first: bool,
     ended: bool,
@@ -85,14 +88,10 @@ struct Chunks {
 
 impl Chunks {
     fn new(resource: &Resource, page: Page) -> Self {
-        let metadata = Value::Object(plain_metadata(resource, &page));
-        let head = format!(
-            "{{\"kind\":{:?},\"apiVersion\":{:?},\"metadata\":{metadata},\"items\":[",
-            resource.list_kind,
-            resource.api_version(),
-        );
+        let (head, tail) = frame(resource, &page);
         Self {
-            head: Some(head.into_bytes()),
+            head: Some(head),
+            tail,
             entries: page.entries.into_iter(),
             first: true,
             ended: false,
@@ -128,9 +127,28 @@ impl Iterator for Chunks {
             }
         }
         self.ended = true;
-        out.extend_from_slice(b"]}\n");
+        out.extend_from_slice(&self.tail);
         Some(out.split().freeze())
     }
+}
+
+/// What comes before and after the items: a built-in list is in the order of Go's structs, a custom one in order of name.
+fn frame(resource: &Resource, page: &Page) -> (Vec<u8>, Vec<u8>) {
+    let (kind, api_version) = (&resource.list_kind, resource.api_version());
+    let list = |items: &Value| {
+        let mut list = Map::new();
+        list.insert("kind".into(), kind.as_str().into());
+        list.insert("apiVersion".into(), api_version.as_str().into());
+        list.insert("metadata".into(), Value::Object(plain_metadata(resource, page)));
+        list.insert("items".into(), items.clone());
+        json::object(&list, false)
+    };
+    const EMPTY: &[u8] = b"\"items\":[";
+    let mut head = list(&Value::Array(Vec::new()));
+    let at = memchr::memmem::find(&head, EMPTY).map_or(head.len(), |at| at + EMPTY.len());
+    let mut tail = head.split_off(at);
+    tail.push(b'\n');
+    (head, tail)
 }
 
 fn item(out: &mut BytesMut, entry: &Entry, typed: bool) {
@@ -138,12 +156,7 @@ fn item(out: &mut BytesMut, entry: &Entry, typed: bool) {
     let at = metadata_offset(&value);
     let head = if typed { &value[..at] } else { b"{\"metadata\":{" };
     out.extend_from_slice(head);
-    let version = write!(out.writer(), "\"resourceVersion\":\"{}\"", entry.mod_revision());
-    version.expect("memory takes every write");
-    if value[at] != b'}' {
-        out.put_u8(b',');
-    }
-    out.extend_from_slice(&value[at..]);
+    splice_metadata(&value, at, entry.mod_revision(), out);
 }
 
 /// Compresses chunks as they are made.

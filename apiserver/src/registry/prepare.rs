@@ -1,5 +1,7 @@
 //! What happens to every object before it is stored (`rest.BeforeCreate` and `rest.BeforeUpdate`).
 
+use std::collections::HashSet;
+
 use api::decode::without_empty_lists;
 use api::field::ErrorList;
 use api::validation::metadata::{self, NameRule};
@@ -41,17 +43,13 @@ pub fn owners(ctx: &Context, object: &mut Object, when: &str) {
     if all.len() < 2 {
         return;
     }
-    let (mut kept, mut twice): (Vec<Value>, Vec<&str>) = (Vec::new(), Vec::new());
-    for owner in all {
-        if kept.contains(owner) {
-            twice.push(owner.get("uid").and_then(Value::as_str).unwrap_or(""));
-        } else {
-            kept.push(owner.clone());
-        }
-    }
+    let mut seen = HashSet::with_capacity(all.len());
+    let (kept, twice): (Vec<&Value>, Vec<&Value>) = all.iter().partition(|owner| seen.insert(*owner));
     if twice.is_empty() {
         return;
     }
+    let twice: Vec<&str> = twice.iter().filter_map(|owner| owner.get("uid")?.as_str()).collect();
+    let kept: Vec<Value> = kept.into_iter().cloned().collect();
     ctx.warn(format!(
         ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and \
          may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",

@@ -151,7 +151,7 @@ fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), 
         }
         // The reference names the resource here where everywhere else it names the kind.
         let path = Path::new("metadata.resourceVersion");
-        let errors = vec![FieldError::invalid(&path, 0, "must be specified for an update")];
+        let errors = FieldError::invalid(&path, 0, "must be specified for an update").into();
         return Err(Status::invalid(&target.resource.group, &target.resource.plural, &target.name, &errors));
     }
     if given_version(new)? != given_version(old)? { Err(target.stale()) } else { Ok(()) }

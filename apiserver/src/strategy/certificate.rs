@@ -1,5 +1,7 @@
 //! Certificate signing requests: who asks is written down, and approving, denying and signing are kept apart.
 
+use std::collections::HashMap;
+
 use api::Object;
 use api::time;
 use serde_json::{Value, json};
@@ -79,11 +81,11 @@ fn list(request: &Object) -> &[Value] {
 /// Conditions that are new or changed get the time.
 fn stamp(ctx: &Context, new: &mut Object, old: &Object) {
     let now = time::format(ctx.now);
-    let before = list(old).to_vec();
+    let mut before: HashMap<Option<Value>, &Value> = HashMap::new();
+    list(old).iter().for_each(|condition| _ = before.entry(condition.get("type").cloned()).or_insert(condition));
     let mut conditions = list(new).to_vec();
     for condition in &mut conditions {
-        let same = |other: &&Value| other.get("type") == condition.get("type");
-        let known = before.iter().find(same).cloned();
+        let known = before.get(&condition.get("type").cloned()).copied();
         if condition.get("lastUpdateTime").is_none_or(Value::is_null) {
             condition["lastUpdateTime"] = now.as_str().into();
         }

@@ -48,7 +48,7 @@ fn admin_access(ctx: &Context, new: &Object, path: &[&str], is_new: bool) -> Err
     }
     let why = format!("admin access to devices requires the `{ADMIN_ACCESS}: true` label on the containing namespace");
     let at = Path::new("spec").child("devices").child("requests").index(index).child("adminAccess");
-    vec![FieldError::forbidden(&at, why)]
+    FieldError::forbidden(&at, why).into()
 }
 
 /// A slice, the taints of which say since when.

@@ -5,6 +5,8 @@ pub mod eviction;
 mod labels;
 mod profiles;
 
+use std::collections::{HashMap, VecDeque};
+
 use api::Object;
 use serde_json::{Value, json};
 
@@ -133,13 +135,17 @@ fn keep_observed(new: &mut Object, old: &Object) {
     if is_unset(new.at(&["status", FIELD])) {
         keep(new, old, &["status", FIELD]);
     }
-    let mut known: Vec<&Value> = array(old, &["status", "conditions"]).iter().collect();
+    // Of each type in order: one that is found is used up.
+    let mut known: HashMap<String, VecDeque<&Value>> = HashMap::new();
+    for condition in array(old, &["status", "conditions"]) {
+        known.entry(text(condition, "type").to_string()).or_default().push_back(condition);
+    }
     let Some(Value::Array(conditions)) = new.0.get_mut("status").and_then(|status| status.get_mut("conditions")) else {
         return;
     };
     for condition in conditions {
-        let same = known.iter().position(|other| other.get("type") == condition.get("type"));
-        let before = same.map(|place| known.remove(place)).and_then(|other| other.get(FIELD)).cloned();
+        let same = known.get_mut(text(condition, "type")).and_then(VecDeque::pop_front);
+        let before = same.and_then(|other| other.get(FIELD)).cloned();
         if let Some(before) = before.filter(|_| is_unset(condition.get(FIELD))) {
             condition[FIELD] = before;
         }

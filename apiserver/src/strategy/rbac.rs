@@ -55,6 +55,6 @@ impl Strategy for Binding {
         debug_assert!(old.at(&["roleRef"]).is_some(), "stored bindings refer to a role");
         let field = |name: &str| new.str_at(&["roleRef", name]);
         let shown = json!({"APIGroup": field("apiGroup"), "Kind": field("kind"), "Name": field("name")});
-        vec![FieldError::invalid(&Path::new("roleRef"), shown, "cannot change roleRef")]
+        FieldError::invalid(&Path::new("roleRef"), shown, "cannot change roleRef").into()
     }
 }

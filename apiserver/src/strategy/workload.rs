@@ -1,5 +1,7 @@
 //! Kinds of which only the first status, or a little of it, is particular.
 
+use std::collections::HashSet;
+
 use api::Object;
 use api::time;
 use serde_json::{Value, json};
@@ -124,7 +126,7 @@ impl Strategy for EndpointSlice {
 
     fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
         let stored = old.at(&["endpoints"]).and_then(Value::as_array);
-        let kept: Vec<Value> = stored.into_iter().flatten().filter_map(|e| e.get(TOPOLOGY).cloned()).collect();
+        let kept: HashSet<&Value> = stored.into_iter().flatten().filter_map(|e| e.get(TOPOLOGY)).collect();
         endpoints(new).for_each(|endpoint| {
             if endpoint.get(TOPOLOGY).is_some_and(|topology| !kept.contains(topology)) {
                 endpoint.remove(TOPOLOGY);

@@ -143,6 +143,11 @@ impl Framer {
         self.resource.clone()
     }
 
+    /// Whether objects go out as they are stored.
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// The frame of an event about an entry, shared with other watchers.
     ///
     /// # Errors
@@ -264,7 +269,7 @@ impl Framer {
         }
         let mut out = Vec::with_capacity(1024);
         write!(out, "{{\"type\":\"{}\",\"object\":", kind.as_str()).expect("a Vec takes every write");
-        serde_json::to_writer(&mut out, &object.0).map_err(|error| Status::internal(error.to_string()))?;
+        api::json::write_object(&mut out, &object.0);
         out.extend_from_slice(b"}\n");
         Ok(out.into())
     }

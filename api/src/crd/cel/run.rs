@@ -59,7 +59,7 @@ fn on_fitting_stack(schema: &Node, path: &Path, hold_unchanged: bool, visit: imp
     };
     let failed = || Run {
         found: Found {
-            errors: vec![FieldError::internal(path, "the validation rules could not be run")],
+            errors: FieldError::internal(path, "the validation rules could not be run").into(),
             ..Found::default()
         },
         ..Run::default()

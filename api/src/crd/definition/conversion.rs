@@ -1,5 +1,7 @@
 //! How a definition says that objects are converted between its versions.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{given, items, one_of, text};
@@ -34,9 +36,10 @@ pub(super) fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::required(&versions_at, ""));
         return;
     }
+    let mut seen = HashSet::with_capacity(reviews.len());
     for (i, version) in reviews.iter().enumerate() {
         let (at, name) = (versions_at.index(i), version.as_str().unwrap_or(""));
-        if reviews[..i].contains(version) {
+        if !seen.insert(version) {
             errors.push(FieldError::invalid(&at, name, "duplicate version"));
             continue;
         }

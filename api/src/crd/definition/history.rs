@@ -1,5 +1,7 @@
 //! What a definition may not change or forget.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{items, text};
@@ -29,13 +31,17 @@ pub(super) fn stored_versions(definition: &Object, spec: &Value, errors: &mut Er
         return;
     }
     let versions = items(spec, "versions");
+    let known: HashSet<&Value> = stored.iter().collect();
+    let served: HashSet<&Value> = versions.iter().map(|version| &version["name"]).collect();
     for version in versions.iter().filter(|v| v["storage"].as_bool() == Some(true)) {
-        if !stored.contains(&version["name"]) {
-            let why = format!("must have the storage version {}", text(version, "name"));
-            errors.push(FieldError::invalid(&path, stored.clone(), why));
+        if !known.contains(&version["name"]) {
+            errors.push_with(|| {
+                let why = format!("must have the storage version {}", text(version, "name"));
+                FieldError::invalid(&path, stored.clone(), why)
+            });
         }
     }
-    for (i, name) in stored.iter().enumerate().filter(|(_, s)| !versions.iter().any(|v| v["name"] == **s)) {
+    for (i, name) in stored.iter().enumerate().filter(|(_, s)| !served.contains(s)) {
         let shown = name.as_str().unwrap_or("");
         let why = format!(
             "missing from spec.versions; {shown} was previously a storage version, and must remain in spec.versions \

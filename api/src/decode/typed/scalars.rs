@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::messages::go_type;
 use super::{Coder, Wording, convert};
-use crate::decode::tree::{TOO_DEEP, Tree, double};
+use crate::decode::tree::{TOO_DEEP, Tree};
+use crate::json::double;
 use crate::quantity::Quantity;
 use crate::schema::{Kind, Type};
 use crate::time;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::nodes::{Document, Kind, Place};
-use super::scalar::{Scalar, float_text, resolve};
+use super::scalar::{Scalar, resolve};
 use crate::decode::tree::{NESTING_MAX, Tree};
+use crate::json::float_text;
 
 type Entries = BTreeMap<String, Tree<'static>>;
 

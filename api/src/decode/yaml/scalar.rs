@@ -102,16 +102,3 @@ fn float(text: &str) -> Option<f64> {
     let number: f64 = text.bytes().all(good).then(|| text.parse().ok())??;
     number.is_finite().then_some(number)
 }
-
-/// A number as Go's `encoding/json` prints it.
-pub(super) fn float_text(number: f64) -> String {
-    const WRITTEN_OUT: std::ops::Range<f64> = 1e-6..1e21;
-    if number == 0.0 || WRITTEN_OUT.contains(&number.abs()) {
-        return number.to_string();
-    }
-    let text = format!("{number:e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
-        _ => text,
-    }
-}

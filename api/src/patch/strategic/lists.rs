@@ -1,6 +1,8 @@
 //! Lists in a strategic merge patch: merged by key or as sets, and ordered by `$setElementOrder`, then by the
 //! patch, then as they were.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::{
@@ -81,6 +83,17 @@ fn identity<'v>(item: &'v Value, key: &str) -> Option<&'v Value> {
     if key.is_empty() { Some(item) } else { item.get(key) }
 }
 
+/// Where each identity stands first in a list.
+fn places<'v>(list: &'v [Value], key: &str) -> HashMap<&'v Value, usize> {
+    let mut places = HashMap::with_capacity(list.len());
+    for (place, item) in list.iter().enumerate() {
+        if let Some(identity) = identity(item, key) {
+            places.entry(identity).or_insert(place);
+        }
+    }
+    places
+}
+
 fn is_deletion(item: &Value) -> bool {
     item.get(DIRECTIVE).and_then(Value::as_str) == Some("delete")
 }
@@ -143,17 +156,13 @@ pub(super) fn merge_list(
     let of_maps = original.iter().chain(&patch).next().is_some_and(Value::is_object);
     if !of_maps {
         if deletes {
-            original.retain(|item| !patch.contains(item));
+            let deleted: HashSet<&Value> = patch.iter().collect();
+            original.retain(|item| !deleted.contains(item));
             return Ok(original);
         }
-        let live = original.clone();
-        let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-        for item in original.into_iter().chain(patch.iter().cloned()) {
-            if !merged.contains(&item) {
-                merged.push(item);
-            }
-        }
-        return ordered(merged, &patch, &live, "");
+        let mut seen = HashSet::with_capacity(original.len() + patch.len());
+        let merged = original.iter().chain(&patch).filter(|item| seen.insert(*item)).cloned().collect();
+        return ordered(merged, &patch, &original, "");
     }
     if merging.key.is_empty() {
         let name = merging.ty.and_then(Type::name).unwrap_or("");
@@ -161,12 +170,16 @@ pub(super) fn merge_list(
     }
     let patch = special_items(&mut original, patch, merging.key)?;
     let live = original.clone();
+    let mut places = places(&live, merging.key);
     for item in &patch {
         let wanted = keyed(item, merging.key)?;
-        let found = original.iter_mut().find(|o| o.get(merging.key) == Some(wanted));
+        let found = places.get(wanted).map(|place| &mut original[*place]);
         match (found, item) {
             (Some(Value::Object(live)), Value::Object(item)) => merge_map(live, item.clone(), merging.ty)?,
-            _ => original.push(item.clone()),
+            _ => {
+                places.entry(wanted).or_insert(original.len());
+                original.push(item.clone());
+            }
         }
     }
     ordered(original, &patch, &live, merging.key)
@@ -176,13 +189,14 @@ pub(super) fn merge_list(
 fn special_items(original: &mut Vec<Value>, patch: Vec<Value>, key: &str) -> Result<Vec<Value>, PatchError> {
     let mut rest = Vec::with_capacity(patch.len());
     let mut replace = false;
+    let mut deleted = HashSet::new();
     for item in patch {
         let Value::Object(map) = &item else { continue };
         match map.get(DIRECTIVE) {
             None => rest.push(item),
             Some(Value::String(directive)) => match directive.as_str() {
                 "delete" => match map.get(key) {
-                    Some(wanted) => original.retain(|o| o.get(key) != Some(wanted)),
+                    Some(wanted) => _ = deleted.insert(wanted.clone()),
                     None => return no_merge_key(map, key),
                 },
                 "replace" => replace = true,
@@ -191,6 +205,9 @@ fn special_items(original: &mut Vec<Value>, patch: Vec<Value>, key: &str) -> Res
             },
             Some(other) => return unknown_directive(other, map),
         }
+    }
+    if !deleted.is_empty() {
+        original.retain(|item| item.get(key).is_none_or(|value| !deleted.contains(value)));
     }
     if replace {
         *original = rest;
@@ -201,21 +218,21 @@ fn special_items(original: &mut Vec<Value>, patch: Vec<Value>, key: &str) -> Res
 
 /// Orders a merged list: items in `order` as there, the others as they were in `live`, woven together by `live`.
 fn ordered(merged: Vec<Value>, order: &[Value], live: &[Value], key: &str) -> Result<Vec<Value>, PatchError> {
-    let place = |list: &[Value], item: &Value| {
-        let wanted = identity(item, key)?;
-        list.iter().position(|other| identity(other, key) == Some(wanted))
-    };
     if !key.is_empty() {
         for item in merged.iter().chain(order).chain(live) {
             keyed(item, key)?;
         }
     }
-    let (mut ours, mut theirs): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| place(order, item).is_some());
-    ours.sort_by_key(|item| place(order, item));
-    theirs.sort_by_key(|item| place(live, item).unwrap_or(usize::MAX));
-    ours.sort_by_key(is_deletion);
-    theirs.sort_by_key(is_deletion);
+    let (in_order, in_live) = (places(order, key), places(live, key));
+    let placed = merged.into_iter().map(|item| {
+        let find = |places: &HashMap<&Value, usize>| places.get(identity(&item, key)?).copied();
+        (find(&in_order), find(&in_live), item)
+    });
+    let (mut ours, mut theirs): (Vec<Placed>, Vec<Placed>) = placed.partition(|(order, ..)| order.is_some());
+    ours.sort_by_key(|(order, ..)| *order);
+    theirs.sort_by_key(|(_, live, _)| live.unwrap_or(usize::MAX));
+    ours.sort_by_key(|(.., item)| is_deletion(item));
+    theirs.sort_by_key(|(.., item)| is_deletion(item));
     let mut out = Vec::with_capacity(ours.len() + theirs.len());
     let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
     loop {
@@ -223,11 +240,11 @@ fn ordered(merged: Vec<Value>, order: &[Value], live: &[Value], key: &str) -> Re
             (None, None) => return Ok(out),
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(left), Some(right)) => match (place(live, left), place(live, right)) {
-                (Some(left), Some(right)) => left < right,
-                _ => false,
-            },
+            (Some((_, left, _)), Some((_, right, _))) => left.zip(*right).is_some_and(|(left, right)| left < right),
         };
-        out.extend(if before { theirs.next() } else { ours.next() });
+        out.extend(if before { theirs.next() } else { ours.next() }.map(|(.., item)| item));
     }
 }
+
+/// An item with its places in the order and in the object's list.
+type Placed = (Option<usize>, Option<usize>, Value);

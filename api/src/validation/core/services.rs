@@ -1,7 +1,7 @@
 //! Services: `validateService` and what of one may change. What depends on the cluster's address families is the
 //! allocator's to say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -355,10 +355,11 @@ fn load_balancer_status(at: &At<'_>, old: Option<&At<'_>>, is_balancer: bool, er
         errors.push(FieldError::forbidden(&list.path, detail));
         return;
     }
+    let known: HashSet<&str> =
+        old.into_iter().flat_map(|old| old.get("ingress").items()).map(|i| i.get("ip").text()).collect();
     for ingress in list.items() {
         let (ip, mode, host) = (ingress.get("ip"), ingress.get("ipMode"), ingress.get("hostname"));
-        let known = old.is_some_and(|old| old.get("ingress").items().any(|other| other.get("ip").value == ip.value));
-        if !ip.is_empty() && !known {
+        if !ip.is_empty() && !known.contains(ip.text()) {
             rules::ip(&ip, errors);
         }
         if mode.is_absent() && !ip.is_empty() {

@@ -1,6 +1,8 @@
 //! Annotations that once were fields: seccomp and AppArmor profiles, tolerations, the cost of deletion
 //! (`ValidatePodSpecificAnnotations` and what compares them with the fields).
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{MIRROR, affinity, containers_of};
@@ -36,9 +38,10 @@ pub(super) fn pod(path: &Path, annotations: &At<'_>, spec: &At<'_>, errors: &mut
     for (key, profile) in annotations.entries().filter(|(key, _)| key.starts_with(SECCOMP_CONTAINER)) {
         seccomp(profile.text(), path.child(key), errors);
     }
+    let names: HashSet<&str> = containers_of(spec).map(|container| container.get("name").text()).collect();
     for (key, profile) in annotations.entries() {
         let Some(container) = key.strip_prefix(APP_ARMOR) else { continue };
-        if !containers_of(spec).any(|other| other.get("name").text() == container) {
+        if !names.contains(container) {
             errors.push(FieldError::invalid(&path.key(key), container, "container not found"));
         }
         let profile = profile.text();

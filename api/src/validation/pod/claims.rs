@@ -1,6 +1,6 @@
 //! Resource claims of a pod, and their use by containers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::scope::Scope;
 use crate::field::{ErrorList, FieldError, Path};
@@ -44,6 +44,8 @@ pub(super) fn pod(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
 /// `validateResourceClaimNames`
 pub(super) fn of_container(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     let mut seen: BTreeSet<String> = BTreeSet::new();
+    // How many requests of each claim there were.
+    let mut parts: HashMap<&str, usize> = HashMap::new();
     for claim in at.items() {
         let (name, request) = (claim.get("name").text(), claim.get("request"));
         if name.is_empty() {
@@ -61,24 +63,30 @@ pub(super) fn of_container(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorLis
             if seen.contains(&key) {
                 errors.push(FieldError::duplicate(&claim.path, key.as_str()));
             } else if request.is_empty() {
-                let parts = seen.iter().filter(|other| other.split_once('/').is_some_and(|(of, _)| of == name));
-                for _ in parts {
+                for _ in 0..parts.get(name).copied().unwrap_or(0) {
+                    if errors.is_full() {
+                        break;
+                    }
                     errors.push(FieldError::duplicate(&claim.path, name));
                 }
             }
-            seen.insert(key);
+            if seen.insert(key) && !request.is_empty() {
+                *parts.entry(name).or_default() += 1;
+            }
         }
         if !scope.claims.contains(name) {
-            let mut error = FieldError::not_found(&claim.path, name);
-            error.detail = "must be one of the names in pod.spec.resourceClaims".into();
-            match scope.claims.is_empty() {
-                true => error.detail.push_str(" which is empty"),
-                false => {
-                    let known: Vec<&str> = scope.claims.iter().copied().collect();
-                    error.detail.push_str(&format!(": {}", known.join(", ")));
+            errors.push_with(|| {
+                let mut error = FieldError::not_found(&claim.path, name);
+                error.detail = "must be one of the names in pod.spec.resourceClaims".into();
+                match scope.claims.is_empty() {
+                    true => error.detail.push_str(" which is empty"),
+                    false => {
+                        let known: Vec<&str> = scope.claims.iter().copied().collect();
+                        error.detail.push_str(&format!(": {}", known.join(", ")));
+                    }
                 }
-            }
-            errors.push(error);
+                error
+            });
         }
     }
 }

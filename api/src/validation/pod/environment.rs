@@ -108,13 +108,14 @@ fn file_key(at: &At<'_>, errors: &mut ErrorList) {
 
 /// The volumes of variables that come from files (`validateFileKeyRefVolumes`).
 pub(super) fn files(spec: &At<'_>, errors: &mut ErrorList) {
+    let volumes = spec.get("volumes").items_by("name");
     for variable in containers_of(spec).flat_map(|container| container.get("env").items()) {
         let reference = variable.at(&["valueFrom", "fileKeyRef"]);
         if reference.is_absent() {
             continue;
         }
         let name = reference.get("volumeName");
-        match spec.get("volumes").items().find(|volume| volume.get("name").text() == name.text()) {
+        match volumes.get(name.text()) {
             None => errors.push(FieldError::not_found(&name.path, name.text())),
             Some(volume) if volume.get("emptyDir").is_absent() => {
                 let detail = "referenced volume must be of type emptyDir";

@@ -53,7 +53,7 @@ pub(super) fn containers(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>
 pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     if let Some(error) = of_mirror(old, "static pods do not support ephemeral containers") {
-        *errors = vec![error];
+        *errors = error.into();
         return;
     }
     metadata_and_spec(new, errors);

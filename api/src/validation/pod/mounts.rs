@@ -16,6 +16,7 @@ fn places<'a>(list: &At<'a>, path: &str) -> BTreeMap<&'a str, &'a str> {
 pub(super) fn all(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut ErrorList) {
     let list = container.get("volumeMounts");
     let devices = places(&container.get("volumeDevices"), "devicePath");
+    let devices_at: BTreeSet<&str> = devices.values().copied().collect();
     let privileged = container.at(&["securityContext", "privileged"]).is_true();
     let mut paths = BTreeSet::new();
     for mount in list.items() {
@@ -32,7 +33,7 @@ pub(super) fn all(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut ErrorL
         if devices.contains_key(name.text()) {
             refuse(&name, "must not already exist in volumeDevices");
         }
-        if devices.values().any(|device| *device == path.text()) {
+        if devices_at.contains(path.text()) {
             refuse(&path, "must not already exist as a path in volumeDevices");
         }
         sub_paths(&list.path, &mount, errors);
@@ -84,6 +85,7 @@ fn recursive(list: &Path, mount: &At<'_>, errors: &mut ErrorList) {
 /// `ValidateVolumeDevices`
 pub(super) fn devices(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut ErrorList) {
     let mounts = places(&container.get("volumeMounts"), "mountPath");
+    let mounted_at: BTreeSet<&str> = mounts.values().copied().collect();
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for device in container.get("volumeDevices").items() {
         let (name, path) = (device.get("name"), device.get("devicePath"));
@@ -112,7 +114,7 @@ pub(super) fn devices(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut Er
         if mounts.contains_key(name.text()) {
             errors.push(refuse(&name, "must not already exist in volumeMounts"));
         }
-        if mounts.values().any(|mount| *mount == path.text()) {
+        if mounted_at.contains(path.text()) {
             errors.push(refuse(&path, "must not already exist as a path in volumeMounts"));
         }
         if !name.is_empty() {

@@ -2,6 +2,9 @@
 
 use crate::validation::at::At;
 
+/// So many paths of one volume are compared with one another at most.
+const COMPARED_MAX: usize = 512;
+
 /// A path in a volume, and what it is from.
 #[derive(Clone, PartialEq)]
 struct Place {
@@ -18,7 +21,7 @@ impl Place {
     }
 
     fn meets(&self, other: &Self) -> bool {
-        let within = |a: &str, b: &str| format!("{a}/").starts_with(&format!("{b}/"));
+        let within = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         !other.path.is_empty() && (within(&self.path, &other.path) || within(&other.path, &self.path))
     }
 }
@@ -55,6 +58,9 @@ pub(super) fn of(spec: &At<'_>, out: &mut Vec<String>) {
 }
 
 fn meet(known: &mut Vec<Place>, mut place: Place, mut warn: impl FnMut(String)) {
+    if known.len() >= COMPARED_MAX {
+        return;
+    }
     place.path.truncate(place.path.trim_end_matches('/').len());
     if !place.path.is_empty() {
         let met = known.iter().filter(|other| place.meets(other));

@@ -13,11 +13,11 @@ const LISTS: [&str; 2] = ["initContainers", "containers"];
 pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     if let Some(error) = of_mirror(old, "static pods cannot be resized") {
-        *errors = vec![error];
+        *errors = error.into();
         return;
     }
     if old.at(&["spec", "os", "name"]).text() == "windows" {
-        *errors = vec![FieldError::forbidden(&Path::unnamed(), "windows pods cannot be resized")];
+        *errors = FieldError::forbidden(&Path::unnamed(), "windows pods cannot be resized").into();
         return;
     }
     metadata_and_spec(new, errors);

@@ -227,13 +227,20 @@ fn aggregate(spec: &At<'_>, list: &str) -> BTreeMap<String, Quantity> {
         add(&mut running, &container, list);
     }
     for container in spec.get("initContainers").items() {
-        let mut needed = sidecars.clone();
-        add(&mut needed, &container, list);
-        if container.get("restartPolicy").text() == "Always" {
-            add(&mut running, &container, list);
-            sidecars.clone_from(&needed);
+        let is_sidecar = container.get("restartPolicy").text() == "Always";
+        for (name, amount) in container.at(&["resources", list]).entries() {
+            let Some(quantity) = rules::quantity(&amount) else { continue };
+            // What it does not ask for itself is with the sidecars, which keep running.
+            let needed = sidecars.get(name).and_then(|others| quantity.checked_add(others));
+            let needed: Quantity = needed.unwrap_or_else(|| quantity.clone());
+            if is_sidecar {
+                sidecars.insert(name.to_string(), needed.clone());
+            }
+            greatest(&mut starting, BTreeMap::from([(name.to_string(), needed)]));
         }
-        greatest(&mut starting, needed);
+        if is_sidecar {
+            add(&mut running, &container, list);
+        }
     }
     greatest(&mut running, starting);
     running

@@ -1,5 +1,7 @@
 //! Topology spread constraints, and the keys of labels that selectors take from the pod itself.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use crate::field::{ErrorList, FieldError};
@@ -9,8 +11,11 @@ use crate::validation::rules;
 
 /// `validateTopologySpreadConstraints`
 pub(super) fn constraints(at: &At<'_>, errors: &mut ErrorList) {
-    let all: Vec<At<'_>> = at.items().collect();
-    for (index, constraint) in all.iter().enumerate() {
+    let pair = |at: &At<'_>| (at.get("topologyKey").text().to_string(), at.get("whenUnsatisfiable").text().to_string());
+    let mut last: HashMap<(String, String), usize> = HashMap::new();
+    at.items().enumerate().for_each(|(index, constraint)| _ = last.insert(pair(&constraint), index));
+    for (index, constraint) in at.items().enumerate() {
+        let constraint = &constraint;
         let (skew, key) = (constraint.get("maxSkew"), constraint.get("topologyKey"));
         let when = constraint.get("whenUnsatisfiable");
         if skew.number().unwrap_or(0) <= 0 {
@@ -23,9 +28,7 @@ pub(super) fn constraints(at: &At<'_>, errors: &mut ErrorList) {
             let supported = ["DoNotSchedule", "ScheduleAnyway"];
             errors.push(FieldError::not_supported(&when.path, when.text(), &supported));
         }
-        let pair =
-            |at: &At<'_>| (at.get("topologyKey").text().to_string(), at.get("whenUnsatisfiable").text().to_string());
-        if all[index + 1..].iter().any(|other| pair(other) == pair(constraint)) {
+        if last.get(&pair(constraint)).is_some_and(|last| *last > index) {
             let shown = format!("{{{}, {}}}", key.text(), when.text());
             let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(FieldError::duplicate(&path, shown));
@@ -67,16 +70,17 @@ pub(super) fn label_keys(at: &At<'_>, errors: &mut ErrorList) {
     }
     let [matching, other] = &lists;
     // The expressions that were made of the keys when the pod was created may stand beside no others of the key.
-    let mut seen: Vec<&str> = selector.get("matchLabels").entries().map(|(key, _)| key).collect();
+    let mut seen: HashSet<&str> = selector.get("matchLabels").entries().map(|(key, _)| key).collect();
+    let mut given: HashMap<&str, usize> = HashMap::new();
+    matching.items().enumerate().for_each(|(index, key)| _ = given.entry(key.text()).or_insert(index));
     for key in selector.get("matchExpressions").items().map(|expression| expression.get("key").text()) {
-        let index = matching.items().position(|given| given.text() == key);
-        if let Some(index) = index.filter(|_| seen.contains(&key)) {
+        if let Some(index) = given.get(key).filter(|_| seen.contains(key)) {
             let detail = "exists in both matchLabelKeys and labelSelector";
-            errors.push(FieldError::invalid(&at.path.index(index), key, detail));
+            errors.push(FieldError::invalid(&at.path.index(*index), key, detail));
         }
-        seen.push(key);
+        seen.insert(key);
     }
-    let values: Vec<&Value> = other.items().map(|key| key.value).collect();
+    let values: HashSet<&Value> = other.items().map(|key| key.value).collect();
     for key in matching.items().filter(|key| values.contains(&key.value)) {
         let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
         errors.push(FieldError::invalid(&key.path, key.text(), detail));

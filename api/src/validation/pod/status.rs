@@ -1,6 +1,6 @@
 //! The status of a pod (`ValidatePodStatusUpdate`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -86,18 +86,17 @@ fn transitions(new: &At<'_>, old: &At<'_>, spec: &At<'_>, list: &str, errors: &m
     if !list.is_empty() && restarts_all(spec) {
         return;
     }
+    let alive = new.items().filter(|after| after.at(&["state", "terminated"]).is_absent());
+    let alive: HashSet<&str> = alive.map(|after| after.get("name").text()).collect();
+    let containers = spec.get(list).items_by("name");
     for (index, before) in old.items().enumerate() {
         let ended = before.at(&["state", "terminated"]);
         let name = before.get("name").text();
-        let after = new
-            .items()
-            .find(|after| after.get("name").text() == name && after.at(&["state", "terminated"]).is_absent());
-        if ended.is_absent() || after.is_none() {
+        if ended.is_absent() || !alive.contains(name) {
             continue;
         }
         let code = ended.get("exitCode").number().unwrap_or(0);
-        let container = spec.get(list).items().find(|container| container.get("name").text() == name);
-        if !container.is_some_and(|container| restarts(&container, spec, code)) {
+        if !containers.get(name).is_some_and(|container| restarts(container, spec, code)) {
             let path = new.path.index(index).child("state");
             errors.push(FieldError::forbidden(&path, "may not be transitioned to non-terminated state"));
         }
@@ -137,9 +136,10 @@ fn restarts(container: &At<'_>, spec: &At<'_>, code: i64) -> bool {
 /// `validatePodResourceClaimStatuses`
 fn claims(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
+    let claims = spec.get("resourceClaims").items_by("name");
     for status in at.items() {
         let (name, claim) = (status.get("name"), status.get("resourceClaimName"));
-        if !spec.get("resourceClaims").items().any(|claim| claim.get("name").text() == name.text()) {
+        if !claims.contains_key(name.text()) {
             let detail = "must match the name of an entry in `spec.resourceClaims`";
             errors.push(FieldError::invalid(&name.path, name.text(), detail));
         }
@@ -161,12 +161,14 @@ fn extended_claim(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
     if mappings.is_empty() {
         errors.push(FieldError::required(&mappings.path, "at least one request mapping is required"));
     }
-    let containers = || spec.get("initContainers").items().chain(spec.get("containers").items());
+    let containers = spec.get("initContainers").items().chain(spec.get("containers").items());
+    // Of several that are called the same, the last counts.
+    let containers: HashMap<&str, At<'_>> = containers.map(|one| (one.get("name").text(), one)).collect();
     let mut seen = BTreeSet::new();
     for mapping in mappings.items() {
         let parts = ["containerName", "resourceName", "requestName"].map(|name| mapping.get(name));
         let [container, resource, request] = &parts;
-        match containers().filter(|other| other.get("name").text() == container.text()).last() {
+        match containers.get(container.text()) {
             Some(found) if found.at(&["resources", "requests"]).key(resource.text()).is_set() => {}
             Some(_) => {
                 let detail = "must match the extended resource name of an entry in \
@@ -192,12 +194,12 @@ fn extended_claim(at: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validatePodIPs`, whose paths stop at the item.
 fn addresses(at: &At<'_>, before: &At<'_>, form: &str, errors: &mut ErrorList) {
-    let known: Vec<&str> = before.items().map(|item| item.get("ip").text()).collect();
+    let known: HashSet<&str> = before.items().map(|item| item.get("ip").text()).collect();
     let mut families = Vec::new();
     for item in at.items() {
         let ip = item.get("ip");
         let ip = At::new(item.path.clone(), ip.value);
-        let parsed = if known.contains(&ip.text()) { ip.text().parse().ok() } else { rules::ip(&ip, errors) };
+        let parsed = if known.contains(ip.text()) { ip.text().parse().ok() } else { rules::ip(&ip, errors) };
         families.extend(parsed.map(|parsed| parsed.is_ipv4()));
     }
     let wrong = at.items().position(|item| item.get("ip").text().parse::<std::net::IpAddr>().is_err());
@@ -235,11 +237,15 @@ fn users(at: &At<'_>, os: &str, errors: &mut ErrorList) {
 
 /// `validateContainerStatusAllocatedResourcesStatus`
 fn allocated(at: &At<'_>, containers: &At<'_>, errors: &mut ErrorList) {
+    let containers = containers.items_by("name");
+    let mut claims: HashMap<&str, HashSet<String>> = HashMap::new();
     for status in at.items() {
-        let container = containers.items().find(|c| c.get("name").value == status.get("name").value);
+        let name = status.get("name").text();
+        let container = containers.get(name);
         for resource in status.get("allocatedResourcesStatus").items() {
-            if let Some(container) = &container {
-                allocated_name(&resource.get("name"), container, errors);
+            if let Some(container) = container {
+                let claims = claims.entry(name).or_insert_with(|| claims_of(container));
+                allocated_name(&resource.get("name"), container, claims, errors);
             }
             let mut seen = BTreeSet::new();
             for one in resource.get("resources").items() {
@@ -261,17 +267,23 @@ fn allocated(at: &At<'_>, containers: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn allocated_name(name: &At<'_>, container: &At<'_>, errors: &mut ErrorList) {
+/// The claims of a container, as statuses name them.
+fn claims_of(container: &At<'_>) -> HashSet<String> {
+    let claims = container.at(&["resources", "claims"]).items();
+    let shown = claims.map(|own| match own.get("request").text() {
+        "" => own.get("name").text().to_string(),
+        request => format!("{}/{request}", own.get("name").text()),
+    });
+    shown.collect()
+}
+
+fn allocated_name(name: &At<'_>, container: &At<'_>, claims: &HashSet<String>, errors: &mut ErrorList) {
     let wanted = container.get("resources");
     let (found, detail) = match name.text().strip_prefix("claim:") {
         Some(claim) => {
-            let fits = wanted.get("claims").items().any(|own| match own.get("request").text() {
-                "" => own.get("name").text() == claim,
-                request => format!("{}/{request}", own.get("name").text()) == claim,
-            });
             let detail = "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' \
                           or 'claim:<claimName>' if request is empty";
-            (fits, detail)
+            (claims.contains(claim), detail)
         }
         None => {
             let fits = wanted.get("requests").value.get(name.text()).is_some();

@@ -1,5 +1,7 @@
 //! What of a pod's spec may change (`ValidatePodUpdate`).
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::{affinity, annotations, metadata_and_spec};
@@ -94,34 +96,32 @@ fn deadline(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
 
 /// `validateOnlyAddedTolerations`
 fn tolerations(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    let timeless = |at: &At<'_>| {
-        let mut toleration = at.value.clone();
-        if let Some(map) = toleration.as_object_mut() {
-            map.remove("tolerationSeconds");
-        }
-        toleration
-    };
+    fn timeless<'a>(at: At<'a>) -> [&'a str; 4] {
+        ["key", "operator", "value", "effect"].map(|name| at.get(name).text())
+    }
     let at = new.get("tolerations");
-    for before in old.get("tolerations").items() {
-        if !at.items().any(|after| same(&timeless(&before), &timeless(&after))) {
-            let detail = "existing toleration can not be modified except its tolerationSeconds";
-            errors.push(FieldError::forbidden(&at.path, detail));
-            return;
-        }
+    let kept: HashSet<[&str; 4]> = at.items().map(timeless).collect();
+    if !old.get("tolerations").items().map(timeless).all(|before| kept.contains(&before)) {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        errors.push(FieldError::forbidden(&at.path, detail));
+        return;
     }
     affinity::tolerations(&at, errors);
 }
 
 /// `validateOnlyDeletedSchedulingGates`
 fn gates(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    let gates: Vec<At<'_>> = new.get("schedulingGates").items().collect();
-    for (index, gate) in gates.iter().enumerate() {
+    let gates = new.get("schedulingGates");
+    let last = gates.items().enumerate().map(|(index, gate)| (gate.get("name").text(), index));
+    let last: HashMap<&str, usize> = last.collect();
+    let before = old.get("schedulingGates").items_by("name");
+    for (index, gate) in gates.items().enumerate() {
         let name = gate.get("name");
         // Of several that are called the same, the last is named.
-        if gates[index + 1..].iter().any(|other| other.get("name").text() == name.text()) {
+        if last.get(name.text()) != Some(&index) {
             continue;
         }
-        if !old.get("schedulingGates").items().any(|before| before.get("name").text() == name.text()) {
+        if !before.contains_key(name.text()) {
             let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", name.text());
             errors.push(FieldError::forbidden(&name.path, detail));
         }

@@ -10,6 +10,10 @@ use crate::validation::at::At;
 use crate::validation::rules;
 use crate::validation::warnings::old_label;
 
+/// So many warnings are never shown: there is no use in looking for more among ports.
+const WARNINGS_MAX: usize = 1_000;
+/// A port is compared with so many others at most.
+const COMPARED_MAX: usize = 1_000;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
@@ -221,6 +225,8 @@ fn hidden(env: &At<'_>, out: &mut Vec<String>) {
 fn ports(spec: &At<'_>, out: &mut Vec<String>) {
     let number = |port: &At<'_>, name: &str| port.get(name).number().unwrap_or(0);
     let mut known: BTreeMap<(i64, &str), Vec<At<'_>>> = BTreeMap::new();
+    // Those that only another with the same port of the host can meet.
+    let mut by_host: BTreeMap<(i64, &str, i64), Vec<usize>> = BTreeMap::new();
     for port in containers_of(spec).flat_map(|container| container.get("ports").items()) {
         let (ip, host) = (port.get("hostIP").text(), number(&port, "hostPort"));
         let (inner, protocol) = (number(&port, "containerPort"), port.get("protocol").text());
@@ -233,7 +239,16 @@ fn ports(spec: &At<'_>, out: &mut Vec<String>) {
             ));
         }
         let others = known.entry((inner, protocol)).or_default();
-        for other in others.iter() {
+        let of_host = |host: i64| by_host.get(&(inner, protocol, host)).map_or(&[][..], Vec::as_slice);
+        let mut candidates: Vec<usize> = match host {
+            0 => (0..others.len()).collect(),
+            host => of_host(0).iter().chain(of_host(host)).copied().collect(),
+        };
+        candidates.sort_unstable();
+        for other in candidates.into_iter().take(COMPARED_MAX).map(|at| &others[at]) {
+            if out.len() >= WARNINGS_MAX {
+                return;
+            }
             let (other_ip, other_host) = (other.get("hostIP").text(), number(other, "hostPort"));
             let what = if (ip, host) == (other_ip, other_host) {
                 "duplicate"
@@ -246,6 +261,7 @@ fn ports(spec: &At<'_>, out: &mut Vec<String>) {
             };
             out.push(format!("{}: {what} port definition with {}", port.path, other.path));
         }
+        by_host.entry((inner, protocol, host)).or_default().push(others.len());
         others.push(port);
     }
     let mut names: BTreeMap<&str, At<'_>> = BTreeMap::new();

@@ -48,7 +48,7 @@ async fn evict(ctx: &Context, name: &str, eviction: Object) -> Result<Object, St
     if eviction.at(&["deleteOptions", flag]) == Some(&Value::Bool(true)) {
         let detail = "can not be set for pod eviction, try after removing the option";
         let path = Path::new("deleteOptions").child(flag);
-        let errors = vec![FieldError::invalid(&path, true, detail)];
+        let errors = FieldError::invalid(&path, true, detail).into();
         return Err(Status::invalid(GROUP, "Eviction", name, &errors));
     }
     let dry_run: Vec<&str> = array(&eviction, &["deleteOptions", "dryRun"]).iter().filter_map(Value::as_str).collect();

@@ -12,7 +12,7 @@ const PROPERTIES: &str = include_str!("properties.json");
 
 /// What is said of a schema, as path and message.
 fn said(schema: &Value) -> Vec<(String, String)> {
-    let mut errors = Vec::new();
+    let mut errors = crate::field::ErrorList::new();
     schema::validate(schema, false, false, &Path::new(ROOT), &mut errors);
     errors.iter().map(|error| (error.path.as_str()[ROOT.len()..].to_string(), error.body())).collect()
 }
