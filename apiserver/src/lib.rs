@@ -41,6 +41,7 @@ pub mod strategy;
 pub mod transform;
 pub mod verbs;
 pub mod watch;
+pub mod workers;
 
 pub use config::Config;
 pub use context::Context;

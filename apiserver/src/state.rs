@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Room;
+use crate::workers::Workers;
 
 /// What has to be done before the server is ready. Each is told by the code that does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,7 @@ pub struct State {
     done: watch::Sender<BTreeSet<Step>>,
     stopping: CancellationToken,
     bodies: Room,
+    workers: Workers,
     agent: RwLock<Option<OwnAgent>>,
 }
 
@@ -75,6 +77,11 @@ impl State {
     /// The room for large bodies.
     pub fn bodies(&self) -> &Room {
         &self.bodies
+    }
+
+    /// The threads for what takes more than a moment.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// The server begins to stop: watches end, and nothing new is accepted.

@@ -26,6 +26,7 @@ use crate::content::{Format, Representation, Transform, negotiate_among};
 use crate::registry::target::Target;
 use crate::registry::{Written, facts};
 use crate::request::{Query, RequestInfo};
+use crate::workers::{EXPENSIVE_BYTES, Workers};
 use crate::{Context, answer, codec, content, transform};
 
 /// A request about a resource, once it is known which.
@@ -95,6 +96,18 @@ impl Call {
         let labels = [&*self.resource.group, &*self.resource.plural, verb];
         self.ctx.registry.metrics().body_sizes.with(labels, |sizes| sizes.observe(bytes.len() as f64));
         Ok(bytes)
+    }
+
+    /// The threads for this request, if so many bytes have to be worked on for it that it takes more than a moment.
+    pub fn workers_for(&self, bytes: usize) -> Option<Workers> {
+        (bytes > EXPENSIVE_BYTES).then(|| self.ctx.registry.state().workers().clone())
+    }
+
+    /// How long the object that is named is as it is stored, in bytes.
+    pub fn stored_bytes(&self) -> usize {
+        let namespace = if self.resource.namespaced { self.ctx.info.namespace.as_str() } else { "" };
+        let key = self.resource.key(namespace, &self.ctx.info.name);
+        self.ctx.registry.snapshot().get(&key).map_or(0, |entry| entry.value().len())
     }
 
     /// The user agent, or the empty string.

@@ -12,6 +12,8 @@ mod failing_store;
 mod harness;
 #[path = "api/hostile.rs"]
 mod hostile;
+#[path = "api/large.rs"]
+mod large;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/versions.rs"]

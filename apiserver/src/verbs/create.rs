@@ -3,9 +3,11 @@
 use api::Status;
 use api::decode::Target;
 use axum::body::Body;
+use bytes::Bytes;
 use http::Response;
 
 use super::Call;
+use crate::content::Format;
 use crate::plug::Operation;
 use crate::registry;
 use crate::registry::create::GivenVersion;
@@ -19,6 +21,13 @@ use crate::{codec, content, managed, options};
 pub async fn create(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let format = content::body_format(&call.parts.headers)?;
     let bytes = call.read_body(body).await?;
+    match call.workers_for(bytes.len()) {
+        Some(workers) => workers.run(created(call, bytes, format)).await,
+        None => created(call, bytes, format).await,
+    }
+}
+
+async fn created(call: Call, bytes: Bytes, format: Format) -> Result<Response<Body>, Status> {
     let ctx = &call.ctx;
     let kind = match call.subresource() {
         Some(subresource) => Target::of_subresource(&call.resource, subresource),

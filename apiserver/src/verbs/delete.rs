@@ -22,6 +22,13 @@ use crate::{answer, content, transform};
 /// 404, 409, or what admission or the store refuse it with.
 pub async fn delete(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let options = read_options(&call, body).await?;
+    match call.workers_for(call.stored_bytes()) {
+        Some(workers) => workers.run(deleted(call, options)).await,
+        None => deleted(call, options).await,
+    }
+}
+
+async fn deleted(call: Call, options: DeleteOptions) -> Result<Response<Body>, Status> {
     let target = call.target(options.to_value());
     let deleted = registry::delete(&call.ctx, &target, &options).await?;
     let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
@@ -56,13 +63,22 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response<Body>,
             Err(status) => return Err(status),
         }
     }
-    let metadata = list_body::metadata(&page);
+    let bytes = page.entries.iter().map(|entry| entry.value().len()).sum();
+    match call.workers_for(bytes) {
+        Some(workers) => workers.run(async move { shown(&call, items, &page) }).await,
+        None => shown(&call, items, &page),
+    }
+}
+
+/// What was deleted, as a list.
+fn shown(call: &Call, items: Vec<Object>, page: &list::Page) -> Result<Response<Body>, Status> {
+    let metadata = list_body::metadata(page);
     let object = if call.representation.transform == content::Transform::None {
-        let items: Vec<serde_json::Value> = items.into_iter().map(|item| super::list::untyped(&call, item)).collect();
+        let items: Vec<serde_json::Value> = items.into_iter().map(|item| super::list::untyped(call, item)).collect();
         let mut object = Object::default();
         object.set(&["kind"], call.resource.list_kind.as_str());
         object.set(&["apiVersion"], call.resource.api_version());
-        object.set(&["metadata"], serde_json::Value::Object(list_body::plain_metadata(&call.resource, &page)));
+        object.set(&["metadata"], serde_json::Value::Object(list_body::plain_metadata(&call.resource, page)));
         object.set(&["items"], items);
         object
     } else {

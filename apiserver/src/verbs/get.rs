@@ -3,6 +3,7 @@
 use api::Status;
 use axum::body::Body;
 use http::Response;
+use store::Entry;
 
 use super::{Call, goes_out_as_stored};
 use crate::list::{not_older_than, parse_version};
@@ -28,6 +29,16 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
     if goes_out_as_stored(&call.resource, &call.representation) {
         return Ok(answer::stored(200, &entry.value(), entry.mod_revision()));
     }
+    let (entry, bytes) = (entry.clone(), entry.value().len());
+    match call.workers_for(bytes) {
+        Some(workers) => workers.run(converted(call, entry, key)).await,
+        None => converted(call, entry, key).await,
+    }
+}
+
+/// The object in another form than the one that is stored.
+async fn converted(call: Call, entry: Entry, key: String) -> Result<Response<Body>, Status> {
+    let entry = &entry;
     let object = read(entry).ok_or_else(|| store_status(&store::StoreError::Io(format!("{key} does not decode"))))?;
     call.respond(200, object)
 }

@@ -12,6 +12,7 @@ use crate::list::{self, body};
 use crate::options::ListOptions;
 use crate::registry::read;
 use crate::selection::Selection;
+use crate::workers::EXPENSIVE_BYTES;
 use crate::{codec, content, transform};
 
 /// Answers with a list.
@@ -25,6 +26,34 @@ pub async fn list(call: Call) -> Result<Response<Body>, Status> {
     let storage = catalogue.storage(&call.resource).unwrap_or(&call.resource);
     let selection = Selection::new(&call.resource, storage, &options)?;
     let namespace = ctx.info.namespace.clone();
+    let is_plain = selection.is_everything() && goes_out_as_stored(&call.resource, &call.representation);
+    let workers = if is_plain { None } else { call.workers_for(listed_bytes(&call, &namespace)) };
+    match workers {
+        Some(workers) => workers.run(listed(call, options, selection, namespace)).await,
+        None => listed(call, options, selection, namespace).await,
+    }
+}
+
+/// How long the objects are that a list looks at, as far as that matters.
+fn listed_bytes(call: &Call, namespace: &str) -> usize {
+    let snapshot = call.ctx.registry.snapshot();
+    let mut bytes = 0;
+    for entry in snapshot.list(&call.resource.prefix(namespace), None) {
+        bytes += entry.value().len();
+        if bytes > EXPENSIVE_BYTES {
+            break;
+        }
+    }
+    bytes
+}
+
+async fn listed(
+    call: Call,
+    options: ListOptions,
+    selection: Selection,
+    namespace: String,
+) -> Result<Response<Body>, Status> {
+    let ctx = &call.ctx;
     let page = list::page(&ctx.registry, &call.resource, &namespace, &selection, &options).await?;
     let accepts = call.parts.headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     if goes_out_as_stored(&call.resource, &call.representation) {

@@ -8,6 +8,7 @@ use api::decode::Target;
 use api::schema::Schema;
 use api::{Object, Status};
 use axum::body::Body;
+use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
@@ -31,16 +32,28 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         let object = current::read(&call.resource, entry)?;
         return respond(&call, scale_of(&call, &object)?);
     }
-    let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
+    let patch = if verb == "patch" {
+        let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        Some(patch_type(content_type).ok_or_else(content::unsupported_patch)?)
+    } else {
+        content::body_format(&call.parts.headers)?;
+        None
+    };
+    let bytes = call.read_body(body).await?;
+    match call.workers_for(bytes.len() + call.stored_bytes()) {
+        Some(workers) => workers.run(written(call, bytes, patch)).await,
+        None => written(call, bytes, patch).await,
+    }
+}
+
+async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<Response<Body>, Status> {
+    let kind = if patch.is_some() { "PatchOptions" } else { "UpdateOptions" };
     // The object's own strategy applies: a scale is a change of its spec.
     let mut target = call.target(options::to_value(&call.ctx.options, kind));
     target.subresource = String::new();
     let subresource = call.subresource().ok_or_else(super::unknown_path)?.clone();
     let decode_as = Target::of_subresource(&call.resource, &subresource);
-    let updated = if verb == "patch" {
-        let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-        let kind = patch_type(content_type).ok_or_else(content::unsupported_patch)?;
-        let bytes = call.read_body(body).await?;
+    let updated = if let Some(kind) = patch {
         let patching = Patching { call: &call, place: &target, kind, bytes: &bytes };
         let mut change = |old: Option<&Object>| {
             let old = old.ok_or_else(|| target.not_found())?;
@@ -54,7 +67,6 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         registry::update(&call.ctx, &target, Rules { creates: false, checks_uid: false }, &mut change).await?
     } else {
         let format = content::body_format(&call.parts.headers)?;
-        let bytes = call.read_body(body).await?;
         let scale = codec::decode(&call.ctx, &bytes, format, &decode_as)?;
         call.check_name(&scale)?;
         let mut change = |old: Option<&Object>| {
@@ -121,7 +133,7 @@ fn with_replicas(call: &Call, old: &Object, scale: &Object) -> Result<Object, St
     // A custom object's own validation tells of its counts.
     if !call.resource.custom && replicas.as_i64().is_some_and(|n| n < 0) {
         let path = api::field::Path::new("spec.replicas");
-        let errors = vec![api::field::FieldError::invalid(&path, replicas, "must be greater than or equal to 0")];
+        let errors = api::field::FieldError::invalid(&path, replicas, "must be greater than or equal to 0").into();
         return Err(Status::invalid("autoscaling", "Scale", old.name(), &errors));
     }
     let mut new = old.clone();

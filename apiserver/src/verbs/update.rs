@@ -3,9 +3,11 @@
 use api::Status;
 use api::decode::Target;
 use axum::body::Body;
+use bytes::Bytes;
 use http::Response;
 
 use super::Call;
+use crate::content::Format;
 use crate::registry::update::{self as registry, Rules};
 use crate::registry::{facts, prepare};
 use crate::{codec, content, managed, options};
@@ -17,6 +19,13 @@ use crate::{codec, content, managed, options};
 pub async fn update(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let format = content::body_format(&call.parts.headers)?;
     let bytes = call.read_body(body).await?;
+    match call.workers_for(bytes.len() + call.stored_bytes()) {
+        Some(workers) => workers.run(updated(call, bytes, format)).await,
+        None => updated(call, bytes, format).await,
+    }
+}
+
+async fn updated(call: Call, bytes: Bytes, format: Format) -> Result<Response<Body>, Status> {
     let ctx = &call.ctx;
     let kind = Target::of(&call.resource);
     let object = codec::decode(ctx, &bytes, format, &kind)?;

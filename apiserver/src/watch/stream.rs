@@ -18,6 +18,8 @@ use crate::selection::Selection;
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// How much goes out at once.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// How many bytes of objects are converted until others get their turn.
+const CONVERTED_BYTES: usize = 32 * 1024;
 
 /// How long before its end a watch that welcomes bookmarks gets the last one, so that it can go on from there.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
@@ -148,10 +150,12 @@ impl Watching {
         if self.initial.len() == 0 {
             return Ok(None);
         }
-        let mut out = Vec::with_capacity(CHUNK_BYTES.min(self.initial.len() * 4096));
+        let (mut out, mut read) = (Vec::with_capacity(CHUNK_BYTES.min(self.initial.len() * 4096)), 0);
+        let converted_max = if self.framer.is_plain() { usize::MAX } else { CONVERTED_BYTES };
         for entry in self.initial.by_ref() {
             self.framer.append(&mut out, EventType::Added, &entry)?;
-            if out.len() >= CHUNK_BYTES - CHUNK_BYTES / 8 {
+            read += entry.value().len();
+            if out.len() >= CHUNK_BYTES - CHUNK_BYTES / 8 || read >= converted_max {
                 break;
             }
         }
@@ -162,6 +166,7 @@ impl Watching {
     fn pending_events(&mut self) -> Result<Option<Bytes>, Status> {
         let mut first: Option<Bytes> = None;
         let mut rest = BytesMut::new();
+        let chunk_max = if self.framer.is_plain() { CHUNK_BYTES } else { CONVERTED_BYTES };
         while let Some(batch) = self.batches.front().cloned() {
             while let Some(event) = batch.get(self.place) {
                 self.place += 1;
@@ -177,7 +182,7 @@ impl Watching {
                     }
                     (Some(_), false) => rest.extend_from_slice(&frame),
                 }
-                if rest.len() >= CHUNK_BYTES {
+                if rest.len() >= chunk_max {
                     return Ok(Some(rest.freeze()));
                 }
             }
