@@ -209,7 +209,8 @@ impl DaemonSets {
         if work.is_empty() {
             return Ok(());
         }
-        self.expectations.expect(key, work.create.len(), work.delete.iter().filter_map(|p| p.metadata.uid.clone()));
+        let _asking =
+            self.expectations.expect(key, work.create.len(), work.delete.iter().filter_map(|p| p.metadata.uid.clone()));
         let tell = |pod: &Pod, type_, how: &str, what: &str, reason: &str| {
             let (key, node) = (ObjectKey::of(pod), crate::pod::node_name(pod));
             let said = format!("Found {how} daemon pod {key} on node {node}, will try to {what} it");

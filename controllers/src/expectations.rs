@@ -36,11 +36,19 @@ impl Expectations {
         })
     }
 
-    /// Waits for `count` creations and for the deletions of the objects of these uids, and for nothing else.
-    pub(crate) fn expect(&self, key: &ObjectKey, count: usize, uids: impl IntoIterator<Item = String>) {
+    /// Waits for `count` creations and for the deletions of the objects of these uids, and for nothing else. To be kept
+    /// while they are asked for.
+    #[must_use]
+    pub(crate) fn expect<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        count: usize,
+        uids: impl IntoIterator<Item = String>,
+    ) -> Asking<'a> {
         let expected =
             Expected { creations: count, deletions: uids.into_iter().collect(), since: self.clock.elapsed() };
         self.by_key.lock().insert(key.clone(), expected);
+        Asking { expectations: self, key }
     }
 
     /// One creation was seen, or did not happen.
@@ -63,6 +71,20 @@ impl Expectations {
     }
 }
 
+/// While creations and deletions are asked for: if that panics nobody knows what was, and nothing is waited for.
+pub(crate) struct Asking<'a> {
+    expectations: &'a Expectations,
+    key: &'a ObjectKey,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.expectations.forget(self.key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,15 +95,28 @@ mod tests {
         let expectations = Expectations::new(clock.clone());
         let key = ObjectKey::new("ns", "rs");
         assert!(expectations.satisfied(&key));
-        expectations.expect(&key, 1, ["u".to_owned()]);
+        drop(expectations.expect(&key, 1, ["u".to_owned()]));
         expectations.created(&key);
         assert!(!expectations.satisfied(&key));
         expectations.deleted(&key, "other");
         assert!(!expectations.satisfied(&key));
         expectations.deleted(&key, "u");
         assert!(expectations.satisfied(&key));
-        expectations.expect(&key, 1, []);
+        drop(expectations.expect(&key, 1, []));
         clock.advance(TIMEOUT + Duration::from_secs(1));
         assert!(expectations.satisfied(&key), "it waited long enough");
+    }
+
+    #[test]
+    fn a_key_whose_asking_panicked_waits_for_nothing() {
+        let expectations = Expectations::new(Clock::manual(jiff::Timestamp::UNIX_EPOCH));
+        let key = ObjectKey::new("ns", "rs");
+        let asked = client::caught::caught_call(|| {
+            let _asking = expectations.expect(&key, 3, []);
+            panic!("on the way");
+        });
+        assert!(asked.is_err() && expectations.satisfied(&key));
+        drop(expectations.expect(&key, 3, []));
+        assert!(!expectations.satisfied(&key));
     }
 }

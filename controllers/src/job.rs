@@ -165,6 +165,8 @@ impl Jobs {
         let Some(cached) = self.jobs.get_key(&key) else {
             self.expectations.forget(&key);
             self.failures.lock().remove(&key);
+            self.writes.forget_all(&key);
+            self.let_go.forget_all(&key);
             self.release_orphans(&key).await?;
             return Ok(Action::Done);
         };
@@ -224,7 +226,7 @@ impl Jobs {
             return Reached::default();
         }
         let wanted: Vec<Option<i32>> = plan.create.iter().copied().take(PODS_PER_SYNC_MAX).collect();
-        self.expectations.expect(key, wanted.len(), []);
+        let _asking = self.expectations.expect(key, wanted.len(), []);
         let (created, failure) = slow_start(wanted.len(), |i| {
             let index = wanted[i];
             let failures = plan.failures.as_ref().zip(index).and_then(|(of, index)| of.get(&index)).copied();
@@ -243,11 +245,10 @@ impl Jobs {
     /// (`deleteJobPods` in the reference); the pods of a job that ends are not (`deleteActivePods`).
     async fn delete(&self, key: &ObjectKey, job: &Job, plan: &Plan) -> Reached {
         let victims: Vec<_> = plan.delete.iter().take(PODS_PER_SYNC_MAX).collect();
-        if plan.lets_go {
-            self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
-        }
+        let uids = || victims.iter().filter_map(|p| p.metadata.uid.clone());
+        let _asking = plan.lets_go.then(|| self.expectations.expect(key, 0, uids()));
         let outcomes = join_all(victims.iter().map(|pod| async {
-            let let_go = if plan.lets_go { self.untrack_one(key, pod).await } else { Ok(()) };
+            let let_go = if plan.lets_go { self.let_go(key, pod).await } else { Ok(()) };
             let outcome = match let_go {
                 Ok(()) => self.context.delete_pod(job, &pod.name_any()).await,
                 Err(error) => Err(error),
@@ -274,25 +275,30 @@ impl Jobs {
     /// Takes the finalizer off pods.
     async fn untrack<'a>(&self, job: &Job, pods: impl Iterator<Item = &'a Arc<Pod>>) -> Result<()> {
         let key = ObjectKey::of(job);
-        let outcomes = join_all(pods.map(|pod| self.untrack_one(&key, pod))).await;
+        let outcomes = join_all(pods.map(|pod| self.let_go(&key, pod))).await;
         outcomes.into_iter().find_map(Result::err).map_or(Ok(()), Err)
     }
 
-    /// Takes the finalizer off a pod of the job with this key.
-    async fn untrack_one(&self, key: &ObjectKey, pod: &Pod) -> Result<()> {
+    /// Takes the finalizer off a pod of the job with this key, which waits until the cache shows it.
+    async fn let_go(&self, key: &ObjectKey, pod: &Pod) -> Result<()> {
+        if let Some(free) = self.untrack_one(&key.namespace, pod).await? {
+            self.let_go.note(key, &free);
+        }
+        Ok(())
+    }
+
+    /// Takes the finalizer off a pod, if it is there and has it.
+    async fn untrack_one(&self, namespace: &str, pod: &Pod) -> Result<Option<Pod>> {
         if !pods::is_tracked(pod) {
-            return Ok(());
+            return Ok(None);
         }
         let patch = serde_json::json!({
             "metadata": { "uid": pod.uid(), "$deleteFromPrimitiveList/finalizers": [TRACKING] },
         });
-        let api = self.context.api::<Pod>(&key.namespace);
+        let api = self.context.api::<Pod>(namespace);
         match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Err(error) if is_not_found(&error) || status(&error).is_some_and(|s| s.code == 422) => Ok(()),
-            other => {
-                self.let_go.note(key, &other?);
-                Ok(())
-            }
+            Err(error) if is_not_found(&error) || status(&error).is_some_and(|s| s.code == 422) => Ok(None),
+            other => Ok(Some(other?)),
         }
     }
 
@@ -300,7 +306,7 @@ impl Jobs {
     async fn release_orphans(&self, key: &ObjectKey) -> Result<()> {
         for pod in self.pods.list_in(&key.namespace) {
             if is_stray(&pod, &self.jobs) {
-                self.untrack_one(key, &pod).await?;
+                self.untrack_one(&key.namespace, &pod).await?;
             }
         }
         Ok(())
@@ -308,7 +314,7 @@ impl Jobs {
 
     async fn untrack_stray(&self, key: ObjectKey) -> Result<Action> {
         if let Some(pod) = self.pods.get_key(&key).filter(|pod| is_stray(pod, &self.jobs)) {
-            self.untrack_one(&key, &pod).await?;
+            self.untrack_one(&key.namespace, &pod).await?;
         }
         Ok(Action::Done)
     }

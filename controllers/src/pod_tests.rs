@@ -112,6 +112,9 @@ fn among_about_the_same_age_chance_decides() {
     assert!(named(5 * 3600, "a") < named(8 * 3600, "b"));
 }
 
+/// What a pod is worth among others.
+type Key = fn(&(Pod, usize)) -> Worth;
+
 /// Whatever pods say of themselves, sorting them neither panics nor depends on the order in which they come.
 #[test]
 fn every_mix_of_pods_has_one_order() {
@@ -129,13 +132,12 @@ fn every_mix_of_pods_has_one_order() {
                 (typed(&restarted(p, random(3) as i32, random(2) as i32)), random(3))
             })
             .collect();
-        let sorted = |pods: &[(Pod, usize)], key: &dyn Fn(&(Pod, usize)) -> Worth| {
+        let sorted = |pods: &[(Pod, usize)], key: Key| {
             let mut sorted = pods.to_vec();
             sorted.sort_by_key(key);
             sorted.into_iter().map(|(pod, _)| pod.uid()).collect::<Vec<_>>()
         };
-        let keys: [&dyn Fn(&(Pod, usize)) -> Worth; 2] =
-            [&|(p, crowd)| Worth::to_set(p, *crowd, now()), &|(p, _)| Worth::to_job(p)];
+        let keys: [Key; 2] = [|(p, crowd)| Worth::to_set(p, *crowd, now()), |(p, _)| Worth::to_job(p)];
         let before = keys.map(|key| sorted(&pods, key));
         (1..pods.len()).for_each(|n| pods.swap(n, random(n + 1)));
         assert_eq!(keys.map(|key| sorted(&pods, key)), before);

@@ -135,7 +135,7 @@ impl<K: Replicated> ReplicaSets<K> {
     async fn create(&self, key: &ObjectKey, set: &K, count: usize) -> Result<()> {
         let template = set.template().ok_or_else(|| Error::Invalid(format!("{key} has no pod template")))?;
         let pod = pod_from_template(template, set);
-        self.expectations.expect(key, count, []);
+        let _asking = self.expectations.expect(key, count, []);
         let (created, failure) =
             slow_start(count, |_| async { self.context.create_pod(set, &pod).await.map(|_| ()) }).await;
         (created..count).for_each(|_| self.expectations.created(key));
@@ -148,7 +148,7 @@ impl<K: Replicated> ReplicaSets<K> {
 
     async fn delete(&self, key: &ObjectKey, set: &K, active: &[Arc<Pod>], count: usize) -> Result<()> {
         let victims = choose_victims(active, &self.related(set), count, self.context.clock.now());
-        self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
+        let _asking = self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
         let outcomes = join_all(victims.iter().map(|pod| async {
             let outcome = self.context.delete_pod(set, &pod.name_any()).await;
             if !matches!(outcome, Ok(true)) {

@@ -38,6 +38,11 @@ impl Writes {
         self.by_key.lock().entry(key.clone()).or_default().insert(object.name_any(), entry);
     }
 
+    /// Forgets a key that nobody works on any more.
+    pub(crate) fn forget_all(&self, key: &ObjectKey) {
+        self.by_key.lock().remove(key);
+    }
+
     /// Notes that the object of this name is gone.
     pub(crate) fn forget(&self, key: &ObjectKey, name: &str) {
         if let Some(writes) = self.by_key.lock().get_mut(key) {

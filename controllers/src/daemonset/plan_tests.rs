@@ -132,8 +132,8 @@ fn a_pod_of_the_same_generation_is_no_old_one() {
 fn an_ended_pod_that_is_being_deleted_is_replaced_at_once() {
     let mut gone = (*pod("a", "x", false)).clone();
     gone.status.get_or_insert_default().phase = Some("Failed".into());
-    gone.metadata.deletion_timestamp =
-        Some(Timestamp::UNIX_EPOCH).map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+    let deleted = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH);
+    gone.metadata.deletion_timestamp = Some(deleted);
     let work = manage(&set(json!({})), &[node("a", "yes")], &by_node(&[Arc::new(gone)]), "x", Timestamp::UNIX_EPOCH);
     assert_eq!(names(&work), (texts(&["a"]), texts(&[])));
 }
