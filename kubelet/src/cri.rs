@@ -47,6 +47,13 @@ impl Error {
         matches!(self, Error::Call { code: Code::NotFound, .. })
     }
 
+    /// Whether there was no answer, or no end, in time; the runtime and the connection say so in words of their own.
+    pub fn is_timeout(&self) -> bool {
+        let Error::Call { code, message } = self else { return false };
+        let message = message.to_ascii_lowercase();
+        *code == Code::DeadlineExceeded || message.contains("timed out") || message.contains("timeout")
+    }
+
     /// The message alone, without the gRPC code.
     pub fn message(&self) -> String {
         match self {
@@ -310,5 +317,22 @@ fn gone_is_fine(result: Result<(), Status>) -> Result<(), Error> {
     match result {
         Err(status) if status.code() == Code::NotFound => Ok(()),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_is_told_apart() {
+        let check = |code, message: &str, expected| {
+            assert_eq!(Error::from(Status::new(code, message)).is_timeout(), expected, "{code:?} {message}");
+        };
+        check(Code::DeadlineExceeded, "context deadline exceeded", true);
+        check(Code::Cancelled, "Timeout expired", true);
+        check(Code::Unknown, "failed to exec in container: timeout 1s exceeded", true);
+        check(Code::Unavailable, "Connection refused (os error 111)", false);
+        check(Code::Unknown, "server is not initialized yet", false);
     }
 }

@@ -103,7 +103,7 @@ async fn exec(target: &Target<'_>, command: Vec<String>) -> Outcome {
             let shown = &text[..text.len().min(OUTPUT_BYTES_MAX)];
             Outcome::Failure(String::from_utf8_lossy(shown).into_owned())
         }
-        Err(error) if error.message().contains("timed out") || error.message().contains("timeout") => {
+        Err(error) if error.is_timeout() => {
             let limit = target.timeout.as_secs();
             Outcome::Failure(format!("command timed out: {} timed out after {limit}s", error.message()))
         }
