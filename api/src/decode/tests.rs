@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FieldValidation, Format, Target, decode};
+use super::{FieldValidation, Format, Target, configuration, configuration_warnings, decode};
 use crate::schema::Schema;
 use crate::{Object, Status};
 
@@ -244,4 +244,46 @@ fn empty_lists_are_kept_until_they_are_stored() {
     let encoded = raw.encode();
     super::forget_empty_lists(&target.schema, &mut raw, &encoded);
     assert_eq!(raw.0["data"], json!([]), "raw JSON is nobody's list");
+}
+
+/// What is told of a body of a custom resource whose spec has `known`.
+#[track_caller]
+fn check_custom(body: &str, format: Format, expected: &[&str]) {
+    let of_spec = serde_json::json!({"type": "object", "properties": {"known": {"type": "number"}}});
+    let schema = serde_json::json!({"type": "object", "properties": {"spec": of_spec}});
+    let schema = crate::schema::Schema::structural(Some(&schema)).unwrap();
+    let target = Target { group: "example.com".into(), version: "v1".into(), kind: "Foo".into(), schema, custom: true };
+    let body = format!(r#"{{"apiVersion":"example.com/v1","kind":"Foo",{body}}}"#);
+    let decoded = decode(body.as_bytes(), format, &target, FieldValidation::Warn).unwrap();
+    assert_eq!(decoded.warnings, expected, "{body}");
+}
+
+#[test]
+fn unknown_fields_of_custom_objects_are_told_in_their_order() {
+    let unknown = |path: &str| format!("unknown field {path:?}");
+    check_custom(
+        r#""spec":{"z":1,"a":2,"known":1},"metadata":{"name":"n","bad":1},"b":3"#,
+        Format::Json,
+        &[&unknown("metadata.bad"), &unknown("b"), &unknown("spec.a"), &unknown("spec.z")],
+    );
+    check_custom(
+        r#""spec":{"z":1,"z":2,"known":1,"known":2,"y":{"q":1,"q":2}}"#,
+        Format::Json,
+        &[
+            r#"duplicate field "spec.z""#,
+            r#"duplicate field "spec.known""#,
+            r#"duplicate field "spec.y.q""#,
+            &unknown("spec.y"),
+            &unknown("spec.z"),
+        ],
+    );
+}
+
+#[test]
+fn flow_style_is_yaml_where_json_means_something_else() {
+    let told = |body: &str| configuration(body.as_bytes()).map(|(object, findings)| (object.into_value(), findings));
+    let (value, findings) = told(r#"{"a": 1, "a": 2, "b": 1e3, "c": 1.50}"#).unwrap();
+    assert_eq!(value, serde_json::json!({"a": 2, "b": 1000, "c": 1.5}));
+    assert_eq!(configuration_warnings(findings), [r#"line 1: key "a" already set in map"#]);
+    assert!(told(r#"{"a": {"b": [1, "x", null, true]}}"#).unwrap().1.is_empty());
 }
