@@ -14,6 +14,7 @@ use api::{Object, UserInfo};
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use parking_lot::RwLock;
+use serde_json::Value;
 use store::{Snapshot, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,8 @@ pub struct FlowTable(RwLock<Arc<Compiled>>);
 struct Compiled {
     schemas: Vec<(Spec, Arc<Flow>)>,
     catch_all: Arc<Flow>,
+    /// The share of each priority level.
+    shares: BTreeMap<String, u64>,
 }
 
 impl Default for FlowTable {
@@ -85,6 +88,15 @@ impl FlowTable {
         found.map_or(&table.catch_all, |(_, flow)| flow).clone()
     }
 
+    /// How many of `seats` places each priority level has nominally, by its share of all (`finishQueueSetReconfigsLocked`
+    /// in apiserver's `util/flowcontrol`).
+    pub fn nominal_seats(&self, seats: usize) -> Vec<(String, f64)> {
+        let table = self.0.read().clone();
+        let sum: u64 = table.shares.values().sum();
+        let of = |share: u64| (seats as f64 * share as f64 / (sum.max(1)) as f64).ceil();
+        table.shares.iter().map(|(level, share)| (level.clone(), of(*share))).collect()
+    }
+
     fn set(&self, schemas: &[Object], levels: &[Object]) {
         let compiled = Arc::new(Compiled::new(schemas, levels));
         *self.0.write() = compiled;
@@ -95,6 +107,11 @@ impl Compiled {
     /// `digestFlowSchemasLocked` in apiserver's `util/flowcontrol`: schemas without their level are passed over, and the
     /// mandatory ones are there in any case.
     fn new(schemas: &[Object], levels: &[Object]) -> Self {
+        let share = |level: &Object| {
+            let place = if level.str_at(&["spec", "type"]) == "Exempt" { "exempt" } else { "limited" };
+            level.at(&["spec", place, "nominalConcurrencyShares"]).and_then(Value::as_u64).unwrap_or(0)
+        };
+        let shares = levels.iter().map(|level| (level.name().to_string(), share(level))).collect();
         let levels: BTreeMap<&str, &Object> = levels.iter().map(|level| (level.name(), level)).collect();
         let mut compiled: Vec<(Spec, Arc<Flow>)> = schemas
             .iter()
@@ -119,7 +136,7 @@ impl Compiled {
         if named(EXEMPT).is_none() {
             compiled.insert(0, (Spec::of_group("system:masters"), Arc::new(Flow::imagined(EXEMPT))));
         }
-        Self { schemas: compiled, catch_all }
+        Self { schemas: compiled, catch_all, shares }
     }
 }
 

@@ -15,7 +15,12 @@ pub struct Family<V, const N: usize> {
 impl<V: Value, const N: usize> Family<V, N> {
     /// The family of this name, which must be in the data file, with room for so many series.
     pub fn new(name: &'static str, labels: [&'static str; N], room: usize) -> Self {
-        Self { name, bounds: describe(name).bounds, labels, table: Table::new(room) }
+        let family = Self { name, bounds: describe(name).bounds, labels, table: Table::new(room) };
+        // The only series of a family without labels is there from the start.
+        if N == 0 {
+            family.with([""; N], |_| ());
+        }
+        family
     }
 
     /// Does something to the series of these values, in the order of the labels' names.

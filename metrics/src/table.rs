@@ -1,18 +1,30 @@
 //! A map from label values to what is counted under them, which grows up to a limit and never shrinks.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many places are tried for one series before it is given up.
-const PROBES_MAX: usize = 32;
+/// The part of all places that the first level has; each further one has twice as many as the one before.
+const FIRST_LEVEL_PART: usize = 16;
+/// How many places the first level has at least, if there are so many.
+const FIRST_LEVEL_MIN: usize = 32;
+/// How many places of a level are tried for one series before the next level is.
+const PROBES_MAX: usize = 8;
 
-/// Series by the values of their `N` labels. To find one takes no lock.
+/// Series by the values of their `N` labels. To find one takes no lock, and a table of few series takes little room.
 #[derive(Debug)]
 pub struct Table<S, const N: usize> {
-    places: Box<[OnceLock<Box<Entry<S, N>>>]>,
+    levels: Box<[Level<S, N>]>,
     lost: AtomicU64,
 }
+
+/// Some of the places, made when the level before has none left for a series.
+#[derive(Debug)]
+struct Level<S, const N: usize> {
+    size: usize,
+    places: OnceLock<Box<[Place<S, N>]>>,
+}
+
+type Place<S, const N: usize> = OnceLock<Box<Entry<S, N>>>;
 
 #[derive(Debug)]
 struct Entry<S, const N: usize> {
@@ -27,37 +39,37 @@ impl<S, const N: usize> Entry<S, N> {
     }
 }
 
+impl<S, const N: usize> Level<S, N> {
+    fn places(&self) -> &[Place<S, N>] {
+        self.places.get_or_init(|| (0..self.size).map(|_| OnceLock::new()).collect())
+    }
+}
+
 impl<S, const N: usize> Table<S, N> {
-    /// A table with this many places, of which a few may stay empty when it is full.
-    pub fn new(places: usize) -> Self {
-        Self { places: (0..places.max(1)).map(|_| OnceLock::new()).collect(), lost: AtomicU64::new(0) }
+    /// A table with room for about so many series; a few places may stay empty when it is full.
+    pub fn new(room: usize) -> Self {
+        let mut levels = Vec::new();
+        let mut left = room.max(1);
+        let first = (room / FIRST_LEVEL_PART).max(FIRST_LEVEL_MIN);
+        while left > 0 {
+            let size = (first << levels.len()).min(left);
+            left -= size;
+            levels.push(Level { size, places: OnceLock::new() });
+        }
+        Self { levels: levels.into(), lost: AtomicU64::new(0) }
     }
 
     /// The series of these values, which is made if there is none; none if there is no room for it.
     pub fn get(&self, labels: [&str; N], make: impl FnOnce() -> S) -> Option<&S> {
         let hash = hash(&labels);
-        let start = usize::try_from(hash % self.places.len() as u64).unwrap_or(0);
         let mut make = Some(make);
-        for probe in 0..PROBES_MAX.min(self.places.len()) {
-            let place = &self.places[(start + probe) % self.places.len()];
-            let entry = match (place.get(), make.take()) {
-                (Some(entry), unused) => {
-                    make = unused;
-                    entry
-                }
-                // Another thread may come first, with these labels or with others.
-                (None, Some(new)) => {
-                    let mut new = Some(new);
-                    let entry = place.get_or_init(|| {
-                        let series = new.take().map(|new| new());
-                        let series = series.expect("a place is filled once");
-                        Box::new(Entry { hash, labels: labels.map(Box::from), series })
-                    });
-                    make = new;
-                    entry
-                }
-                (None, None) => return None,
-            };
+        for place in self.levels.iter().flat_map(|level| probes(level.places(), hash)) {
+            let entry = place.get_or_init(|| {
+                // A place is filled once, and with it the search ends.
+                let series = make.take().map(|make| make()).expect("nothing was made before");
+                Box::new(Entry { hash, labels: labels.map(Box::from), series })
+            });
+            // Another thread may have come first, with these labels or with others.
             if entry.is(hash, &labels) {
                 return Some(&entry.series);
             }
@@ -68,7 +80,9 @@ impl<S, const N: usize> Table<S, N> {
 
     /// Every series with its labels, in no order.
     pub fn iter(&self) -> impl Iterator<Item = ([&str; N], &S)> {
-        self.places.iter().filter_map(OnceLock::get).map(|entry| (entry.labels.each_ref().map(|l| &**l), &entry.series))
+        let places = self.levels.iter().filter_map(|level| level.places.get()).flatten();
+        let entries = places.filter_map(OnceLock::get);
+        entries.map(|entry| (entry.labels.each_ref().map(|label| &**label), &entry.series))
     }
 
     /// How often there was no room.
@@ -77,12 +91,24 @@ impl<S, const N: usize> Table<S, N> {
     }
 }
 
+/// The places of a level where a series may be, in the order in which they are tried.
+fn probes<P>(places: &[P], hash: u64) -> impl Iterator<Item = &P> {
+    let start = usize::try_from(hash % places.len() as u64).unwrap_or(0);
+    (0..PROBES_MAX.min(places.len())).map(move |probe| &places[(start + probe) % places.len()])
+}
+
+/// As the hash of rustc's tables: cheap, and whoever finds labels that collide only fills places that are counted anyway.
 fn hash<const N: usize>(labels: &[&str; N]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for label in labels {
-        label.hash(&mut hasher);
-    }
-    hasher.finish()
+    const FACTOR: u64 = 0x517c_c1b7_2722_0a95;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+    let hash = labels.iter().fold(0, |hash, label| {
+        let (words, rest) = label.as_bytes().as_chunks::<8>();
+        let hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let rest = rest.iter().fold(label.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+        mix(hash, rest)
+    });
+    // The lower bits, which choose the place, are the least mixed.
+    hash ^ hash >> 32
 }
 
 #[cfg(test)]
@@ -105,8 +131,22 @@ mod tests {
     }
 
     #[test]
+    fn most_of_the_room_is_used_and_none_before_it_is_needed() {
+        let table: Table<u32, 1> = Table::new(1_000);
+        assert!(table.levels.iter().all(|level| level.places.get().is_none()));
+        table.get(["first"], || 0);
+        assert_eq!(table.levels.iter().filter(|level| level.places.get().is_some()).count(), 1);
+        for number in 0..10_000_u32 {
+            table.get([&number.to_string()], || number);
+        }
+        let count = table.iter().count();
+        assert!((900..=1_000).contains(&count), "{count}");
+        assert!(table.iter().all(|([label], number)| label == "first" || *label == number.to_string()));
+    }
+
+    #[test]
     fn threads_count_in_the_same_series() {
-        let table: Table<AtomicU64, 1> = Table::new(64);
+        let table: Table<AtomicU64, 1> = Table::new(256);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

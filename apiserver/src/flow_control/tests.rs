@@ -126,6 +126,19 @@ fn the_lowest_precedence_wins_then_the_name() {
 }
 
 #[test]
+fn levels_have_seats_by_their_shares() {
+    let level = |name: &str, kind: &str, share: u64| {
+        object(
+            json!({"metadata": {"name": name, "uid": name}, "spec": {"type": if kind == "exempt" { "Exempt" } else { "Limited" },
+            kind: {"nominalConcurrencyShares": share}}}),
+        )
+    };
+    let table = FlowTable::default();
+    table.set(&[], &[level("a", "limited", 40), level("b", "limited", 5), level("c", "exempt", 0)]);
+    assert_eq!(table.nominal_seats(600), [("a".into(), 534.0), ("b".into(), 67.0), ("c".into(), 0.0)]);
+}
+
+#[test]
 fn the_mandatory_ones_are_there_without_being_stored() {
     let table = FlowTable::default();
     let masters = table.classify(&UserInfo::new("x", &["system:masters"]), &info("GET /version"));

@@ -1,11 +1,15 @@
 //! What the store holds, counted when it is asked for.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use metrics::Text;
+use serde_json::Value;
+use store::Snapshot;
 
 use super::RESOURCES_MAX;
 use crate::Registry;
+use crate::chain::inflight;
 
 /// Objects and bytes of one resource.
 #[derive(Default)]
@@ -36,7 +40,39 @@ pub(super) fn collect(registry: &Registry, text: &mut Text) {
         let full = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
         text.value("apiserver_storage_objects", &[("resource", &full)], holding.objects as f64);
     }
+    for (level, seats) in registry.flows().nominal_seats(inflight::MUTATING_MAX + inflight::READING_MAX) {
+        text.value("apiserver_flowcontrol_nominal_limit_seats", &[("priority_level", &level)], seats);
+    }
+    unavailable(registry, &snapshot, text);
+    addresses(registry, &snapshot, text);
     registry.metrics().requests.collect_levels(registry.seconds(registry.clock().instant()), text);
+}
+
+/// Which groups are said to be not available.
+fn unavailable(registry: &Registry, snapshot: &Snapshot, text: &mut Text) {
+    for service in registry.list_in(snapshot, "apiregistration.k8s.io", "apiservices", "").iter().take(RESOURCES_MAX) {
+        let conditions = service.at(&["status", "conditions"]).and_then(Value::as_array).into_iter().flatten();
+        let is_available = |condition: &Value| condition["type"] == "Available" && condition["status"] == "True";
+        let available = conditions.into_iter().any(is_available);
+        let labels = [("name", service.name())];
+        text.value("aggregator_unavailable_apiservice", &labels, if available { 0.0 } else { 1.0 });
+    }
+}
+
+/// How many addresses services have taken of each range, and how many they may still take: neither the first nor, of
+/// IPv4, the last is given away (`ipallocator` in `pkg/registry/core/service`).
+fn addresses(registry: &Registry, snapshot: &Snapshot, text: &mut Text) {
+    let taken = registry.list_in(snapshot, "networking.k8s.io", "ipaddresses", "");
+    let taken: Vec<IpAddr> = taken.iter().filter_map(|address| address.name().parse().ok()).collect();
+    for range in &registry.config().service_cidrs {
+        let bits = range.max_prefix_len() - range.prefix_len();
+        let reserved = if range.addr().is_ipv4() { 2.0 } else { 1.0 };
+        let size = (f64::from(bits).exp2() - reserved).max(0.0);
+        let count = taken.iter().filter(|address| range.contains(*address)).count() as f64;
+        let (range, labels) = (range.trunc().to_string(), "cidr");
+        text.value("kube_apiserver_clusterip_allocator_allocated_ips", &[(labels, &range)], count);
+        text.value("kube_apiserver_clusterip_allocator_available_ips", &[(labels, &range)], size - count);
+    }
 }
 
 /// A revision as a number that a float holds exactly: its fifteen last digits.
