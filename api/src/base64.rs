@@ -1,7 +1,7 @@
 //! Base64 as Go's `encoding/base64` reads it: line breaks are skipped, and errors tell the place.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 /// Where the text stops being base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,11 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
         let place = plain.iter().position(strange).map_or(found, |place| place.min(found));
         Base64Error(kept.get(place).map_or(text.len(), |(original, _)| *original))
     })
+}
+
+/// Encodes as base64 for names and addresses.
+pub(crate) fn encode_url(bytes: &[u8]) -> String {
+    URL_SAFE.encode(bytes)
 }
 
 /// Encodes as standard base64 with padding.

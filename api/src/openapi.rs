@@ -4,6 +4,7 @@
 //! The documents are large and rarely asked for: whoever serves them should make them on the first request and keep
 //! them as bytes until the catalogue changes.
 
+mod choices;
 mod custom;
 mod operations;
 mod parameters;
@@ -117,7 +118,8 @@ pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<
     }
     let custom = rows.iter().all(|row| row.custom);
     let prose = Prose::of(Some(if custom { (CUSTOM, CUSTOM) } else { (group, version) }));
-    let mut components = Components::new(Dialect::V3, &prose, None);
+    let components = Components::new(Dialect::V3, &prose, None);
+    let mut components = if custom { components } else { components.of_version(group, version) };
     let mut paths = BTreeMap::new();
     for row in rows {
         add_paths(row, &mut components, &mut paths);
@@ -141,6 +143,7 @@ pub fn v3_document(catalogue: &Catalogue, group: &str, version: &str) -> Option<
 pub struct Builtin {
     paths: BTreeMap<String, Written>,
     definitions: BTreeMap<String, Written>,
+    parameters: BTreeMap<String, Written>,
 }
 
 impl Builtin {
@@ -162,7 +165,8 @@ impl Builtin {
                 add_root(&roots::of_version(group, version), &mut components, &mut paths);
             }
         }
-        Self { paths, definitions: components.finish() }
+        let parameters = components.take_shared();
+        Self { paths, definitions: components.finish(), parameters }
     }
 }
 
@@ -174,6 +178,7 @@ pub fn v2_document(catalogue: &Catalogue, builtin: &Builtin) -> Vec<u8> {
     for row in catalogue.iter().filter(|row| row.custom) {
         add_paths(row, &mut components, &mut paths);
     }
+    let parameters = components.take_shared();
     let definitions = components.finish();
     // What is built in goes before what somebody defines by the same name.
     let paths: BTreeMap<&String, &Written> = paths.iter().chain(&builtin.paths).collect();
@@ -183,6 +188,7 @@ pub fn v2_document(catalogue: &Catalogue, builtin: &Builtin) -> Vec<u8> {
         ("info", written(&info(false))),
         ("paths", written(&paths)),
         ("definitions", written(&definitions)),
+        ("parameters", written(&parameters.iter().chain(&builtin.parameters).collect::<BTreeMap<_, _>>())),
         ("securityDefinitions", written(&json!({"BearerToken": security()}))),
         ("security", written(&json!([{"BearerToken": []}]))),
     ]))
@@ -206,7 +212,9 @@ fn info(custom: bool) -> Value {
     if custom {
         return json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"});
     }
-    json!({"title": "Kubernetes", "version": crate::VERSION})
+    // Major and minor version alone (`EffectiveVersion`).
+    let version = crate::VERSION.trim_start_matches('v');
+    json!({"title": "Kubernetes", "version": version.rsplit_once('.').map_or(version, |(minor, _)| minor)})
 }
 
 fn security() -> Value {
@@ -219,6 +227,7 @@ fn add_paths(row: &Resource, components: &mut Components<'_>, all: &mut BTreeMap
     for operation in operations::of(row) {
         render::operation(&operation, components, &mut paths);
     }
+    paths.values_mut().for_each(render::hoist);
     all.extend(paths.into_iter().map(|(path, item)| (path, written(&item))));
 }
 

@@ -92,7 +92,35 @@ pub struct Column {
     pub priority: i64,
 }
 
+/// A delete answers with the object, not with a status.
+const RETURNED_WHEN_DELETED: &[(&str, &str)] = &[
+    ("", "namespaces"),
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "devicetaintrules"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("resource.k8s.io", "resourceclaimtemplates"),
+    ("resource.k8s.io", "resourceslices"),
+    ("storage.k8s.io", "csidrivers"),
+    ("storage.k8s.io", "csinodes"),
+    ("storage.k8s.io", "storageclasses"),
+    ("storage.k8s.io", "volumeattachments"),
+    ("storage.k8s.io", "volumeattributesclasses"),
+];
+
 impl Resource {
+    /// Whether a delete answers with the object and not with a status (`ReturnDeletedObject`).
+    pub fn returns_deleted(&self) -> bool {
+        let name = (self.storage_group.as_str(), self.plural.as_str());
+        !self.custom && RETURNED_WHEN_DELETED.contains(&name)
+    }
+
     /// `group/version`, or the version alone for core.
     pub fn api_version(&self) -> String {
         join(&self.group, &self.version)

@@ -25,7 +25,7 @@ pub(super) struct Operation {
     pub(super) action: &'static str,
     /// `x-kubernetes-group-version-kind`.
     pub(super) kind: (String, String, String),
-    /// The names of query parameters.
+    /// The names of query parameters, in order.
     pub(super) query: &'static [&'static str],
     /// The parameters in the path, in order.
     pub(super) path_parameters: Vec<&'static str>,
@@ -61,6 +61,26 @@ const DELETE: &[&str] = &[
     "ignoreStoreReadErrorWithClusterBreakingPotential",
     "orphanDependents",
     "propagationPolicy",
+];
+/// What subresources take that lead elsewhere, by kind of their options; logs have none of their own.
+const CONNECT: &[(&str, &[&str])] = &[
+    ("NodeProxyOptions", &["path"]),
+    ("PodAttachOptions", &["container", "stderr", "stdin", "stdout", "tty"]),
+    ("PodExecOptions", &["command", "container", "stderr", "stdin", "stdout", "tty"]),
+    ("PodPortForwardOptions", &["ports"]),
+    ("PodProxyOptions", &["path"]),
+    ("ServiceProxyOptions", &["path"]),
+];
+const LOG: &[&str] = &[
+    "container",
+    "follow",
+    "insecureSkipTLSVerifyBackend",
+    "limitBytes",
+    "previous",
+    "sinceSeconds",
+    "stream",
+    "tailLines",
+    "timestamps",
 ];
 const DELETE_COLLECTION: &[&str] = &[
     "continue",
@@ -146,7 +166,8 @@ impl<'a> Maker<'a> {
         let list = Answer::Object(self.row.group.clone(), self.row.version.clone(), self.row.list_kind.clone());
         let path = self.collection_path();
         if self.row.has_verb("list") {
-            let describe = format!("list or watch objects of kind {kind}");
+            let watches = if self.row.has_verb("watch") { "list or watch" } else { "list" };
+            let describe = format!("{watches} objects of kind {kind}");
             let id = format!("list{prefix}{scoped}{kind}");
             let one = self.operation("get", "list", id, describe.clone());
             out.push(Operation { path: path.clone(), query: LIST, answer: list.clone(), ..one });
@@ -157,9 +178,12 @@ impl<'a> Maker<'a> {
                 out.push(Operation { path, query: LIST, answer: list, path_parameters: Vec::new(), ..all });
             }
         }
+        if self.row.has_verb("watch") && !self.row.custom {
+            self.watch_of_all(out);
+        }
         if self.row.has_verb("create") {
             let id = format!("create{prefix}{scoped}{kind}");
-            let one = self.operation("post", "post", id, format!("create {} {kind}", article(kind)));
+            let one = self.operation("post", "post", id, format!("create {}{kind}", article(kind)));
             let body = Some(self.own.clone());
             out.push(Operation { path: path.clone(), query: WRITE, body, codes: ACCEPTED, ..one });
         }
@@ -169,6 +193,41 @@ impl<'a> Maker<'a> {
             let body = Some(delete_options());
             out.push(Operation { path, query: DELETE_COLLECTION, body, answer: status(), ..one });
         }
+    }
+
+    /// The deprecated paths that watch a collection.
+    fn watch_of_all(&self, out: &mut Vec<Operation>) {
+        let (prefix, scoped, kind) = (&self.prefix, self.scoped(), &self.row.kind);
+        let watch = |id: String, path: String, path_parameters: Vec<&'static str>| {
+            let describe = format!(
+                "watch individual changes to a list of {kind}. deprecated: use the 'watch' parameter with a list \
+                 operation instead."
+            );
+            let one = self.operation("get", "watchlist", id, describe);
+            Operation { path, query: LIST, answer: watch_event(), path_parameters, ..one }
+        };
+        let of_place = if self.row.namespaced { vec!["namespace"] } else { Vec::new() };
+        out.push(watch(format!("watch{prefix}{scoped}{kind}List"), self.watched(&self.collection_path()), of_place));
+        if self.row.namespaced {
+            let path = format!("{}/watch/{}", self.root, self.row.plural);
+            out.push(watch(format!("watch{prefix}{kind}ListForAllNamespaces"), path, Vec::new()));
+        }
+    }
+
+    /// The deprecated path that watches one object.
+    fn watch_of_one(&self, path: &str) -> Operation {
+        let (prefix, scoped, kind) = (&self.prefix, self.scoped(), &self.row.kind);
+        let describe = format!(
+            "watch changes to an object of kind {kind}. deprecated: use the 'watch' parameter with a list operation \
+             instead, filtered to a single item with the 'fieldSelector' parameter."
+        );
+        let mut one = self.operation("get", "watch", format!("watch{prefix}{scoped}{kind}"), describe);
+        one.path_parameters.insert(0, "name");
+        Operation { path: self.watched(path), query: LIST, answer: watch_event(), ..one }
+    }
+
+    fn watched(&self, path: &str) -> String {
+        format!("{}/watch{}", self.root, path.strip_prefix(&self.root).unwrap_or(path))
     }
 
     fn object(&self, out: &mut Vec<Operation>) {
@@ -187,7 +246,7 @@ impl<'a> Maker<'a> {
             let id = format!("{word}{prefix}{scoped}{kind}");
             let description = match word {
                 "patch" => format!("partially update the specified {kind}"),
-                "delete" => format!("delete {} {kind}", article(kind)),
+                "delete" => format!("delete {}{kind}", article(kind)),
                 _ => format!("{word} the specified {kind}"),
             };
             let operation = self.operation(method, method, id, description);
@@ -196,6 +255,9 @@ impl<'a> Maker<'a> {
         for operation in &mut out[start..] {
             operation.path.clone_from(&path);
             operation.path_parameters.insert(0, "name");
+        }
+        if self.row.has_verb("watch") && self.row.has_verb("get") && !self.row.custom {
+            out.push(self.watch_of_one(&path));
         }
     }
 
@@ -206,7 +268,10 @@ impl<'a> Maker<'a> {
             "create" => Operation { query: WRITE, body: Some(kind.clone()), codes: ACCEPTED, ..operation },
             "patch" => Operation { query: PATCH, body: Some(meta("Patch")), codes: CREATED, ..operation },
             "delete" => {
-                Operation { query: DELETE, body: Some(delete_options()), codes: DELETED, answer: status(), ..operation }
+                // The documents take a namespace's delete for one that answers with a status.
+                let returns = self.row.returns_deleted() && self.row.plural != "namespaces";
+                let answer = if returns { operation.answer.clone() } else { status() };
+                Operation { query: DELETE, body: Some(delete_options()), codes: DELETED, answer, ..operation }
             }
             _ => operation,
         }
@@ -221,13 +286,17 @@ impl<'a> Maker<'a> {
         let of = (own.0.clone(), own.1.clone(), sub.kind.clone());
         let connects = sub.kind.ends_with("Options");
         let start = out.len();
-        for verb in &sub.verbs {
-            let (method, word) = match verb.as_str() {
+        // Whatever is asked of a proxy goes on to what is behind it.
+        let more: &[&str] = if connects && sub.name == "proxy" { &["head", "options"] } else { &[] };
+        for verb in sub.verbs.iter().map(String::as_str).chain(more.iter().copied()) {
+            let (method, word) = match verb {
                 "get" => ("get", "read"),
                 "update" => ("put", "replace"),
                 "patch" => ("patch", "patch"),
                 "delete" => ("delete", "delete"),
                 "create" => ("post", "create"),
+                "head" => ("head", "connect"),
+                "options" => ("options", "connect"),
                 _ => continue,
             };
             if connects {
@@ -239,18 +308,22 @@ impl<'a> Maker<'a> {
                     id,
                     format!("connect {upper} requests to {} of {kind}", sub.name),
                 );
-                out.push(Operation { kind: of.clone(), answer: Answer::Text, ..one });
+                let query = CONNECT.iter().find(|(kind, _)| *kind == sub.kind).map_or(&[][..], |(_, query)| query);
+                out.push(Operation { kind: of.clone(), answer: Answer::Text, query, ..one });
                 continue;
             }
             let id = format!("{word}{prefix}{scoped}{kind}{name}");
             let description = match word {
-                "create" => format!("create {} of {} {kind}", sub.name, article(kind)),
+                "create" => format!("create {} of {}{kind}", sub.name, article(kind)),
                 "patch" => format!("partially update {} of the specified {kind}", sub.name),
                 _ => format!("{word} {} of the specified {kind}", sub.name),
             };
             let action = if word == "create" { "post" } else { method };
             let mut one = self.operation(method, action, id, description);
             one.kind.clone_from(&of);
+            if sub.name == "log" {
+                one.query = LOG;
+            }
             one.answer =
                 if sub.name == "log" { Answer::Text } else { Answer::Object(of.0.clone(), of.1.clone(), of.2.clone()) };
             out.push(self.with_body(verb, one, &of));
@@ -259,7 +332,20 @@ impl<'a> Maker<'a> {
             operation.path.clone_from(&path);
             operation.path_parameters.insert(0, "name");
         }
+        if connects && sub.name == "proxy" {
+            let deeper: Vec<Operation> = out[start..].iter().map(with_path).collect();
+            out.extend(deeper);
+        }
     }
+}
+
+/// The same for whatever lies below what is proxied to.
+fn with_path(operation: &Operation) -> Operation {
+    let mut deeper = operation.clone();
+    deeper.path.push_str("/{path}");
+    deeper.id.push_str("WithPath");
+    deeper.path_parameters.push("path");
+    deeper
 }
 
 pub(super) fn capital(text: &str) -> String {
@@ -267,8 +353,12 @@ pub(super) fn capital(text: &str) -> String {
     letters.next().into_iter().map(|c| c.to_ascii_uppercase()).chain(letters).collect()
 }
 
+/// The article that a kind takes, with a space behind it; none for what is called in the plural (`GetArticleForNoun`).
 fn article(kind: &str) -> &'static str {
-    if kind.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" }
+    if kind.ends_with('s') && !kind.ends_with("ss") {
+        return "";
+    }
+    if kind.starts_with(['A', 'E', 'I', 'O', 'U']) { "an " } else { "a " }
 }
 
 fn meta(kind: &str) -> (String, String, String) {
@@ -277,6 +367,11 @@ fn meta(kind: &str) -> (String, String, String) {
 
 fn delete_options() -> (String, String, String) {
     meta("DeleteOptions")
+}
+
+fn watch_event() -> Answer {
+    let (group, version, kind) = meta("WatchEvent");
+    Answer::Object(group, version, kind)
 }
 
 fn status() -> Answer {

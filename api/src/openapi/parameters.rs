@@ -1,7 +1,22 @@
 //! The query and path parameters that operations share.
 
 /// Name, type and description of each.
-const PARAMETERS: [(&str, &str, &str); 20] = [
+const PARAMETERS: [(&str, &str, &str); 36] = [
+    ("command", "string", "One word of the command to run in the container."),
+    ("container", "string", "The container; the only one if none is named."),
+    ("follow", "boolean", "The log goes on as it is written."),
+    ("insecureSkipTLSVerifyBackend", "boolean", "The certificate of the node is not verified."),
+    ("limitBytes", "integer", "The most bytes of the log that are sent."),
+    ("ports", "integer", "The ports to forward, over a WebSocket."),
+    ("previous", "boolean", "The log of the container that ran before."),
+    ("sinceSeconds", "integer", "The log of so many seconds before now."),
+    ("stderr", "boolean", "Whether the standard error of the command is sent."),
+    ("stdin", "boolean", "Whether the command gets an input."),
+    ("stdout", "boolean", "Whether the standard output of the command is sent."),
+    ("stream", "string", "Which of the container's streams the log is of: All, Stdout or Stderr."),
+    ("tailLines", "integer", "How many lines before the end the log begins."),
+    ("timestamps", "boolean", "Each line begins with its time."),
+    ("tty", "boolean", "The command gets a terminal."),
     ("allowWatchBookmarks", "boolean", "Asks a watch to send events of type BOOKMARK now and then."),
     ("continue", "string", "The token with which the previous answer said that the list goes on."),
     ("dryRun", "string", "Nothing is persisted; the only value is All."),
@@ -25,6 +40,7 @@ const PARAMETERS: [(&str, &str, &str); 20] = [
     ("name", "string", "The name of the object."),
     ("namespace", "string", "The namespace of the object."),
     ("orphanDependents", "boolean", "Deprecated in favour of propagationPolicy."),
+    ("path", "string", "What lies below the thing that is proxied to."),
     ("pretty", "string", "If true, the answer is printed with line breaks."),
     ("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground."),
     ("resourceVersion", "string", "The resource version that the answer must be at or after."),

@@ -31,6 +31,9 @@ impl Prose {
         self.text(definition, field).or_else(|| match field {
             "apiVersion" | "kind" => self.text("io.k8s.apimachinery.pkg.apis.meta.v1.Status", field),
             // The crate has no types of its own for lists.
+            "object" if definition.ends_with("meta.v1.WatchEvent") => {
+                Some("What it happened to; of an error, its Status.")
+            }
             "items" if definition.ends_with("List") => Some("The items of the list."),
             "metadata" if definition.ends_with("List") => Some("Standard list metadata."),
             _ => None,

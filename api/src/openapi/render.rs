@@ -9,21 +9,27 @@ use super::schemas::{Components, Dialect};
 const ANSWERS: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 const PATCHES: [&str; 4] = [
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 ];
+
+/// A custom resource has no strategic merge patch, since nothing says how to merge its lists.
+const CUSTOM_PATCHES: [&str; 3] = [PATCHES[0], PATCHES[1], PATCHES[3]];
 
 /// Adds an operation to the paths.
 pub(super) fn operation(operation: &Operation, components: &mut Components<'_>, paths: &mut Map<String, Value>) {
     let item = paths.entry(operation.path.clone()).or_insert_with(|| {
-        let names = operation.path_parameters.iter().map(|name| (*name, "path")).chain([("pretty", "query")]);
-        let parameters: Vec<Value> = names.map(|(name, place)| parameter(name, place, components.dialect())).collect();
+        let pretty = (operation.action != "connect").then_some(("pretty", "query"));
+        let names = operation.path_parameters.iter().map(|name| (*name, "path")).chain(pretty);
+        let kind = &operation.kind.2;
+        let parameters: Vec<Value> =
+            names.map(|(name, place)| components.share(parameter(name, place, kind, components.dialect()))).collect();
         json!({"parameters": parameters})
     });
     let (group, version, kind) = &operation.kind;
-    let query = operation.query.iter().map(|name| parameter(name, "query", components.dialect()));
+    let query = operation.query.iter().map(|name| parameter(name, "query", kind, components.dialect()));
     let mut parameters: Vec<Value> = query.collect();
     let mut entry = json!({
         "description": operation.description,
@@ -37,11 +43,11 @@ pub(super) fn operation(operation: &Operation, components: &mut Components<'_>, 
         Answer::Object(group, version, kind) => components.reference_of(group, version, kind),
         Answer::Text => json!({"type": "string"}),
     };
-    // A custom resource has no strategic merge patch, since nothing says how to merge its lists.
-    let patches: &[&str] = if components.is_builtin(&operation.kind) { &PATCHES } else { &PATCHES[..3] };
-    let listed = operation.action == "list";
+    let patches: &[&str] = if components.is_builtin(&operation.kind) { &PATCHES } else { &CUSTOM_PATCHES };
+    let listed = matches!(operation.action, "list" | "watch" | "watchlist");
     let answers: Vec<&str> = match operation.answer {
-        Answer::Text => vec!["*/*"],
+        Answer::Text if operation.action == "connect" => vec!["*/*"],
+        Answer::Text => ["text/plain"].iter().chain(&ANSWERS).copied().collect(),
         Answer::Object(..) if listed => ANSWERS.iter().chain(&STREAMS).copied().collect(),
         Answer::Object(..) => ANSWERS.to_vec(),
     };
@@ -63,7 +69,8 @@ pub(super) fn operation(operation: &Operation, components: &mut Components<'_>, 
                 if required {
                     request["required"] = true.into();
                 }
-                parameters.push(request);
+                // All are in order of name, and the body is called so.
+                parameters.insert(0, request);
             }
             entry["consumes"] = if operation.action == "patch" { json!(patches) } else { json!(["*/*"]) };
             entry["produces"] = json!(answers);
@@ -71,7 +78,8 @@ pub(super) fn operation(operation: &Operation, components: &mut Components<'_>, 
         }
     }
     if !parameters.is_empty() {
-        entry["parameters"] = Value::Array(parameters);
+        let shared = parameters.into_iter().map(|parameter| components.share(parameter)).collect();
+        entry["parameters"] = Value::Array(shared);
     }
     let mut responses = Map::new();
     for (code, text) in operation.codes {
@@ -90,8 +98,49 @@ fn content(types: &[&str], schema: &Value) -> Map<String, Value> {
     types.iter().map(|name| ((*name).to_string(), json!({"schema": schema}))).collect()
 }
 
-fn parameter(name: &str, place: &str, dialect: Dialect) -> Value {
+/// What every operation of a path takes stands with the path, but for bodies.
+pub(super) fn hoist(item: &mut Value) {
+    const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
+    let of = |item: &Value, method: &str| item[method]["parameters"].as_array().cloned().unwrap_or_default();
+    let methods: Vec<&str> = METHODS.into_iter().filter(|method| item.get(method).is_some()).collect();
+    let mut all = methods.iter().map(|method| of(item, method));
+    let mut common = all.next().unwrap_or_default();
+    common.retain(|parameter| !is_body(parameter));
+    all.for_each(|own| common.retain(|parameter| own.contains(parameter)));
+    for method in methods {
+        let mut own = of(item, method);
+        own.retain(|parameter| !common.contains(parameter));
+        if own.is_empty() {
+            item[method].as_object_mut().map(|entry| entry.remove("parameters"));
+        } else {
+            item[method]["parameters"] = own.into();
+        }
+    }
+    if let Some(shared) = item["parameters"].as_array_mut() {
+        shared.extend(common);
+    }
+    sort(&mut item["parameters"]);
+}
+
+fn is_body(parameter: &Value) -> bool {
+    parameter["in"] == "body" || parameter["$ref"].as_str().is_some_and(|link| link.starts_with("#/parameters/body-"))
+}
+
+/// Sorts parameters by name, which a reference begins with.
+fn sort(parameters: &mut Value) {
+    let name = |parameter: &Value| {
+        let reference = parameter["$ref"].as_str().and_then(|link| link.strip_prefix("#/parameters/"));
+        let name = reference.map(|name| name.split_once('-').map_or(name, |(name, _)| name));
+        name.or(parameter["name"].as_str()).unwrap_or("").to_string()
+    };
+    if let Some(all) = parameters.as_array_mut() {
+        all.sort_by_key(name);
+    }
+}
+
+fn parameter(name: &str, place: &str, of: &str, dialect: Dialect) -> Value {
     let (kind, description) = describe(name);
+    let description = if name == "name" { format!("name of the {of}") } else { description.to_string() };
     let mut entry = json!({"name": name, "in": place, "description": description});
     if place == "path" {
         entry["required"] = true.into();

@@ -120,7 +120,7 @@ pub(super) fn write(root: &Root, components: &mut Components<'_>, paths: &mut Ma
             json!({"description": "OK", "content": content})
         }
         Dialect::V2 => {
-            if !matches!(root.answer, Answer::Text("application/jwk-set+json")) {
+            if !matches!(root.answer, Answer::Text(_)) {
                 entry["consumes"] = json!(types);
             }
             entry["produces"] = json!(types);

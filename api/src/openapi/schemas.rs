@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha512};
 
+use super::choices::{choices, union_of};
 use super::prose::Prose;
 use super::{Written, custom, written};
 use crate::catalogue::Resource;
@@ -26,20 +28,56 @@ pub(super) struct Components<'p> {
     done: BTreeMap<String, Option<Written>>,
     /// The names of the definitions of custom resources' kinds.
     custom: BTreeMap<(String, String, String), String>,
+    /// The parameters of version 2 that operations share, by name.
+    shared: BTreeMap<String, Written>,
+    /// The group and version that a document of version 3 is of.
+    version: Option<(&'p str, &'p str)>,
 }
-
-/// A line a field: its definition and name (`[]` if it is a list), and what it may be.
-const CHOICES: &str = include_str!("../../data/enums.txt");
 
 pub(super) const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl<'p> Components<'p> {
     pub(super) fn new(dialect: Dialect, prose: &'p Prose, base: Option<&'p BTreeMap<String, Written>>) -> Self {
-        Self { dialect, prose, base, done: BTreeMap::new(), custom: BTreeMap::new() }
+        Self {
+            dialect,
+            prose,
+            base,
+            done: BTreeMap::new(),
+            custom: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            version: None,
+        }
+    }
+
+    /// For the document of a built-in group and version.
+    pub(super) fn of_version(self, group: &'p str, version: &'p str) -> Self {
+        Self { version: Some((group, version)), ..self }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// The parameters that were shared.
+    pub(super) fn take_shared(&mut self) -> BTreeMap<String, Written> {
+        std::mem::take(&mut self.shared)
+    }
+
+    /// A parameter of version 2 as a reference to the one place where it stands, but for those that depend on the kind
+    /// and those that old clients look for (`collectSharedParameters` in kube-openapi).
+    pub(super) fn share(&mut self, parameter: Value) -> Value {
+        let name = parameter["name"].as_str().unwrap_or("");
+        let body = parameter["schema"]["$ref"].as_str();
+        let of_kind = body.is_some_and(|link| !link.starts_with("#/definitions/io.k8s.apimachinery"));
+        if self.dialect == Dialect::V3 || of_kind || matches!(name, "name" | "fieldValidation" | "dryRun") {
+            return parameter;
+        }
+        let text = parameter.to_string();
+        let hash = Sha512::digest(&text);
+        let shared = format!("{name}-{}", crate::base64::encode_url(&hash[..6]));
+        let link = json!({"$ref": format!("#/parameters/{shared}")});
+        self.shared.entry(shared).or_insert_with(|| written(&parameter));
+        link
     }
 
     pub(super) fn finish(self) -> BTreeMap<String, Written> {
@@ -132,8 +170,17 @@ impl<'p> Components<'p> {
         if let Some(text) = self.prose.definition(name) {
             map.insert("description".to_string(), text.into());
         }
+        if let Some(union) = union_of(name) {
+            map.insert("x-kubernetes-unions".to_string(), json!([union]));
+        }
         if let Some((group, version, kind)) = Schema::definition(name).and_then(|s| s.root().group_version_kind()) {
-            map.insert("x-kubernetes-group-version-kind".to_string(), tagged(group, version, kind));
+            let mut tags = tagged(group, version, kind);
+            // What every version takes or sends is a kind of each.
+            let own = self.version.filter(|(own, _)| !own.is_empty() && matches!(kind, "DeleteOptions" | "WatchEvent"));
+            if let (Some((own, version)), Some(tags)) = (own, tags.as_array_mut()) {
+                tags.push(json!({"group": own, "version": version, "kind": kind}));
+            }
+            map.insert("x-kubernetes-group-version-kind".to_string(), tags);
         }
         map
     }
@@ -226,6 +273,8 @@ impl<'p> Components<'p> {
             map.insert("properties".to_string(), Value::Object(properties));
         }
         if !required.is_empty() {
+            let place = |name: &Value| name.as_str().and_then(|name| ty.field(name)).map(|field| field.place());
+            required.sort_by_key(place);
             map.insert("required".to_string(), Value::Array(required));
         }
     }
@@ -250,16 +299,20 @@ impl<'p> Components<'p> {
         let mut map = self.used(field.ty());
         let prose = self.prose;
         let text = owner.name().and_then(|name| prose.field(name, field.name()));
-        let default = if owner.name().is_some() { field.default().or_else(|| self.zero(field)) } else { None };
-        if let Some(name) = owner.name() {
-            add_choices(&format!("{name}.{}", field.name()), &mut map);
+        // Version 2 tells none.
+        let tells = owner.name().is_some() && self.dialect == Dialect::V3;
+        let default = if tells { field.default().or_else(|| self.zero(field)) } else { None };
+        let choices = owner.name().and_then(|name| choices(&format!("{name}.{}", field.name())));
+        if let Some(choices) = &choices {
+            choices.add(&mut map);
         }
         // In version 3 nothing may stand beside a reference, so it moves into `allOf`.
         if map.contains_key("$ref") && self.dialect == Dialect::V3 && (text.is_some() || default.is_some()) {
             map = Map::from_iter([("allOf".to_string(), Value::Array(vec![Value::Object(map)]))]);
         }
         if let Some(text) = text {
-            map.insert("description".to_string(), text.into());
+            let choices = choices.map(|choices| choices.told()).unwrap_or_default();
+            map.insert("description".to_string(), format!("{text}{choices}").into());
         }
         if let Some(default) = default {
             map.insert("default".to_string(), default);
@@ -275,17 +328,6 @@ impl<'p> Components<'p> {
             map.insert("x-kubernetes-patch-merge-key".to_string(), key.into());
         }
         map
-    }
-}
-
-/// The values that a text, or each of a list of texts, may have.
-fn add_choices(field: &str, map: &mut Map<String, Value>) {
-    let line = CHOICES.lines().find_map(|line| line.strip_prefix(field).filter(|rest| rest.starts_with(['\t', '['])));
-    let Some((brackets, values)) = line.and_then(|rest| rest.split_once('\t')) else { return };
-    let values: Value = values.split(',').collect();
-    match map.get_mut("items").and_then(Value::as_object_mut).filter(|_| !brackets.is_empty()) {
-        Some(items) => _ = items.insert("enum".to_string(), values),
-        None => _ = map.insert("enum".to_string(), values),
     }
 }
 

@@ -181,3 +181,71 @@ fn what_is_there_to_be_found_has_documents_of_its_own() {
     check(&core, &format!("{container}/resources/default"), json!({}));
     assert!(core.pointer(&format!("{container}/image/default")).is_none());
 }
+
+#[test]
+fn paths_parameters_and_answers_are_those_of_the_reference() {
+    let catalogue = Catalogue::builtin();
+    let document = parsed(&v2_document(&catalogue, &Builtin::write()));
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(document["info"]["version"], "1.36");
+    let watches = paths.keys().filter(|path| path.contains("/watch/")).count();
+    assert!(watches > 100, "{watches}");
+    let watch = &paths["/api/v1/watch/namespaces/{namespace}/pods/{name}"];
+    assert_eq!(watch["get"]["x-kubernetes-action"], "watch");
+    assert_eq!(watch["get"]["operationId"], "watchCoreV1NamespacedPod");
+    let event = "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+    assert_eq!(watch["get"]["responses"]["200"]["schema"]["$ref"], event);
+    assert_eq!(paths["/api/v1/watch/pods"]["get"]["operationId"], "watchCoreV1PodListForAllNamespaces");
+    let proxied = &paths["/api/v1/nodes/{name}/proxy/{path}"];
+    assert_eq!(proxied["get"]["operationId"], "connectCoreV1GetNodeProxyWithPath");
+    // Every reference to a parameter leads to one, and what old clients look for stands where it is used.
+    let shared = document["parameters"].as_object().unwrap();
+    let (mut links, mut inline) = (0, 0);
+    for item in paths.values() {
+        let all = std::iter::once(item).chain(item.as_object().unwrap().values());
+        for parameter in all.filter_map(|place| place["parameters"].as_array()).flatten() {
+            match parameter["$ref"].as_str() {
+                Some(link) => {
+                    links += 1;
+                    assert!(shared.contains_key(link.trim_start_matches("#/parameters/")), "{link}");
+                }
+                None => inline += 1,
+            }
+        }
+    }
+    assert!(links > 2 * inline, "{links} {inline}");
+    let list = "/paths/~1api~1v1~1pods";
+    assert!(document.pointer(&format!("{list}/get/parameters")).is_none());
+    assert!(document.pointer(&format!("{list}/parameters/0/$ref")).is_some());
+    let put = document.pointer("/paths/~1api~1v1~1namespaces~1{namespace}~1configmaps~1{name}/put/parameters").unwrap();
+    assert_eq!(put[0]["name"], "body");
+    let deleted = |path: &str| paths[path]["delete"]["responses"]["200"]["schema"]["$ref"].clone();
+    assert_eq!(deleted("/api/v1/namespaces/{namespace}/pods/{name}"), "#/definitions/io.k8s.api.core.v1.Pod");
+    let status = "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+    assert_eq!(deleted("/api/v1/namespaces/{namespace}/configmaps/{name}"), status);
+    check(
+        &document,
+        "/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference/required",
+        json!(["apiVersion", "kind", "name", "uid"]),
+    );
+    let union =
+        json!([{"discriminator": "type", "fields-to-discriminateBy": {"localhostProfile": "LocalhostProfile"}}]);
+    check(&document, "/definitions/io.k8s.api.core.v1.SeccompProfile/x-kubernetes-unions", union);
+    let policy = &document["definitions"]["io.k8s.api.core.v1.Container"]["properties"]["imagePullPolicy"];
+    let told = policy["description"].as_str().unwrap();
+    assert!(
+        told.ends_with("\n\nPossible enum values:\n - `\"Always\"`\n - `\"IfNotPresent\"`\n - `\"Never\"`"),
+        "{told}"
+    );
+    let fields = document["definitions"].as_object().unwrap().values().filter_map(|d| d["properties"].as_object());
+    let texts = fields.flat_map(|fields| fields.values()).filter_map(|field| field["description"].as_str());
+    let with_choices = texts.filter(|text| text.contains("\n\nPossible enum values:\n - `")).count();
+    assert!(with_choices >= 87, "{with_choices}");
+    let apps = parsed(&v3_document(&catalogue, "apps", "v1").unwrap());
+    let options = "/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+    let kinds = apps.pointer(&format!("{options}/x-kubernetes-group-version-kind")).unwrap();
+    assert_eq!(kinds[1], json!({"group": "apps", "version": "v1", "kind": "DeleteOptions"}));
+    let exec = "/paths/~1api~1v1~1namespaces~1{namespace}~1pods~1{name}~1exec/parameters";
+    let names: Vec<&Value> = document.pointer(exec).unwrap().as_array().unwrap().iter().collect();
+    assert_eq!(names.len(), 8, "{names:?}");
+}

@@ -83,28 +83,6 @@ const CREATED_BY_UPDATE: Names = &[
     (RBAC, "roles"),
 ];
 
-/// A delete answers with the object, not with a status.
-const RETURNED_WHEN_DELETED: Names = &[
-    ("", "namespaces"),
-    ("", "persistentvolumeclaims"),
-    ("", "persistentvolumes"),
-    ("", "pods"),
-    ("", "podtemplates"),
-    ("", "resourcequotas"),
-    ("", "serviceaccounts"),
-    ("", "services"),
-    ("resource.k8s.io", "deviceclasses"),
-    ("resource.k8s.io", "devicetaintrules"),
-    ("resource.k8s.io", "resourceclaims"),
-    ("resource.k8s.io", "resourceclaimtemplates"),
-    ("resource.k8s.io", "resourceslices"),
-    (STORAGE, "csidrivers"),
-    (STORAGE, "csinodes"),
-    (STORAGE, "storageclasses"),
-    (STORAGE, "volumeattachments"),
-    (STORAGE, "volumeattributesclasses"),
-];
-
 /// Dependents are orphaned if nothing is said.
 const ORPHANING: Names = &[("", "replicationcontrollers"), ("batch", "jobs")];
 
@@ -181,11 +159,6 @@ pub fn allows_unconditional_update(resource: &Resource) -> bool {
 /// Whether an update creates what does not exist.
 pub fn allows_create_on_update(resource: &Resource) -> bool {
     among(CREATED_BY_UPDATE, resource)
-}
-
-/// Whether a delete answers with the object.
-pub fn returns_deleted(resource: &Resource) -> bool {
-    among(RETURNED_WHEN_DELETED, resource)
 }
 
 /// Whether dependents are orphaned if nothing is said.

@@ -32,7 +32,7 @@ async fn deleted(call: Call, options: DeleteOptions) -> Result<Response<Body>, S
     let target = call.target(options.to_value());
     let deleted = registry::delete(&call.ctx, &target, &options).await?;
     let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
-    if deleted.gone && !facts::returns_deleted(&target.storage) {
+    if deleted.gone && !target.storage.returns_deleted() {
         let status = registry::success(&target, &deleted.object);
         let object = serde_json::to_value(&status).ok().and_then(Object::from_value);
         let object = object.ok_or_else(|| Status::internal("a status is no object"))?;

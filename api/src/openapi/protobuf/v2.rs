@@ -22,6 +22,7 @@ static DOCUMENT: Message = extended(
         ("produces", 7, Shape::Texts),
         ("paths", 8, Shape::Named(2, &PATH_ITEM)),
         ("definitions", 9, Shape::Named(1, &SCHEMA)),
+        ("parameters", 10, Shape::Named(1, &SHARED_PARAMETER)),
         ("security", 12, Shape::Messages(&REQUIREMENT)),
         ("securityDefinitions", 13, Shape::Named(1, &SECURITY_DEFINITION)),
     ],
@@ -147,8 +148,23 @@ static SCHEMA: Message = extended(
     ],
 );
 
-/// A parameter inside the messages that tell its sort.
+/// A parameter inside the messages that tell its sort, or a reference to one.
 static PARAMETER: Message = Message::Special(|map| {
+    let mut out = Vec::new();
+    match map.get("$ref").and_then(Value::as_str) {
+        Some(link) => {
+            let mut reference = Vec::new();
+            put_bytes(&mut reference, 1, link.as_bytes());
+            put_bytes(&mut out, 2, &reference);
+        }
+        None => put_bytes(&mut out, 1, &sorted(map)),
+    }
+    out
+});
+
+static SHARED_PARAMETER: Message = Message::Special(sorted);
+
+fn sorted(map: &Map<String, Value>) -> Vec<u8> {
     const QUERY: u8 = 3;
     let mut sort = Vec::new();
     let place = map.get("in").and_then(Value::as_str).unwrap_or("");
@@ -163,10 +179,8 @@ static PARAMETER: Message = Message::Special(|map| {
         }
         put_bytes(&mut sort, 2, &inner);
     }
-    let mut out = Vec::new();
-    put_bytes(&mut out, 1, &sort);
-    out
-});
+    sort
+}
 
 static REQUIREMENT: Message = Message::Special(requirement);
 
