@@ -16,6 +16,7 @@ use tests::real::{RealCluster, missing};
 
 /// A test in a namespace of its own.
 type InNamespace = fn(&RealCluster, &Kubectl) -> Result<(), Failure>;
+type OnCluster = fn(&RealCluster) -> Result<(), Failure>;
 
 const TESTS: &[(&str, InNamespace)] = &[
     ("a1-nodes-and-deployment", first_steps::nodes_and_deployment),
@@ -51,8 +52,7 @@ fn main() -> ExitCode {
     };
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&cluster)));
     // These kill what the others need, so they come last, and one after the other.
-    let killing: [(&str, fn(&RealCluster) -> Result<(), Failure>); 2] =
-        [("restart", restart::adopts_running_pods), ("outages", outages::survive)];
+    let killing: [(&str, OnCluster); 2] = [("restart", restart::adopts_running_pods), ("outages", outages::survive)];
     let mut after = Ok(());
     for (name, test) in killing {
         if arguments.filter.as_deref().is_none_or(|filter| name.contains(filter)) {
