@@ -173,13 +173,21 @@ pub fn splice_resource_version(encoded: &[u8], revision: u64, out: &mut Vec<u8>)
 
 /// Appends what comes from the fields of metadata on, which begin at `start`, with the version put in.
 pub fn splice_metadata(encoded: &[u8], start: usize, revision: u64, out: &mut impl BufMut) {
+    let rest = begin_metadata(encoded, start, revision, out);
+    out.put_slice(&encoded[rest..]);
+}
+
+/// Appends the fields of metadata, which begin at `start`, as far as the version, which is put in; says where what is
+/// left begins.
+pub fn begin_metadata(encoded: &[u8], start: usize, revision: u64, out: &mut impl BufMut) -> usize {
     let at = version_offset(encoded, start);
     let mut number = itoa::Buffer::new();
     let before: &[u8] = if at > start { b",\"resourceVersion\":\"" } else { b"\"resourceVersion\":\"" };
     let after: &[u8] = if matches!(encoded[at], b'}' | b',') { b"\"" } else { b"\"," };
-    for part in [&encoded[start..at], before, number.format(revision).as_bytes(), after, &encoded[at..]] {
+    for part in [&encoded[start..at], before, number.format(revision).as_bytes(), after] {
         out.put_slice(part);
     }
+    at
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde_json::Value;
 use store::Revision;
 
 use crate::content::{Format, Representation, media_type};
+use crate::pieces;
 
 /// Bodies longer than this are compressed, if the client accepts that.
 pub const GZIP_THRESHOLD_BYTES: usize = 128 * 1024;
@@ -30,9 +31,15 @@ pub fn bytes(code: u16, media_type: &'static str, body: impl Into<Bytes>) -> Res
 }
 
 /// Stored bytes as they are, with their revision put in.
-pub fn stored(code: u16, value: &[u8], revision: Revision) -> Response<Body> {
+pub fn stored(code: u16, value: &Bytes, revision: Revision) -> Response<Body> {
     /// What the resource version adds, at most.
     const REVISION_BYTES: usize = 48;
+    if value.len() > pieces::LARGE_BYTES {
+        let [head, rest] = pieces::stored(b"", value, revision);
+        let mut response = bytes(code, media_type(Format::Json), Bytes::new());
+        *response.body_mut() = pieces::body([head, rest, Bytes::from_static(b"\n")]);
+        return response;
+    }
     let mut body = Vec::with_capacity(value.len() + REVISION_BYTES);
     splice_resource_version(value, revision, &mut body);
     body.push(b'\n');

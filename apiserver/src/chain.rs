@@ -17,11 +17,15 @@ use crate::content;
 use crate::context::WriteOptions;
 use crate::flow_control::Flow;
 use crate::request::{Query, RequestInfo};
+use crate::server::connections::Seat;
 use crate::verbs::patch::{PatchType, patch_type};
 use crate::{Context, Registry, answer, documents, options, verbs};
+use inflight::{Inflight, TooMany};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const WARNING: HeaderName = HeaderName::from_static("warning");
+/// Who asks without credentials.
+const ANONYMOUS: &str = "system:anonymous";
 /// How long an audit id from a client may be.
 const AUDIT_ID_LENGTH_MAX: usize = 64;
 /// How long all warnings of an answer together may be; more are cut short (`endpoints/filters/warning`).
@@ -46,6 +50,7 @@ impl Outcome {
 /// Answers a request.
 pub async fn handle(
     registry: &Registry,
+    inflight: &Arc<Inflight>,
     request: Request<Body>,
     query: Query,
     info: RequestInfo,
@@ -54,8 +59,12 @@ pub async fn handle(
     let representation = content::of_errors(&parts.headers, &query);
     let given = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
     let mut notes = Notes::default();
-    let answered = answer_request(registry, parts, body, query, info, &mut notes).await;
-    let mut response = answered.unwrap_or_else(|status| answer::error(&status, representation.as_ref()));
+    let answered = answer_request(registry, inflight, parts, body, query, info, &mut notes).await;
+    let is_refused = answered.as_ref().is_err_and(|status| *status == TooMany.status());
+    let mut response = match answered {
+        _ if is_refused => answer::too_many_requests(),
+        answered => answered.unwrap_or_else(|status| answer::error(&status, representation.as_ref())),
+    };
     let headers = response.headers_mut();
     if let Some(id) = given.or_else(|| notes.audit_id.and_then(|id| HeaderValue::from_str(&id).ok())) {
         headers.insert(AUDIT_ID, id);
@@ -65,7 +74,7 @@ pub async fn handle(
         flow.set_headers(headers);
     }
     add_warnings(headers, notes.warnings);
-    (response, Outcome { counts: notes.counts, terminated: false })
+    (response, Outcome { counts: notes.counts, terminated: is_refused })
 }
 
 /// What the answer's headers tell beside what the verb answers, also where that is an error.
@@ -79,6 +88,7 @@ struct Notes {
 
 async fn answer_request(
     registry: &Registry,
+    inflight: &Arc<Inflight>,
     mut parts: Parts,
     body: Body,
     query: Query,
@@ -89,14 +99,19 @@ async fn answer_request(
         return Err(Status::bad_request(format!("invalid timeout specified in the request URL - {error}")));
     }
     let asker = authenticate(registry, &mut parts, &mut notes.warnings).await?;
+    if let Some(seat) = parts.extensions.get::<Arc<Seat>>().filter(|_| asker.username != ANONYMOUS) {
+        seat.set_known();
+    }
     let asked = attributes(&asker, &info, &query);
     let user = impersonation::impersonate(&mut parts.headers, asked, &asker, registry).await?;
     notes.flow = classify(registry, &user, &info);
+    // What has a body gets its place when that is there.
+    let place = if takes_body(&info) { None } else { inflight.enter(&user, &info).await.map_err(TooMany::status)? };
     authorize(registry, attributes(&user, &info, &query)).await?;
     notes.counts = counts(registry, &info);
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
-    let ctx = Arc::new(Context::new(user, info, options, registry.clone()));
+    let ctx = Arc::new(Context::new(user, info, options, registry.clone()).limited(inflight.clone(), place));
     notes.audit_id = Some(ctx.audit_id.clone());
     let answered = if ctx.info.is_resource_request {
         let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group) && !ctx.info.path.starts_with("//");
@@ -107,7 +122,18 @@ async fn answer_request(
         documents::answer(&ctx, &parts, &query).await
     };
     notes.warnings.extend(ctx.take_warnings());
-    answered
+    answered.map(|mut response| {
+        // The place is held until the answer is written.
+        if let Some(place) = ctx.take_place() {
+            response.extensions_mut().insert(Arc::new(place));
+        }
+        response
+    })
+}
+
+/// Whether a request is answered by one of the verbs that read a body.
+fn takes_body(info: &RequestInfo) -> bool {
+    info.is_resource_request && inflight::changes(info) && !info.is_long_running()
 }
 
 /// Whether there is what a request asks for: what anybody may think up is not kept apart in the metrics.

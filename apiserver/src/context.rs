@@ -7,6 +7,7 @@ pub use api::decode::FieldValidation;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use crate::chain::inflight::{Inflight, Place, TooMany};
 use crate::{Registry, RequestInfo};
 
 /// Options that all writes share.
@@ -37,6 +38,8 @@ pub struct Context {
     /// A number of its own for each request, which the answer names.
     pub audit_id: String,
     warnings: Mutex<Vec<String>>,
+    inflight: Option<Arc<Inflight>>,
+    place: Mutex<Option<Place>>,
 }
 
 impl Context {
@@ -44,7 +47,29 @@ impl Context {
     pub fn new(user: Arc<UserInfo>, info: RequestInfo, options: WriteOptions, registry: Registry) -> Self {
         let now = registry.clock().now();
         let audit_id = crate::clock::uuid(registry.clock());
-        Self { user, info, options, now, registry, audit_id, warnings: Mutex::default() }
+        let (warnings, place) = (Mutex::default(), Mutex::default());
+        Self { user, info, options, now, registry, audit_id, warnings, inflight: None, place }
+    }
+
+    /// The same for a request that counts among those under way, with its place if it has one yet.
+    pub(crate) fn limited(self, inflight: Arc<Inflight>, place: Option<Place>) -> Self {
+        Self { inflight: Some(inflight), place: Mutex::new(place), ..self }
+    }
+
+    /// Waits for a place among the requests under way, if this one needs one and has none.
+    ///
+    /// # Errors
+    /// [`TooMany`] if there is none.
+    pub(crate) async fn enter(&self) -> Result<(), TooMany> {
+        let Some(inflight) = self.inflight.as_ref().filter(|_| self.place.lock().is_none()) else { return Ok(()) };
+        let place = inflight.enter(&self.user, &self.info).await?;
+        *self.place.lock() = place;
+        Ok(())
+    }
+
+    /// The place, which is taken out.
+    pub(crate) fn take_place(&self) -> Option<Place> {
+        self.place.lock().take()
     }
 
     /// A request that the server makes of itself, without a user's request behind it.

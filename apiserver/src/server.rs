@@ -1,6 +1,15 @@
 //! The server: a tower service in the process, and a TLS listener for everybody else.
 
+mod activity;
+mod arriving;
+mod clock;
+pub(crate) mod connections;
+mod leaving;
+pub mod limits;
+mod protocol;
 pub mod serve;
+mod streams;
+mod wire;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,13 +25,14 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::chain::inflight::{Inflight, TooMany};
+use crate::chain::inflight::Inflight;
 use crate::content::Format;
 use crate::metrics::Measured;
 use crate::request::query::{decode, is_escaped};
 use crate::request::{Query, RequestInfo};
 use crate::state::Step;
 use crate::{Config, Registry, answer, chain, definitions, flow_control, identity, past};
+use limits::Limits;
 
 /// How long a request may take that is not long-running (`--request-timeout`).
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,18 +43,33 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct ApiServer {
     registry: Registry,
     inflight: Arc<Inflight>,
+    limits: Arc<Limits>,
 }
+
+/// Marks the answer to a request that may run for long.
+#[derive(Clone, Copy)]
+struct Lasting;
 
 impl ApiServer {
     /// A server with the built-in resources. It serves as soon as it is called, and is ready once
     /// [`ApiServer::started`] says so.
     pub fn new(config: Config) -> Self {
-        Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default() }
+        Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default(), limits: Arc::default() }
     }
 
     /// The same with other limits on how many requests are served at once.
     pub fn with_inflight(self, inflight: Inflight) -> Self {
         Self { inflight: Arc::new(inflight), ..self }
+    }
+
+    /// The same with other limits on connections.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Arc::new(limits), ..self }
+    }
+
+    /// What connections are allowed.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go, classifies
@@ -79,16 +104,12 @@ impl ApiServer {
         let path = decode(request.uri().path(), false).into_owned();
         let info = RequestInfo::new(request.method(), &path, &query);
         let is_escaped = is_escaped(request.uri().path());
-        let (long_running, reads) = info.as_ref().map_or((false, true), classify);
+        let long_running = info.as_ref().is_ok_and(RequestInfo::is_long_running);
         let measured = info.as_ref().ok().map(|info| Measured::new(&self.registry, &request, &query, info, started));
         let work = async {
-            let _permit = match self.inflight.enter(reads, long_running).await {
-                Ok(permit) => permit,
-                Err(TooMany) => return (answer::too_many_requests(), chain::Outcome::terminated()),
-            };
             match info {
                 _ if !is_escaped => (answer::text(400, "400 Bad Request"), chain::Outcome::default()),
-                Ok(info) => chain::handle(&self.registry, request, query, info).await,
+                Ok(info) => chain::handle(&self.registry, &self.inflight, request, query, info).await,
                 Err(error) => {
                     let text = format!("Internal Server Error: {path:?}: failed to create RequestInfo: {error}\n");
                     (answer::text(500, text), chain::Outcome::default())
@@ -109,17 +130,15 @@ impl ApiServer {
                 (answer::status(&status, Format::Json), chain::Outcome::terminated())
             }
         };
-        match measured {
+        let mut response = match measured {
             Some(measured) => measured.finish(response, outcome),
             None => response,
+        };
+        if long_running {
+            response.extensions_mut().insert(Lasting);
         }
+        response
     }
-}
-
-/// Whether a request may run for long, and whether it changes nothing.
-fn classify(info: &RequestInfo) -> (bool, bool) {
-    let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
-    (info.is_long_running(), reads)
 }
 
 impl Service<Request<Body>> for ApiServer {

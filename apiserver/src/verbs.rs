@@ -22,6 +22,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use serde_json::Value;
 
+use crate::chain::inflight::TooMany;
 use crate::content::{Format, Representation, Transform, negotiate_among};
 use crate::registry::target::Target;
 use crate::registry::{Written, facts};
@@ -86,12 +87,15 @@ impl Call {
         Ok(())
     }
 
-    /// The request's body.
+    /// The request's body. Only when it is there does the request count among those under way.
     ///
     /// # Errors
-    /// 413 if it is too long, 400 if it breaks off.
+    /// As [`Room::receive`](crate::body::Room::receive), and 429 if there is no place for the request.
     pub async fn read_body(&self, body: Body) -> Result<Bytes, Status> {
-        let bytes = self.ctx.registry.state().bodies().read(body).await?;
+        let bodies = self.ctx.registry.state().bodies();
+        let received = bodies.receive(body, &self.ctx.user).await?;
+        self.ctx.enter().await.map_err(TooMany::status)?;
+        let bytes = bodies.work_on(received, &self.ctx.user).await?;
         let verb = if self.ctx.info.verb == "deletecollection" { "delete_collection" } else { &self.ctx.info.verb };
         let labels = [&*self.resource.group, &*self.resource.plural, verb];
         self.ctx.registry.metrics().body_sizes.with(labels, |sizes| sizes.observe(bytes.len() as f64));

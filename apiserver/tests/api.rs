@@ -4,6 +4,8 @@
 mod answers;
 #[path = "api/clock.rs"]
 mod clock;
+#[path = "api/connections.rs"]
+mod connections;
 #[path = "api/definitions.rs"]
 mod definitions;
 #[path = "api/failing_store.rs"]
@@ -20,5 +22,7 @@ mod lists;
 mod versions;
 #[path = "api/watches.rs"]
 mod watches;
+#[path = "api/wire.rs"]
+mod wire;
 #[path = "api/writes.rs"]
 mod writes;

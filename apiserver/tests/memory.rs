@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use api::UserInfo;
 use apiserver::{ApiServer, Config};
@@ -11,6 +12,12 @@ use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::json;
+
+#[path = "api/wire.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
+mod wire;
+
+use wire::{END_HEADERS, END_STREAM, HEADERS, Wire, frame, head};
 
 const MIB: usize = 1 << 20;
 const MAPS: &str = "/api/v1/namespaces/a/configmaps";
@@ -69,6 +76,7 @@ async fn code(response: Response<Body>) -> u16 {
 async fn hostile_requests_take_bounded_memory() {
     let mut config = Config::new(store::Memory::new());
     config.plugins.strategy_of = apiserver::strategy::of;
+    wire::plug(&mut config);
     let server = ApiServer::new(config);
     let send = |method: &str, url: &str, content: &str, body: Bytes| {
         let answer = server.handle(request(method, url, content, body));
@@ -119,4 +127,48 @@ async fn hostile_requests_take_bounded_memory() {
     let body = check("a list that is read slowly", 2 * MIB, slow).await;
     let rest = body.fold(0, |sum, bytes| async move { sum + bytes.unwrap().len() });
     assert!(check("the rest of the list", 2 * MIB, rest).await > 15 * MIB);
+    unread_answers(server).await;
 }
+
+/// Clients that do not read what they asked for: many connections, many requests on one, and many streams of one.
+async fn unread_answers(server: ApiServer) {
+    const LIST: &str = "GET /api/v1/namespaces/a/configmaps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\n\r\n";
+    /// What a connection takes at both of its ends, here and in the client.
+    const CONNECTION_BYTES: usize = 400 << 10;
+    let wire = Wire::serve(server).await;
+    let connections = async {
+        let mut open = Vec::new();
+        for _ in 0..40 {
+            let mut client = wire.http1().await;
+            client.send(LIST).await;
+            client.read(1_000).await;
+            open.push(client);
+        }
+        tokio::time::sleep(SETTLE).await;
+        open
+    };
+    drop(check("40 lists of 20 MB that nobody reads", 40 * CONNECTION_BYTES, connections).await);
+    for (what, request) in [("lists", LIST.to_string()), ("answers without a body", LIST.replace("GET", "HEAD"))] {
+        let pipelined = async {
+            let mut client = wire.http1().await;
+            client.send(request.repeat(10)).await;
+            let _ = tokio::time::timeout(SETTLE, client.send(request.repeat(20_000))).await;
+            client
+        };
+        drop(check(&format!("20 000 {what} in a row that nobody reads"), 8 * MIB, pipelined).await);
+    }
+    let streams = async {
+        let mut client = wire.http2(1 << 30).await;
+        let get = |stream: u32| {
+            let head = head("GET", "/api/v1/namespaces/a/configmaps", "admin", &[]);
+            frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &head)
+        };
+        client.send((0..100).flat_map(get).collect::<Vec<u8>>()).await;
+        tokio::time::sleep(SETTLE).await;
+        client
+    };
+    drop(check("100 streams of 20 MB that nobody reads", 100 * CONNECTION_BYTES, streams).await);
+}
+
+/// How long what is asked for has to pile up, if it does.
+const SETTLE: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use api::catalogue::Resource;
 use api::json;
-use api::object::{metadata_offset, splice_metadata};
+use api::object::{begin_metadata, metadata_offset};
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
@@ -12,26 +12,30 @@ use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, VARY};
 use http::{HeaderValue, Response};
 use serde_json::{Map, Value};
-use store::Entry;
+use store::{Entry, Revision};
 
 use crate::answer::{self, GZIP_THRESHOLD_BYTES};
 use crate::list::Page;
+use crate::pieces::LARGE_BYTES;
 
 /// How much of a list is put together at a time.
-const CHUNK_BYTES: usize = 128 * 1024;
-/// A chunk ends when less than this is left of it: most objects are shorter.
-const CHUNK_SLACK_BYTES: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A chunk ends when less than this is left of it: longer objects are not copied into it.
+const CHUNK_SLACK_BYTES: usize = LARGE_BYTES;
 /// How much longer an item may be than what is stored.
 const ITEM_BYTES_MORE: usize = 64;
 /// How many chunks may be on their way out until the memory of the first is used again. Fresh memory for each would
-/// have to be cleared by the system first.
-const CHUNKS_MAX: usize = 6;
+/// have to be cleared by the system first; a client that does not read holds all of them.
+const CHUNKS_MAX: usize = 3;
 
 /// The list as plain JSON, from the stored bytes.
 pub fn respond(resource: &Resource, page: Page, gzip: bool) -> Response<Body> {
-    let size: usize = page.entries.iter().map(|e| e.value().len() + ITEM_BYTES_MORE).sum();
+    let size = size(&page);
+    let is_small = size < CHUNK_BYTES - 2 * CHUNK_SLACK_BYTES;
+    let gzip = gzip && size >= GZIP_THRESHOLD_BYTES;
     let mut chunks = Chunks::new(resource, page);
-    if size < CHUNK_BYTES - 2 * CHUNK_SLACK_BYTES && !(gzip && size >= GZIP_THRESHOLD_BYTES) {
+    if is_small {
+        chunks.copied_bytes_max = CHUNK_BYTES;
         let whole = chunks.next().unwrap_or_default();
         return answer::bytes(200, "application/json", whole);
     }
@@ -43,6 +47,18 @@ pub fn respond(resource: &Resource, page: Page, gzip: bool) -> Response<Body> {
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     response
+}
+
+/// About how long a list is; of a long one no more than that it is.
+fn size(page: &Page) -> usize {
+    let mut size = 0;
+    for entry in &page.entries {
+        size += entry.value().len() + ITEM_BYTES_MORE;
+        if size >= GZIP_THRESHOLD_BYTES {
+            break;
+        }
+    }
+    size
 }
 
 fn stream(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Body {
@@ -79,6 +95,10 @@ struct Chunks {
     entries: std::vec::IntoIter<Entry>,
     first: bool,
     ended: bool,
+    /// Values longer than this are shared, not copied.
+    copied_bytes_max: usize,
+    /// The rest of a value that is shared.
+    shared: Option<Bytes>,
     /// The memory of the chunks, by turns.
     buffers: [BytesMut; CHUNKS_MAX],
     turn: usize,
@@ -95,6 +115,8 @@ impl Chunks {
             entries: page.entries.into_iter(),
             first: true,
             ended: false,
+            copied_bytes_max: LARGE_BYTES,
+            shared: None,
             buffers: Default::default(),
             turn: 0,
             typed: resource.custom,
@@ -106,6 +128,9 @@ impl Iterator for Chunks {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
+        if let Some(shared) = self.shared.take() {
+            return Some(shared);
+        }
         if self.ended {
             return None;
         }
@@ -121,7 +146,13 @@ impl Iterator for Chunks {
                 out.put_u8(b',');
             }
             self.first = false;
-            item(out, &entry, self.typed);
+            let value = entry.value();
+            let at = item(out, &value, entry.mod_revision(), self.typed);
+            if value.len() > self.copied_bytes_max {
+                self.shared = Some(value.slice(at..));
+                return Some(out.split().freeze());
+            }
+            out.extend_from_slice(&value[at..]);
             if out.len() >= CHUNK_BYTES - CHUNK_SLACK_BYTES {
                 return Some(out.split().freeze());
             }
@@ -151,12 +182,12 @@ fn frame(resource: &Resource, page: &Page) -> (Vec<u8>, Vec<u8>) {
     (head, tail)
 }
 
-fn item(out: &mut BytesMut, entry: &Entry, typed: bool) {
-    let value = entry.value();
-    let at = metadata_offset(&value);
-    let head = if typed { &value[..at] } else { b"{\"metadata\":{" };
+/// Begins an item; the rest of what is stored, from the place returned on, follows.
+fn item(out: &mut BytesMut, value: &[u8], revision: Revision, typed: bool) -> usize {
+    let start = metadata_offset(value);
+    let head = if typed { &value[..start] } else { b"{\"metadata\":{" };
     out.extend_from_slice(head);
-    splice_metadata(&value, at, entry.mod_revision(), out);
+    begin_metadata(value, start, revision, out)
 }
 
 /// Compresses chunks as they are made.

@@ -1,75 +1,61 @@
 //! HTTP/1.1 and HTTP/2 over TLS.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
-use http::{Request, Response, Version};
-use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::TokioIo;
 use metrics::Counter;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ApiServer;
+use super::activity::Due;
+use super::connections::{Connections, Seat};
+use super::leaving::{self, Leaving};
+use super::limits::KEEPALIVE_PERIOD;
+use super::wire::Wire;
+use super::{ApiServer, Lasting, protocol, streams};
 use crate::plug::PeerCertificate;
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may go on after the server was told to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long headers may take to come.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
-/// How many connections there may be at once; more are closed as they come.
-const CONNECTIONS_MAX: usize = 16_384;
 /// How long the listener rests when the system is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// How much one HTTP/2 stream may have under way (`MaxUploadBufferPerStream` is smaller in the reference).
-const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// How much one HTTP/2 connection may have under way.
-const H2_CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// How long one HTTP/2 frame may be.
-const H2_FRAME_BYTES_MAX: u32 = 256 << 10;
-/// How many requests one HTTP/2 connection may have open; watches are open for long.
-const H2_STREAMS_MAX: u32 = 1_000;
-/// How much HTTP/2 buffers of one answer.
-const H2_SEND_BUFFER_BYTES: usize = 1 << 20;
+/// How TLS names HTTP/2.
+const HTTP2_PROTOCOL: &[u8] = b"h2";
 
 impl ApiServer {
     /// Serves until `stop` is cancelled, then lets requests under way end.
     pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
         let acceptor = TlsAcceptor::from(tls);
-        let connections = TaskTracker::new();
-        connections.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
+        let tasks = TaskTracker::new();
+        tasks.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
         let closing = CancellationToken::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let connections = Connections::new(self.limits());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let Ok(place) = places.clone().try_acquire_owned() else {
-                        tracing::warn!("there are {CONNECTIONS_MAX} connections; one more is closed");
+                Ok((stream, from)) => {
+                    let Some(seat) = connections.admit(from.ip()) else {
+                        tracing::warn!(%from, "every connection is busy; one more is closed");
                         continue;
                     };
                     let connection =
-                        Connection { server: self.clone(), acceptor: acceptor.clone(), closing: closing.clone() };
-                    connections.spawn(async move {
-                        connection.run(stream).await;
-                        drop(place);
-                    });
+                        Connection { server: self.clone(), acceptor: acceptor.clone(), closing: closing.clone(), seat };
+                    tasks.spawn(connection.run(stream, from));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -80,8 +66,8 @@ impl ApiServer {
         drop(listener);
         self.registry().state().stop();
         closing.cancel();
-        connections.close();
-        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, connections.wait()).await;
+        tasks.close();
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
     }
 }
 
@@ -89,115 +75,139 @@ struct Connection {
     server: ApiServer,
     acceptor: TlsAcceptor,
     closing: CancellationToken,
+    seat: Arc<Seat>,
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream));
-        let stream = match handshake.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                self.server.registry().metrics().tls_handshake_errors.with([], Counter::add_one);
-                return tracing::debug!(%error, "TLS handshake failed");
-            }
-            Err(_) => {
-                self.server.registry().metrics().tls_handshake_errors.with([], Counter::add_one);
-                return tracing::debug!("TLS handshake timed out");
-            }
+    async fn run(self, stream: TcpStream, from: SocketAddr) {
+        prepare(&stream);
+        let timeout = self.server.limits().handshake_timeout;
+        let handshake = tokio::time::timeout(timeout, self.acceptor.accept(stream));
+        let failed = || self.server.registry().metrics().tls_handshake_errors.with([], Counter::add_one);
+        let stream = tokio::select! {
+            accepted = handshake => match accepted {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    failed();
+                    return tracing::debug!(%from, %error, "TLS handshake failed");
+                }
+                Err(_) => {
+                    failed();
+                    return tracing::debug!(%from, "TLS handshake timed out");
+                }
+            },
+            () = self.seat.evicted() => return tracing::debug!(%from, "a connection made room for another"),
+            () = self.closing.cancelled() => return,
         };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2_PROTOCOL);
+        self.seat.activity().begin_http(is_http2);
+        let ended = if is_http2 { self.http2(stream).await } else { self.http1(stream).await };
+        match ended {
+            Ok(()) => {}
+            Err(Ended::Silent(why)) => tracing::debug!(%from, why, "a connection was closed"),
+            Err(Ended::Broken(error)) => tracing::debug!(%from, %error, "a connection broke off"),
+        }
+    }
+
+    async fn http1(&self, stream: TlsStream<TcpStream>) -> Result<(), Ended> {
+        let service = self.service(&stream);
+        let service = service_fn(move |request| {
+            let service = service.clone();
+            async move {
+                // What a client does not read must not pile up.
+                service.seat.activity().writable().await;
+                Ok::<_, Infallible>(service.answer(request).await)
+            }
+        });
+        let io = TokioIo::new(Wire::new(stream, self.seat.clone()));
+        let connection = protocol::http1().serve_connection(io, service).with_upgrades();
+        self.watch(connection, |connection| connection.graceful_shutdown()).await
+    }
+
+    async fn http2(&self, stream: TlsStream<TcpStream>) -> Result<(), Ended> {
+        let service = self.service(&stream);
+        let service = service_fn(move |request| {
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.answer(request).await) }
+        });
+        let io = TokioIo::new(Wire::new(stream, self.seat.clone()));
+        let connection = protocol::http2(self.server.limits()).serve_connection(io, service);
+        self.watch(connection, |connection| connection.graceful_shutdown()).await
+    }
+
+    fn service(&self, stream: &TlsStream<TcpStream>) -> Service {
         let certificates = stream.get_ref().1.peer_certificates();
         let peer = certificates
             .map(|chain| PeerCertificate::new(chain.iter().cloned().map(CertificateDer::into_owned).collect()));
-        let server = self.server;
-        let service = service_fn(move |request: Request<Incoming>| {
-            let server = server.clone();
-            let peer = peer.clone();
-            async move { Ok::<Response<Body>, std::convert::Infallible>(server.handle(received(request, peer)).await) }
-        });
-        let builder = builder();
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        Service { server: self.server.clone(), peer, seat: self.seat.clone() }
+    }
+
+    /// Runs a connection until it ends, has been silent for too long, has to make room, or the server stops.
+    async fn watch<C>(&self, connection: C, shut_down: impl Fn(Pin<&mut C>)) -> Result<(), Ended>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut connection = std::pin::pin!(connection);
+        let mut is_closing = false;
+        loop {
+            let next = match self.seat.activity().due(self.server.limits()) {
+                Due::At(time) => time,
+                Due::Over(why) => return Err(Ended::Silent(why)),
+            };
+            tokio::select! {
+                ended = connection.as_mut() => return ended.map_err(Ended::Broken),
+                () = tokio::time::sleep_until(next) => {}
+                () = self.seat.evicted() => return Err(Ended::Silent("it made room for another")),
+                () = self.closing.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    shut_down(connection.as_mut());
+                }
             }
+        }
+    }
+}
+
+/// How a connection ended that did not end by itself.
+enum Ended {
+    Silent(&'static str),
+    Broken(hyper::Error),
+}
+
+/// What answers the requests of one connection.
+#[derive(Clone)]
+struct Service {
+    server: ApiServer,
+    peer: Option<PeerCertificate>,
+    seat: Arc<Seat>,
+}
+
+impl Service {
+    async fn answer(self, request: Request<Incoming>) -> Response<Leaving> {
+        let mut under_way = leaving::Request::begin(self.seat.clone());
+        let (is_connect, is_http2) = (request.method() == Method::CONNECT, request.version() == Version::HTTP_2);
+        let mut response = match protocol::received(request, self.peer, &self.seat) {
+            Ok(request) => self.server.handle(request).await,
+            Err(refused) => refused,
         };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection broke off");
+        if is_connect {
+            response = protocol::unconnected(response, is_http2);
         }
-    }
-}
-
-/// A request from the wire: nothing of the extensions that in-process callers may set can be in it.
-fn received(request: Request<Incoming>, peer: Option<PeerCertificate>) -> Request<Body> {
-    let drains = request.version() < Version::HTTP_2;
-    let mut request = request.map(|body| if drains { Body::new(Unread(Some(body))) } else { Body::new(body) });
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(peer);
-    }
-    request
-}
-
-/// How much of a body that nobody wants is read, so that an answer given before it was read does not cost the
-/// connection (as in Go's server).
-const UNREAD_BYTES_MAX: u64 = 256 << 10;
-/// How long that may take.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The body of an HTTP/1.1 request, which is read to its end even when it is dropped before.
-struct Unread(Option<Incoming>);
-
-impl HttpBody for Unread {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = self.0.as_mut() else { return Poll::Ready(None) };
-        let polled = Pin::new(body).poll_frame(context);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.0 = None;
+        if response.extensions_mut().remove::<Lasting>().is_some() {
+            under_way.set_lasting();
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map(HttpBody::size_hint).unwrap_or_default()
-    }
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        let small = |body: &Incoming| body.size_hint().upper().is_some_and(|bytes| bytes <= UNREAD_BYTES_MAX);
-        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream() && small(body)) else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
-            runtime.spawn(tokio::time::timeout(UNREAD_TIMEOUT, rest));
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.seat.activity().leave_http();
         }
+        let place = response.extensions_mut().remove();
+        response.map(|body| Leaving::new(body, under_way, place, streams::progress()))
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_frame_size(H2_FRAME_BYTES_MAX)
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_send_buf_size(H2_SEND_BUFFER_BYTES);
-    builder
+/// What the sockets of clients are set to.
+fn prepare(stream: &TcpStream) {
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_PERIOD).with_interval(KEEPALIVE_PERIOD);
+    let set = stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a socket's options could not be set");
+    }
 }

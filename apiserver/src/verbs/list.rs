@@ -59,6 +59,8 @@ async fn listed(
     if goes_out_as_stored(&call.resource, &call.representation) {
         return Ok(body::respond(&call.resource, page, accepts.is_some_and(accepts_gzip)));
     }
+    let stored_bytes = page.entries.iter().map(|entry| entry.value().len()).sum();
+    let making = ctx.registry.state().bodies().make(stored_bytes, &ctx.user).await?;
     let mut items = Vec::with_capacity(page.entries.len());
     for object in page.entries.iter().filter_map(read) {
         items.push(codec::from_storage(&call.resource, object)?);
@@ -75,7 +77,7 @@ async fn listed(
     } else {
         transform::many(ctx, &call.resource, items, metadata, call.representation.transform, &call.query)?
     };
-    let bytes = answer::encode(&object, &call.representation)?;
+    let bytes = making.done(answer::encode(&object, &call.representation)?);
     let response = answer::bytes(200, content::media_type(call.representation.format), bytes.clone());
     Ok(answer::compress(&call.parts.headers, response, Some(&bytes)))
 }

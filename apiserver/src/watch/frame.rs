@@ -17,7 +17,7 @@ use crate::content::{Format, Representation, Transform};
 use crate::registry::with_revision;
 use crate::request::Query;
 use crate::verbs::goes_out_as_stored;
-use crate::{Context, codec, transform};
+use crate::{Context, codec, pieces, transform};
 
 /// How many frames are kept for other watchers.
 const FRAMES_MAX: usize = 1_024;
@@ -205,6 +205,14 @@ impl Framer {
         let object = Object::parse(&entry.value()).map_err(|error| Status::internal(error.to_string()))?;
         let object = codec::from_storage(&self.resource, with_revision(object, revision))?;
         self.frame(kind, object)
+    }
+
+    /// The frame of an event about an entry in pieces, if it is so long that it is not copied.
+    pub fn pieces(&self, kind: EventType, entry: &Entry, revision: Revision) -> Option<[Bytes; 3]> {
+        let value = Some(entry.value()).filter(|value| self.plain && value.len() > pieces::LARGE_BYTES)?;
+        let before = format!("{{\"type\":\"{}\",\"object\":", kind.as_str());
+        let [head, rest] = pieces::stored(before.as_bytes(), &value, revision);
+        Some([head, rest, Bytes::from_static(b"}\n")])
     }
 
     /// Appends the frame of an event to others.

@@ -17,7 +17,7 @@ use crate::selection::Selection;
 /// How often a watch that welcomes bookmarks gets one.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// How much goes out at once.
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// How many bytes of objects are converted until others get their turn.
 const CONVERTED_BYTES: usize = 32 * 1024;
 
@@ -63,7 +63,15 @@ pub struct Watching {
     stopping: CancellationToken,
     batches: VecDeque<EventBatch>,
     place: usize,
+    /// What is left of a frame in pieces.
+    pieces: VecDeque<Bytes>,
     ended: bool,
+}
+
+/// The frame of one event.
+enum Frame {
+    Whole(Bytes),
+    Pieces([Bytes; 3]),
 }
 
 impl Watching {
@@ -85,6 +93,7 @@ impl Watching {
             stopping,
             batches: VecDeque::new(),
             place: 0,
+            pieces: VecDeque::new(),
             ended: false,
         }
     }
@@ -108,6 +117,9 @@ impl Watching {
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(piece) = self.pieces.pop_front() {
+            return Ok(Some(piece));
+        }
         if let Some(bytes) = self.initial_events()? {
             return Ok(Some(bytes));
         }
@@ -150,16 +162,20 @@ impl Watching {
         if self.initial.len() == 0 {
             return Ok(None);
         }
-        let (mut out, mut read) = (Vec::with_capacity(CHUNK_BYTES.min(self.initial.len() * 4096)), 0);
+        let (mut out, mut read) = (Vec::with_capacity(CHUNK_BYTES.min(self.initial.len() * 2048)), 0);
         let converted_max = if self.framer.is_plain() { usize::MAX } else { CONVERTED_BYTES };
         for entry in self.initial.by_ref() {
+            if let Some(pieces) = self.framer.pieces(EventType::Added, &entry, entry.mod_revision()) {
+                self.pieces.extend(pieces);
+                break;
+            }
             self.framer.append(&mut out, EventType::Added, &entry)?;
             read += entry.value().len();
             if out.len() >= CHUNK_BYTES - CHUNK_BYTES / 8 || read >= converted_max {
                 break;
             }
         }
-        Ok(Some(out.into()))
+        Ok(if out.is_empty() { self.pieces.pop_front() } else { Some(out.into()) })
     }
 
     /// The frames of events already read, up to a chunk; one frame alone is shared, not copied.
@@ -173,7 +189,15 @@ impl Watching {
                 if event.revision <= self.after && rest.is_empty() && first.is_none() && self.is_old(event) {
                     continue;
                 }
-                let Some(frame) = self.frame(event)? else { continue };
+                let frame = match self.frame(event)? {
+                    Some(Frame::Whole(frame)) => frame,
+                    Some(Frame::Pieces(pieces)) => {
+                        self.pieces.extend(pieces);
+                        let before = if rest.is_empty() { first } else { Some(rest.freeze()) };
+                        return Ok(before.or_else(|| self.pieces.pop_front()));
+                    }
+                    None => continue,
+                };
                 match (&first, rest.is_empty()) {
                     (None, _) => first = Some(frame),
                     (Some(one), true) => {
@@ -203,7 +227,7 @@ impl Watching {
         event.revision <= self.after
     }
 
-    fn frame(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
+    fn frame(&mut self, event: &Event) -> Result<Option<Frame>, Status> {
         if !event.key().starts_with(&self.prefix) {
             return Ok(None);
         }
@@ -221,6 +245,9 @@ impl Watching {
             (None, Some(previous)) => (EventType::Deleted, previous),
             (None, None) => return Ok(None),
         };
-        self.framer.shared(kind, &entry, event.revision).map(Some)
+        if let Some(pieces) = self.framer.pieces(kind, &entry, event.revision) {
+            return Ok(Some(Frame::Pieces(pieces)));
+        }
+        self.framer.shared(kind, &entry, event.revision).map(|frame| Some(Frame::Whole(frame)))
     }
 }
