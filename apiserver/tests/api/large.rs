@@ -53,18 +53,46 @@ async fn owners_that_stand_twice_are_dropped() {
     assert!(warning.contains("duplicate UID(s) observed: u1"), "{warning}");
 }
 
-/// Whether `/version` answers first, on a runtime of one thread, though the other request came before it.
+/// Whether the request waits for a thread of its own while all of those are taken, and others are answered meanwhile.
 async fn goes_first(server: &Server, request: impl Future<Output = Answer>) -> bool {
+    let workers = server.0.registry().state().workers();
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let (taken, mut takes) = tokio::sync::mpsc::channel::<()>(threads);
+    let (give_back, given_back): (Vec<_>, Vec<_>) = (0..threads).map(|_| std::sync::mpsc::channel::<()>()).unzip();
+    let held = given_back.into_iter().map(|given_back| {
+        let taken = taken.clone();
+        tokio::spawn({
+            let workers = workers.clone();
+            // It ends when the other end is dropped.
+            async move {
+                let held = async move {
+                    let _ = taken.send(()).await;
+                    let _ = given_back.recv();
+                    Ok(())
+                };
+                workers.run(held).await
+            }
+        })
+    });
+    let held: Vec<_> = held.collect();
+    for _ in 0..threads {
+        takes.recv().await;
+    }
     let (request, ready) = (pin!(request), pin!(server.get("/version")));
-    match select(request, ready).await {
+    let waiting = match select(request, ready).await {
         Either::Left((answer, _)) => panic!("{} came first", answer.code),
         Either::Right((ready, request)) => {
-            let answer = request.await;
             assert_eq!(ready.code, 200, "{}", String::from_utf8_lossy(&ready.bytes));
-            assert!(answer.code < 300, "{} {}", answer.code, answer.at("message"));
-            true
+            request
         }
+    };
+    drop(give_back);
+    let answer = waiting.await;
+    assert!(answer.code < 300, "{} {}", answer.code, answer.at("message"));
+    for held in held {
+        held.await.unwrap().unwrap();
     }
+    true
 }
 
 #[tokio::test]
