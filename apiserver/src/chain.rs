@@ -1,4 +1,4 @@
-//! What every request goes through before its verb: audit, authentication, impersonation, limits, authorisation.
+//! The stages of every request before its verb: authentication, impersonation, classification, a place, authorisation.
 
 pub mod inflight;
 

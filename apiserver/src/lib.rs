@@ -1,5 +1,5 @@
 //! The API server: HTTP in, store out. A request becomes a [`RequestInfo`], goes through the chain
-//! (audit, authentication, impersonation, limits, authorisation) and ends in one file a verb.
+//! (authentication, impersonation, classification, a place, authorisation) and ends in one file a verb.
 //!
 //! Nothing here knows a kind: what differs between resources is a row of the catalogue, or a small
 //! function plugged in through [`plug`].
