@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::images::pause;
 
-/// The pause image, which the agent imports itself.
-pub const SANDBOX_IMAGE: &str = "registry.k8s.io/pause:3.10";
 /// Lines of a container's output longer than this are split, as the log reader expects.
 const LOG_LINE_BYTES_MAX: usize = 16 << 10;
 /// Capability number of CAP_SYS_RESOURCE.
@@ -94,7 +93,7 @@ disabled_plugins = [{disabled}]
   startup_delay = "10s"
 
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{SANDBOX_IMAGE}"
+  sandbox_image = "{sandbox}"
   max_container_log_line_size = {LOG_LINE_BYTES_MAX}
   restrict_oom_score_adj = {restrict}
   netns_mounts_under_state_dir = true
@@ -124,6 +123,7 @@ disabled_plugins = [{disabled}]
             disabled = disabled.join(", "),
             address = quoted(&self.address()),
             ttrpc = quoted(&self.state.join("containerd.ttrpc.sock")),
+            sandbox = pause::NAME,
             restrict = !can_lower_oom_score,
             cni_conf = quoted(&self.cni_conf_dir),
             cni_bin = quoted(&self.cni_bin_dir),

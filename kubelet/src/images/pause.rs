@@ -6,8 +6,9 @@
 
 use super::archive::{Blob, ImageSpec, Layer};
 
-/// The name under which the runtime looks for the sandbox image.
-pub const NAME: &str = "registry.k8s.io/pause:3.10";
+/// The name under which the runtime looks for the sandbox image: that of this version of Kubernetes (`PauseVersion` in
+/// kubeadm's constants).
+pub const NAME: &str = "registry.k8s.io/pause:3.10.2";
 
 /// Where the program's only segment lies in memory.
 const BASE: u64 = 0x0040_0000;

@@ -106,7 +106,7 @@ fn image(directory: &Path) -> Option<PathBuf> {
     });
     std::fs::write(root.join("config.json"), config.to_string()).unwrap();
     let names = serde_json::json!([
-        {"Config": "config.json", "RepoTags": ["registry.k8s.io/pause:3.10"], "Layers": ["layer.tar"]}
+        {"Config": "config.json", "RepoTags": [crate::images::pause::NAME], "Layers": ["layer.tar"]}
     ]);
     std::fs::write(root.join("manifest.json"), names.to_string()).unwrap();
     run("-cf image.tar manifest.json config.json layer.tar");
@@ -233,7 +233,7 @@ async fn run_pod(cri: &Cri, directory: &Path) -> PodRecord {
     let script = "echo started; sleep 0.1; echo oops >&2; while true; do echo hello | nc -l -p 8080; done";
     let config = v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: "c".into(), attempt: 0 }),
-        image: Some(v1::ImageSpec { image: "registry.k8s.io/pause:3.10".into(), ..Default::default() }),
+        image: Some(v1::ImageSpec { image: crate::images::pause::NAME.into(), ..Default::default() }),
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         log_path: "c.log".into(),
         linux: Some(v1::LinuxContainerConfig::default()),
