@@ -53,7 +53,7 @@ pub async fn handle(
     inflight: &Arc<Inflight>,
     request: Request<Body>,
     query: Query,
-    info: RequestInfo,
+    info: Arc<RequestInfo>,
 ) -> (Response<Body>, Outcome) {
     let (parts, body) = request.into_parts();
     let representation = content::of_errors(&parts.headers, &query);
@@ -92,7 +92,7 @@ async fn answer_request(
     mut parts: Parts,
     body: Body,
     query: Query,
-    info: RequestInfo,
+    info: Arc<RequestInfo>,
     notes: &mut Notes,
 ) -> Result<Response<Body>, Status> {
     if let Some(error) = query.get("timeout").and_then(options::timeout_fault) {

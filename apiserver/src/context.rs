@@ -28,7 +28,7 @@ pub struct Context {
     /// Who asks, after impersonation.
     pub user: Arc<UserInfo>,
     /// What is asked.
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     /// Options of a write.
     pub options: WriteOptions,
     /// When the request came in.
@@ -44,7 +44,7 @@ pub struct Context {
 
 impl Context {
     /// A request by `user`.
-    pub fn new(user: Arc<UserInfo>, info: RequestInfo, options: WriteOptions, registry: Registry) -> Self {
+    pub fn new(user: Arc<UserInfo>, info: Arc<RequestInfo>, options: WriteOptions, registry: Registry) -> Self {
         let now = registry.clock().now();
         let audit_id = crate::clock::uuid(registry.clock());
         let (warnings, place) = (Mutex::default(), Mutex::default());
@@ -76,7 +76,7 @@ impl Context {
     pub fn internal(registry: &Registry) -> Self {
         let user = Arc::new(UserInfo::new("system:apiserver", &["system:masters"]));
         let options = WriteOptions { field_manager: "kube-apiserver".into(), ..Default::default() };
-        Self::new(user, RequestInfo::default(), options, registry.clone())
+        Self::new(user, Arc::default(), options, registry.clone())
     }
 
     /// Adds a warning to the answer; the same text only once.

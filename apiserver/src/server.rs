@@ -102,9 +102,9 @@ impl ApiServer {
         let started = self.registry.clock().instant();
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let path = decode(request.uri().path(), false).into_owned();
-        let info = RequestInfo::new(request.method(), &path, &query);
+        let info = RequestInfo::new(request.method(), &path, &query).map(Arc::new);
         let is_escaped = is_escaped(request.uri().path());
-        let long_running = info.as_ref().is_ok_and(RequestInfo::is_long_running);
+        let long_running = info.as_ref().is_ok_and(|info| info.is_long_running());
         let measured = info.as_ref().ok().map(|info| Measured::new(&self.registry, &request, &query, info, started));
         let work = async {
             match info {

@@ -2,6 +2,7 @@
 //! `endpoints/metrics`).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -116,7 +117,7 @@ impl Default for Requests {
 /// A request under way, and what it is counted as.
 pub struct Measured {
     registry: Registry,
-    info: RequestInfo,
+    info: Arc<RequestInfo>,
     started: Instant,
     verb: &'static str,
     dry_run: &'static str,
@@ -131,7 +132,7 @@ impl Measured {
         registry: &Registry,
         request: &Request<Body>,
         query: &Query,
-        info: &RequestInfo,
+        info: &Arc<RequestInfo>,
         started: Instant,
     ) -> Self {
         let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");

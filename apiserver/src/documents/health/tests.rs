@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use super::*;
 use crate::context::WriteOptions;
 use crate::state::Step;
-use crate::{Config, Registry, RequestInfo};
+use crate::{Config, Registry};
 
 fn registry() -> Registry {
     Registry::new(Config::new(store::Memory::new()), api::catalogue::Catalogue::builtin())
@@ -17,7 +17,7 @@ fn registry() -> Registry {
 async fn ask(registry: &Registry, url: &str) -> (u16, String) {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let user = Arc::new(UserInfo::default());
-    let ctx = Context::new(user, RequestInfo::default(), WriteOptions::default(), registry.clone());
+    let ctx = Context::new(user, Arc::default(), WriteOptions::default(), registry.clone());
     let response = answer(&ctx, path, &Query::parse(query)).unwrap();
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
