@@ -3,6 +3,7 @@
 //!
 //! The API server asks before it stores an object, the controller when it counts anew; they must not differ.
 
+mod devices;
 mod pod;
 mod scope;
 
@@ -15,6 +16,8 @@ pub use pod::missing;
 pub use scope::in_scope;
 
 const CLASS_SUFFIX: &str = ".storageclass.storage.k8s.io/";
+const DEVICE_CLAIMS_GROUP: &str = "resource.k8s.io";
+const DEVICE_CLAIMS: &str = "resourceclaims";
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// Core resources that are counted by their plain name, too.
@@ -40,6 +43,7 @@ pub fn concerns(name: &str, group: &str, resource: &str) -> bool {
             let of_class = name.split_once(CLASS_SUFFIX).map_or(name, |(_, of)| of);
             matches!(of_class, "persistentvolumeclaims" | "requests.storage")
         }
+        (DEVICE_CLAIMS_GROUP, DEVICE_CLAIMS) => devices::concerns(name),
         ("", other) => COUNTED_PLAINLY.contains(&other) && name == other,
         _ => false,
     }
@@ -50,6 +54,9 @@ pub fn counted(name: &str) -> Option<(&str, &str)> {
     if let Some(counted) = name.strip_prefix("count/") {
         let (resource, group) = counted.split_once('.').unwrap_or((counted, ""));
         return Some((group, resource));
+    }
+    if devices::concerns(name) {
+        return Some((DEVICE_CLAIMS_GROUP, DEVICE_CLAIMS));
     }
     let known = ["services", "persistentvolumeclaims", "pods"].into_iter().chain(COUNTED_PLAINLY);
     known.map(|resource| ("", resource)).find(|(group, resource)| concerns(name, group, resource))
@@ -62,6 +69,7 @@ pub fn usage(group: &str, resource: &str, object: &Value, now: Timestamp) -> Res
         ("", "pods") => used.add(&pod::usage(object, now)),
         ("", "services") => used.add(&of_service(object)),
         ("", "persistentvolumeclaims") => used.add(&of_claim(object)),
+        (DEVICE_CLAIMS_GROUP, DEVICE_CLAIMS) => used.add(&devices::usage(object)),
         ("", plain) if COUNTED_PLAINLY.contains(&plain) => used.add(&ResourceList::count(plain, 1)),
         _ => {}
     }

@@ -12,6 +12,7 @@ use api::quota;
 use api::resources::ResourceList;
 use client::{Action, Change, Informer, ObjectKey, Selection, WorkQueue};
 use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::Resource;
 use kube::api::PostParams;
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ struct Quotas {
     pods: Informer<Pod>,
     services: Informer<Service>,
     claims: Informer<PersistentVolumeClaim>,
+    device_claims: Informer<ResourceClaim>,
     /// Whatever else quotas count, by group and resource.
     others: Mutex<HashMap<(String, String), Informer<Meta>>>,
 }
@@ -48,6 +50,7 @@ pub(crate) async fn run(context: Context) {
         pods: informers.of(),
         services: informers.of(),
         claims: informers.of(),
+        device_claims: informers.of(),
         others: Mutex::default(),
         context: context.clone(),
     });
@@ -68,10 +71,12 @@ pub(crate) async fn run(context: Context) {
     controller.replenish(&controller.pods, |old, new| ends(old) != ends(new) || has_ended(old) != has_ended(new));
     controller.replenish(&controller.services, |old, new| old.spec != new.spec);
     controller.replenish(&controller.claims, |old, new| old.spec != new.spec || old.status != new.status);
+    controller.replenish(&controller.device_claims, |old, new| old.spec != new.spec);
     controller.quotas.wait_synced().await;
     controller.pods.wait_synced().await;
     controller.services.wait_synced().await;
     controller.claims.wait_synced().await;
+    controller.device_claims.wait_synced().await;
     let queue = controller.queue.clone();
     context
         .run("resource-quota", queue, WORKERS, move |key| {
@@ -161,6 +166,7 @@ impl Quotas {
             ("", "pods") => self.pods.list_in(namespace).iter().map(|pod| facts(pod)).collect::<Result<_>>()?,
             ("", "services") => json_of(&self.services.list_in(namespace))?,
             ("", "persistentvolumeclaims") => json_of(&self.claims.list_in(namespace))?,
+            ("resource.k8s.io", "resourceclaims") => json_of(&self.device_claims.list_in(namespace))?,
             _ => {
                 let Some(informer) = self.watched(group, resource).await? else { return Ok(None) };
                 vec![Value::Null; informer.list_in(namespace).len()]

@@ -58,12 +58,15 @@ impl StatefulSets {
         let namespace = set.namespace().unwrap_or_default();
         for (_, name) in claim_names(set, ordinal) {
             let Some(claim) = self.claims.get(&namespace, &name) else { continue };
-            let wanted = wanted_owner(set, pod, condemned);
-            let mut owners = claim.owner_references().to_vec();
-            let ours = |o: &OwnerReference| Some(&o.uid) == set.metadata.uid.as_ref() || o.uid == pod_uid(pod);
-            owners.retain(|o| !ours(o));
-            owners.extend(wanted);
-            if owners != claim.owner_references() {
+            let owners = claim.owner_references();
+            if has_other_controller(owners, set, pod) {
+                let said = format!(
+                    "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a manging controller, the \
+                     retention policy is ignored for this claim"
+                );
+                self.context.events.event(set, EventType::Warning, "ConflictingController", said);
+            }
+            if let Some(owners) = owners_to_write(owners, set, pod, condemned) {
                 let mut owned = (*claim).clone();
                 owned.metadata.owner_references = Some(owners);
                 let api = self.context.api::<PersistentVolumeClaim>(&namespace);
@@ -74,8 +77,49 @@ impl StatefulSets {
     }
 }
 
-fn pod_uid(pod: &Pod) -> &str {
-    pod.metadata.uid.as_deref().unwrap_or_default()
+/// Whether an owner is a set's or pod's name, be it that very object or one that had the name before.
+fn names<O: Resource<DynamicType = ()>>(owner: &OwnerReference, object: &O) -> bool {
+    owner.kind == O::kind(&())
+        && owner.api_version == O::api_version(&())
+        && Some(&owner.name) == object.meta().name.as_ref()
+}
+
+/// Whether an owner is this very object.
+fn is<O: Resource>(owner: &OwnerReference, object: &O) -> bool {
+    Some(&owner.uid) == object.meta().uid.as_ref()
+}
+
+/// Whether an owner has the name of the set or the pod and is an earlier object (`hasStaleOwnerRef`).
+fn is_stale(owner: &OwnerReference, set: &StatefulSet, pod: &Pod) -> bool {
+    names(owner, set) && !is(owner, set) || names(owner, pod) && !is(owner, pod)
+}
+
+/// Whether a claim that the policy is about has somebody else for its controller (`hasUnexpectedController`).
+fn has_other_controller(owners: &[OwnerReference], set: &StatefulSet, pod: &Pod) -> bool {
+    let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+    let deletes = |when: &Option<String>| when.as_deref() == Some("Delete");
+    let is_other = |owner: &OwnerReference| {
+        let ours = names(owner, set) || names(owner, pod);
+        is_stale(owner, set, pod) || !ours && owner.controller == Some(true)
+    };
+    policy.is_some_and(|p| deletes(&p.when_scaled) || deletes(&p.when_deleted)) && owners.iter().any(is_other)
+}
+
+/// The owners that a claim should have, if it has others (`isClaimOwnerUpToDate`, `updateClaimOwnerRefForSetAndPod`). One that
+/// earlier objects own is left to the garbage collector, one that another controller owns gets no second.
+fn owners_to_write(
+    owners: &[OwnerReference],
+    set: &StatefulSet,
+    pod: &Pod,
+    condemned: bool,
+) -> Option<Vec<OwnerReference>> {
+    if owners.iter().any(|owner| is_stale(owner, set, pod)) {
+        return None;
+    }
+    let others = owners.iter().filter(|owner| !is(owner, set) && !is(owner, pod)).cloned();
+    let wanted = wanted_owner(set, pod, condemned).filter(|_| !has_other_controller(owners, set, pod));
+    let wanted: Vec<_> = others.chain(wanted).collect();
+    (wanted != owners).then_some(wanted)
 }
 
 /// Who should own the claims of a pod, so that they go when the policy says.
@@ -95,4 +139,36 @@ fn wanted_owner(set: &StatefulSet, pod: &Pod, condemned: bool) -> Option<OwnerRe
     }
     let deletes = policy.when_deleted.as_deref() == Some("Delete");
     deletes.then(|| reference("apps/v1", "StatefulSet", set.name_any(), set.uid().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(owners: Value, condemned: bool, expected: Option<Value>) {
+        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "web", "uid": "s"}, "spec": {"selector": {},
+            "template": {}, "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Retain"}}}))
+        .unwrap();
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web-0", "uid": "p"}})).unwrap();
+        let owners: Vec<OwnerReference> = serde_json::from_value(owners).unwrap();
+        let written = owners_to_write(&owners, &set, &pod, condemned);
+        assert_eq!(written, expected.map(|e| serde_json::from_value(e).unwrap()), "{owners:?}");
+    }
+
+    #[test]
+    fn a_claim_gets_no_second_controller() {
+        let pod =
+            |uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": uid, "controller": true});
+        let other = |controls: bool| json!({"apiVersion": "v1", "kind": "Pod", "name": "other", "uid": "o", "controller": controls});
+        check(json!([]), true, Some(json!([pod("p")])));
+        check(json!([pod("p")]), true, None);
+        check(json!([pod("p")]), false, Some(json!([])));
+        check(json!([other(true)]), true, None);
+        check(json!([other(true), pod("p")]), true, Some(json!([other(true)])));
+        check(json!([other(false)]), true, Some(json!([other(false), pod("p")])));
+        // The pod that had the name before.
+        check(json!([pod("earlier")]), true, None);
+    }
 }
