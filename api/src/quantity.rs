@@ -5,6 +5,7 @@ mod parsed;
 use std::cmp::Ordering;
 use std::fmt;
 
+use parsed::{EXPONENT_MAX, digits_of, interpret, keeps_text, quick, split};
 pub(crate) use parsed::{Parsed, parsed};
 
 /// How a quantity is written.
@@ -45,67 +46,11 @@ pub struct Quantity {
 }
 
 const NANO: i32 = -9;
-/// Decimal digits that always fit an `i64`; the reference's quick path, which may keep the text, ends there.
-const QUICK_DIGITS: i32 = 18;
 /// More digits than this between the outermost that are not zero are refused: they do not fit the mantissa.
 const DIGITS_MAX: usize = 36;
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
-
-/// Larger powers of ten are refused. (The reference takes them, and computes for minutes.)
-const EXPONENT_MAX: i32 = 1_000_000;
-
-/// A text split at its parts.
-struct Parts<'a> {
-    negative: bool,
-    whole: &'a str,
-    fraction: &'a str,
-    suffix: &'a str,
-}
-
-/// The digits before and behind the point.
-fn digits_of(parts: &Parts<'_>) -> String {
-    format!("{}{}", parts.whole, parts.fraction)
-}
-
-fn digits(text: &str) -> usize {
-    text.bytes().take_while(u8::is_ascii_digit).count()
-}
-
-fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
-    let negative = text.starts_with('-');
-    let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let rest = rest.trim_start_matches('0');
-    let (whole, rest) = rest.split_at(digits(rest));
-    let (fraction, suffix) = match rest.strip_prefix('.') {
-        Some(rest) => rest.split_at(digits(rest)),
-        None => ("", rest),
-    };
-    let letters = suffix.bytes().take_while(|b| b"eEinumkKMGTP".contains(b)).count();
-    let tail = &suffix[letters..];
-    let tail = tail.strip_prefix(['-', '+']).unwrap_or(tail);
-    if digits(tail) != tail.len() {
-        return Err(QuantityError::Format);
-    }
-    Ok(Parts { negative, whole: if whole.is_empty() { "0" } else { whole }, fraction, suffix })
-}
-
-/// What a suffix says: the format, and the exponent of 2 (binary) or of 10.
-fn interpret(suffix: &str) -> Result<(Format, i32), QuantityError> {
-    if let Some((_, exponent)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
-        return Ok((Format::DecimalSI, *exponent));
-    }
-    if let Some((_, exponent)) = BINARY.iter().find(|(s, _)| *s == suffix) {
-        return Ok((Format::BinarySI, *exponent as i32));
-    }
-    let exponent = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty()).ok_or(QuantityError::Suffix)?;
-    let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
-    if !(-EXPONENT_MAX..=EXPONENT_MAX).contains(&exponent) {
-        return Err(QuantityError::Suffix);
-    }
-    Ok((Format::DecimalExponent, exponent))
-}
 
 /// The number without the zeros around it, and how many there are behind it.
 fn significant(number: &str) -> Result<(i128, i32), QuantityError> {
@@ -346,30 +291,6 @@ fn scaled_up(value: i64, exponent: u32) -> i64 {
         Some(product) => product,
         None if in_one_step && value != i64::MIN => value.wrapping_mul(10i64.pow(exponent)),
         None => 0,
-    }
-}
-
-/// Digits and scale with which the reference takes its quick path.
-fn quick(parts: &Parts<'_>, number: &str, format: Format, exponent: i32) -> Option<(i64, i32)> {
-    let (whole, fraction) = (parts.whole.len() as i32, parts.fraction.len() as i32);
-    let value: i64 = number.parse().ok()?;
-    let value = if parts.negative { -value } else { value };
-    if format == Format::BinarySI {
-        let precision = 15 - whole - exponent * 3 / 10 - 1;
-        return (fraction == 0 && precision >= 0).then(|| Some((value.checked_mul(1 << exponent)?, 0)))?;
-    }
-    let scale = exponent.saturating_sub(fraction);
-    (QUICK_DIGITS - whole - fraction >= 0 && scale >= NANO).then_some((value, scale))
-}
-
-/// Whether the text is taken for canonical on the quick path.
-fn keeps_text(parts: &Parts<'_>, number: &str, format: Format, exponent: i32) -> bool {
-    match format {
-        Format::BinarySI => number.parse::<i64>().is_ok_and(|v| v & 7 != 0),
-        _ => {
-            let scale = exponent.saturating_sub(parts.fraction.len() as i32);
-            scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
-        }
     }
 }
 

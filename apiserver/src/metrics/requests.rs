@@ -15,7 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use metrics::{Collect, Counter, Family, Gauge, Histogram, Table, Text, Value, describe};
 
 use crate::Registry;
-use crate::chain::Outcome;
+use crate::chain::{Outcome, inflight};
 use crate::request::{Query, RequestInfo};
 
 /// How many groups of requests are kept apart, in places of two words each.
@@ -135,7 +135,7 @@ impl Measured {
         info: &Arc<RequestInfo>,
         started: Instant,
     ) -> Self {
-        let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
+        let reads = !inflight::changes(info);
         let measured = Self {
             verb: verb(request, info),
             dry_run: dry_run(query),
