@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 
 /// Grace period of a pod that names none.
 pub const GRACE_PERIOD_SECONDS_DEFAULT: i64 = 30;
+/// Longest host name: 64 bytes hold it and its end.
+const HOSTNAME_CHARACTERS_MAX: usize = 63;
 
 /// The part a container plays in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,20 +114,26 @@ pub fn grace_period_seconds(pod: &Pod) -> i64 {
     }
 }
 
-/// The host name inside the pod.
+/// The host name inside the pod: the one that overrides all others, the one of its specification, or its name
+/// (`Kubelet.GeneratePodHostNameAndDomain`, which cuts all three the same way).
 pub fn hostname(pod: &Pod) -> String {
-    let wanted = spec(pod).and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
-    match wanted {
-        Some(name) => name.to_owned(),
-        // A host name has at most 63 characters and must not end in a separator.
-        None => name(pod).chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned(),
+    let own = spec(pod).and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
+    let wanted = hostname_override(pod).or(own).unwrap_or_else(|| name(pod));
+    // It must not end in a separator where it is cut.
+    match wanted.char_indices().nth(HOSTNAME_CHARACTERS_MAX) {
+        Some((end, _)) => wanted[..end].trim_end_matches(['-', '.']).to_owned(),
+        None => wanted.to_owned(),
     }
 }
 
-/// The pod's domain (`SUBDOMAIN.NAMESPACE.svc.DOMAIN`), if it names a subdomain.
+fn hostname_override(pod: &Pod) -> Option<&str> {
+    spec(pod)?.hostname_override.as_deref()
+}
+
+/// The pod's domain (`SUBDOMAIN.NAMESPACE.svc.DOMAIN`), if it names a subdomain and nothing overrides its host name.
 pub fn domain(pod: &Pod, cluster_domain: &str) -> Option<String> {
     let subdomain = spec(pod)?.subdomain.as_deref().filter(|name| !name.is_empty())?;
-    Some(format!("{subdomain}.{}.svc.{cluster_domain}", namespace(pod)))
+    hostname_override(pod).is_none().then(|| format!("{subdomain}.{}.svc.{cluster_domain}", namespace(pod)))
 }
 
 /// Whether the pod lives in the host's network namespace.
@@ -151,4 +159,28 @@ pub fn port(
             .ok_or_else(|| format!("couldn't find port named {name:?}"))?,
     };
     u16::try_from(number).ok().filter(|port| *port != 0).ok_or_else(|| format!("invalid port number: {number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn host_names() {
+        let check = |name: &str, spec: Value, expected: (&str, Option<&str>)| {
+            let mut spec = spec;
+            spec["containers"] = json!([]);
+            let pod = json!({"metadata": {"name": name, "namespace": "n"}, "spec": spec});
+            let pod: Pod = serde_json::from_value(pod).expect("a pod");
+            assert_eq!((hostname(&pod).as_str(), domain(&pod, "local").as_deref()), expected);
+        };
+        let (long, cut) = (format!("{}-.x", "a".repeat(61)), "a".repeat(61));
+        check("p", json!({}), ("p", None));
+        check(&long, json!({"hostname": ""}), (&cut, None));
+        check("p", json!({"hostname": "h", "subdomain": "s"}), ("h", Some("s.n.svc.local")));
+        check("p", json!({"hostname": "h", "subdomain": "s", "hostnameOverride": "a.b"}), ("a.b", None));
+        check("p", json!({"hostnameOverride": long}), (&cut, None));
+    }
 }
