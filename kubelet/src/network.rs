@@ -192,10 +192,32 @@ fn kernel_settings(bridge: &str) -> Result<(), Error> {
     if !bridged.exists() {
         let _ = std::process::Command::new("modprobe").arg("br_netfilter").status();
     }
+    tracking(Path::new("/proc/sys/net/netfilter"));
     if let Err(error) = set(bridged) {
         tracing::warn!(%error, "no br_netfilter: pods reach service addresses only if served from another node");
     }
     Ok(())
+}
+
+/// What kube-proxy asks of connection tracking in its default configuration; a machine that allows more keeps that. A client
+/// that waits for the other side to close is not forgotten after the kernel's minute.
+const TRACKING_MIN: [(&str, u64); 3] = [
+    ("nf_conntrack_tcp_timeout_close_wait", 3_600),
+    ("nf_conntrack_tcp_timeout_established", 86_400),
+    ("nf_conntrack_max", 131_072),
+];
+
+fn tracking(directory: &Path) {
+    for (name, least) in TRACKING_MIN {
+        let path = directory.join(name);
+        let raised = fs::read_to_string(&path).and_then(|text| match text.trim().parse::<u64>() {
+            Ok(now) if now < least => fs::write(&path, least.to_string()),
+            _ => Ok(()),
+        });
+        if let Err(error) = raised {
+            tracing::debug!(name, %error, "connection tracking keeps the kernel's own limit");
+        }
+    }
 }
 
 fn set(path: &Path) -> std::io::Result<()> {

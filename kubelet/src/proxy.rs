@@ -15,14 +15,15 @@ mod health;
 pub mod nft;
 pub mod ruleset;
 pub mod service;
+mod status;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Change, Informer, Informers, ObjectKey};
-use k8s_openapi::api::core::v1::Service;
+use client::{Change, Informer, Informers, ObjectKey, Selection};
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -63,7 +64,10 @@ impl Proxy {
     #[must_use]
     pub fn start(config: Config, informers: &Informers, token: CancellationToken) -> Self {
         let (sender, synced) = watch::channel(false);
-        let feed = Feed::new(informers);
+        let health = Arc::new(status::Health::new(informers.clock().clone()));
+        let feed = Feed::new(informers, health.clone());
+        let own = Selection { fields: Some(format!("metadata.name={}", config.node_name)), labels: None };
+        status::serve(health, informers.selected::<Node>(own), &token);
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
@@ -86,29 +90,32 @@ struct Feed {
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
     marked: Arc<Marked>,
+    health: Arc<status::Health>,
 }
 
-#[derive(Default)]
 struct Marked {
     services: Mutex<HashSet<ObjectKey>>,
     wake: Notify,
+    health: Arc<status::Health>,
 }
 
 impl Marked {
     fn mark(&self, key: ObjectKey) {
         self.services.lock().insert(key);
+        self.health.queued();
         self.wake.notify_one();
     }
 }
 
 impl Feed {
-    fn new(informers: &Informers) -> Self {
+    fn new(informers: &Informers, health: Arc<status::Health>) -> Self {
         let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
-        Self::of(services, slices)
+        Self::of(services, slices, health)
     }
 
-    fn of(services: Informer<Service>, slices: Informer<EndpointSlice>) -> Self {
-        let marked = Arc::new(Marked::default());
+    fn of(services: Informer<Service>, slices: Informer<EndpointSlice>, health: Arc<status::Health>) -> Self {
+        let marked = Marked { services: Mutex::default(), wake: Notify::new(), health: health.clone() };
+        let marked = Arc::new(marked);
         slices.add_index(BY_SERVICE, |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
         let mark = marked.clone();
         services.on_change(move |change| mark.mark(ObjectKey::of(&**change.object())));
@@ -117,7 +124,7 @@ impl Feed {
             let both = change.old().into_iter().chain([change.object()]);
             both.filter_map(|slice| service_of(slice)).for_each(|key| mark.mark(key));
         });
-        Self { services, slices, marked }
+        Self { services, slices, marked, health }
     }
 
     async fn next(&self) -> HashSet<ObjectKey> {
@@ -199,6 +206,7 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
             continue;
         }
         stale.delete();
+        feed.health.updated();
         broken = false;
         pause = Duration::from_millis(RETRY_MS);
         synced.send_replace(true);

@@ -89,3 +89,15 @@ async fn what_another_start_left_is_put_right_or_refused() {
     teardown(&config).await.unwrap();
     assert!(!exists(&config));
 }
+
+#[test]
+fn connection_tracking_is_only_ever_made_to_allow_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let [short, long, count] = TRACKING_MIN.map(|(name, _)| directory.path().join(name));
+    fs::write(&short, "60\n").unwrap();
+    fs::write(&long, "432000\n").unwrap();
+    tracking(directory.path());
+    assert_eq!(fs::read_to_string(short).unwrap(), "3600");
+    assert_eq!(fs::read_to_string(long).unwrap(), "432000\n");
+    assert!(!count.exists(), "what this kernel does not know is left alone");
+}
