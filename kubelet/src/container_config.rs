@@ -48,6 +48,8 @@ pub struct Ingredients<'a> {
     pub mounts: Vec<Mount>,
     /// How often the container was started before.
     pub restart_count: u32,
+    /// CRI id of the container whose end restarted all containers of the pod last.
+    pub restarted_by: Option<&'a String>,
     /// Memory of the node in bytes.
     pub memory_capacity: i64,
     /// The container whose process namespace an ephemeral container joins.
@@ -116,8 +118,15 @@ fn annotations(from: &Ingredients<'_>) -> HashMap<String, String> {
         (labels::TERMINATION_MESSAGE_POLICY.to_owned(), policy),
         (labels::TERMINATION_GRACE_PERIOD.to_owned(), pod::grace_period_seconds(from.pod).to_string()),
     ]);
-    if let Some(json) = container.resources.as_ref().and_then(|resources| serde_json::to_string(resources).ok()) {
-        annotations.insert(labels::RESOURCES.to_owned(), json);
+    for (key, resources) in
+        [(labels::RESOURCES, container.resources.as_ref()), (labels::POD_RESOURCES, resources::of_whole(from.pod))]
+    {
+        if let Some(json) = resources.and_then(|resources| serde_json::to_string(resources).ok()) {
+            annotations.insert(key.to_owned(), json);
+        }
+    }
+    if let Some(id) = from.restarted_by {
+        annotations.insert(labels::RESTARTED_BY.to_owned(), id.clone());
     }
     let pre_stop = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     if let Some(json) = pre_stop.and_then(|hook| serde_json::to_string(hook).ok()) {

@@ -12,8 +12,12 @@ pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 pub const CONTAINER_HASH: &str = "io.kubernetes.container.hash";
 /// Annotation: the resources that the container was made with, in JSON.
 pub const RESOURCES: &str = "io.kubernetes.container.resources";
+/// Annotation: the resources of the pod as a whole when the container was made, in JSON.
+pub const POD_RESOURCES: &str = "io.kubernetes.pod.resources";
 /// Annotation: how often the container was started before.
 pub const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
+/// Annotation: CRI id of the container whose end restarted all containers of the pod last before this one was made.
+pub const RESTARTED_BY: &str = "io.kubernetes.pod.restartedBy";
 /// Annotation: where the container writes its last words.
 pub const TERMINATION_MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 /// Annotation: `File` or `FallbackToLogsOnError`.

@@ -61,6 +61,11 @@ impl Instance {
         Self::new(status)
     }
 
+    /// The container whose end restarted all others last before this instance was made.
+    fn restarted_by(&self) -> Option<&String> {
+        self.status.annotations.get(labels::RESTARTED_BY)
+    }
+
     /// The hash of the specification that this instance was made from.
     pub fn hash(&self) -> Option<&str> {
         self.status.annotations.get(labels::CONTAINER_HASH).map(String::as_str)
@@ -83,6 +88,8 @@ pub struct Observed {
     pub instances: Vec<Instance>,
     /// Ids of the containers that live in the newest sandbox.
     pub current: Vec<String>,
+    /// CRI id of the container whose end restarts all containers of the pod.
+    pub restarted_by: Option<String>,
 }
 
 /// Statuses of ended containers, which never change again; saves asking for them at every step.
@@ -120,7 +127,7 @@ impl Observed {
         }
         let in_newest = containers.iter().filter(|container| Some(&container.pod_sandbox_id) == newest.as_ref());
         let current = in_newest.map(|container| container.id.clone()).collect();
-        Ok(Self { sandboxes, sandbox, instances, current })
+        Ok(Self { sandboxes, sandbox, instances, current, restarted_by: None })
     }
 
     /// The newest sandbox, if it is ready.
@@ -156,9 +163,19 @@ impl Observed {
         self.instances.iter().find(|instance| instance.name == name)
     }
 
-    /// The newest instance of a container, if it belongs to the newest sandbox.
+    /// The newest instance of a container, if it belongs to the newest sandbox and is not over.
     pub fn newest_here(&self, name: &str) -> Option<&Instance> {
-        self.newest(name).filter(|instance| self.current.contains(&instance.id))
+        self.newest(name).filter(|instance| self.current.contains(&instance.id) && !self.is_over(instance))
+    }
+
+    /// Whether an instance is older than the end that restarts all containers of the pod.
+    pub fn is_over(&self, instance: &Instance) -> bool {
+        self.restarted_by.is_some() && instance.restarted_by() != self.restarted_by.as_ref()
+    }
+
+    /// Whether containers still run that end because all containers of the pod are restarted.
+    pub fn is_ending_all(&self) -> bool {
+        self.instances.iter().any(|instance| instance.life == Life::Running && self.is_over(instance))
     }
 
     /// The instance before the newest.

@@ -65,9 +65,23 @@ fn requests(resources: Option<&ResourceRequirements>) -> Option<&List> {
     resources?.requests.as_ref()
 }
 
+/// The limit of a container, which is the pod's where it has none of its own (`GetLimits`).
+pub fn limit<'a>(
+    whole: Option<&'a ResourceRequirements>,
+    own: Option<&'a ResourceRequirements>,
+    name: &str,
+) -> Option<&'a Quantity> {
+    lookup(limits(own), name).or_else(|| lookup(limits(whole), name))
+}
+
+/// The resources that are given for a pod as a whole.
+pub fn of_whole(pod: &Pod) -> Option<&ResourceRequirements> {
+    pod.spec.as_ref()?.resources.as_ref()
+}
+
 /// The pod's QoS class.
 pub fn qos_class(pod: &Pod) -> QosClass {
-    if let Some(resources) = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref())
+    if let Some(resources) = of_whole(pod)
         && (resources.limits.is_some() || resources.requests.is_some())
     {
         return class_of([Some(resources)].into_iter());
@@ -119,7 +133,23 @@ pub fn cpu_quota(milli_cpu: i64) -> i64 {
     if milli_cpu == 0 { 0 } else { (milli_cpu * CPU_PERIOD_US / 1000).max(CPU_QUOTA_US_MIN) }
 }
 
-/// How readily the kernel kills the container for want of memory.
+fn memory_request(resources: Option<&ResourceRequirements>) -> i64 {
+    lookup(requests(resources), "memory").map_or(0, value)
+}
+
+/// The part of the memory that the pod requests as a whole and no container does, for each container
+/// (`remainingPodMemReqPerContainer`).
+fn unclaimed_memory(pod: &Pod) -> i64 {
+    let whole = memory_request(of_whole(pod));
+    let containers: Vec<_> = pod::containers(pod).into_iter().filter(|(role, _)| *role != Role::Ephemeral).collect();
+    if whole == 0 || containers.is_empty() {
+        return 0;
+    }
+    let claimed = sum_or_peak(pod, "memory", true).unwrap_or(0) / 1000;
+    (whole - claimed) / i64::try_from(containers.len()).unwrap_or(i64::MAX)
+}
+
+/// How readily the kernel kills the container for want of memory (`GetContainerOOMScoreAdjust`).
 pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> i64 {
     if pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= 2_000_000_000) {
         return -997;
@@ -128,7 +158,14 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> 
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,
         QosClass::Burstable => {
-            let request = lookup(requests(container.resources.as_ref()), "memory").map_or(0, value);
+            let spec = pod.spec.as_ref();
+            let is_sidecar = |own: &Container| own.name == container.name && pod::is_sidecar(own);
+            let sidecar = spec.is_some_and(|spec| spec.init_containers.iter().flatten().any(is_sidecar));
+            let mains = spec.into_iter().flat_map(|spec| &spec.containers);
+            let least = mains.map(|main| memory_request(main.resources.as_ref())).min().filter(|_| sidecar);
+            let request = memory_request(container.resources.as_ref());
+            // A sidecar is not killed before the containers that need it.
+            let request = request.max(least.unwrap_or(0)) + unclaimed_memory(pod);
             let share = 1000 - 1000 * request / memory_capacity.max(1);
             share.clamp(3, 999)
         }
@@ -138,13 +175,13 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> 
 /// The cgroup settings of one container.
 pub fn linux_resources(pod: &Pod, container: &Container, memory_capacity: i64) -> LinuxContainerResources {
     let resources = container.resources.as_ref();
-    let cpu_limit = lookup(limits(resources), "cpu").map_or(0, milli);
+    let cpu_limit = limit(of_whole(pod), resources, "cpu").map_or(0, milli);
     let cpu_request = requests(resources).and_then(|list| list.get("cpu")).map_or(cpu_limit, milli);
     LinuxContainerResources {
         cpu_period: CPU_PERIOD_US,
         cpu_quota: cpu_quota(cpu_limit),
         cpu_shares: cpu_shares(cpu_request),
-        memory_limit_in_bytes: lookup(limits(resources), "memory").map_or(0, value),
+        memory_limit_in_bytes: limit(of_whole(pod), resources, "memory").map_or(0, value),
         oom_score_adj: oom_score_adj(pod, container, memory_capacity),
         ..Default::default()
     }
@@ -177,11 +214,11 @@ pub fn pod_cgroup(pod: &Pod) -> PodCgroup {
 /// The pod's total request (or limit, which is `None` unless all containers have one), in thousandths: the larger of
 /// what the long-running containers need together and what any init container needs beside the sidecars before it.
 pub fn total(pod: &Pod, name: &str, request: bool) -> Option<i64> {
-    let own = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
-    let whole = if request { requests(own) } else { limits(own) };
-    if let Some(quantity) = lookup(whole, name) {
-        return Some(milli(quantity));
-    }
+    let whole = if request { requests(of_whole(pod)) } else { limits(of_whole(pod)) };
+    lookup(whole, name).map(milli).or_else(|| sum_or_peak(pod, name, request))
+}
+
+fn sum_or_peak(pod: &Pod, name: &str, request: bool) -> Option<i64> {
     let (mut sidecars, mut init_peak, mut main) = (0, 0, 0);
     for (role, container) in pod::containers(pod) {
         let resources = container.resources.as_ref();
@@ -245,5 +282,24 @@ mod tests {
             (5, 1_000, 0, 999),
             (5, None, None),
         );
+    }
+
+    #[test]
+    fn pods_with_resources_as_a_whole() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {
+            "resources": {"requests": {"cpu": "1", "memory": "500Mi"}, "limits": {"cpu": "2", "memory": "600Mi"}},
+            "initContainers": [{"name": "s", "restartPolicy": "Always"}],
+            "containers": [{"name": "a", "resources": {"requests": {"memory": "100Mi"}, "limits": {"memory": "200Mi"}}}],
+        }}))
+        .expect("a pod");
+        let spec = pod.spec.as_ref().expect("a specification");
+        let of = |container: &Container| {
+            let linux = linux_resources(&pod, container, 1000 << 20);
+            (linux.cpu_shares, linux.cpu_quota, linux.memory_limit_in_bytes, linux.oom_score_adj)
+        };
+        // The limits of the pod hold where a container has none; 400 Mi that no container requests count half for each.
+        assert_eq!(of(&spec.containers[0]), (2048, 200_000, 200 << 20, 700));
+        let sidecar = &spec.init_containers.as_ref().expect("a sidecar")[0];
+        assert_eq!(of(sidecar), (2048, 200_000, 600 << 20, 700), "it is not killed before the container");
     }
 }

@@ -3,9 +3,17 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-use crate::pod::Role;
+use crate::{
+    observe::{Life, Observed},
+    pod::{self, Role},
+};
+
+/// The reason of an end that another container's end asked for (`RestartingAllContainers`).
+pub const RESTARTING_ALL: &str = "RestartingAllContainers";
+/// The action of a rule that restarts all containers of the pod.
+const RESTART_ALL: &str = "RestartAllContainers";
 
 /// The first delay before a restart.
 pub const BACKOFF_INITIAL: SignedDuration = SignedDuration::from_secs(10);
@@ -17,13 +25,8 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i3
     if role == Role::Ephemeral {
         return false;
     }
-    for rule in container.restart_policy_rules.iter().flatten() {
-        let Some(codes) = &rule.exit_codes else { continue };
-        let listed = codes.values.as_ref().is_some_and(|values| values.contains(&exit_code));
-        let applies = if codes.operator == "NotIn" { !listed } else { listed };
-        if applies && rule.action == "Restart" {
-            return true;
-        }
+    if matches!(action(container, exit_code), Some("Restart" | RESTART_ALL)) {
+        return true;
     }
     let policy = container.restart_policy.as_deref().or(spec.restart_policy.as_deref()).unwrap_or("Always");
     match (policy, role) {
@@ -33,6 +36,40 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i3
         ("OnFailure", _) => exit_code != 0,
         _ => false,
     }
+}
+
+/// What the first rule says that applies to this exit code (`FindMatchingContainerRestartRule`).
+fn action(container: &Container, exit_code: i32) -> Option<&str> {
+    let rule = container.restart_policy_rules.iter().flatten().find(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let listed = codes.values.as_ref().is_some_and(|values| values.contains(&exit_code));
+            if codes.operator == "NotIn" { !listed } else { listed }
+        })
+    })?;
+    Some(&rule.action)
+}
+
+/// Whether the end of a container may restart all others (`AllContainersCouldRestart`).
+pub fn may_restart_all(pod: &Pod) -> bool {
+    let containers = pod::containers(pod);
+    let mut rules = containers.iter().flat_map(|(_, container)| container.restart_policy_rules.iter().flatten());
+    rules.any(|rule| rule.action == RESTART_ALL)
+}
+
+/// The CRI id of the newest container whose end restarts all containers of the pod (`ShouldAllContainersRestart`). What
+/// was made before that end is over; what is made after it carries this id, so that neither an agent that starts anew
+/// nor a clock that is set back restarts anything twice.
+pub fn restarted_by(pod: &Pod, observed: &Observed) -> Option<String> {
+    if !may_restart_all(pod) {
+        return None;
+    }
+    let containers = pod::containers(pod);
+    let newest = observed.instances.iter().find(|instance| {
+        let own = containers.iter().find(|(role, own)| *role != Role::Ephemeral && own.name == instance.name);
+        let code = instance.status.exit_code;
+        instance.life == Life::Exited && own.is_some_and(|(_, own)| action(own, code) == Some(RESTART_ALL))
+    });
+    newest.map(|instance| instance.id.clone())
 }
 
 /// Delays between the restarts of one pod's containers: 10 s, doubled at each crash up to five minutes, forgotten once

@@ -3,6 +3,7 @@
 mod conditions;
 mod container;
 mod phase;
+mod resources;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use crate::{observe::Observed, pod, pod::Role, resources};
+use crate::{observe::Observed, pod, pod::Role, resources::qos_class, worker::resize::Given};
 
 /// Why a container waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +45,13 @@ pub struct Verdict {
 }
 
 /// The conditions that the agent owns.
-pub const OWN_CONDITIONS: [&str; 7] = [
+pub const OWN_CONDITIONS: [&str; 8] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
     "ContainersReady",
     "PodScheduled",
+    "AllContainersRestarting",
     "PodResizePending",
     "PodResizeInProgress",
 ];
@@ -84,7 +86,9 @@ pub struct Inputs<'a> {
     /// How far resizes are.
     pub resize: &'a [ResizeCondition],
     /// What running containers were given, by CRI id, where that may be other than their specification.
-    pub actuated: &'a HashMap<String, ResourceRequirements>,
+    pub actuated: &'a HashMap<String, Given>,
+    /// What the pod was given as a whole, where that may be other than its specification.
+    pub whole: Option<&'a ResourceRequirements>,
     /// Whether nothing of the pod runs any more and nothing will be started.
     pub ended: bool,
     /// The time of day.
@@ -136,12 +140,14 @@ pub fn compute(inputs: &Inputs<'_>) -> PodStatus {
         host_ips: Some(inputs.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
         pod_ip: ips.first().cloned(),
         pod_ips: (!ips.is_empty()).then(|| ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect()),
-        qos_class: Some(resources::qos_class(pod).name().to_owned()),
+        qos_class: Some(qos_class(pod).name().to_owned()),
         start_time: old.start_time.clone().or(Some(Time(inputs.now))),
         container_statuses,
         init_container_statuses,
         ephemeral_container_statuses: of(&[Role::Ephemeral]),
         observed_generation: pod.metadata.generation,
+        allocated_resources: resources::allocated(pod),
+        resources: Some(resources::actual(pod, phase == "Running", inputs.whole)),
         ..Default::default()
     };
     if inputs.ended && pod.metadata.deletion_timestamp.is_some() {

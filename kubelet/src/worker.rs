@@ -31,7 +31,7 @@ use crate::{
     observe::{Ended, Life, Observed},
     pod,
     probes::Probes,
-    restart::Backoff,
+    restart::{self, Backoff},
     status::{OWN_CONDITIONS, Verdict, Waiting},
     volumes::Volumes,
 };
@@ -250,7 +250,8 @@ impl Worker {
     async fn observe(&mut self) -> Result<Observed, cri::Error> {
         let mut pauses = SETTLE_PAUSES_MS.iter();
         loop {
-            let observed = Observed::of(&self.agent.cri, &self.uid, &mut self.ended).await?;
+            let mut observed = Observed::of(&self.agent.cri, &self.uid, &mut self.ended).await?;
+            observed.restarted_by = restart::restarted_by(&self.pod, &observed);
             let mut exited = self.wake.exited.lock().clone();
             let shows = |id: &String, lives: &[Life]| {
                 let sandbox = observed.ready_sandbox().is_some_and(|sandbox| sandbox.id == *id);

@@ -9,6 +9,7 @@ use super::{Inputs, OWN_CONDITIONS};
 use crate::{
     observe::Life,
     pod::{self, Role},
+    restart,
 };
 
 /// One condition before it gets its times.
@@ -46,6 +47,11 @@ pub fn of(inputs: &Inputs<'_>, status: &PodStatus, old: &PodStatus) -> Vec<PodCo
         let before = known.iter().find(|condition| condition.type_ == finding.type_);
         conditions.push(dated(inputs, finding, before));
     }
+    if restart::may_restart_all(inputs.pod) {
+        let finding = restarting_all(inputs, status);
+        let before = known.iter().find(|condition| condition.type_ == finding.type_);
+        conditions.push(dated(inputs, finding, before));
+    }
     for resize in inputs.resize {
         let before = known.iter().find(|condition| condition.type_ == resize.type_);
         let since = before.and_then(|before| before.last_transition_time.clone()).unwrap_or(Time(inputs.now));
@@ -60,6 +66,20 @@ pub fn of(inputs: &Inputs<'_>, status: &PodStatus, old: &PodStatus) -> Vec<PodCo
         });
     }
     conditions
+}
+
+/// Whether all containers are being restarted (`GenerateAllContainersRestartingCondition`).
+fn restarting_all(inputs: &Inputs<'_>, status: &PodStatus) -> Finding {
+    const TYPE: &str = "AllContainersRestarting";
+    match status.phase.as_deref() {
+        Some("Failed") => Finding::no(TYPE, "PodFailed", String::new()),
+        _ if !inputs.observed.is_ending_all() => Finding::no(TYPE, "", String::new()),
+        _ => Finding {
+            reason: "RestartAllContainersStarted",
+            message: "a container ended whose restart policy rule restarts all".to_owned(),
+            ..Finding::yes(TYPE)
+        },
+    }
 }
 
 fn dated(inputs: &Inputs<'_>, finding: Finding, before: Option<&PodCondition>) -> PodCondition {

@@ -13,10 +13,13 @@ use super::Inputs;
 use crate::{
     observe::{Instance, Life},
     pod::Role,
+    restart::RESTARTING_ALL,
 };
 
 /// The exit code of a container that ended unseen.
 const EXIT_CODE_UNKNOWN: i32 = 137;
+/// For people, beside the reason of the same name.
+const RESTARTING_ALL_MESSAGE: &str = "A container ended whose restart policy rule restarts all containers of the pod";
 
 /// The status of a container; ephemeral containers have one only once they exist.
 pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodStatus) -> Option<ContainerStatus> {
@@ -27,12 +30,15 @@ pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodS
     }
     let Some(newest) = newest else { return Some(without_instance(inputs, role, container, old)) };
     let wait = waiting.filter(|_| newest.life != Life::Running);
+    let over = role != Role::Ephemeral && is_over(inputs, newest);
     let state = match wait {
         Some(wait) => waiting_state(&wait.reason, &wait.message),
+        None if over => waiting_state(RESTARTING_ALL, RESTARTING_ALL_MESSAGE),
         None => state(inputs, newest),
     };
     let last = match wait {
         Some(_) => Some(newest),
+        None if over => Some(newest),
         None => inputs.observed.previous(&container.name),
     };
     let running = state.running.is_some();
@@ -49,19 +55,24 @@ pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodS
         container_id: Some(format!("containerd://{}", newest.id)),
         image: newest.status.image.as_ref().map(|image| image.image.clone()).unwrap_or_default(),
         image_id: newest.status.image_ref.clone(),
-        restart_count: i32::try_from(newest.restart_count).unwrap_or(i32::MAX),
+        restart_count: i32::try_from(newest.restart_count.saturating_add(u32::from(over))).unwrap_or(i32::MAX),
         ready,
         started: Some(started),
         state: Some(state),
         last_state: Some(
-            last.filter(|last| last.life == Life::Exited).map(|i| state_of_exit(inputs, i)).unwrap_or_default(),
+            last.filter(|last| last.life == Life::Exited).map(|i| last_state(inputs, i)).unwrap_or_default(),
         ),
         allocated_resources: resources.requests.clone().filter(|_| role != Role::Ephemeral),
         resources: (running && role != Role::Ephemeral)
-            .then(|| inputs.actuated.get(&newest.id).cloned().unwrap_or(resources)),
+            .then(|| inputs.actuated.get(&newest.id).map(|given| given.own.clone()).unwrap_or(resources)),
         volume_mounts: volume_mounts(container, Some(newest)),
         ..Default::default()
     })
+}
+
+/// Whether an instance waits for its successor because all containers of the pod are restarted.
+fn is_over(inputs: &Inputs<'_>, instance: &Instance) -> bool {
+    instance.life != Life::Running && inputs.observed.is_over(instance) && !inputs.observed.is_ending_all()
 }
 
 fn without_instance(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodStatus) -> ContainerStatus {
@@ -136,6 +147,19 @@ fn state(inputs: &Inputs<'_>, instance: &Instance) -> ContainerState {
     }
 }
 
+/// The end of a container that was restarted with all others (`convertToAPIContainerStatuses`).
+fn restarted() -> ContainerState {
+    ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            exit_code: EXIT_CODE_UNKNOWN,
+            reason: Some(RESTARTING_ALL.to_owned()),
+            message: Some(RESTARTING_ALL_MESSAGE.to_owned()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 /// The end of a container of which nobody knows how it ended.
 pub(super) fn lost(when: &str) -> ContainerState {
     ContainerState {
@@ -147,6 +171,10 @@ pub(super) fn lost(when: &str) -> ContainerState {
         }),
         ..Default::default()
     }
+}
+
+fn last_state(inputs: &Inputs<'_>, instance: &Instance) -> ContainerState {
+    if is_over(inputs, instance) { restarted() } else { state_of_exit(inputs, instance) }
 }
 
 fn state_of_exit(inputs: &Inputs<'_>, instance: &Instance) -> ContainerState {

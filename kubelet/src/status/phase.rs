@@ -28,10 +28,13 @@ pub fn of(pod: &Pod, statuses: &[&ContainerStatus], ended: bool) -> &'static str
     for (role, container) in &containers {
         let status = statuses.iter().find(|status| status.name == container.name);
         let state = status.and_then(|status| status.state.as_ref());
-        let exit = state.and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code);
-        let last = status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref()).map(|end| end.exit_code);
+        let end = state.and_then(|state| state.terminated.as_ref());
+        let last_end = status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref());
+        let (exit, last) = (end.map(|end| end.exit_code), last_end.map(|end| end.exit_code));
+        let restarted = end.or(last_end).is_some_and(|end| end.reason.as_deref() == Some(restart::RESTARTING_ALL));
         let running = state.is_some_and(|state| state.running.is_some());
-        let for_good = |code: Option<i32>| code.is_some_and(|code| !restart::restarts(spec, *role, container, code));
+        let for_good =
+            |code: Option<i32>| !restarted && code.is_some_and(|code| !restart::restarts(spec, *role, container, code));
         match role {
             Role::Init => match (exit, last) {
                 (Some(0), _) => {}

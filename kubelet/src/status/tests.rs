@@ -30,6 +30,7 @@ fn check_end(init: &[&str], known: serde_json::Value, states: &[(&str, Container
         verdict: None,
         resize: &[],
         actuated: &HashMap::new(),
+        whole: None,
         ended: true,
         now: Timestamp::UNIX_EPOCH,
     });
@@ -83,6 +84,7 @@ fn check_vanished(known: serde_json::Value, expected: serde_json::Value) {
         verdict: None,
         resize: &[],
         actuated: &HashMap::new(),
+        whole: None,
         ended: false,
         now: Timestamp::UNIX_EPOCH,
     });
@@ -135,7 +137,8 @@ fn check(spec: &str, states: &[(&str, &str)], expected: &str) {
         network: Some(network),
         ..Default::default()
     };
-    let observed = Observed { instances: instances.collect(), sandbox: Some(sandbox), ..Default::default() };
+    let mut observed = Observed { instances: instances.collect(), sandbox: Some(sandbox), ..Default::default() };
+    observed.restarted_by = crate::restart::restarted_by(&pod, &observed);
     let none = (HashMap::new(), HashMap::new(), HashMap::new());
     let status = compute(&Inputs {
         pod: &pod,
@@ -147,6 +150,7 @@ fn check(spec: &str, states: &[(&str, &str)], expected: &str) {
         verdict: None,
         resize: &[],
         actuated: &HashMap::new(),
+        whole: None,
         ended: false,
         now: Timestamp::UNIX_EPOCH,
     });
@@ -154,6 +158,15 @@ fn check(spec: &str, states: &[(&str, &str)], expected: &str) {
     let text =
         format!("{} {} {}", status.phase.unwrap_or_default(), ready.status, status.qos_class.unwrap_or_default());
     assert_eq!(text, expected, "{spec} {states:?}");
+}
+
+#[test]
+fn one_end_that_restarts_all_is_not_the_end_of_the_others() {
+    let spec = r#"{"restartPolicy":"Never","containers":[{"name":"a","restartPolicy":"Never","restartPolicyRules":[
+        {"action":"RestartAllContainers","exitCodes":{"operator":"In","values":[42]}}]},{"name":"b"}]}"#;
+    check(spec, &[("a", "exit 42"), ("b", "running")], "Running False BestEffort");
+    check(spec, &[("a", "exit 42"), ("b", "exit 137")], "Running False BestEffort");
+    check(spec, &[("a", "exit 1"), ("b", "exit 137")], "Failed False BestEffort");
 }
 
 #[test]

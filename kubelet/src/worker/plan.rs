@@ -105,6 +105,10 @@ pub fn make(inputs: &Inputs<'_>, backoff: &mut Backoff) -> Plan {
     if fresh {
         planner.plan.sandbox = Some(inputs.observed.next_attempt());
     }
+    planner.end_all(&containers);
+    if !planner.plan.kill.is_empty() {
+        return planner.plan;
+    }
     let started = |container: &Container| inputs.observed.newest_here(&container.name).is_some();
     let mains = || containers.iter().filter(|(role, _)| *role == Role::Main);
     let initialized = !fresh && mains().any(|(_, container)| started(container));
@@ -129,6 +133,7 @@ fn has_ended(inputs: &Inputs<'_>, spec: &PodSpec, containers: &[(Role, Container
     let for_good = |role: Role, container: &Container| {
         inputs.observed.newest(&container.name).is_some_and(|instance| {
             instance.life == Life::Exited
+                && !inputs.observed.is_over(instance)
                 && !inputs.resized.contains(&instance.id)
                 && instance.hash().is_none_or(|hash| hash == container_config::hash(container))
                 && !restart::restarts(spec, role, container, instance.status.exit_code)
@@ -144,6 +149,18 @@ fn has_ended(inputs: &Inputs<'_>, spec: &PodSpec, containers: &[(Role, Container
 }
 
 impl Planner<'_> {
+    /// Ends what still runs although all containers restart.
+    fn end_all(&mut self, containers: &[(Role, Container)]) {
+        for (_, container) in containers.iter().filter(|(role, _)| *role != Role::Ephemeral && !self.fresh) {
+            let instances = self.inputs.observed.instances.iter().filter(|instance| instance.name == container.name);
+            for instance in instances.filter(|i| i.life == Life::Running && self.inputs.observed.is_over(i)) {
+                let message = format!("Container {} is restarted with all others of the pod", container.name);
+                let (id, container) = (instance.id.clone(), container.clone());
+                self.plan.kill.push(Kill { id, container, message, grace_seconds: Some(0) });
+            }
+        }
+    }
+
     /// Plans init containers and sidecars; answers whether ordinary ones may start.
     fn initialize(&mut self, containers: &[(Role, Container)], initialized: bool) -> bool {
         for (role, container) in containers {
@@ -187,7 +204,7 @@ impl Planner<'_> {
                 let again = restart::restarts(self.spec, role, container, instance.status.exit_code);
                 if changed {
                     self.start(role, container, Some(&instance));
-                } else if again {
+                } else if again || self.inputs.observed.is_over(&instance) {
                     self.start_again(role, container, Some(&instance));
                 }
             }
@@ -219,7 +236,13 @@ impl Planner<'_> {
 
     /// Starts a container that has ended, unless it must wait.
     fn start_again(&mut self, role: Role, container: &Container, instance: Option<&Instance>) {
-        let exited = instance.filter(|i| i.life == Life::Exited && !self.inputs.resized.contains(&i.id));
+        let observed = self.inputs.observed;
+        let over = || observed.newest(&container.name).filter(|instance| observed.is_over(instance));
+        let instance = instance.or_else(over);
+        // Only the container that has all others restarted can be crashing.
+        let is_victim = |i: &Instance| observed.is_over(i) && observed.restarted_by.as_ref() != Some(&i.id);
+        let is_crash = |i: &&Instance| i.life == Life::Exited && !self.inputs.resized.contains(&i.id) && !is_victim(i);
+        let exited = instance.filter(is_crash);
         let Some(exited) = exited else { return self.start(role, container, instance) };
         let nanoseconds = i128::from(exited.status.finished_at);
         let ended = Timestamp::from_nanosecond(nanoseconds).unwrap_or(self.inputs.now);
@@ -255,6 +278,7 @@ impl Planner<'_> {
         if let Some(until) = self.inputs.held.get(&container.name).filter(|until| **until > self.inputs.now) {
             return self.wake_at(*until);
         }
+        let before = before.or_else(|| self.inputs.observed.newest(&container.name));
         let logged = self.inputs.logged.get(&container.name).map(|count| count + 1);
         let restart_count = before.map(|before| before.restart_count + 1).or(logged).unwrap_or(0);
         self.plan.start.push(Start { role, container: container.clone(), restart_count });
@@ -281,7 +305,8 @@ pub fn superfluous(observed: &Observed) -> Vec<String> {
     for instance in &observed.instances {
         let count = seen.entry(&instance.name).or_default();
         *count += 1;
-        if *count > KEPT && instance.life != Life::Running {
+        let is_needed = instance.life == Life::Running || observed.restarted_by.as_ref() == Some(&instance.id);
+        if *count > KEPT && !is_needed {
             superfluous.insert(instance.id.clone());
         }
     }

@@ -18,7 +18,9 @@ fn pod(spec: &str) -> Pod {
     .expect("a pod")
 }
 
-/// A runtime with a ready sandbox (unless a word is `nosandbox`) and one instance for each `NAME=STATE`.
+/// A runtime with a ready sandbox (unless a word is `nosandbox`) and one instance for each `ID=STATE`, newest first. The
+/// id is the name, with a dot and more for other instances; `after:ID:OTHER` tells that OTHER's end restarted all before
+/// ID was made.
 fn observed(words: &str) -> Observed {
     let mut observed = Observed::default();
     if !words.contains("nosandbox") {
@@ -29,22 +31,29 @@ fn observed(words: &str) -> Observed {
             ..Default::default()
         });
     }
-    for (name, state) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
+    let mut afters = words.split_whitespace().filter_map(|word| word.strip_prefix("after:")?.split_once(':'));
+    let after: HashMap<&str, &str> = afters.by_ref().collect();
+    for (id, state) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
         let (state, exit_code) = match state {
             "running" => (ContainerState::ContainerRunning, 0),
             "created" => (ContainerState::ContainerCreated, 0),
             code => (ContainerState::ContainerExited, code.parse().expect("an exit code")),
         };
+        let name = id.split('.').next().unwrap_or(id);
+        let mut annotations = HashMap::from([(labels::RESTART_COUNT.to_owned(), "2".to_owned())]);
+        if let Some(other) = after.get(id) {
+            annotations.insert(labels::RESTARTED_BY.to_owned(), (*other).to_owned());
+        }
         let status = v1::ContainerStatus {
-            id: name.to_owned(),
+            id: id.to_owned(),
             state: state as i32,
             exit_code,
             finished_at: (NOW - 1) * 1_000_000_000,
             labels: HashMap::from([(labels::CONTAINER_NAME.to_owned(), name.to_owned())]),
-            annotations: HashMap::from([(labels::RESTART_COUNT.to_owned(), "2".to_owned())]),
+            annotations,
             ..Default::default()
         };
-        observed.current.push(name.to_owned());
+        observed.current.push(id.to_owned());
         observed.instances.push(Instance::for_test(status));
     }
     observed
@@ -52,7 +61,8 @@ fn observed(words: &str) -> Observed {
 
 /// The plan in one line.
 fn plan(spec: &str, words: &str, backoff: &mut Backoff) -> String {
-    let (pod, observed) = (pod(spec), observed(words));
+    let (pod, mut observed) = (pod(spec), observed(words));
+    observed.restarted_by = restart::restarted_by(&pod, &observed);
     let unstarted = |word: &str| word.strip_prefix("unstarted:").map(str::to_owned);
     let condemned = |word: &str| word.strip_prefix("condemned:").map(str::to_owned);
     let words = || words.split_whitespace();
@@ -129,6 +139,48 @@ fn init_containers_and_sidecars() {
     check(sidecar, "s=running i=0", "start:a#0");
     check(sidecar, "s=1 i=0 a=running", "start:s#3");
     check(sidecar, "s=running i=0 a=0", "ended");
+}
+
+#[test]
+fn one_end_restarts_all() {
+    let rule =
+        r#""restartPolicyRules":[{"action":"RestartAllContainers","exitCodes":{"operator":"In","values":[42]}}]"#;
+    let spec = format!(
+        r#"{{"restartPolicy":"Never","initContainers":[{{"name":"i"}},{{"name":"s","restartPolicy":"Always"}}],
+        "containers":[{{"name":"a","restartPolicy":"Never",{rule}}},{{"name":"b"}}],
+        "ephemeralContainers":[{{"name":"e"}}]}}"#
+    );
+    check(&spec, "i=0 s=running a=1 b=running e=running", "");
+    check(&spec, "i=0 s=running a=42 b=running e=running", "kill:s kill:b");
+    check(&spec, "i=0 s=running a=42 b=0 e=running", "kill:s");
+    check(&spec, "i=0 s=137 a=42 b=0 e=running", "start:i#3");
+    check(&spec, "i.2=0 i=0 s=137 a=42 b=137 e=running after:i.2:a", "start:s#3");
+    let begun = "i.2=0 s.2=running after:i.2:a after:s.2:a";
+    check(&spec, &format!("{begun} i=0 s=137 a=42 b=137 e=running"), "start:a#3 start:b#3");
+    let begun = format!("{begun} after:a.2:a after:b.2:a");
+    check(&spec, &format!("a.2=running b.2=running {begun} i=0 s=137 a=42 b=137 e=running"), "");
+    check(&spec, &format!("a.2=0 b.2=0 {begun} i=0 s=137 a=42 b=137 e=running"), "ended");
+    check(&spec, &format!("a.2=42 b.2=running {begun} i=0 s=137 a=42 b=137 e=running"), "kill:s.2 kill:b.2");
+    check(&spec, "nosandbox i=0 s=137 a=42 b=137", "sandbox0 start:i#3");
+}
+
+#[test]
+fn one_end_that_restarts_all_again_and_again_backs_off() {
+    let spec = r#"{"containers":[{"name":"a","restartPolicy":"Never","restartPolicyRules":[
+        {"action":"RestartAllContainers","exitCodes":{"operator":"NotIn","values":[0]}}]},{"name":"b"}]}"#;
+    let mut backoff = Backoff::default();
+    assert_eq!(plan(spec, "a=1 b=137", &mut backoff), "start:a#3 start:b#3");
+    assert_eq!(plan(spec, "a.2=1 b.2=137 a=1 b=137 after:a.2:a after:b.2:a", &mut backoff), "start:b#3 wait:a");
+}
+
+#[test]
+fn the_end_that_restarts_all_is_kept() {
+    let observed = |by: Option<&str>| {
+        let observed = observed("a.3=1 a.2=1 a=42");
+        super::superfluous(&Observed { restarted_by: by.map(str::to_owned), ..observed })
+    };
+    assert_eq!(observed(None), ["a"]);
+    assert!(observed(Some("a")).is_empty());
 }
 
 #[test]

@@ -29,6 +29,7 @@ impl Worker {
             verdict: self.verdict.as_ref(),
             resize: &self.resizing.conditions(),
             actuated: self.resizing.actuated(),
+            whole: self.resizing.whole(),
             ended,
             now: self.agent.config.clock.now(),
         });

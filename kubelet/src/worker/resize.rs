@@ -1,6 +1,8 @@
 //! Resizing a pod in place: new resources are first allocated, if the node has room, and then given to each container, in
 //! its cgroup or by starting it again.
 
+mod given;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -8,19 +10,20 @@ use std::{
 
 use client::EventType;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus, ResourceRequirements};
+use k8s_cri::v1::ContainerStats;
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus, ResourceRequirements};
 
 use super::Worker;
 use crate::{
     cgroup, labels,
     observe::{Instance, Life, Observed},
-    pod::{self, Role},
+    pod::Role,
     resources::{self, PodCgroup},
     status::ResizeCondition,
 };
+pub use given::Given;
+use given::{Shares, Step, allocated_before, amounts, is_same, lowered, only_named, resizable, step, wanted, wider};
 
-/// The resources that can be changed.
-const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 /// When a resize that has no room or did not succeed is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// The reason of a resize that never fits this node.
@@ -31,10 +34,12 @@ pub const DEFERRED: &str = "Deferred";
 /// How far the resizes of a pod are.
 #[derive(Debug, Default)]
 pub struct Resizing {
-    /// What each container may use, by name; a change of the pod that has no room is not in here.
-    allocated: Option<HashMap<String, ResourceRequirements>>,
+    /// What the pod and each container may use; a change of the pod that has no room is not in here.
+    allocated: Option<Shares>,
     /// What each running instance was given, by CRI id.
-    actuated: HashMap<String, ResourceRequirements>,
+    actuated: HashMap<String, Given>,
+    /// What the pod was given as a whole.
+    whole: Option<Option<ResourceRequirements>>,
     /// Instances that end because only a new one can have the new resources.
     restarting: HashSet<String>,
     pending: Option<ResizeCondition>,
@@ -54,7 +59,8 @@ impl Resizing {
         let wanted = wanted(pod);
         let allocated = self.allocated.get_or_insert_with(|| allocated_before(pod, &wanted));
         let none = ResourceRequirements::default();
-        let same = wanted.iter().all(|(name, new)| is_same(new, allocated.get(name).unwrap_or(&none)));
+        let same = wanted.own.iter().all(|(name, new)| is_same(new, allocated.own.get(name).unwrap_or(&none)));
+        let same = same && amounts(None, wanted.whole.as_ref()) == amounts(None, allocated.whole.as_ref());
         let refusal = if same { None } else { admit() };
         let Some((reason, message)) = refusal else {
             *allocated = wanted;
@@ -66,10 +72,13 @@ impl Resizing {
             return (pod.clone(), Some(Allocation::Begun));
         };
         let mut restrained = Pod::clone(pod);
+        if let Some(spec) = &mut restrained.spec {
+            spec.resources.clone_from(&allocated.whole);
+        }
         let spec = restrained.spec.iter_mut();
         let all = spec.flat_map(|spec| spec.init_containers.iter_mut().flatten().chain(&mut spec.containers));
         for container in all {
-            container.resources = allocated.get(&container.name).cloned().or(container.resources.take());
+            container.resources = allocated.own.get(&container.name).cloned().or(container.resources.take());
         }
         let condition = ResizeCondition { type_: "PodResizePending", reason: Some(reason), message };
         let news = self.pending.as_ref() != Some(&condition);
@@ -78,20 +87,45 @@ impl Resizing {
     }
 
     /// What an instance was given: as this agent remembers it, as it has told the API, or as the instance was made.
-    fn given(&mut self, instance: &Instance, known: Option<&PodStatus>, spec: &Container) -> ResourceRequirements {
+    fn given(&mut self, instance: &Instance, known: Option<&PodStatus>, pod: &Pod, spec: &Container) -> Given {
+        let whole_given = self.whole_given(known, pod);
         let told = || {
             let id = format!("containerd://{}", instance.id);
             let lists = known.into_iter().flat_map(|k| [&k.container_statuses, &k.init_container_statuses]);
             let mut all = lists.flat_map(|list| list.iter().flatten());
             all.find(|status| status.container_id.as_ref() == Some(&id))?.resources.clone()
         };
-        let made = || serde_json::from_str(instance.status.annotations.get(labels::RESOURCES)?).ok();
+        let made = |key: &str| serde_json::from_str(instance.status.annotations.get(key)?).ok();
+        let settled = || amounts(None, whole_given.as_ref()) == amounts(None, resources::of_whole(pod));
         let entry = self.actuated.entry(instance.id.clone());
-        entry.or_insert_with(|| told().or_else(made).or(spec.resources.clone()).unwrap_or_default()).clone()
+        let given = entry.or_insert_with(|| Given {
+            own: told().or_else(|| made(labels::RESOURCES)).or(spec.resources.clone()).unwrap_or_default(),
+            whole: if settled() { whole_given.clone() } else { made(labels::POD_RESOURCES) },
+        });
+        given.clone()
+    }
+
+    /// What the pod was given as a whole: as this agent remembers it, as it has told the API, or as it is wanted.
+    fn whole_given(&mut self, known: Option<&PodStatus>, pod: &Pod) -> Option<ResourceRequirements> {
+        let wanted = resources::of_whole(pod);
+        let told = || {
+            let (told, wanted) = (known?.resources.as_ref()?, wanted?);
+            Some(Some(ResourceRequirements {
+                requests: only_named(told.requests.as_ref(), wanted.requests.as_ref()),
+                limits: only_named(told.limits.as_ref(), wanted.limits.as_ref()),
+                claims: None,
+            }))
+        };
+        self.whole.get_or_insert_with(|| told().unwrap_or_else(|| wanted.cloned())).clone()
+    }
+
+    /// What the pod was given as a whole, if that is known by now.
+    pub fn whole(&self) -> Option<&ResourceRequirements> {
+        self.whole.as_ref()?.as_ref()
     }
 
     /// What running instances were given, by CRI id.
-    pub fn actuated(&self) -> &HashMap<String, ResourceRequirements> {
+    pub fn actuated(&self) -> &HashMap<String, Given> {
         &self.actuated
     }
 
@@ -128,67 +162,6 @@ impl Resizing {
 enum Allocation {
     Begun,
     Refused,
-}
-
-/// How a container gets other resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Update,
-    Restart,
-}
-
-fn resizable(of: &Pod) -> impl Iterator<Item = (Role, Container)> {
-    pod::containers(of).into_iter().filter(|(role, _)| *role != Role::Ephemeral)
-}
-
-fn wanted(of: &Pod) -> HashMap<String, ResourceRequirements> {
-    resizable(of).map(|(_, c)| (c.name, c.resources.unwrap_or_default())).collect()
-}
-
-/// What was allocated as the API knows it: an agent that starts anew finds it there.
-fn allocated_before(of: &Pod, wanted: &HashMap<String, ResourceRequirements>) -> HashMap<String, ResourceRequirements> {
-    let lists = of.status.iter().flat_map(|s| [&s.container_statuses, &s.init_container_statuses]);
-    let known: HashMap<&str, &ContainerStatus> =
-        lists.flat_map(|list| list.iter().flatten()).map(|status| (status.name.as_str(), status)).collect();
-    let before = |name: &String, wanted: &ResourceRequirements| {
-        let status = known.get(name.as_str())?;
-        let requests = status.allocated_resources.clone()?;
-        let limits = status.resources.as_ref()?.limits.clone();
-        Some(ResourceRequirements { requests: Some(requests), limits, claims: wanted.claims.clone() })
-    };
-    wanted.iter().map(|(name, new)| (name.clone(), before(name, new).unwrap_or_else(|| new.clone()))).collect()
-}
-
-/// The amounts that can be changed: of each resource the request and the limit, in thousandths.
-fn amounts(resources: &ResourceRequirements) -> [[Option<i64>; 2]; 2] {
-    RESIZABLE
-        .map(|name| [&resources.requests, &resources.limits].map(|list| list.as_ref()?.get(name).map(resources::milli)))
-}
-
-fn is_same(one: &ResourceRequirements, other: &ResourceRequirements) -> bool {
-    amounts(one) == amounts(other)
-}
-
-fn step(container: &Container, given: &ResourceRequirements) -> Option<Step> {
-    let wanted = amounts(container.resources.as_ref().unwrap_or(&ResourceRequirements::default()));
-    let changed = RESIZABLE.into_iter().zip(wanted).zip(amounts(given)).filter(|((_, new), old)| new != old);
-    let mut changed = changed.map(|((name, _), _)| name).peekable();
-    changed.peek()?;
-    let restarts = |name: &str| {
-        let mut policies = container.resize_policy.iter().flatten();
-        policies.any(|policy| policy.resource_name == name && policy.restart_policy == "RestartContainer")
-    };
-    Some(if changed.any(restarts) { Step::Restart } else { Step::Update })
-}
-
-/// Settings under which the containers have room before, while and after they change.
-fn wider(old: PodCgroup, new: PodCgroup) -> PodCgroup {
-    PodCgroup {
-        cpu_shares: old.cpu_shares.max(new.cpu_shares),
-        cpu_quota: old.cpu_quota.zip(new.cpu_quota).map(|(old, new)| old.max(new)),
-        cpu_period: new.cpu_period,
-        memory: old.memory.zip(new.memory).map(|(old, new)| old.max(new)),
-    }
 }
 
 impl Worker {
@@ -234,8 +207,13 @@ impl Worker {
         let ids: HashSet<&str> = observed.instances.iter().map(|instance| instance.id.as_str()).collect();
         self.resizing.actuated.retain(|id, _| ids.contains(id.as_str()));
         let known = self.published.clone().or_else(|| self.pod.status.clone());
-        let (mut updates, mut before) = (Vec::new(), Pod::clone(&self.pod));
-        for (role, container) in resizable(&self.pod.clone()) {
+        let (mut updates, mut before, pod) = (Vec::new(), Pod::clone(&self.pod), self.pod.clone());
+        let (whole, whole_given) = (resources::of_whole(&pod), self.resizing.whole_given(known.as_ref(), &pod));
+        self.resizing.begun |= amounts(None, whole) != amounts(None, whole_given.as_ref());
+        if let Some(spec) = &mut before.spec {
+            spec.resources = whole_given;
+        }
+        for (role, container) in resizable(&pod) {
             let Some(instance) = observed.newest_here(&container.name) else { continue };
             let is_newest = |id: &String| observed.newest(&container.name).is_some_and(|newest| newest.id == *id);
             let instances = observed.instances.iter().filter(|i| i.name == container.name);
@@ -245,10 +223,10 @@ impl Worker {
             if instance.life != Life::Running || role == Role::Init {
                 continue;
             }
-            let given = self.resizing.given(instance, known.as_ref(), &container);
-            let Some(step) = step(&container, &given) else { continue };
+            let given = self.resizing.given(instance, known.as_ref(), &pod, &container);
+            let Some(step) = step(&container, whole, &given) else { continue };
             self.resizing.begun = true;
-            set_resources(&mut before, &container.name, given.clone());
+            set_resources(&mut before, &container.name, given.own.clone());
             if step == Step::Restart {
                 self.resizing.restarting.insert(instance.id.clone());
             } else {
@@ -261,10 +239,12 @@ impl Worker {
         match self.update_containers(&before, &updates).await {
             Ok(()) => {
                 for (container, id, _) in updates {
-                    self.resizing.actuated.insert(id, container.resources.unwrap_or_default());
+                    let given = Given { own: container.resources.unwrap_or_default(), whole: whole.cloned() };
+                    self.resizing.actuated.insert(id, given);
                 }
                 self.resizing.failed = None;
                 if self.resizing.restarting.is_empty() {
+                    self.resizing.whole = Some(whole.cloned());
                     self.resizing.begun = false;
                     self.resize_event(&self.pod, EventType::Normal, "ResizeCompleted", "completed", "");
                 }
@@ -278,15 +258,11 @@ impl Worker {
         }
     }
 
-    async fn update_containers(
-        &self,
-        before: &Pod,
-        updates: &[(Container, String, ResourceRequirements)],
-    ) -> Result<(), String> {
-        self.check_memory(updates).await?;
+    async fn update_containers(&self, before: &Pod, updates: &[(Container, String, Given)]) -> Result<(), String> {
         let (config, pod) = (&self.agent.config, &self.pod);
         let parent = resources::cgroup_parent(&config.cgroup_root, pod);
         let new = resources::pod_cgroup(pod);
+        self.check_memory(updates, lowered(resources::pod_cgroup(before).memory, new.memory)).await?;
         let set = |settings: &PodCgroup| {
             cgroup::set_up(&parent, settings).map_err(|error| format!("cannot set the pod's cgroup: {error}"))
         };
@@ -301,30 +277,36 @@ impl Worker {
         if settled { set(&new) } else { Ok(()) }
     }
 
-    /// A limit below what is in use would kill the container.
-    async fn check_memory(&self, updates: &[(Container, String, ResourceRequirements)]) -> Result<(), String> {
-        let limit = |resources: &ResourceRequirements| resources.limits.as_ref()?.get("memory").map(resources::value);
-        let lowered = updates.iter().filter_map(|(container, id, given)| {
-            let new = limit(container.resources.as_ref()?)?;
-            limit(given).is_none_or(|old| new < old).then_some((container, id, new))
+    /// A limit below what is in use would kill the container, and one of the pod some container of it
+    /// (`validateMemoryResizeAction`).
+    async fn check_memory(&self, updates: &[(Container, String, Given)], pod: Option<i64>) -> Result<(), String> {
+        let limit = |whole: Option<&ResourceRequirements>, own: Option<&ResourceRequirements>| {
+            resources::limit(whole, own, "memory").map(resources::value)
+        };
+        let whole = resources::of_whole(&self.pod);
+        let containers = updates.iter().filter_map(|(container, id, given)| {
+            let before = limit(given.whole.as_ref(), Some(&given.own));
+            Some((container, id, lowered(before, limit(whole, container.resources.as_ref()))?))
         });
-        let lowered: Vec<_> = lowered.collect();
-        if lowered.is_empty() {
+        let containers: Vec<_> = containers.collect();
+        if containers.is_empty() && pod.is_none() {
             return Ok(());
         }
         let stats = self.agent.cri.container_stats(Some(&self.uid)).await.map_err(|error| error.message())?;
-        for (container, id, new) in lowered {
+        let used = |stats: &ContainerStats| stats.memory.as_ref()?.working_set_bytes.as_ref().map(|used| used.value);
+        let below = |what: &str, new: i64, used: u64| {
+            let text = format!("attempting to set {what} memory limit ({new}) below current usage ({used})");
+            (used >= new.unsigned_abs()).then_some(text)
+        };
+        let of_pod = pod.and_then(|new| below("pod", new, stats.iter().filter_map(used).sum()));
+        let of_containers = containers.into_iter().filter_map(|(container, id, new)| {
             let own = stats.iter().find(|stats| stats.attributes.as_ref().is_some_and(|a| a.id == *id));
-            let used = own.and_then(|own| own.memory.as_ref()?.working_set_bytes.as_ref()).map(|used| used.value);
-            if let Some(used) = used.filter(|used| *used >= new.unsigned_abs()) {
-                return Err(format!(
-                    "cannot decrease memory limits: attempting to set container {:?} memory limit ({new}) below current \
-                     usage ({used})",
-                    container.name
-                ));
-            }
+            below(&format!("container {:?}", container.name), new, own.and_then(used)?)
+        });
+        match of_pod.into_iter().chain(of_containers).next() {
+            Some(error) => Err(format!("cannot decrease memory limits: {error}")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -203,6 +203,7 @@ impl Context {
             env,
             mounts: all_mounts,
             restart_count: start.restart_count,
+            restarted_by: self.observed.restarted_by.as_ref(),
             memory_capacity: agent.machine.memory_bytes,
             target_id: self.target(start),
         })

@@ -51,10 +51,11 @@ fn a_new_agent_finds_in_the_status_what_was_allocated() {
 
 #[test]
 fn a_container_is_updated_or_started_again_as_its_policy_says() {
-    let given: ResourceRequirements = serde_json::from_value(resources("1", "1Gi")).expect("resources");
+    let own: ResourceRequirements = serde_json::from_value(resources("1", "1Gi")).expect("resources");
+    let given = Given { own, whole: None };
     let check = |wanted: Value, expected: Option<Step>| {
         let pod = pod(wanted.clone(), json!({}));
-        assert_eq!(step(&pod.spec.as_ref().expect("it").containers[0], &given), expected, "{wanted}");
+        assert_eq!(step(&pod.spec.as_ref().expect("it").containers[0], None, &given), expected, "{wanted}");
     };
     check(resources("1000m", "1024Mi"), None);
     check(resources("2", "1Gi"), Some(Step::Update));
@@ -68,4 +69,49 @@ fn the_pod_has_room_for_both_while_it_changes() {
     let other = PodCgroup { cpu_shares: 4, cpu_quota: Some(3), cpu_period: 9, memory: Some(7) };
     let expected = PodCgroup { cpu_shares: 4, cpu_quota: Some(5), cpu_period: 9, memory: None };
     assert_eq!((wider(one, other), wider(other, one)), (expected, expected));
+}
+
+#[test]
+fn a_container_without_limits_follows_those_of_its_pod() {
+    let whole = |cpu: &str, memory: &str| serde_json::from_value::<ResourceRequirements>(resources(cpu, memory));
+    let check = |own: Value, new: (&str, &str), expected: Option<Step>| {
+        let pod = pod(own, json!({}));
+        let container = &pod.spec.as_ref().expect("it").containers[0];
+        let own = container.resources.clone().expect("resources");
+        let given = Given { own, whole: whole("1", "1Gi").ok() };
+        assert_eq!(step(container, whole(new.0, new.1).ok().as_ref(), &given), expected, "{new:?}");
+    };
+    check(json!({}), ("1", "1Gi"), None);
+    check(json!({}), ("2", "1Gi"), Some(Step::Update));
+    check(json!({}), ("1", "2Gi"), Some(Step::Restart));
+    check(json!({"limits": {"memory": "1Gi"}}), ("1", "2Gi"), None);
+    check(resources("1", "1Gi"), ("2", "2Gi"), None);
+}
+
+#[test]
+fn what_a_pod_wants_as_a_whole_is_allocated_like_the_rest() {
+    let whole = |cpu: &str, status: Value| {
+        let pod =
+            json!({"spec": {"containers": [{"name": "c"}], "resources": resources(cpu, "1Gi")}, "status": status});
+        Arc::new(serde_json::from_value::<Pod>(pod).expect("a pod"))
+    };
+    let given = |pod: &Pod| resources::of_whole(pod).and_then(|r| r.requests.as_ref()).map(|r| r["cpu"].0.clone());
+    let full = || Some((DEFERRED, "full".to_owned()));
+    let mut resizing = Resizing::default();
+    assert_eq!(resizing.allocate(&whole("1", json!({})), || panic!("nothing changed")).1, None);
+    let (pod, news) = resizing.allocate(&whole("2", json!({})), full);
+    assert_eq!((given(&pod).as_deref(), news), (Some("1"), Some(Allocation::Refused)));
+    let (pod, news) = resizing.allocate(&whole("2", json!({})), || None);
+    assert_eq!((given(&pod).as_deref(), news), (Some("2"), Some(Allocation::Begun)));
+    let told = json!({"allocatedResources": {"cpu": "1", "memory": "1Gi"}, "resources": resources("1", "1Gi")});
+    let (pod, news) = Resizing::default().allocate(&whole("2", told.clone()), full);
+    assert_eq!((given(&pod).as_deref(), news), (Some("1"), Some(Allocation::Refused)), "a new agent finds it");
+    let wanted = whole("2", told);
+    let mut resizing = Resizing::default();
+    let before = resizing.whole_given(wanted.status.as_ref(), &wanted);
+    assert_ne!(
+        amounts(None, before.as_ref()),
+        amounts(None, resources::of_whole(&wanted)),
+        "a new agent goes on with it"
+    );
 }
