@@ -11,6 +11,7 @@ pub mod directory;
 pub mod dns;
 pub mod env;
 pub mod events;
+mod eviction;
 pub mod expansion;
 pub mod fields;
 pub mod hosts;

@@ -16,6 +16,8 @@ const CPU_PERIOD_US: i64 = 100_000;
 const CPU_QUOTA_US_MIN: i64 = 1_000;
 /// The smallest weight that the kernel takes.
 const CPU_SHARES_MIN: i64 = 2;
+/// The lowest priority of pods that the cluster cannot do without (`SystemCriticalPriority`).
+const CRITICAL_PRIORITY_MIN: i32 = 2_000_000_000;
 /// The largest weight that the kernel takes.
 const CPU_SHARES_MAX: i64 = 262_144;
 
@@ -149,9 +151,14 @@ fn unclaimed_memory(pod: &Pod) -> i64 {
     (whole - claimed) / i64::try_from(containers.len()).unwrap_or(i64::MAX)
 }
 
+/// Whether the cluster cannot do without the pod (`IsCriticalPod`).
+pub fn is_critical(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= CRITICAL_PRIORITY_MIN)
+}
+
 /// How readily the kernel kills the container for want of memory (`GetContainerOOMScoreAdjust`).
 pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> i64 {
-    if pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= 2_000_000_000) {
+    if is_critical(pod) {
         return -997;
     }
     match qos_class(pod) {

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     cri::{self, Cri},
     directory::Directory,
+    eviction,
     images::{self, Images},
     labels, log_rotation,
     machine::Machine,
@@ -88,6 +89,12 @@ impl Workers {
         handle
     }
 
+    fn evict(&self, uid: &str, message: String) {
+        if let Some(handle) = self.handles.lock().get(uid) {
+            handle.wake().evict(message);
+        }
+    }
+
     fn wake_all(&self) {
         for handle in self.handles.lock().values() {
             handle.wake().wake();
@@ -156,6 +163,7 @@ pub async fn run(config: Config, client: Client, directory: Directory, cancel: C
         () = node.keep(cancel.clone()) => {}
         () = orphans => {}
         () = log_rotation::keep(agent.clone()) => {}
+        () = eviction::keep(agent.clone(), |uid, message| workers.evict(uid, message)) => {}
     }
     cancel.cancel();
     workers.tasks.close();

@@ -17,6 +17,8 @@ use k8s_openapi::{
 
 use crate::{observe::Observed, pod, pod::Role, resources::qos_class, worker::resize::Given};
 
+pub use resources::limits;
+
 /// Why a container waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {

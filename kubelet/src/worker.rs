@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     agent::Agent,
-    cri,
+    cri, eviction,
     observe::{Ended, Life, Observed},
     pod,
     probes::Probes,
@@ -68,12 +68,19 @@ impl Input {
 pub struct Wake {
     notify: Arc<Notify>,
     exited: Arc<Mutex<HashSet<String>>>,
+    evicted: Arc<Mutex<Option<String>>>,
 }
 
 impl Wake {
     /// Lets the worker look again.
     pub fn wake(&self) {
         self.notify.notify_one();
+    }
+
+    /// Ends the pod because of what it uses.
+    pub fn evict(&self, message: String) {
+        *self.evicted.lock() = Some(message);
+        self.wake();
     }
 
     /// Tells that a container or sandbox has ended.
@@ -278,6 +285,7 @@ impl Worker {
             let observed = self.observe().await.map_err(|error| error.to_string())?;
             self.probes.sync(&self.pod, &observed);
             let deadline = self.check_deadline();
+            self.check_eviction();
             self.resize(&observed).await;
             let plan = self.plan(&observed);
             let over = plan.ended || self.verdict.is_some();
@@ -288,7 +296,8 @@ impl Worker {
             let over = over || self.is_terminal();
             if over {
                 if observed.anything_runs() || observed.ready_sandbox().is_some() {
-                    self.stop(&observed, None).await;
+                    let evicted = self.verdict.as_ref().is_some_and(|verdict| verdict.reason == eviction::REASON);
+                    self.stop(&observed, evicted.then_some(eviction::GRACE_SECONDS)).await;
                     continue;
                 }
                 self.volumes.tear_down().await?;
@@ -348,6 +357,15 @@ impl Worker {
     fn is_terminal(&self) -> bool {
         let phase = self.published.as_ref().and_then(|status| status.phase.as_deref());
         phase.map_or_else(|| pod::is_terminal(&self.pod), pod::is_terminal_phase)
+    }
+
+    /// Notes that the pod uses too much, unless it has ended anyway.
+    fn check_eviction(&mut self) {
+        let message = self.wake.evicted.lock().take();
+        if let Some(message) = message.filter(|_| self.verdict.is_none() && !self.is_terminal()) {
+            self.agent.pod_event(&self.pod, EventType::Warning, eviction::REASON, message.clone());
+            self.verdict = Some(Verdict { reason: eviction::REASON.to_owned(), message });
+        }
     }
 
     /// Notes a passed deadline; answers when it will pass.

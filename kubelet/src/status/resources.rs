@@ -60,6 +60,11 @@ fn requirements(requests: List, limits: List, whole: Option<ResourceRequirements
     }
 }
 
+/// What limits a pod in all, by resource.
+pub fn limits(pod: &Pod) -> List {
+    sum(pod, Half::Limits)
+}
+
 fn sum(pod: &Pod, half: Half) -> List {
     let Some(spec) = &pod.spec else { return List::new() };
     let container = |c: &k8s_openapi::api::core::v1::Container| json!({"resources": c.resources, "restartPolicy": c.restart_policy});
