@@ -1,6 +1,6 @@
 //! Defaults: what the API server adds to an object that leaves a field out.
 //!
-//! Most are data: the schema states some, `data/defaults.txt` the rest, and both apply wherever a walk by the schema
+//! Most are data: the schema states some, `data/overlay/defaults.txt` the rest, and both apply wherever a walk by the schema
 //! meets the definition. The few that depend on other fields are functions in [`rules`]. A custom resource's defaults
 //! are in its schema and applied by the same walk. All of it is idempotent and also applies to stored objects.
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use layout::Type;
 
 /// The name of the type of a pod template.
-pub const POD_TEMPLATE: &str = "v1.PodTemplateSpec";
+pub const POD_TEMPLATE: &str = "core.v1.PodTemplateSpec";
 
 /// A value of the type `name` as `dump.ForHash` of k8s.io/utils prints it, which is what `DeepHashObject` hashes.
 ///

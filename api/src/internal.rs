@@ -1,7 +1,7 @@
 //! How the reference prints a value whose type has no JSON of its own: its internal types, by the names and in the
 //! order of their fields, with everything that is unset. Error messages show them, whole or as a difference.
 //!
-//! `data/internal.txt` holds a line a type: its name and its fields, each `Shown:form`. A form is what absence looks
+//! `data/overlay/internal.txt` holds a line a type: its name and its fields, each `Shown:form`. A form is what absence looks
 //! like (`""`, `0`, `false`, `null`), or the name of a type: `*` before it for one that may be null, `[]` for a list and
 //! `{}` for a map. `Shown=name` says where the field stands in an object if it differs by more than the first letter; in
 //! `=^name` it stands in the value around this one, and `=@array` (or `@object`, `@bool`) is the value itself if it is of
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::diff;
 use printer::Printer;
 
-const TYPES: &str = include_str!("../data/internal.txt");
+const TYPES: &str = include_str!("../data/overlay/internal.txt");
 
 /// A value of an internal type, in JSON on one line, as a message shows it.
 pub fn shown(form: &str, value: &Value) -> String {

@@ -8,7 +8,7 @@ const FIELDS: [(u64, u64, &[&str]); 5] = [
     (1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
     (0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
 ];
-static ZONES: &str = include_str!("../data/zones.txt");
+static ZONES: &str = include_str!("../data/overlay/zones.txt");
 const DESCRIPTORS: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
 
 /// Checks a schedule of five fields or a descriptor, with a time zone before it or without (`Parser.Parse`).

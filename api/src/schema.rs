@@ -9,12 +9,14 @@ mod graph;
 mod structural;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use serde_json::Value;
 
 use graph::{FieldData, Graph, NodeId, Shared};
 pub use graph::{Kind, PatchStrategies, Rules, Topology};
 pub use structural::StructuralError;
+pub(crate) use text::Member;
 
 /// The type of a kind's objects: a graph and the root in it. Cheap to clone.
 #[derive(Clone)]
@@ -75,9 +77,9 @@ impl Schema {
         Self::structural(None).expect("the empty schema is structural")
     }
 
-    /// Names of all built-in definitions, in order.
-    pub fn definitions() -> impl Iterator<Item = &'static str> {
-        facts::builtin().names()
+    /// The members of a built-in definition as Go declares them.
+    pub(crate) fn declared(name: &str) -> Option<impl Iterator<Item = Member> + use<>> {
+        facts::builtin().lines(name).map(text::members)
     }
 
     /// The root's type.

@@ -22,7 +22,8 @@ use crate::{Registry, clock};
 
 pub use own::{dns_address, ensure_dns_service, kubernetes_address};
 
-const DATA: &str = include_str!("../data/bootstrap.json");
+/// Roles and their bindings, and everything else.
+const DATA: [&str; 2] = [include_str!("../data/overlay/bootstrap.json"), include_str!("../data/roles.json")];
 /// Objects in one transaction.
 const TRANSACTION_OBJECTS_MAX: usize = 128;
 /// How often a transaction is tried again because somebody else wrote meanwhile.
@@ -69,9 +70,9 @@ enum Update {
 }
 
 fn data() -> Vec<Desired> {
-    let groups: Vec<Group> = serde_json::from_str(DATA).expect("the data file is compiled in and parses");
+    let groups = |text| -> Vec<Group> { serde_json::from_str(text).expect("the data file is compiled in and parses") };
     let mut all = Vec::with_capacity(256);
-    for group in groups {
+    for group in DATA.into_iter().flat_map(groups) {
         let api_version = match group.group.as_str() {
             "" => group.version.clone(),
             name => format!("{name}/{}", group.version),

@@ -1,5 +1,6 @@
-//! Chores in Rust: `cargo xtask tidy`, `cargo xtask images`, `cargo xtask bench`.
+//! Chores in Rust: `cargo xtask tidy`, `cargo xtask codegen`, `cargo xtask images`, `cargo xtask bench`.
 
+mod codegen;
 mod images;
 mod tidy;
 
@@ -19,6 +20,18 @@ struct Arguments {
 enum Chore {
     /// Checks what a machine can check of the layout and the rules of the code.
     Tidy,
+    /// Writes the data files that come out of a Kubernetes source tree, or checks that they agree.
+    Codegen {
+        /// The source tree.
+        #[arg(long, value_name = "DIR", required_unless_present = "check")]
+        from: Option<PathBuf>,
+        /// Checks the files as they are and needs no tree.
+        #[arg(long, conflicts_with_all = ["from", "into"])]
+        check: bool,
+        /// Where the files go instead of into the project.
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
     /// Packs test images (busybox, nginx, redis) from Debian packages into OCI archives.
     Images {
         /// Where the archives go.
@@ -51,6 +64,8 @@ fn bench(sort: &str) -> Result<(), Box<dyn std::error::Error>> {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Tidy => tidy::run(),
+        Chore::Codegen { from: Some(from), into, .. } => codegen::write(&from, into.as_deref()),
+        Chore::Codegen { .. } => codegen::check(),
         Chore::Images { directory } => images::run(&directory),
         Chore::Bench { sort } => bench(&sort),
     };

@@ -1,4 +1,5 @@
-//! The built-in rows, read once from `data/resources.txt`, and the columns of their tables from `data/columns.txt`.
+//! The built-in rows, read once from `data/resources.txt`, and the columns of their tables from
+//! `data/overlay/columns.txt`, where each resource is followed by the function of the reference that prints it.
 //!
 //! In `resources.txt` a line with `=` opens a group and version, in the order in which the reference lists them. A
 //! line with `/` is a subresource of the resource above: name, kind, group and version if they are others, verbs.
@@ -12,7 +13,7 @@ use super::resource::{Column, Resource, SelectableField, Subresource};
 use crate::schema::Schema;
 
 static RESOURCES: &str = include_str!("../../data/resources.txt");
-static COLUMNS: &str = include_str!("../../data/columns.txt");
+static COLUMNS: &str = include_str!("../../data/overlay/columns.txt");
 
 /// All built-in rows, in the reference's order of groups.
 pub(super) fn rows() -> &'static [Arc<Resource>] {
@@ -30,7 +31,7 @@ pub(super) fn group_place(group: &str) -> usize {
 /// The columns of a built-in resource's table as the reference prints it; none if it has no printer of its own.
 pub fn columns(group: &str, version: &str, plural: &str) -> Option<Vec<Column>> {
     let wanted = if group.is_empty() { format!("={version}/{plural}") } else { format!("={group}/{version}/{plural}") };
-    let mut lines = COLUMNS.lines().skip_while(|line| *line != wanted);
+    let mut lines = COLUMNS.lines().skip_while(|line| line.split('\t').next() != Some(&wanted));
     lines.next()?;
     let columns = lines.take_while(|line| !line.starts_with('=')).map(|line| {
         let mut parts = line.split('\t');

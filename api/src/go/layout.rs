@@ -1,11 +1,11 @@
-//! The Go types below a pod template: `data/go-types.txt`, read once.
+//! The Go types below a pod template, from the schema's text, read once.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-const TEXT: &str = include_str!("../../data/go-types.txt");
+use crate::schema::{Member, Schema};
 
-static TYPES: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(read);
+static TYPES: LazyLock<HashMap<String, Vec<Field>>> = LazyLock::new(read);
 
 /// A type of Go, as far as it matters to what is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Type {
     Map { name: String, values: Box<Type> },
     /// Something simple, by the name to print.
     Scalar { name: String, kind: Kind },
-    /// A struct of the table.
+    /// A definition by its short name, or one of [`OWN_FORM`].
     Struct(String),
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Field {
     /// The name in Go.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// The name in JSON; empty for a struct whose fields stand in the one around it.
     pub(super) json: &'static str,
     /// Whether JSON leaves it out when it is empty.
@@ -42,6 +42,10 @@ pub(super) struct Field {
     /// Its type.
     pub(super) of: Type,
 }
+
+/// The structs that have a JSON form of their own.
+const OWN_FORM: [(char, &str); 4] =
+    [('q', "resource.Quantity"), ('x', "intstr.IntOrString"), ('t', "v1.Time"), ('f', "v1.FieldsV1")];
 
 /// The fields of a struct; none for the few that have a JSON form of their own.
 pub(super) fn fields(name: &str) -> Option<&'static [Field]> {
@@ -54,51 +58,82 @@ impl Type {
         match self {
             Self::Pointer(of) => format!("*{}", of.name()),
             Self::List(of) => format!("[]{}", of.name()),
-            Self::Map { name, .. } | Self::Scalar { name, .. } | Self::Struct(name) => name.clone(),
+            Self::Map { name, .. } | Self::Scalar { name, .. } => name.clone(),
+            // `core.v1.Pod` is Go's `v1.Pod`: a package goes by the last part of its path.
+            Self::Struct(name) => match name.split_once('.') {
+                Some((_, rest)) if rest.contains('.') => rest.to_owned(),
+                _ => name.clone(),
+            },
         }
     }
 
-    fn parse(text: &str) -> Self {
-        if let Some(of) = text.strip_prefix('*') {
-            return Self::Pointer(Box::new(Self::parse(of)));
-        }
-        if let Some(of) = text.strip_prefix("[]") {
-            return Self::List(Box::new(Self::parse(of)));
-        }
-        // A map may be named, and so may its keys: `v1.ResourceList=map[v1.ResourceName=string]resource.Quantity`.
-        let map = text.strip_prefix("map[").map(|rest| ("", rest)).or_else(|| text.split_once("=map["));
-        if let Some((name, (key, values))) = map.and_then(|(name, rest)| Some((name, rest.split_once(']')?))) {
-            let values = Box::new(Self::parse(values));
-            let key = key.split('=').next().unwrap_or(key);
-            let name = if name.is_empty() { format!("map[{key}]{}", values.name()) } else { name.to_owned() };
-            return Self::Map { name, values };
-        }
-        let (name, kind) = text.split_once('=').unwrap_or((text, text));
-        let kind = match kind {
-            "string" => Kind::Text,
-            "bool" => Kind::Bool,
-            "int32" | "int64" | "uint8" => Kind::Whole,
-            _ => return Self::Struct(name.into()),
+    /// The type of a line of the schema; `named` is the name of a scalar, or behind `=` of a list or map.
+    fn parse(text: &str, named: &str) -> Self {
+        let (letter, rest) = (text.chars().next().unwrap_or(' '), &text[text.len().min(1)..]);
+        let whole = named.strip_prefix('=');
+        let scalar = |name: &str, kind| {
+            let name = if named.is_empty() || whole.is_some() { name } else { named };
+            Self::Scalar { name: name.to_owned(), kind }
         };
-        Self::Scalar { name: name.into(), kind }
+        match letter {
+            '@' => Self::Struct(rest.to_owned()),
+            '[' => Self::List(Box::new(Self::parse(rest, named))),
+            '{' => {
+                let values = Box::new(Self::parse(rest, if whole.is_some() { "" } else { named }));
+                let name = whole.map_or_else(|| format!("map[string]{}", values.name()), str::to_owned);
+                Self::Map { name, values }
+            }
+            'y' => Self::List(Box::new(scalar("uint8", Kind::Whole))),
+            's' => scalar("string", Kind::Text),
+            'b' => scalar("bool", Kind::Bool),
+            'i' => scalar("int32", Kind::Whole),
+            'l' => scalar("int64", Kind::Whole),
+            other => {
+                let own = OWN_FORM.iter().find(|(letter, _)| *letter == other);
+                Self::Struct(own.map_or_else(|| text.to_owned(), |(_, name)| (*name).to_owned()))
+            }
+        }
+    }
+
+    /// The struct that it is or consists of.
+    fn structure(&self) -> Option<&str> {
+        match self {
+            Self::Pointer(of) | Self::List(of) | Self::Map { values: of, .. } => of.structure(),
+            Self::Struct(name) => Some(name),
+            Self::Scalar { .. } => None,
+        }
     }
 }
 
-fn read() -> HashMap<&'static str, Vec<Field>> {
-    let mut types: HashMap<&'static str, Vec<Field>> = HashMap::new();
-    let mut open = "";
-    for line in TEXT.lines().filter(|line| !line.starts_with('#')) {
-        if let Some(name) = line.strip_prefix('=') {
-            open = name;
-            types.entry(open).or_default();
+fn read() -> HashMap<String, Vec<Field>> {
+    let mut types: HashMap<String, Vec<Field>> = HashMap::new();
+    types.extend(OWN_FORM.map(|(_, name)| (name.to_owned(), Vec::new())));
+    let mut open = vec![super::POD_TEMPLATE.to_owned()];
+    while let Some(name) = open.pop() {
+        if types.contains_key(&name) {
             continue;
         }
-        let mut columns = line.split('\t');
-        let (name, json, of) = (columns.next(), columns.next(), columns.next());
-        let (Some(name), Some(json), Some(of)) = (name, json, of) else { continue };
-        let bare = json.trim_end_matches(['?', '!']);
-        let field = Field { name, json: bare, omits_empty: bare.len() < json.len(), of: Type::parse(of) };
-        types.entry(open).or_default().push(field);
+        let fields: Vec<_> = Schema::declared(&name).into_iter().flatten().map(field).collect();
+        open.extend(fields.iter().filter_map(|field| field.of.structure()).map(str::to_owned));
+        types.insert(name, fields);
     }
     types
+}
+
+fn field(member: Member) -> Field {
+    match member {
+        Member::Embedded { of, .. } => {
+            let name = of.rsplit('.').next().unwrap_or(of).to_owned();
+            Field { name, json: "", omits_empty: false, of: Type::Struct(of.to_owned()) }
+        }
+        Member::Field(line) => {
+            let of = Type::parse(line.ty, line.named);
+            let of = if line.flags.contains('p') { Type::Pointer(Box::new(of)) } else { of };
+            let name = match line.go_name {
+                "" => line.name[..1].to_uppercase() + &line.name[1..],
+                name => name.to_owned(),
+            };
+            Field { name, json: line.name, omits_empty: line.flags.contains(['o', 'z']), of }
+        }
+    }
 }

@@ -98,7 +98,7 @@ impl Printer {
     fn fields(&mut self, name: &str, value: Option<&Value>) {
         for (i, field) in layout::fields(name).unwrap_or_default().iter().enumerate() {
             self.add(if i == 0 { "" } else { " " });
-            self.add(field.name);
+            self.add(&field.name);
             self.add(":");
             let inner = if field.json.is_empty() { value } else { value.and_then(|value| value.get(field.json)) };
             self.typed(&field.of, inner);

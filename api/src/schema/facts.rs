@@ -1,10 +1,4 @@
-//! The built-in definitions, read once from `data/schema.txt`.
-//!
-//! A line that starts with `=` opens a definition: its name, and `a` if it is atomic. A line with `!` gives its group,
-//! version and kind. Any other line is a field: name, type, protobuf numbers, flags, named scalar, list map keys,
-//! merge key and default, separated by tabs. Types are letters (`s` string, `i` and `l` integers, `b` boolean,
-//! `d` double, `y` bytes, and the special ones), `@N` for the definition in place N, `[` and `{` before the type of a
-//! list's items and a map's values.
+//! The built-in graph, read once from `data/schema.txt`, whose lines [`super::text`] takes apart.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,12 +7,12 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::graph::{Definition, FieldData, Flags, Graph, Kind, Node, NodeId, Topology};
+use super::text::{self, Line, Member};
 
 static TEXT: &str = include_str!("../../data/schema.txt");
-/// Lines `group.version.Definition.field=JSON`: defaults that the reference sets in code and under no condition.
-static DEFAULTS: &str = include_str!("../../data/defaults.txt");
-/// The structs whose fields do not stand in the order of their numbers in protobuf: a name and its fields, a line each.
-static ORDER: &str = include_str!("../../data/field-order.txt");
+/// Lines `group.version.Definition.field=JSON`, a tab and the function that says so: defaults that the reference sets in
+/// code and under no condition.
+static DEFAULTS: &str = include_str!("../../data/overlay/defaults.txt");
 
 /// The built-in graph.
 pub(crate) fn builtin() -> &'static Graph {
@@ -27,79 +21,92 @@ pub(crate) fn builtin() -> &'static Graph {
 }
 
 fn parse(text: &'static str) -> Graph {
-    let mut graph = Graph::default();
-    let (mut definitions, mut fields) = (0, 0);
-    for line in text.lines() {
-        match line.as_bytes()[0] {
-            b'=' => definitions += 1,
-            b'!' => {}
-            _ => fields += 1,
-        }
-    }
-    graph.fields.reserve_exact(fields);
-    graph.definitions.reserve_exact(definitions);
-    graph.by_name.reserve(definitions);
-    // The structs come first, so that a reference to definition N is node N, whichever is read first.
-    graph.nodes.extend((0..definitions).map(|i| Node { definition: i as u32, ..Node::new(Kind::Struct) }));
-    let mut reader = Reader { graph, plain: HashMap::new() };
-    for line in text.lines() {
-        match line.as_bytes()[0] {
-            b'=' => reader.definition(&line[1..]),
-            b'!' => reader.kind(&line[1..]),
-            _ => reader.field(line),
-        }
-    }
+    let mut reader = Reader::open(text);
+    reader.fields();
     reader.orders();
     reader.defaults();
     reader.graph.nodes.shrink_to_fit();
     reader.graph
 }
+/// Fewer than a line of the text has, so that room for all fields is made at once.
+const BYTES_A_FIELD: usize = 32;
 
 struct Reader {
     graph: Graph,
     /// The nodes of types that carry nothing of their field, by their text, to make each once.
     plain: HashMap<&'static str, NodeId>,
+    /// Structs whose topology a field states otherwise than their definition does, with the definition's place.
+    restated: Vec<(NodeId, NodeId)>,
 }
 
 impl Reader {
-    fn definition(&mut self, line: &'static str) {
-        let mut parts = line.split('\t');
-        let name = parts.next().unwrap_or("");
-        let place = self.graph.definitions.len();
-        let start = self.graph.fields.len() as u32;
-        let node = &mut self.graph.nodes[place];
-        node.fields = start..start;
-        if parts.next() == Some("a") {
-            node.topology = Topology::Atomic;
+    /// With all definitions by name and place, and none of their fields.
+    fn open(text: &'static str) -> Self {
+        let mut graph = Graph::default();
+        let blocks: Vec<_> = text::blocks(text).collect();
+        graph.fields.reserve_exact(text.len() / BYTES_A_FIELD);
+        graph.definitions.reserve_exact(blocks.len());
+        graph.by_name.reserve(blocks.len());
+        // The structs come first, so that a reference to definition N is node N, whichever is read first.
+        for (place, block) in (0..).zip(blocks) {
+            let topology = if block.atomic { Topology::Atomic } else { Topology::Unset };
+            graph.nodes.push(Node { definition: place, topology, ..Node::new(Kind::Struct) });
+            graph.by_name.insert(text::short(block.name), place);
+            if let Some(kind) = block.kind {
+                graph.by_kind.insert(kind, place);
+            }
+            graph.definitions.push(Definition {
+                name: block.name,
+                node: NodeId(place),
+                lines: block.lines,
+                always: Vec::new(),
+                by_number: Vec::new(),
+                defaults: Vec::new(),
+                kind: block.kind,
+            });
         }
-        self.graph.definitions.push(Definition {
-            name,
-            node: NodeId(place as u32),
-            always: Vec::new(),
-            by_number: Vec::new(),
-            defaults: Vec::new(),
-            kind: None,
-        });
-        self.graph.by_name.insert(name, place as u32);
+        Self { graph, plain: HashMap::new(), restated: Vec::new() }
     }
 
-    fn kind(&mut self, line: &'static str) {
-        let mut parts = line.split('\t');
-        let mut next = || parts.next().unwrap_or("");
-        let kind = (next(), next(), next());
-        let place = self.graph.definitions.len() - 1;
-        self.graph.definitions[place].kind.get_or_insert(kind);
-        self.graph.by_kind.insert(kind, place as u32);
+    fn fields(&mut self) {
+        let mut fields = Vec::new();
+        for place in 0..self.graph.definitions.len() {
+            self.members(self.graph.definitions[place].lines, [0; 3], true, &mut fields);
+            for (place, field) in (0..).zip(&mut fields) {
+                field.place = place;
+            }
+            fields.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            let start = self.graph.fields.len() as u32;
+            self.graph.fields.append(&mut fields);
+            self.graph.nodes[place].fields = start..self.graph.fields.len() as u32;
+        }
+        for (node, place) in std::mem::take(&mut self.restated) {
+            self.graph.nodes[node.0 as usize].fields = self.graph.node(place).fields.clone();
+        }
     }
 
-    fn field(&mut self, line: &'static str) {
-        let mut parts = line.split('\t');
-        let mut next = || parts.next().unwrap_or("");
-        let (name, ty, proto, letters) = (next(), next(), next(), next());
-        let (named, keys, merge_key, default) = (next(), next(), next(), next());
+    /// The fields of a definition and of those that it embeds, below `proto`, the way to them in protobuf.
+    fn members(&mut self, lines: &'static str, proto: [u8; 3], numbered: bool, to: &mut Vec<FieldData>) {
+        for member in text::members(lines) {
+            match member {
+                Member::Field(line) => {
+                    let proto = if numbered { below(proto, line.proto) } else { [0; 3] };
+                    let field = self.field(&line, proto);
+                    to.push(field);
+                }
+                Member::Embedded { of, proto: number } => {
+                    let place = self.graph.by_name[of];
+                    let lines = self.graph.definitions[place as usize].lines;
+                    self.members(lines, below(proto, number), numbered && !number.is_empty(), to);
+                }
+            }
+        }
+    }
+
+    fn field(&mut self, line: &Line, proto: [u8; 3]) -> FieldData {
         let mut flags = Flags::default();
         let mut topology = Topology::Unset;
-        for letter in letters.bytes() {
+        for letter in line.flags.bytes() {
             match letter {
                 b'r' => flags.required = true,
                 b'p' => flags.pointer = true,
@@ -115,25 +122,22 @@ impl Reader {
                 _ => unreachable!("a letter that the data does not have"),
             }
         }
-        let node = self.node(ty, topology, keys);
         let text = |s: &'static str| (!s.is_empty()).then_some(s);
-        self.graph.fields.push(FieldData {
-            name: Cow::Borrowed(name),
-            node,
-            proto: numbers(proto),
+        FieldData {
+            name: Cow::Borrowed(line.name),
+            node: self.node(line.ty, topology, line.keys),
+            proto,
             place: 0,
             flags,
-            merge_key: text(merge_key),
-            named: text(named),
-            default: text(default),
-        });
-        let place = self.graph.definitions.len() - 1;
-        self.graph.nodes[place].fields.end += 1;
+            merge_key: text(line.merge_key),
+            named: text(line.named),
+            default: text(line.default),
+        }
     }
 
     fn node(&mut self, ty: &'static str, topology: Topology, keys: &'static str) -> NodeId {
         if topology == Topology::Unset {
-            if let Some(place) = definition(ty) {
+            if let Some(place) = self.definition(ty) {
                 return place;
             }
             if let Some(node) = self.plain.get(ty) {
@@ -142,9 +146,11 @@ impl Reader {
         }
         let node = match ty.as_bytes()[0] {
             b'@' => {
-                // A field that is atomic or granular against its definition: the same struct under another node.
-                let place = definition(ty).expect("a reference is a place");
-                return self.overridden(place, topology);
+                let place = self.definition(ty).expect("a reference names a definition");
+                let node = Node { topology, ..self.graph.node(place).clone() };
+                let id = self.graph.push(node);
+                self.restated.push((id, place));
+                return id;
             }
             open @ (b'[' | b'{') => {
                 let elem = self.node(&ty[1..], Topology::Unset, "");
@@ -154,7 +160,7 @@ impl Reader {
                 Node { elem, topology, keys: start..self.graph.keys.len() as u32, ..Node::new(kind) }
             }
             letter => {
-                let elem = definition(&ty[1..]).unwrap_or(NodeId::NONE);
+                let elem = self.definition(&ty[1..]).unwrap_or(NodeId::NONE);
                 Node { elem, ..Node::new(scalar(letter)) }
             }
         };
@@ -165,11 +171,8 @@ impl Reader {
         id
     }
 
-    /// A struct whose topology a field states otherwise than its definition does. The data has one such field and
-    /// the definition comes before it.
-    fn overridden(&mut self, place: NodeId, topology: Topology) -> NodeId {
-        let node = self.graph.node(place).clone();
-        self.graph.push(Node { topology, ..node })
+    fn definition(&self, ty: &str) -> Option<NodeId> {
+        ty.strip_prefix('@').map(|name| NodeId(self.graph.by_name[name]))
     }
 }
 
@@ -177,24 +180,8 @@ impl Reader {
     /// Notes of each definition its fields in order of number, and which fields Go prints even if they were never set: those without `omitempty`, and
     /// structs by value without `omitzero`.
     fn orders(&mut self) {
-        let listed: HashMap<&str, Vec<&str>> = ORDER
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .map(|(name, all)| (name, all.split(' ').collect()))
-            .collect();
         for definition in &mut self.graph.definitions {
             let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
-            let listed = listed.get(definition.name);
-            let mut in_order: Vec<_> = fields.clone().collect();
-            in_order.sort_by_key(|i| {
-                let field = &self.graph.fields[*i as usize];
-                let named = listed.and_then(|all| all.iter().position(|name| *name == field.name));
-                // Protobuf has the kind and version outside of the message.
-                (named, field.proto[0], field.name != "kind", *i)
-            });
-            for (place, i) in (0..).zip(in_order) {
-                self.graph.fields[i as usize].place = place;
-            }
             definition.by_number = fields.clone().map(|i| (self.graph.fields[i as usize].proto, i)).collect();
             definition.by_number.retain(|(path, _)| path[0] != 0);
             definition.by_number.sort_unstable();
@@ -212,7 +199,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Gathers the defaults of each definition: those that the schema states and those of `data/defaults.txt`.
+    /// Gathers the defaults of each definition: those that the schema states and those of `data/overlay/defaults.txt`.
     fn defaults(&mut self) {
         for definition in &mut self.graph.definitions {
             let fields = self.graph.nodes[definition.node.0 as usize].fields.clone();
@@ -227,12 +214,10 @@ impl Reader {
         }
         for line in DEFAULTS.lines() {
             let (path, value) = line.split_once('=').expect("a path and a value");
+            let value = value.split('\t').next().unwrap_or(value);
             let (name, field) = path.rsplit_once('.').expect("a definition and a field");
-            let place = DEFINITION_PREFIXES.iter().find_map(|prefix| {
-                let name = format!("{prefix}{name}");
-                self.graph.by_name.get(name.as_str()).copied()
-            });
-            let definition = &mut self.graph.definitions[place.expect("a definition of the facts") as usize];
+            let place = self.graph.by_name[name];
+            let definition = &mut self.graph.definitions[place as usize];
             let range = self.graph.nodes[definition.node.0 as usize].fields.clone();
             let field = range.clone().find(|i| self.graph.fields[*i as usize].name == field);
             definition.defaults.push((field.expect("a field of the definition"), json(value)));
@@ -244,20 +229,13 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("defaults are JSON")
 }
 
-/// What the names in `data/defaults.txt` leave out.
-const DEFINITION_PREFIXES: [&str; 3] =
-    ["io.k8s.api.", "io.k8s.apiextensions-apiserver.pkg.apis.", "io.k8s.kube-aggregator.pkg.apis."];
-
-fn definition(ty: &str) -> Option<NodeId> {
-    ty.strip_prefix('@').and_then(|n| n.parse().ok()).map(NodeId)
-}
-
-fn numbers(text: &str) -> [u8; 3] {
-    let mut out = [0; 3];
-    for (slot, number) in out.iter_mut().zip(text.split('.')) {
+/// The way to a field: that of the message around it and what follows.
+fn below(mut around: [u8; 3], numbers: &str) -> [u8; 3] {
+    let taken = around.iter().position(|number| *number == 0).unwrap_or(around.len());
+    for (slot, number) in around[taken..].iter_mut().zip(numbers.split('.')) {
         *slot = number.parse().unwrap_or(0);
     }
-    out
+    around
 }
 
 fn scalar(letter: u8) -> Kind {
@@ -280,5 +258,50 @@ fn scalar(letter: u8) -> Kind {
         b'S' => Kind::SchemaOrStrings,
         b'j' | b'v' => Kind::Any,
         _ => unreachable!("a type that the data does not have"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "=io.k8s.api.a.v1.Outer\n!g\tv1\tOuter\n+\t@meta.v1.TypeMeta\nzeta\ts\t3\to\n+\t@a.v1.Inner\t2\n\
+                         atomic\t@a.v1.Inner\t4\ta\n=io.k8s.api.a.v1.Inner\nbeta\tl\t1\n+\t@a.v1.Deep\t7\n\
+                         =io.k8s.api.a.v1.Deep\ta\nalpha\t[@a.v1.Outer\t9\tM\t\tzeta\n\
+                         =io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta\nkind\ts\t1\to\napiVersion\ts\t2\to\n";
+
+    fn small() -> Graph {
+        let mut reader = Reader::open(SMALL);
+        reader.fields();
+        reader.graph
+    }
+
+    #[test]
+    fn what_is_embedded_stands_in_the_order_of_go_and_below_its_number() {
+        let graph = small();
+        let outer = graph.definition("io.k8s.api.a.v1.Outer").expect("it is there");
+        let mut fields: Vec<_> = graph.fields(outer).iter().map(|f| (f.place, f.name.as_ref(), f.proto)).collect();
+        assert!(fields.is_sorted_by_key(|field| field.1), "fields are found by name: {fields:?}");
+        fields.sort_unstable();
+        let expect = [
+            (0, "kind", [0, 0, 0]),
+            (1, "apiVersion", [0, 0, 0]),
+            (2, "zeta", [3, 0, 0]),
+            (3, "beta", [2, 1, 0]),
+            (4, "alpha", [2, 7, 9]),
+            (5, "atomic", [4, 0, 0]),
+        ];
+        assert_eq!(fields, expect);
+    }
+
+    #[test]
+    fn a_field_may_restate_the_topology_of_a_definition_that_comes_later() {
+        let graph = small();
+        let outer = graph.definition("a.v1.Outer").expect("short names are names too");
+        let restated = graph.fields(outer).iter().find(|field| field.name == "atomic").expect("it is there").node;
+        assert_eq!(graph.node(restated).topology, Topology::Atomic);
+        let inner = graph.definition("a.v1.Inner").expect("it is there");
+        assert_eq!(graph.node(restated).fields, graph.node(inner).fields);
+        assert_eq!(graph.node(inner).topology, Topology::Unset);
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::text::short;
+
 /// What values a type has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -172,6 +174,8 @@ pub(crate) struct FieldData {
 pub(crate) struct Definition {
     pub(crate) name: &'static str,
     pub(crate) node: NodeId,
+    /// Its members as `data/schema.txt` writes them.
+    pub(crate) lines: &'static str,
     /// The fields that are printed even if they were never set, as places in the graph's.
     pub(crate) always: Vec<u32>,
     /// The fields that protobuf has, in order of number: the way through embedded messages, and the place.
@@ -188,6 +192,7 @@ pub(crate) struct Graph {
     pub(crate) fields: Vec<FieldData>,
     pub(crate) keys: Vec<Cow<'static, str>>,
     pub(crate) definitions: Vec<Definition>,
+    /// The definitions by their short names.
     pub(crate) by_name: HashMap<&'static str, u32>,
     pub(crate) by_kind: HashMap<(&'static str, &'static str, &'static str), u32>,
 }
@@ -231,12 +236,13 @@ impl Graph {
         self.definition_of(id).and_then(|d| d.kind)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.definitions.iter().map(|d| d.name)
+    pub(crate) fn definition(&self, name: &str) -> Option<NodeId> {
+        self.by_name.get(short(name)).map(|i| self.definitions[*i as usize].node)
     }
 
-    pub(crate) fn definition(&self, name: &str) -> Option<NodeId> {
-        self.by_name.get(name).map(|i| self.definitions[*i as usize].node)
+    /// What `data/schema.txt` says of a definition's members.
+    pub(crate) fn lines(&self, name: &str) -> Option<&'static str> {
+        self.by_name.get(short(name)).map(|i| self.definitions[*i as usize].lines)
     }
 
     pub(crate) fn kind(&self, group: &str, version: &str, kind: &str) -> Option<NodeId> {

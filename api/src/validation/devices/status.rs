@@ -118,7 +118,7 @@ fn told(at: &At<'_>, allocated: &BTreeSet<String>, errors: &mut ErrorList) {
     label(&at.get("device"), errors);
     share(&at.get("shareID"), errors);
     if !allocated.contains(&id(at)) {
-        errors.push(rules::invalid_as(at, "resource.SharedDeviceID", "must be an allocated device in the claim"));
+        errors.push(rules::invalid_as(at, "structured.SharedDeviceID", "must be an allocated device in the claim"));
     }
     let conditions = at.get("conditions");
     if conditions.len() > CONDITIONS_MAX {

@@ -1,0 +1,88 @@
+//! `cargo xtask codegen`: the data files that come out of a Kubernetes source tree, and what must hold of them.
+//!
+//! `--from DIR` reads a tree and writes every file that [`GENERATED`] lists; what a tree does not say in a form that can be
+//! read is kept by hand in the overlay ([`overlay`]), whose sources the tree is asked for. `--check` needs no tree.
+
+mod check;
+mod choices;
+mod go;
+mod metrics;
+mod overlay;
+mod resources;
+mod roles;
+mod schema;
+mod universe;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use overlay::Overlay;
+use universe::Universe;
+
+type Read<T> = Result<T, Box<dyn Error>>;
+
+/// The files that are generated.
+pub const GENERATED: [&str; 6] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES, FAMILIES];
+
+const SCHEMA: &str = "api/data/schema.txt";
+const ENUMS: &str = "api/data/enums.txt";
+const UNIONS: &str = "api/data/unions.txt";
+const RESOURCES: &str = "api/data/resources.txt";
+const ROLES: &str = "apiserver/data/roles.json";
+const FAMILIES: &str = "metrics/data/families.txt";
+
+/// Where the project stands.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Checks the project's files.
+///
+/// # Errors
+/// A file that is not there, or that there are problems.
+pub fn check() -> Result<(), Box<dyn Error>> {
+    check::run(&root())
+}
+
+/// Writes all files below `into`, which is the project itself if none is named.
+///
+/// # Errors
+/// What the tree lacks or says in a way that is not understood: every file that can be written is.
+pub fn write(from: &Path, into: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let overlay = Overlay::read(&root())?;
+    let into = into.map_or_else(root, Path::to_path_buf);
+    let universe = Universe::new(from);
+    let definitions = schema::definitions(&universe)?;
+    let files: [(&str, Read<String>); GENERATED.len()] = [
+        (SCHEMA, schema::write(&universe, &definitions)),
+        (ENUMS, choices::enums(&universe, &definitions)),
+        (UNIONS, Ok(choices::unions(&definitions))),
+        (RESOURCES, resources::write(from, &overlay)),
+        (ROLES, roles::write(from)),
+        (FAMILIES, metrics::write(from, &overlay)),
+    ];
+    let mut problems = Vec::new();
+    for (name, text) in files {
+        match text {
+            Ok(text) => println!("{name}: {}", put(&into.join(name), &text, &root().join(name))?),
+            Err(error) => problems.push(format!("{name}: {error}")),
+        }
+    }
+    problems.extend(
+        overlay.missing(from)?.into_iter().map(|source| format!("the overlay cites {source}, which is not there")),
+    );
+    for problem in &problems {
+        println!("{problem}");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(format!("{} problems", problems.len()).into()) }
+}
+
+/// Writes a file; whether it differs from the one that the project has.
+fn put(path: &Path, text: &str, before: &Path) -> Read<&'static str> {
+    let before = std::fs::read_to_string(before).unwrap_or_default();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, text)?;
+    Ok(if before == text { "as it was" } else { "changed" })
+}
