@@ -18,7 +18,7 @@ use crate::schema::{Kind, Schema, Type};
 
 /// Sets the defaults of an object in the version that the schema is of.
 ///
-/// Nothing here knows the time: `timeAdded` of a device's taint, which the reference sets too, is left to the strategy.
+/// Nothing here knows the time: `timeAdded` of a device's taint, which `SetDefaults_DeviceTaint` sets too, is left to the strategy.
 pub fn apply(schema: &Schema, object: &mut Object) {
     of_struct(schema.root(), &mut object.0, Nulls::Dropped);
 }
@@ -48,6 +48,10 @@ fn of_struct(ty: Type<'_>, map: &mut Map<String, Value>, nulls: Nulls) {
         }
     }
     rules::apply(name, map);
+    // As `DropDisabledPodFields` and its kin do.
+    for field in ty.disabled() {
+        map.remove(*field);
+    }
     if name == "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" {
         return;
     }

@@ -209,6 +209,11 @@ impl<'a> Type<'a> {
         self.graph.defaults(self.node).iter().map(move |(i, value)| (field(*i), value))
     }
 
+    /// The names of a built-in struct's fields that stand behind features which are off in this version.
+    pub(crate) fn disabled(self) -> &'a [&'static str] {
+        self.graph.disabled(self.node)
+    }
+
     /// The fields that protobuf has, in order of number, each with the way to it: one number, or several through
     /// messages that JSON does not have (Go's embedded structs), then zeros.
     pub(crate) fn by_number(self) -> &'a [([u8; 3], u32)] {

@@ -8,11 +8,13 @@ mod choices;
 mod go;
 mod metrics;
 mod overlay;
+mod report;
 mod resources;
 mod roles;
 mod schema;
 mod universe;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -62,24 +64,35 @@ pub fn write(from: &Path, into: Option<&Path>) -> Result<(), Box<dyn Error>> {
         (FAMILIES, metrics::write(from, &overlay)),
     ];
     let mut problems = Vec::new();
+    let mut written = BTreeMap::new();
+    let before = |name: &str| std::fs::read_to_string(root().join(name)).unwrap_or_default();
+    let old = [SCHEMA, RESOURCES].map(before);
     for (name, text) in files {
         match text {
-            Ok(text) => println!("{name}: {}", put(&into.join(name), &text, &root().join(name))?),
+            Ok(text) => {
+                println!("{name}: {}", put(&into.join(name), &text, &before(name))?);
+                written.insert(name, text);
+            }
             Err(error) => problems.push(format!("{name}: {error}")),
         }
     }
-    problems.extend(
-        overlay.missing(from)?.into_iter().map(|source| format!("the overlay cites {source}, which is not there")),
-    );
+    let gone = overlay.missing(from)?;
+    problems.extend(gone.into_iter().map(|source| format!("the overlay cites {source}")));
     for problem in &problems {
         println!("{problem}");
+    }
+    if let Some(after) = written.get(SCHEMA) {
+        let resources = (old[1].as_str(), written.get(RESOURCES).map(String::as_str));
+        let (root, before) = (&root(), &old[0]);
+        let report =
+            report::Report { root, from, before, after, resources, overlay: &overlay, definitions: &definitions };
+        print!("{}", report.text()?);
     }
     if problems.is_empty() { Ok(()) } else { Err(format!("{} problems", problems.len()).into()) }
 }
 
 /// Writes a file; whether it differs from the one that the project has.
-fn put(path: &Path, text: &str, before: &Path) -> Read<&'static str> {
-    let before = std::fs::read_to_string(before).unwrap_or_default();
+fn put(path: &Path, text: &str, before: &str) -> Read<&'static str> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

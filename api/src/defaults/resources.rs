@@ -150,7 +150,8 @@ fn greatest(most: &mut Amounts, other: impl IntoIterator<Item = (String, Quantit
     }
 }
 
-/// A container's limit range: defaults from the maximum, requests from the defaults, then from the minimum.
+/// A container's limit range: defaults from the maximum, requests from the defaults, then from the minimum
+/// (`SetDefaults_LimitRangeItem`).
 pub(super) fn limit_range_item(map: &mut Fields) {
     if map.get("type").and_then(Value::as_str) != Some("Container") {
         return;

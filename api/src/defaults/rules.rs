@@ -1,4 +1,8 @@
 //! Defaults that depend on other fields: one function a definition, named after the reference's `SetDefaults_X`.
+//!
+//! Without an effect that anybody sees and so without a rule are `SetDefaults_ConfigMap`, whose maps print nothing when empty,
+//! and `SetDefaults_PodLogOptions`, which states what an absent stream means; `SetDefaults_ClusterRoleBinding` is the default of
+//! `RoleRef.apiGroup` too, which the overlay has.
 
 use serde_json::{Map, Value, json};
 
@@ -21,16 +25,15 @@ pub(super) fn apply(definition: &str, map: &mut Fields) {
         "api.core.v1.Pod" => pod(map),
         "api.core.v1.Container" | "api.core.v1.EphemeralContainer" => container(map),
         "api.core.v1.PodSpec" => pod_spec(map),
-        "api.core.v1.VolumeProjection" => drop_disabled(map, &["clusterTrustBundle", "podCertificate"]),
         "api.core.v1.NodeSpec" => node(map),
         "api.core.v1.PodStatus" => pod_status(map),
-        "api.core.v1.VolumeMountStatus" => drop_disabled(map, &["volumeStatus"]),
         "api.core.v1.Volume" => volume(map),
         "api.core.v1.ImageVolumeSource" => pull_policy(map, "reference", "pullPolicy"),
         "api.core.v1.ServiceSpec" => service(map),
         "api.core.v1.Secret" => secret(map),
         "api.core.v1.Service" => load_balancer_status(map),
         "api.core.v1.Namespace" => namespace(map),
+        // `SetDefaults_NodeStatus`
         "api.core.v1.NodeStatus" => {
             copy_if_absent(map, "capacity", "allocatable");
             resources::round(map, &["capacity", "allocatable"]);
@@ -92,13 +95,6 @@ fn copy_if_absent(map: &mut Fields, from: &str, to: &str) {
     }
 }
 
-/// Drops fields that stand behind features which are off in this version (`DropDisabledPodFields` and its kin).
-fn drop_disabled(map: &mut Fields, names: &[&str]) {
-    for name in names {
-        map.remove(*name);
-    }
-}
-
 /// What only pods have done to them, and pod templates do not (`Convert_v1_Pod_To_core_Pod`).
 fn pod(map: &mut Fields) {
     if let Some(Value::Object(annotations)) = map.get_mut("metadata").and_then(|at| at.get_mut("annotations")) {
@@ -113,7 +109,6 @@ fn pod(map: &mut Fields) {
 
 /// The deprecated name of the service account follows the one it stands for (`Convert_v1_PodSpec_To_core_PodSpec`).
 fn pod_spec(map: &mut Fields) {
-    drop_disabled(map, &["schedulingGroup"]);
     resources::round(map, &["overhead"]);
     let (account, deprecated) = (text(map, "serviceAccountName"), text(map, "serviceAccount"));
     if account == deprecated {
@@ -125,7 +120,6 @@ fn pod_spec(map: &mut Fields) {
 }
 
 fn pod_status(map: &mut Fields) {
-    drop_disabled(map, &["nodeAllocatableResourceClaimStatuses"]);
     resources::round(map, &["allocatedResources"]);
     agree(map, ["podIP", "podIPs", "/0/ip"], |ip| json!({"ip": ip}));
 }
@@ -152,9 +146,9 @@ fn agree(map: &mut Fields, [one, several, first]: [&str; 3], item: fn(&str) -> V
 
 fn container(map: &mut Fields) {
     pull_policy(map, "image", "imagePullPolicy");
-    // A signal that cannot be chosen takes hooks along that say nothing else.
-    let Some(Value::Object(lifecycle)) = map.get_mut("lifecycle") else { return };
-    if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+    // A signal that cannot be chosen takes hooks along that say nothing else (`dropContainerStopSignals`).
+    let Some(Value::Object(lifecycle)) = map.get("lifecycle") else { return };
+    if lifecycle.len() == 1 && lifecycle.contains_key("stopSignal") {
         map.remove("lifecycle");
     }
 }
@@ -176,6 +170,7 @@ fn secret(map: &mut Fields) {
     }
 }
 
+/// `SetDefaults_Volume`
 fn volume(map: &mut Fields) {
     if map.iter().all(|(name, value)| name == "name" || value.is_null()) {
         map.insert("emptyDir".to_string(), json!({}));
@@ -233,6 +228,7 @@ fn load_balancer_status(map: &mut Fields) {
     }
 }
 
+/// `SetDefaults_Namespace`
 fn namespace(map: &mut Fields) {
     let Some(Value::Object(metadata)) = map.get_mut("metadata") else { return };
     let name = text(metadata, "name").to_string();
@@ -259,6 +255,7 @@ fn own_labels(map: &mut Fields, labels: Value) {
     }
 }
 
+/// `SetDefaults_ReplicationController`
 fn replication_controller(map: &mut Fields) {
     let Some(labels) = template_labels(map) else { return };
     if let Some(Value::Object(spec)) = map.get_mut("spec")
@@ -329,6 +326,7 @@ fn scaling_behavior(map: &mut Fields) {
     }
 }
 
+/// `SetDefaults_NetworkPolicy`
 fn network_policy(map: &mut Fields) {
     if is_empty(map, "policyTypes") {
         let egress = !is_empty(map, "egress");
@@ -336,6 +334,7 @@ fn network_policy(map: &mut Fields) {
     }
 }
 
+/// `SetDefaults_Subject`
 fn subject(map: &mut Fields) {
     if text(map, "apiGroup").is_empty() && matches!(text(map, "kind"), "User" | "Group") {
         map.insert("apiGroup".to_string(), "rbac.authorization.k8s.io".into());

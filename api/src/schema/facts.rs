@@ -13,6 +13,8 @@ static TEXT: &str = include_str!("../../data/schema.txt");
 /// Lines `group.version.Definition.field=JSON`, a tab and the function that says so: defaults that the reference sets in
 /// code and under no condition.
 static DEFAULTS: &str = include_str!("../../data/overlay/defaults.txt");
+/// Lines `group.version.Definition.field`, a feature and the function that drops it: fields of features that are off.
+static DISABLED: &str = include_str!("../../data/overlay/disabled.txt");
 
 /// The built-in graph.
 pub(crate) fn builtin() -> &'static Graph {
@@ -25,6 +27,7 @@ fn parse(text: &'static str) -> Graph {
     reader.fields();
     reader.orders();
     reader.defaults();
+    reader.disabled();
     reader.graph.nodes.shrink_to_fit();
     reader.graph
 }
@@ -62,6 +65,7 @@ impl Reader {
                 always: Vec::new(),
                 by_number: Vec::new(),
                 defaults: Vec::new(),
+                disabled: Vec::new(),
                 kind: block.kind,
             });
         }
@@ -221,6 +225,17 @@ impl Reader {
             let range = self.graph.nodes[definition.node.0 as usize].fields.clone();
             let field = range.clone().find(|i| self.graph.fields[*i as usize].name == field);
             definition.defaults.push((field.expect("a field of the definition"), json(value)));
+        }
+    }
+}
+
+impl Reader {
+    /// Notes of each definition the fields of `data/overlay/disabled.txt`.
+    fn disabled(&mut self) {
+        for path in DISABLED.lines().filter_map(|line| line.split('\t').next()) {
+            let (name, field) = path.rsplit_once('.').expect("a definition and a field");
+            let place = self.graph.by_name[name] as usize;
+            self.graph.definitions[place].disabled.push(field);
         }
     }
 }

@@ -182,6 +182,8 @@ pub(crate) struct Definition {
     pub(crate) by_number: Vec<([u8; 3], u32)>,
     /// Fields with a default that needs no condition: the place and the value.
     pub(crate) defaults: Vec<(u32, Value)>,
+    /// The names of fields that stand behind features which are off in this version.
+    pub(crate) disabled: Vec<&'static str>,
     pub(crate) kind: Option<(&'static str, &'static str, &'static str)>,
 }
 
@@ -230,6 +232,10 @@ impl Graph {
 
     pub(crate) fn defaults(&self, id: NodeId) -> &[(u32, Value)] {
         self.definition_of(id).map_or(&[], |d| &d.defaults)
+    }
+
+    pub(crate) fn disabled(&self, id: NodeId) -> &[&'static str] {
+        self.definition_of(id).map_or(&[], |d| &d.disabled)
     }
 
     pub(crate) fn kind_of(&self, id: NodeId) -> Option<(&'static str, &'static str, &'static str)> {

@@ -46,6 +46,7 @@ pub fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     tables::selectable(&overlay, &resources, &mut problems);
     tables::columns(&overlay.columns, &resources, &mut problems);
     tables::defaults(&overlay.defaults, &facts, &mut problems);
+    tables::disabled(&overlay.disabled, &facts, &mut problems);
     tables::enums(&text(super::ENUMS)?, &facts, &mut problems);
     tables::unions(&text(super::UNIONS)?, &facts, &mut problems);
     tables::internal(&overlay.internal, &mut problems);

@@ -9,6 +9,7 @@ type Read<T> = Result<T, Box<dyn Error>>;
 
 pub const COLUMNS: &str = "api/data/overlay/columns.txt";
 pub const DEFAULTS: &str = "api/data/overlay/defaults.txt";
+pub const DISABLED: &str = "api/data/overlay/disabled.txt";
 pub const INTERNAL: &str = "api/data/overlay/internal.txt";
 pub const SELECTABLE: &str = "api/data/overlay/selectable.txt";
 pub const BOOTSTRAP: &str = "apiserver/data/overlay/bootstrap.json";
@@ -27,13 +28,15 @@ const INTERNAL_PACKAGES: [(&str, &str); 12] = [
     ("rbac", "pkg/apis/rbac"),
     ("resource", "pkg/apis/resource"),
     ("storage", "pkg/apis/storage"),
-    ("structured", "staging/src/k8s.io/dynamic-resource-allocation/structured"),
+    ("structured", "staging/src/k8s.io/dynamic-resource-allocation/structured/schedulerapi"),
 ];
 
 /// The files of the overlay.
+#[derive(Default)]
 pub struct Overlay {
     pub columns: String,
     pub defaults: String,
+    pub disabled: String,
     pub internal: String,
     pub selectable: String,
     pub bootstrap: String,
@@ -50,6 +53,7 @@ impl Overlay {
         Ok(Self {
             columns: text(COLUMNS)?,
             defaults: text(DEFAULTS)?,
+            disabled: text(DISABLED)?,
             internal: text(INTERNAL)?,
             selectable: text(SELECTABLE)?,
             bootstrap: text(BOOTSTRAP)?,
@@ -70,17 +74,15 @@ impl Overlay {
         let headings = self.columns.lines().filter(|line| line.starts_with('='));
         found.extend(headings.filter_map(|line| line.split('\t').nth(1)).map(str::to_string));
         found.extend(self.defaults.lines().filter_map(|line| line.rsplit('\t').next()).map(str::to_string));
+        found.extend(self.disabled.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_string));
         found.extend(self.selectable.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_string));
         found.extend(self.families.lines().filter_map(|line| line.split('\t').nth(4)).map(str::to_string));
         found.extend(
             self.bootstrap.split("\"source\":\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_string),
         );
         for name in self.internal.lines().filter_map(|line| line.split(' ').next()) {
-            if let Some((package, name)) = name.split_once('.') {
-                let folder =
-                    INTERNAL_PACKAGES.iter().find(|(known, _)| *known == package).map_or(package, |(_, to)| to);
-                found.insert(format!("{folder}.{name}"));
-            }
+            let (folder, name) = internal_source(name);
+            found.insert(format!("{folder}.{name}"));
         }
         found
     }
@@ -90,14 +92,23 @@ impl Overlay {
     /// # Errors
     /// A file that cannot be read.
     pub fn missing(&self, from: &Path) -> Read<Vec<String>> {
-        let mut missing = Vec::new();
+        let mut missing = BTreeSet::new();
         for source in self.sources() {
-            if !is_declared(from, &source)? {
-                missing.push(source);
+            let (folder, _) = source.rsplit_once('.').unwrap_or((&source, ""));
+            if !from.join(folder).is_dir() {
+                missing.insert(format!("{folder}, which is not in the tree"));
+            } else if !is_declared(from, &source)? {
+                missing.insert(format!("{source}, which is not there"));
             }
         }
-        Ok(missing)
+        Ok(missing.into_iter().collect())
     }
+}
+
+/// The folder and the name of a type of `internal.txt`.
+pub fn internal_source(name: &str) -> (&str, &str) {
+    let (package, name) = name.split_once('.').unwrap_or(("", name));
+    (INTERNAL_PACKAGES.iter().find(|(known, _)| *known == package).map_or(package, |(_, folder)| folder), name)
 }
 
 /// How files name a resource: `v1/pods`, `apps/v1/deployments`.

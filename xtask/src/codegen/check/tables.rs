@@ -145,6 +145,17 @@ pub fn defaults(text: &str, facts: &Facts, problems: &mut Problems) {
     }
 }
 
+/// That the fields exist and are of features.
+pub fn disabled(text: &str, facts: &Facts, problems: &mut Problems) {
+    let lines = Lines::of(overlay::DISABLED, text);
+    lines.sorted(problems);
+    lines.columns(&[3], problems);
+    for line in &lines.lines {
+        let field = line[0].rsplit_once('.').and_then(|(definition, name)| facts.field(definition, name));
+        problems.unless(field.is_some(), overlay::DISABLED, || format!("there is no {}", line[0]));
+    }
+}
+
 fn is_of(value: &serde_json::Value, of: &str) -> bool {
     match of.as_bytes().first() {
         Some(b's' | b'q') => value.is_string(),

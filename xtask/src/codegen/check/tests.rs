@@ -7,9 +7,7 @@ const TINY: &str = "=io.k8s.api.a.v1.Item\nkey\ts\t1\tr\n=io.k8s.api.a.v1.Kind\n
 const ROWS: &str = "=a\tv1\nkinds\tKind\tkind\tN\t*\t\t\t\tmode\n/status\tKind\t\t+\n";
 
 fn overlay() -> Overlay {
-    let selectable = "a/v1/kinds\tmode\tpkg/a.F\n".to_string();
-    let [columns, defaults, internal, bootstrap, families] = Default::default();
-    Overlay { columns, defaults, internal, selectable, bootstrap, families }
+    Overlay { selectable: "a/v1/kinds\tmode\tpkg/a.F\n".to_string(), ..Overlay::default() }
 }
 
 #[track_caller]
@@ -97,6 +95,16 @@ fn defaults_fit_their_fields() {
 }
 
 #[test]
+fn disabled_fields_exist() {
+    let check = |text: &str, expect: &str| {
+        told(|problems| tables::disabled(text, &Facts::read(TINY, problems), problems), expect);
+    };
+    check("a.v1.Item.key\tFeature\tpkg/a.F\n", "");
+    check("a.v1.Item.key\tFeature\n", "has 2 columns");
+    check("a.v1.Item.other\tFeature\tpkg/a.F\n", "there is no a.v1.Item.other");
+}
+
+#[test]
 fn enums_unions_and_internal_types_name_what_exists() {
     let enums = |text: &str, expect: &str| {
         told(|problems| tables::enums(text, &Facts::read(TINY, problems), problems), expect);
@@ -152,4 +160,9 @@ fn objects_are_of_resources_and_bindings_of_roles() {
         |problems| objects::api_services(&SERVICES.replace("v1.a", "v2.a"), &resources(), problems),
         "v2.a is an APIService",
     );
+}
+
+#[test]
+fn the_files_of_the_project_agree() {
+    run(&crate::codegen::root()).expect("what it printed");
 }
