@@ -34,6 +34,10 @@ pub const AUTHORITY_DAYS: u64 = 3650;
 /// How long a leaf certificate made here is valid.
 pub const LEAF_DAYS: u64 = 365;
 
+/// How a person gets a new authority: never by accident.
+const ANEW: &str = "To make a new authority and a new signing key, which ends every client certificate and every service \
+                    account token, remove the directory pki and the file pki.made of the data directory first";
+
 /// What can go wrong with certificates and keys.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -46,14 +50,20 @@ pub enum CertificateError {
         source: std::io::Error,
     },
     /// A certificate or key that must not be guessed anew does not parse, or the two do not belong together.
-    #[error(
-        "{path} is damaged ({reason}); remove the pki directory to make a new authority, which ends every client certificate"
-    )]
+    #[error("{path} is damaged ({reason}): restore it. {ANEW}")]
     Damaged {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A certificate or key that must not be made anew in silence is not there.
+    #[error(
+        "{path} is missing, though clients know certificates or tokens that were signed with it: restore it. {ANEW}"
+    )]
+    Missing {
+        /// Which file.
+        path: PathBuf,
     },
     /// Key generation or signing failed.
     #[error("cannot make a certificate: {0}")]
@@ -93,16 +103,20 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Loads the authority and the signing key from `<data_directory>/pki`, or makes them there.
+    /// Loads the authority and the signing key from `<data_directory>/pki`, or makes them there at the first start.
     ///
     /// # Errors
     /// [`CertificateError::File`] on I/O; [`CertificateError::Damaged`] if the authority or the signing key is there but
-    /// not whole: a new one would silently cut off every client, so that is left to a person.
+    /// not whole, and [`CertificateError::Missing`] if it was there: a new one would silently cut off every client, so
+    /// that is left to a person.
     pub fn open(data_directory: &Path, now: Timestamp) -> Result<Self, CertificateError> {
         let directory = data_directory.join("pki");
+        let made = data_directory.join("pki.made");
         files::make_directory(&directory)?;
-        let authority = files::load_or_make_authority(&directory, now)?;
-        let (key, public) = files::load_or_make_signing_key(&directory)?;
+        let known = made.exists() || files::was_used(&directory)?;
+        let authority = files::load_or_make_authority(&directory, known, now)?;
+        let (key, public) = files::load_or_make_signing_key(&directory, known)?;
+        files::remember(&made)?;
         Ok(Self {
             authority,
             service_account_key_pem: key,

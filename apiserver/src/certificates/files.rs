@@ -21,11 +21,47 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), CertificateError> {
     made().map_err(|source| CertificateError::File { path: directory.into(), source })
 }
 
-pub(super) fn load_or_make_authority(directory: &Path, now: Timestamp) -> Result<Authority, CertificateError> {
+/// What everything else is signed with. All other files can be made anew, and are only there once these are.
+const FOUNDATION: [&str; 3] = ["ca.crt", "ca.key", "sa.key"];
+
+/// Whether something was signed already: the directory holds more than the beginnings of a first start, or than an
+/// authority that somebody put there for one.
+pub(super) fn was_used(directory: &Path) -> Result<bool, CertificateError> {
+    let failed = |source| CertificateError::File { path: directory.into(), source };
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let is_begun = Path::new(&name).extension().is_some_and(|extension| extension == "new");
+        if !is_begun && !FOUNDATION.iter().any(|known| name == *known) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Says that there is a foundation, in case it gets lost.
+pub(super) fn remember(made: &Path) -> Result<(), CertificateError> {
+    match made.exists() {
+        true => Ok(()),
+        false => write(made, "The authority of this cluster is in the directory pki.\n", Durable::Yes),
+    }
+}
+
+/// The authority; one that is `known` to clients is never made anew.
+pub(super) fn load_or_make_authority(
+    directory: &Path,
+    known: bool,
+    now: Timestamp,
+) -> Result<Authority, CertificateError> {
     let (certificate_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
-    if let (Some(certificate), Some(key)) = (read(&certificate_path)?, read(&key_path)?) {
-        return Authority::from_pems(&certificate, &key)
-            .map_err(|error| CertificateError::Damaged { path: certificate_path, reason: error.to_string() });
+    match (read(&certificate_path)?, read(&key_path)?) {
+        (Some(certificate), Some(key)) => {
+            return Authority::from_pems(&certificate, &key)
+                .map_err(|error| CertificateError::Damaged { path: certificate_path, reason: error.to_string() });
+        }
+        // A start that was cut short leaves no certificate without its key.
+        (Some(_), None) => return Err(CertificateError::Missing { path: key_path }),
+        (None, _) if known => return Err(CertificateError::Missing { path: certificate_path }),
+        (None, _) => {}
     }
     let authority = Authority::generate("kubernetes", now)?;
     // The key goes first: a crash between the two leaves no certificate, and the pair is made anew.
@@ -34,13 +70,17 @@ pub(super) fn load_or_make_authority(directory: &Path, now: Timestamp) -> Result
     Ok(authority)
 }
 
-pub(super) fn load_or_make_signing_key(directory: &Path) -> Result<(String, String), CertificateError> {
+/// The key that signs tokens, and its public half; one that is `known` to clients is never made anew.
+pub(super) fn load_or_make_signing_key(directory: &Path, known: bool) -> Result<(String, String), CertificateError> {
     let path = directory.join("sa.key");
     if let Some(key) = read(&path)? {
         let parsed = KeyPair::from_pem(&key)
             .map_err(|error| CertificateError::Damaged { path: path.clone(), reason: error.to_string() })?;
         let public = parsed.public_key_pem();
         return Ok((key, public));
+    }
+    if known {
+        return Err(CertificateError::Missing { path });
     }
     let (key, public) = generate_key()?;
     write(&path, &key, Durable::Yes)?;
@@ -136,7 +176,11 @@ fn write(path: &Path, text: &str, durable: Durable) -> Result<(), CertificateErr
         if durable == Durable::Yes {
             file.sync_all()?;
         }
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        match path.parent() {
+            Some(directory) if durable == Durable::Yes => fs::File::open(directory)?.sync_all(),
+            _ => Ok(()),
+        }
     })();
     written.map_err(|source| CertificateError::File { path: path.into(), source })
 }

@@ -49,10 +49,67 @@ fn a_damaged_authority_is_refused_and_a_damaged_leaf_replaced() {
 
 #[test]
 fn leaf_of_another_authority_is_not_kept() {
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let admin = Pki::open(directory.path(), now()).unwrap().admin(now()).unwrap().current();
-    std::fs::remove_file(directory.path().join("pki/ca.crt")).unwrap();
+    Pki::open(other.path(), now()).unwrap();
+    for file in ["ca.crt", "ca.key"] {
+        std::fs::copy(other.path().join("pki").join(file), directory.path().join("pki").join(file)).unwrap();
+    }
     assert!(Pki::open(directory.path(), now()).unwrap().admin(now()).unwrap().current() != admin);
+}
+
+#[test]
+fn a_lost_authority_or_signing_key_is_named_and_not_made_anew() {
+    for lost in ["ca.crt", "ca.key", "sa.key", ""] {
+        for marked in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let (pki, made) = (directory.path().join("pki"), directory.path().join("pki.made"));
+            Pki::open(directory.path(), now()).unwrap();
+            match lost {
+                "" => std::fs::remove_dir_all(&pki).unwrap(),
+                file => std::fs::remove_file(pki.join(file)).unwrap(),
+            }
+            // A directory that was made before there were marks is known by its other files.
+            if !marked {
+                std::fs::remove_file(&made).unwrap();
+            }
+            if lost.is_empty() && !marked {
+                Pki::open(directory.path(), now()).unwrap();
+                continue;
+            }
+            let refused = Pki::open(directory.path(), now()).unwrap_err();
+            let named = if lost.is_empty() { "ca.crt" } else { lost };
+            assert!(matches!(&refused, CertificateError::Missing { path } if *path == pki.join(named)), "{refused}");
+            assert!(refused.to_string().contains("remove the directory pki and the file pki.made"), "{refused}");
+            assert!(!pki.join(named).exists());
+        }
+    }
+}
+
+#[test]
+fn a_first_start_that_was_cut_short_goes_on_and_an_own_authority_is_taken() {
+    for begun in [&[][..], &["ca.key"], &["ca.key", "ca.crt"], &["ca.key", "ca.crt", "sa.key"]] {
+        let (whole, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = Pki::open(whole.path(), now()).unwrap();
+        let pki = directory.path().join("pki");
+        std::fs::create_dir(&pki).unwrap();
+        std::fs::write(pki.join("sa.new"), "torn").unwrap();
+        for file in begun {
+            std::fs::copy(whole.path().join("pki").join(file), pki.join(file)).unwrap();
+        }
+        let opened = Pki::open(directory.path(), now()).unwrap();
+        assert_eq!(opened.authority_pem() == first.authority_pem(), begun.len() > 1, "{begun:?}");
+        assert_eq!(opened.service_account_key_pem() == first.service_account_key_pem(), begun.len() > 2, "{begun:?}");
+        let again = Pki::open(directory.path(), now()).unwrap();
+        assert_eq!(again.authority_pem(), opened.authority_pem());
+        assert_eq!(again.service_account_key_pem(), opened.service_account_key_pem());
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("pki")).unwrap();
+    let own = Authority::generate("own", now()).unwrap();
+    std::fs::write(directory.path().join("pki/ca.crt"), own.certificate_pem()).unwrap();
+    let refused = Pki::open(directory.path(), now()).unwrap_err();
+    assert!(matches!(&refused, CertificateError::Missing { path } if path.ends_with("ca.key")), "{refused}");
 }
 
 #[tokio::test]
