@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::catalogue::{Catalogue, Resource};
-use api::crd::Conditions;
 use api::{Object, Status};
 use serde_json::{Value, json};
 use store::{Event, Revision, Snapshot, StoreError};
@@ -55,13 +54,14 @@ struct Follower {
     known: HashMap<String, Known>,
 }
 
-/// A definition and what was made of it.
+/// A definition as it is stored, and what was made of it.
 struct Known {
     revision: Revision,
     object: Arc<Object>,
+    /// The generation that the rows were made of.
     generation: i64,
-    /// What its status should say; none before it was looked at.
-    status: Option<Conditions>,
+    /// The names that the rows have.
+    names: Value,
     rows: Vec<Arc<Resource>>,
 }
 
@@ -122,8 +122,35 @@ impl Follower {
         going.filter_map(|known| known.rows.first()).any(|row| key.starts_with(&row.prefix("")))
     }
 
-    /// Brings catalogue and statuses to what the definitions say; only what changed is looked at closely.
+    /// Brings statuses and catalogue to what the definitions say; only what changed is looked at closely.
+    ///
+    /// What is served was written before that it is: a client that finds a resource can change its definition without
+    /// meeting us (`crdHandler.ServeHTTP` and `DiscoveryController.sync` in apiextensions go by the stored conditions).
     async fn synchronise(&mut self, snapshot: &Snapshot) {
+        let (changed, gone) = self.learn_all(snapshot);
+        for name in &changed {
+            let settled = self.settle(name).await;
+            tell_failure(name, settled);
+        }
+        let mut rows_changed = gone;
+        for name in &changed {
+            rows_changed |= self.take(name);
+        }
+        if rows_changed {
+            let rows = self.known.values().flat_map(|known| known.rows.iter().cloned());
+            self.registry.set_catalogue(self.builtin.with(rows));
+        }
+        for name in &changed {
+            let cleaned = self.clean_up(name).await;
+            tell_failure(name, cleaned);
+            if let Some(known) = self.known.get_mut(name) {
+                known.shed_schemas();
+            }
+        }
+    }
+
+    /// Reads what is new. The names of the definitions to be looked at, in order, and whether some are gone.
+    fn learn_all(&mut self, snapshot: &Snapshot) -> (Vec<String>, bool) {
         let mut names: Vec<String> = Vec::new();
         let mut changed: Vec<String> = Vec::new();
         for entry in snapshot.list(KEYS, None) {
@@ -144,24 +171,7 @@ impl Follower {
         changed.extend(waiting.map(|(name, _)| name.clone()));
         changed.sort();
         changed.dedup();
-        let mut rows_changed = gone;
-        for name in &changed {
-            rows_changed |= self.take(name);
-        }
-        if rows_changed {
-            let rows = self.known.values().flat_map(|known| known.rows.iter().cloned());
-            self.registry.set_catalogue(self.builtin.with(rows));
-        }
-        for name in changed {
-            if let Err(error) = self.settle(&name).await
-                && error.code != 409
-            {
-                tracing::warn!(definition = name, %error, "a custom resource definition could not be brought up to date");
-            }
-            if let Some(known) = self.known.get_mut(&name) {
-                known.shed_schemas();
-            }
-        }
+        (changed, gone)
     }
 
     fn learn(&mut self, name: &str, revision: Revision, object: Object) {
@@ -172,71 +182,65 @@ impl Follower {
                 known.object = object;
             }
             _ => {
-                let known = Known { revision, object, generation: -1, status: None, rows: Vec::new() };
+                let known = Known { revision, object, generation: -1, names: Value::Null, rows: Vec::new() };
                 self.known.insert(name.to_string(), known);
             }
         }
     }
 
-    /// Makes the rows of a definition, if it changed. Whether they changed.
-    fn take(&mut self, name: &str) -> bool {
-        let Some(known) = self.known.get(name) else { return false };
-        let object = known.object.clone();
-        let generation = object.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+    /// Writes the status of a definition, so that those that come after it find its names taken.
+    async fn settle(&mut self, name: &str) -> Result<(), Status> {
+        let catalogue = self.registry.catalogue();
+        let Some(row) = catalogue.get(GROUP, "v1", PLURAL) else { return Ok(()) };
+        let Some(known) = self.known.get(name).filter(|known| !known.is_terminating()) else { return Ok(()) };
         let now = clock::time(self.registry.clock().now());
         let others = self.known.values().map(|known| &*known.object);
-        let status = api::crd::conditions(&object, others, &now);
-        let same_names = known.status.as_ref().is_some_and(|s| s.accepted_names == status.accepted_names);
-        let mut accepted = (*object).clone();
-        accepted.set(&["status", "acceptedNames"], status.accepted_names.clone());
-        accepted.set(&["status", "conditions"], status.conditions.clone());
-        let established = api::crd::is_established(&accepted);
-        // Being deleted is no new generation.
-        let is_told = |row: &Arc<Resource>| row.definition.as_ref().is_some_and(|version| version.terminating);
-        let same_life = known.rows.first().is_none_or(|row| is_told(row) == known.is_terminating());
-        let same = known.generation == generation && same_names && same_life && known.rows.is_empty() != established;
-        let rows = match established {
-            _ if same => None,
-            false => Some(Vec::new()),
-            true => Some(api::crd::rows(&accepted).unwrap_or_else(|error| {
-                tracing::warn!(definition = name, %error, "a custom resource definition cannot be served");
-                Vec::new()
-            })),
-        };
-        let known = self.known.get_mut(name).expect("it was just there");
-        known.generation = generation;
-        known.status = Some(status);
-        let changed = rows.is_some();
-        if let Some(rows) = rows {
-            known.rows = rows.into_iter().map(Arc::new).collect();
-        }
-        changed
-    }
-
-    /// Writes the status of a definition, or cleans up behind one that is going.
-    async fn settle(&self, name: &str) -> Result<(), Status> {
-        let catalogue = self.registry.catalogue();
-        let (Some(row), Some(known)) = (catalogue.get(GROUP, "v1", PLURAL), self.known.get(name)) else {
-            return Ok(());
-        };
+        let conditions = api::crd::conditions(&known.object, others, &now);
         let mut definition = (*known.object).clone();
-        if known.is_terminating() {
-            return self.clean_up(&definition, known, row).await;
-        }
-        let before = definition.clone();
-        status::update(&mut definition, known.status.as_ref());
-        if definition == before {
+        status::update(&mut definition, &conditions);
+        if definition == *known.object {
             return Ok(());
         }
         let ctx = Context::internal(&self.registry);
         let target = target(row, "status", &definition);
-        managed::track_update(&ctx, &target, &before, &mut definition);
-        self.registry.put(row, definition).await.map(|_| ())
+        managed::track_update(&ctx, &target, &known.object, &mut definition);
+        let written = self.registry.put(row, definition).await?;
+        let revision = written.resource_version().parse().unwrap_or(0);
+        self.learn(name, revision, written);
+        Ok(())
+    }
+
+    /// Makes the rows of a definition from what is stored, if it changed. Whether they changed.
+    fn take(&mut self, name: &str) -> bool {
+        let Some(known) = self.known.get_mut(name) else { return false };
+        let generation = known.object.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+        let names = known.object.at(&["status", "acceptedNames"]).cloned().unwrap_or_default();
+        let established = api::crd::is_established(&known.object);
+        // Being deleted is no new generation.
+        let is_told = |row: &Arc<Resource>| row.definition.as_ref().is_some_and(|version| version.terminating);
+        let same_life = known.rows.first().is_none_or(|row| is_told(row) == known.is_terminating());
+        let same_shape = known.generation == generation && known.names == names;
+        if same_shape && same_life && known.rows.is_empty() != established {
+            return false;
+        }
+        let rows = if established { api::crd::rows(&known.object) } else { Ok(Vec::new()) };
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::warn!(definition = name, %error, "a custom resource definition cannot be served");
+            Vec::new()
+        });
+        known.generation = generation;
+        known.names = names;
+        known.rows = rows.into_iter().map(Arc::new).collect();
+        true
     }
 
     /// Deletes the objects of a definition that is going, and lets it go when there are none (`CRDFinalizer.sync` in
     /// apiextensions).
-    async fn clean_up(&self, definition: &Object, known: &Known, row: &Arc<Resource>) -> Result<(), Status> {
+    async fn clean_up(&self, name: &str) -> Result<(), Status> {
+        let catalogue = self.registry.catalogue();
+        let Some(row) = catalogue.get(GROUP, "v1", PLURAL) else { return Ok(()) };
+        let Some(known) = self.known.get(name).filter(|known| known.is_terminating()) else { return Ok(()) };
+        let definition = &*known.object;
         let finalizers = api::validation::metadata::finalizers(definition);
         if !finalizers.contains(&CLEANUP_FINALIZER) {
             return Ok(());
@@ -290,6 +294,15 @@ impl Follower {
         status::condition(ctx, &mut new, "Terminating", state, reason, message);
         managed::track_update(ctx, &target(row, "status", definition), definition, &mut new);
         self.registry.put(row, new).await.map(|_| true)
+    }
+}
+
+/// Whoever wrote meanwhile is seen by us next.
+fn tell_failure(name: &str, done: Result<(), Status>) {
+    if let Err(error) = done
+        && error.code != 409
+    {
+        tracing::warn!(definition = name, %error, "a custom resource definition could not be brought up to date");
     }
 }
 

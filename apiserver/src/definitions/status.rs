@@ -32,7 +32,7 @@ pub fn is_before(definition: &Object, stage: &Stage) -> bool {
 }
 
 /// Brings the status up to date: names and conditions, and the storage version among those that are stored.
-pub fn update(definition: &mut Object, conditions: Option<&Conditions>) {
+pub fn update(definition: &mut Object, conditions: &Conditions) {
     let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten();
     let storage = versions.filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true));
     let storage: Vec<Value> = storage.filter_map(|version| version.get("name").cloned()).collect();
@@ -44,7 +44,7 @@ pub fn update(definition: &mut Object, conditions: Option<&Conditions>) {
             definition.set(&["status", "storedVersions"], stored.clone());
         }
     }
-    if let Some(conditions) = conditions.filter(|conditions| conditions.changed) {
+    if conditions.changed {
         definition.set(&["status", "acceptedNames"], conditions.accepted_names.clone());
         definition.set(&["status", "conditions"], conditions.conditions.clone());
     }

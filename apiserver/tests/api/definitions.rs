@@ -81,6 +81,52 @@ async fn a_definition_is_served_until_it_is_deleted() {
     running.await.unwrap();
 }
 
+/// A client that finds the resource may change the definition without meeting the server's own write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_served_was_written_to_be_established() {
+    let server = Server::new();
+    let stop = CancellationToken::new();
+    let (background, token) = (server.0.clone(), stop.clone());
+    let running = tokio::spawn(async move { background.run(token).await });
+    for number in 0..30 {
+        let (plural, kind) = (format!("w{number}s"), format!("W{number}"));
+        let made = server.post(DEFINITIONS, definition(&plural, &kind)).await;
+        assert_eq!(made.code, 201, "{:?}", made.json());
+        let started = Instant::now();
+        while server.0.registry().catalogue().get("ex.com", "v1", &plural).is_none() {
+            assert!(started.elapsed() < Duration::from_secs(5), "{plural} is not served");
+            std::hint::spin_loop();
+        }
+        let name = format!("{plural}.ex.com");
+        let stored = server.0.registry().get("apiextensions.k8s.io", "customresourcedefinitions", "", &name).unwrap();
+        assert!(api::crd::is_established(&stored), "{number}: {stored:?}");
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// Also of definitions that come at once only one gets a name.
+#[tokio::test]
+async fn definitions_that_come_together_share_no_name() {
+    let server = Server::new();
+    for plural in ["ones", "others", "thirds"] {
+        assert_eq!(server.post(DEFINITIONS, definition(plural, "Widget")).await.code, 201);
+    }
+    let stop = CancellationToken::new();
+    let (background, token) = (server.0.clone(), stop.clone());
+    let running = tokio::spawn(async move { background.run(token).await });
+    until(&server, "/apis/ex.com/v1/namespaces/a/ones", 200).await;
+    for plural in ["others", "thirds"] {
+        assert_eq!(
+            condition(&server, &format!("{DEFINITIONS}/{plural}.ex.com"), "Established").await["status"],
+            "False"
+        );
+        assert_eq!(server.get(&format!("/apis/ex.com/v1/namespaces/a/{plural}")).await.code, 404);
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
 /// The condition of a type that a definition has.
 async fn condition(server: &Server, url: &str, kind: &str) -> Value {
     let conditions = server.get(url).await.at("status.conditions");
