@@ -88,6 +88,11 @@ fn data() -> Vec<Desired> {
     all
 }
 
+/// What the data file has of one group: each object with the resource that it is of.
+pub(crate) fn of_group(group: &str) -> Vec<(String, Object)> {
+    data().into_iter().filter(|d| d.group == group).map(|d| (d.resource, d.object)).collect()
+}
+
 /// The rules of every node, which the Node authoriser applies to what it does not look into.
 pub fn node_rules() -> Vec<Rule> {
     let node = data().into_iter().find(|d| d.resource == "clusterroles" && d.object.name() == "system:node");

@@ -4,11 +4,13 @@
 //! is there. Every request is classified right after it is known who asks, before it is authorised, and its answer
 //! carries the uids of what it was found to be (`setResponseHeaders` in apiserver's `server/filters`).
 
+mod keep;
 mod matching;
 mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{Object, UserInfo};
 use http::header::HeaderName;
@@ -140,12 +142,13 @@ impl Compiled {
     }
 }
 
-/// Follows flow schemas and priority levels until `stop` is cancelled.
+/// Follows flow schemas and priority levels until `stop` is cancelled, and keeps those that every cluster has.
 pub async fn follow(server: ApiServer, stop: CancellationToken) {
+    let mut keeper = keep::Keeper::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            ended = run(&server) => {
+            ended = run(&server, &mut keeper) => {
                 // The history went on without us: begin anew with the state.
                 if !matches!(ended, Err(StoreError::Lagged | StoreError::Compacted { .. })) {
                     return;
@@ -155,23 +158,38 @@ pub async fn follow(server: ApiServer, stop: CancellationToken) {
     }
 }
 
-async fn run(server: &ApiServer) -> Result<(), StoreError> {
+async fn run(server: &ApiServer, keeper: &mut keep::Keeper) -> Result<(), StoreError> {
     let registry = server.registry();
     loop {
         let snapshot = registry.snapshot();
         let mut events = registry.store().watch_prefix(snapshot.revision(), KEYS)?;
-        synchronise(server, registry, &snapshot).await;
-        while !events.next().await?.iter().any(|batch| batch.iter().any(|event| event.key().starts_with(KEYS))) {}
+        let again = synchronise(server, keeper, registry, &snapshot).await;
+        let changed = async {
+            while !events.next().await?.iter().any(|batch| batch.iter().any(|event| event.key().starts_with(KEYS))) {}
+            Ok(())
+        };
+        match again {
+            None => changed.await?,
+            Some(wait) => tokio::time::timeout(wait, changed).await.unwrap_or(Ok(()))?,
+        }
     }
 }
 
-/// Takes the configuration for what comes, and then says in the statuses that it did.
-async fn synchronise(server: &ApiServer, registry: &Registry, snapshot: &Snapshot) {
+/// Takes the configuration for what comes, puts right what every cluster has, and says in the statuses what was
+/// taken; how long until something can be put right that must wait.
+async fn synchronise(
+    server: &ApiServer,
+    keeper: &mut keep::Keeper,
+    registry: &Registry,
+    snapshot: &Snapshot,
+) -> Option<Duration> {
     let schemas = registry.list_in(snapshot, GROUP, "flowschemas", "");
     let levels = registry.list_in(snapshot, GROUP, "prioritylevelconfigurations", "");
     registry.flows().set(&schemas, &levels);
     registry.state().finish(Step::FlowControl);
+    let again = keeper.restore(server, &schemas, &levels).await;
     status::write(server, &schemas, &levels).await;
+    again
 }
 
 #[cfg(test)]

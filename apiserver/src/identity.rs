@@ -6,10 +6,8 @@
 
 use std::time::Duration;
 
-use api::{Object, UserInfo};
-use axum::body::Body;
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{Method, Request};
+use api::Object;
+use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -124,11 +122,7 @@ impl Lease {
 
     /// What fails is tried again at the next renewal.
     async fn send(&self, method: Method, url: String, body: String) {
-        let user = UserInfo::new("system:apiserver", &["system:masters"]);
-        let request = Request::builder().method(&method).uri(url).extension(user);
-        let request = request.header(CONTENT_TYPE, "application/json").header(USER_AGENT, COMPONENT);
-        let Ok(request) = request.body(Body::from(body)) else { return };
-        let status = self.server.handle(request).await.status();
+        let status = self.server.ask_itself(&method, url, "application/json", body).await;
         if !status.is_success() {
             tracing::warn!(lease = self.name, %method, %status, "the API server's own lease could not be written");
         }

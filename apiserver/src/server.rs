@@ -6,6 +6,7 @@ mod clock;
 pub(crate) mod connections;
 mod leaving;
 pub mod limits;
+mod loopback;
 mod protocol;
 pub mod serve;
 mod streams;

@@ -10,6 +10,8 @@ mod connections;
 mod definitions;
 #[path = "api/failing_store.rs"]
 mod failing_store;
+#[path = "api/flow_control.rs"]
+mod flow_control;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]

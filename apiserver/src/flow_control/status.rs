@@ -3,10 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use api::{Object, UserInfo};
-use axum::body::Body;
-use http::Request;
-use http::header::CONTENT_TYPE;
+use api::Object;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::GROUP;
@@ -60,17 +58,10 @@ async fn apply(server: &ApiServer, schema: &Object, mut condition: Value) {
         "status": {"conditions": [condition]},
     });
     let path = format!("/apis/{GROUP}/v1/flowschemas/{}/status?fieldManager={FIELD_MANAGER}&force=true", schema.name());
-    let user = UserInfo {
-        username: "system:apiserver".into(),
-        groups: vec!["system:masters".into(), "system:authenticated".into()],
-        ..UserInfo::default()
-    };
-    let request = Request::patch(path).header(CONTENT_TYPE, "application/apply-patch+yaml").extension(user);
-    let Ok(request) = request.body(Body::from(body.to_string())) else { return };
-    let answer = server.handle(request).await;
+    let answered = server.ask_itself(&Method::PATCH, path, "application/apply-patch+yaml", body.to_string()).await;
     // One that is gone meanwhile needs no condition; any other failure is tried again with the next change.
-    if !answer.status().is_success() {
-        tracing::debug!(schema = schema.name(), status = %answer.status(), "the condition was not written");
+    if !answered.is_success() {
+        tracing::debug!(schema = schema.name(), status = %answered, "the condition was not written");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A clock that a test moves.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apiserver::clock::{Clock, SystemClock};
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +22,8 @@ impl Clock for MovedClock {
     }
 
     fn instant(&self) -> Instant {
-        SystemClock.instant()
+        let moved = u64::try_from(self.0.load(Ordering::Relaxed)).expect("only ever moved forward");
+        SystemClock.instant() + Duration::from_secs(moved)
     }
 
     fn random(&self, bytes: &mut [u8]) {
