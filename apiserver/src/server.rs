@@ -8,6 +8,7 @@ mod leaving;
 pub mod limits;
 mod loopback;
 mod protocol;
+mod refusal;
 pub mod serve;
 mod streams;
 mod wire;

@@ -79,6 +79,11 @@ impl Activity {
         }
     }
 
+    /// Whether bytes came of which no request has been made yet.
+    pub(super) fn is_head_begun(&self) -> bool {
+        self.head_since.load(Ordering::Relaxed) != NEVER
+    }
+
     /// Bytes were taken, or could not be.
     pub(super) fn wrote(&self, is_blocked: bool) {
         let was_blocked = self.blocked_since.load(Ordering::Acquire) != NEVER;

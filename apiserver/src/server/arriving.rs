@@ -8,25 +8,20 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-/// How much of a body that nobody wants is read, so that an answer given before it was read does not cost the
-/// connection (as in Go's server).
-const UNREAD_BYTES_MAX: u64 = 256 << 10;
-/// The same for a stream of HTTP/2, whose end clients take for a failure of what they asked: any body that is taken at
-/// all, and some that are too long.
-const UNREAD_STREAM_BYTES_MAX: u64 = 8 << 20;
+/// How much of a body that nobody wants is read: any that is taken at all, and some that are too long. Else whoever is
+/// still sending when the answer comes loses the connection, or over HTTP/2 its stream, and with it the answer.
+const UNREAD_BYTES_MAX: u64 = 8 << 20;
 /// How long that may take.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A body that is read to its end even when it is dropped before, if it is small.
 pub(super) struct Arriving {
     body: Option<Incoming>,
-    unread_bytes_max: u64,
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, is_http2: bool) -> Self {
-        let unread_bytes_max = if is_http2 { UNREAD_STREAM_BYTES_MAX } else { UNREAD_BYTES_MAX };
-        Self { body: Some(body), unread_bytes_max }
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body: Some(body) }
     }
 }
 
@@ -57,10 +52,10 @@ impl HttpBody for Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        let is_small = |body: &Incoming| body.size_hint().lower() <= self.unread_bytes_max;
+        let is_small = |body: &Incoming| body.size_hint().lower() <= UNREAD_BYTES_MAX;
         let Some(body) = self.body.take().filter(|body| !body.is_end_stream() && is_small(body)) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(UNREAD_TIMEOUT, drain(body, self.unread_bytes_max)));
+            runtime.spawn(tokio::time::timeout(UNREAD_TIMEOUT, drain(body, UNREAD_BYTES_MAX)));
         }
     }
 }

@@ -78,8 +78,7 @@ pub(super) fn received(
     if let Some(refused) = refuse(&request) {
         return Err(refused);
     }
-    let is_http2 = request.version() == Version::HTTP_2;
-    let mut request = request.map(|body| Body::new(Arriving::new(body, is_http2)));
+    let mut request = request.map(|body| Body::new(Arriving::new(body)));
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }

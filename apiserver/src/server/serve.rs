@@ -119,7 +119,7 @@ impl Connection {
                 Ok::<_, Infallible>(service.answer(request).await)
             }
         });
-        let io = TokioIo::new(Wire::new(stream, self.seat.clone()));
+        let io = TokioIo::new(Wire::http1(stream, self.seat.clone()));
         let connection = protocol::http1().serve_connection(io, service).with_upgrades();
         self.watch(connection, |connection| connection.graceful_shutdown()).await
     }
@@ -130,7 +130,7 @@ impl Connection {
             let service = service.clone();
             async move { Ok::<_, Infallible>(service.answer(request).await) }
         });
-        let io = TokioIo::new(Wire::new(stream, self.seat.clone()));
+        let io = TokioIo::new(Wire::http2(stream, self.seat.clone()));
         let connection = protocol::http2(self.server.limits()).serve_connection(io, service);
         self.watch(connection, |connection| connection.graceful_shutdown()).await
     }
