@@ -27,7 +27,7 @@ use crate::content::{Format, Representation, Transform, negotiate_among};
 use crate::registry::target::Target;
 use crate::registry::{Written, facts};
 use crate::request::{Query, RequestInfo};
-use crate::workers::{EXPENSIVE_BYTES, Workers};
+use crate::workers::{EXPENSIVE_BYTES, UsersWorkers};
 use crate::{Context, answer, codec, content, transform};
 
 /// A request about a resource, once it is known which.
@@ -103,8 +103,8 @@ impl Call {
     }
 
     /// The threads for this request, if so many bytes have to be worked on for it that it takes more than a moment.
-    pub fn workers_for(&self, bytes: usize) -> Option<Workers> {
-        (bytes > EXPENSIVE_BYTES).then(|| self.ctx.registry.state().workers().clone())
+    pub fn workers_for(&self, bytes: usize) -> Option<UsersWorkers> {
+        (bytes > EXPENSIVE_BYTES).then(|| self.ctx.registry.state().workers().of(self.ctx.user.clone()))
     }
 
     /// How long the object that is named is as it is stored, in bytes.

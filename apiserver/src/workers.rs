@@ -5,39 +5,53 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use api::Status;
 use api::status::StatusDetails;
+use api::{Status, UserInfo};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
+
+use crate::server::REQUEST_TIMEOUT;
+use crate::shares::{Shares, Sizes};
 
 /// What has to be decoded, checked or converted and is longer than this in bytes takes more than a moment.
 pub const EXPENSIVE_BYTES: usize = 64 * 1024;
 /// How many such requests wait for a thread at most; more are refused.
 const WAITING_MAX: usize = 256;
+/// How many of one user may wait. Threads go round among users, and one alone may use all.
+const WAITING_SHARE: usize = 64;
 
 /// The threads of one server. There are as many as the machine has processors.
 #[derive(Debug, Clone)]
-pub struct Workers {
-    /// Those that run.
-    running: Arc<Semaphore>,
-    /// Those that run or wait.
-    admitted: Arc<Semaphore>,
+pub struct Workers(Shares);
+
+/// The threads as one user may use them.
+#[derive(Debug)]
+pub struct UsersWorkers {
+    threads: Shares,
+    user: Arc<UserInfo>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Self::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get), WAITING_MAX)
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::new(threads, WAITING_MAX, WAITING_SHARE)
     }
 }
 
 impl Workers {
-    fn new(threads: usize, waiting_max: usize) -> Self {
-        Self { running: Arc::new(Semaphore::new(threads)), admitted: Arc::new(Semaphore::new(threads + waiting_max)) }
+    fn new(threads: usize, waiting: usize, waiting_share: usize) -> Self {
+        Self(Shares::new(Sizes { total: threads, share: threads, waiting, waiting_share }))
     }
 
-    /// Does work on a thread of its own, when one is free. It goes on when nobody waits for it any more: until it ends,
-    /// its thread counts.
+    /// The threads, for a request of this user.
+    pub fn of(&self, user: Arc<UserInfo>) -> UsersWorkers {
+        UsersWorkers { threads: self.0.clone(), user }
+    }
+}
+
+impl UsersWorkers {
+    /// Does work on a thread of its own, when one is free and it is the user's turn. It goes on when nobody waits for it
+    /// any more: until it ends, its thread counts.
     ///
     /// # Errors
     /// 429 if too much is waiting already, and what the work itself fails with.
@@ -45,12 +59,11 @@ impl Workers {
         &self,
         work: impl Future<Output = Result<T, Status>> + Send + 'static,
     ) -> Result<T, Status> {
-        let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| too_many())?;
-        let running = self.running.clone().acquire_owned().await.map_err(|_| too_many())?;
+        let thread = self.threads.take(&self.user, 1, REQUEST_TIMEOUT).await.map_err(|_| too_many())?;
         let (handle, span) = (Handle::current(), Span::current());
         let work = Box::pin(work.instrument(span));
         let done = tokio::task::spawn_blocking(move || {
-            let _counted = (admitted, running);
+            let _counted = thread;
             handle.block_on(work)
         });
         done.await.unwrap_or_else(|_| Err(Status::internal("the request could not be worked on")))
@@ -67,14 +80,28 @@ fn too_many() -> Status {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
     use std::thread::{self, ThreadId};
+
+    use futures::FutureExt;
 
     use super::*;
 
+    fn user(name: &str) -> Arc<UserInfo> {
+        Arc::new(UserInfo::new(name, &[]))
+    }
+
+    /// Holds a thread until something is sent.
+    fn hold(workers: UsersWorkers) -> (Sender<()>, tokio::task::JoinHandle<Result<(), Status>>) {
+        let (release, released) = channel::<()>();
+        let holding =
+            tokio::spawn(async move { workers.run(async move { released.recv().map_err(|_| too_many()) }).await });
+        (release, holding)
+    }
+
     #[tokio::test]
     async fn work_leaves_the_thread_that_serves() {
-        let workers = Workers::new(1, 0);
+        let workers = Workers::new(1, 0, 0).of(user("alice"));
         let here = thread::current().id();
         let there: ThreadId = workers.run(async { Ok(thread::current().id()) }).await.unwrap();
         assert_ne!(here, there);
@@ -83,35 +110,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_is_bounded_and_the_rest_goes_on() {
-        let workers = Workers::new(1, 1);
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let released = Mutex::new(released);
-        // One holds the only thread without yielding, one waits for it, and the third is refused.
-        let holding = tokio::spawn({
-            let workers = workers.clone();
-            async move {
-                let work = async move {
-                    released.lock().map_err(|_| too_many())?.recv().map_err(|_| too_many())?;
-                    Ok(1)
-                };
-                workers.run(work).await
-            }
-        });
-        while workers.running.available_permits() > 0 {
+    async fn what_waits_is_bounded_and_no_user_can_fill_the_line() {
+        let workers = Workers::new(1, 3, 2);
+        let (alice, bob) = (workers.of(user("alice")), workers.of(user("bob")));
+        // One holds the only thread without yielding, two wait for it, and the next is refused.
+        let (release, holding) = hold(workers.of(user("alice")));
+        while workers.0.taken() == 0 {
             tokio::task::yield_now().await;
         }
-        let waiting = tokio::spawn({
-            let workers = workers.clone();
-            async move { workers.run(async { Ok(2) }).await }
-        });
-        while workers.admitted.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        let error = workers.run(async { Ok(3) }).await.unwrap_err();
+        let mut waiting: Vec<_> =
+            [3, 4].into_iter().map(|number| Box::pin(alice.run(async move { Ok(number) }))).collect();
+        assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
+        let error = alice.run(async { Ok(5) }).await.unwrap_err();
         assert_eq!((error.code, error.details.map(|d| d.retry_after_seconds)), (429, Some(1)));
+        // Another user has a place, and the next turn but one.
+        let (second, bobs) = hold(workers.of(user("bob")));
+        tokio::task::yield_now().await;
+        assert_eq!(
+            bob.run(async { Ok(6) }).now_or_never().unwrap().unwrap_err().code,
+            429,
+            "the whole line is bounded"
+        );
         release.send(()).unwrap();
-        assert_eq!((holding.await.unwrap(), waiting.await.unwrap()), (Ok(1), Ok(2)));
-        assert!(workers.run(async { Ok(()) }).await.is_ok(), "room is given back");
+        assert_eq!(holding.await.unwrap(), Ok(()));
+        assert_eq!(waiting.remove(0).await, Ok(3));
+        assert!(waiting[0].as_mut().now_or_never().is_none(), "bob's turn");
+        second.send(()).unwrap();
+        assert_eq!((bobs.await.unwrap(), waiting.remove(0).await), (Ok(()), Ok(4)));
+        assert!(bob.run(async { Ok(()) }).await.is_ok(), "room is given back");
     }
 }

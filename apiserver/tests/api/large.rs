@@ -1,6 +1,7 @@
 //! Requests that are large, or that many things are wrong with: the answer is bounded, and nobody waits for them.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures::future::{Either, select};
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ async fn goes_first(server: &Server, request: impl Future<Output = Answer>) -> b
     let held = given_back.into_iter().map(|given_back| {
         let taken = taken.clone();
         tokio::spawn({
-            let workers = workers.clone();
+            let workers = workers.of(Arc::new(api::UserInfo::new("bob", &[])));
             // It ends when the other end is dropped.
             async move {
                 let held = async move {
