@@ -10,6 +10,8 @@ mod history;
 mod names;
 mod version;
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 pub use formats::unrecognized_formats;
@@ -100,6 +102,10 @@ fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Er
             errors.push(FieldError::required(&at.index(i).child("schema").child("openAPIV3Schema"), ""));
         }
     }
+    // Asked once and not by each version, of which there may be thousands.
+    let own = OWN.into_iter().filter(|name| shared(spec, name).is_none()).collect();
+    let before = items(old, "versions").iter().map(|version| (text(version, "name"), &version["schema"])).collect();
+    let each = Each { own, before };
     let mut seen: Vec<&str> = Vec::new();
     for (i, version) in versions.iter().enumerate() {
         let name = text(version, "name");
@@ -108,7 +114,7 @@ fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Er
             errors.push(FieldError::invalid(&at.index(i).child("name"), name, problems.join(",")));
         }
         seen.push(name);
-        validate_version(spec, old, version, &at.index(i), errors);
+        each.validate(version, &at.index(i), errors);
     }
     seen.sort_unstable();
     if seen.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -129,7 +135,7 @@ fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Er
     names::validate(&spec["names"], &path.child("names"), errors);
     let status = versions.iter().any(|v| given(v, "subresources").and_then(|s| given(s, "status")).is_some());
     if let Some(shared) = shared(spec, "schema") {
-        let unchanged = versions.first().is_some_and(|version| is_unchanged(old, version));
+        let unchanged = versions.first().is_some_and(|version| each.is_unchanged(version));
         of_schema(shared, status, unchanged, &path.child("validation"), errors);
     }
     if let Some(shared) = shared(spec, "subresources") {
@@ -144,30 +150,40 @@ fn validate_spec(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Er
     conversion::validate(spec, &path.child("conversion"), errors);
 }
 
-/// What one version has for itself.
-fn validate_version(spec: &Value, old: &Value, version: &Value, path: &Path, errors: &mut ErrorList) {
-    version::deprecation(version, path, errors);
-    let own = |name: &str| given(version, name).filter(|_| shared(spec, name).is_none());
-    if let Some(schema) = own("schema") {
-        let status = given(version, "subresources").and_then(|s| given(s, "status")).is_some();
-        of_schema(schema, status, is_unchanged(old, version), &path.child("schema"), errors);
-    }
-    if let Some(own) = own("subresources") {
-        version::subresources(own, &path.child("subresources"), errors);
-    }
-    if let Some(own) = own("additionalPrinterColumns") {
-        version::columns(own, &path.child("additionalPrinterColumns"), errors);
-    }
-    if let Some(own) = own("selectableFields") {
-        selectable::validate(own, &version["schema"]["openAPIV3Schema"], &path.child("selectableFields"), errors);
-    }
+/// What versions may have in common, and is told once then.
+const OWN: [&str; 4] = ["schema", "subresources", "additionalPrinterColumns", "selectableFields"];
+
+/// What each version has for itself.
+struct Each<'a> {
+    /// Those of [`OWN`] that differ among the versions.
+    own: Vec<&'static str>,
+    /// The schemas that versions had before, by their name.
+    before: HashMap<&'a str, &'a Value>,
 }
 
-/// Whether a version has the schema that it had before.
-fn is_unchanged(old: &Value, version: &Value) -> bool {
-    items(old, "versions")
-        .iter()
-        .any(|before| before["name"] == version["name"] && before["schema"] == version["schema"])
+impl Each<'_> {
+    fn validate(&self, version: &Value, path: &Path, errors: &mut ErrorList) {
+        version::deprecation(version, path, errors);
+        let own = |name: &str| given(version, name).filter(|_| self.own.contains(&name));
+        if let Some(schema) = own("schema") {
+            let status = given(version, "subresources").and_then(|s| given(s, "status")).is_some();
+            of_schema(schema, status, self.is_unchanged(version), &path.child("schema"), errors);
+        }
+        if let Some(own) = own("subresources") {
+            version::subresources(own, &path.child("subresources"), errors);
+        }
+        if let Some(own) = own("additionalPrinterColumns") {
+            version::columns(own, &path.child("additionalPrinterColumns"), errors);
+        }
+        if let Some(own) = own("selectableFields") {
+            selectable::validate(own, &version["schema"]["openAPIV3Schema"], &path.child("selectableFields"), errors);
+        }
+    }
+
+    /// Whether a version has the schema that it had before.
+    fn is_unchanged(&self, version: &Value) -> bool {
+        self.before.get(text(version, "name")).is_some_and(|before| **before == version["schema"])
+    }
 }
 
 fn of_schema(schema: &Value, status: bool, unchanged: bool, path: &Path, errors: &mut ErrorList) {
