@@ -294,6 +294,11 @@ fn unrecognized(target: &Target, why: String, body: &[u8]) -> DecodeError {
     DecodeError::Unrecognized { expected: target.kind.clone(), why, summary: summary(body) }
 }
 
+/// Whether YAML without quotes reads as this text.
+pub(crate) fn reads_as_text(text: &str) -> bool {
+    yaml::is_text(text)
+}
+
 /// The beginning of a body for a message (`summarizeData` with 30 bytes).
 pub(crate) fn summary(body: &[u8]) -> String {
     const SUMMARY_BYTES_MAX: usize = 30;

@@ -37,6 +37,7 @@ pub mod table;
 pub mod time;
 pub mod user;
 pub mod validation;
+pub mod yaml;
 
 pub use object::Object;
 pub use status::Status;

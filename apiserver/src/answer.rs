@@ -142,7 +142,7 @@ pub fn encode(object: &Object, representation: &Representation) -> Result<Bytes,
             }
             Ok(body.into())
         }
-        Format::Yaml => crate::codec::to_yaml(object),
+        Format::Yaml => Ok(api::yaml::object(&object.0).into()),
         Format::Protobuf => crate::codec::to_protobuf(object),
     }
 }

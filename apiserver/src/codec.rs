@@ -99,14 +99,6 @@ pub fn convert(mut object: Object, resource: &Resource, api_version: &str) -> Re
     Ok(object)
 }
 
-/// An object as YAML.
-///
-/// # Errors
-/// If it cannot be written so.
-pub fn to_yaml(object: &Object) -> Result<Bytes, Status> {
-    serde_saphyr::to_string(&object.0).map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
-}
-
 /// An object as protobuf, with the envelope. The kind must be a built-in one.
 ///
 /// # Errors

@@ -15,6 +15,11 @@ use super::tree::Tree;
 /// What the one finding begins with that holds every key given twice, a line each.
 pub(super) const REPEATED_KEYS: &str = "yaml: unmarshal errors:\n";
 
+/// Whether a plain scalar is a text, and not a key that merges another map.
+pub(super) fn is_text(value: &str) -> bool {
+    scalar::is_text(value)
+}
+
 /// Parses a document; keys given twice in one map are told in `strict`.
 pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tree<'a>, String> {
     // JSON is YAML, and its own parser is faster and has no aliases to guard against. Where both read the same.

@@ -32,6 +32,11 @@ pub(super) fn resolve(value: &str, tag: Option<&str>, plain: bool) -> Result<Sca
     }
 }
 
+/// Whether an untagged scalar is a text, and not a key that merges another map.
+pub(super) fn is_text(value: &str) -> bool {
+    matches!(untagged(value), Scalar::Text(_)) && value != "<<"
+}
+
 fn tagged(value: &str, wanted: &str) -> Result<Scalar, String> {
     let found = untagged(value);
     let name = match &found {
