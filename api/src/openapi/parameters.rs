@@ -1,7 +1,7 @@
 //! The query and path parameters that operations share.
 
 /// Name, type and description of each.
-const PARAMETERS: [(&str, &str, &str); 36] = [
+const PARAMETERS: [(&str, &str, &str); 37] = [
     ("command", "string", "One word of the command to run in the container."),
     ("container", "string", "The container; the only one if none is named."),
     ("follow", "boolean", "The log goes on as it is written."),
@@ -46,6 +46,12 @@ const PARAMETERS: [(&str, &str, &str); 36] = [
     ("resourceVersion", "string", "The resource version that the answer must be at or after."),
     ("resourceVersionMatch", "string", "How resourceVersion is applied to a list: Exact or NotOlderThan."),
     ("sendInitialEvents", "boolean", "Lets a watch begin with events for all objects, ended by a bookmark."),
+    (
+        "shardSelector",
+        "string",
+        "Would restrict the list to objects whose hash is in a range; as in a cluster without the feature \
+         ShardedListAndWatch it has no effect.",
+    ),
     ("timeoutSeconds", "integer", "The seconds after which the call ends."),
 ];
 
