@@ -154,7 +154,7 @@ impl Finder {
 }
 
 /// Whether the node takes the pod, also with the pods of no less priority that were promised the node.
-fn fits(
+pub(crate) fn fits(
     pod: &PodInfo,
     node: &NodeInfo,
     state: &CycleState,

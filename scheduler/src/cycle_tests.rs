@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::selector::LabelSelector;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ struct Objects {
     claims: Vec<Arc<PersistentVolumeClaim>>,
     volumes: Vec<Arc<PersistentVolume>>,
     classes: Vec<Arc<StorageClass>>,
+    budgets: Vec<Arc<PodDisruptionBudget>>,
 }
 
 impl NamespaceLabels for Objects {
@@ -38,6 +40,9 @@ impl Lookup for Objects {
     }
     fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
         self.classes.iter().find(|class| class.metadata.name.as_deref() == Some(name)).cloned()
+    }
+    fn budgets(&self) -> Vec<Arc<PodDisruptionBudget>> {
+        self.budgets.clone()
     }
 }
 
@@ -77,7 +82,7 @@ fn find(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, obje
     }
     match Finder::default().find(wanted, &cache, objects, &Nominated::new(), &mut || 0) {
         Ok(decision) => decision.node,
-        Err(error) => match preemption::plan(wanted, &cache, objects, &error, None) {
+        Err(error) => match preemption::plan(wanted, &cache, objects, &error, &Nominated::new()) {
             Ok(plan) => {
                 let victims: Vec<&str> = plan.victims.iter().map(|pod| pod.name()).collect();
                 format!("preempt {} on {}", victims.join(","), plan.node)
@@ -176,13 +181,83 @@ fn preemption_takes_the_least_important() {
     check(&nodes, &placed, &with("p", 1, "1"), "0/2 nodes are available: 2 Insufficient cpu.");
 }
 
+#[test]
+fn preemption_counts_from_the_lowest_priority_and_the_unstarted_as_the_youngest() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let with = |name, priority: i32, amount| pod(name, json!({"priority": priority, "containers": cpu(amount)}));
+    // Two of a negative priority are more than one, and the highest of both nodes is the same.
+    let placed = [(with("x", -1, "1"), "a"), (with("y", -5, "1"), "a"), (with("z", -1, "2"), "b")];
+    check(&nodes, &placed, &with("p", 10, "2"), "preempt z on b");
+    let started = |name: &str, time: Value| {
+        let pod: Arc<Pod> = parse(json!({"metadata": {"name": name, "namespace": "n", "uid": name},
+            "spec": {"priority": 1, "containers": cpu("1")}, "status": {"startTime": time}}));
+        Arc::new(PodInfo::new(&pod, &mut crate::pod::Sharing::default()))
+    };
+    let old = started("old", json!("2026-01-01T00:00:00Z"));
+    let placed = [(started("new", Value::Null), "a"), (old.clone(), "a")];
+    check(&nodes[..1], &placed, &with("p", 10, "1"), "preempt new on a");
+    let placed = [(started("new", Value::Null), "b"), (with("q", 20, "1"), "b"), (old, "a"), (with("r", 20, "1"), "a")];
+    check(&nodes, &placed, &with("p", 10, "1"), "preempt new on b");
+}
+
+#[test]
+fn preemption_keeps_budgets_where_it_can() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let with = |name, priority: i32, amount| pod(name, json!({"priority": priority, "containers": cpu(amount)}));
+    let budget = |app: &str, allowed: i32, disrupted: Value| {
+        parse(json!({"metadata": {"name": app, "namespace": "n"},
+            "spec": {"selector": {"matchLabels": {"app": app}}},
+            "status": {"disruptionsAllowed": allowed, "disruptedPods": disrupted,
+                "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}}))
+    };
+    let given = |budgets: Vec<Arc<PodDisruptionBudget>>| Objects { budgets, ..Objects::default() };
+    let wanted = with("p", 10, "1");
+    // Less important, but kept by a budget: the other node's goes.
+    let placed = [(with("x-1", 1, "2"), "a"), (with("y-1", 5, "2"), "b")];
+    assert_eq!(find(&nodes, &placed, &wanted, &given(vec![])), "preempt x-1 on a");
+    assert_eq!(find(&nodes, &placed, &wanted, &given(vec![budget("x", 0, Value::Null)])), "preempt y-1 on b");
+    assert_eq!(find(&nodes, &placed, &wanted, &given(vec![budget("x", 1, Value::Null)])), "preempt x-1 on a");
+    let counted = json!({"x-1": "2026-01-01T00:00:00Z"});
+    assert_eq!(find(&nodes, &placed, &wanted, &given(vec![budget("x", 0, counted)])), "preempt x-1 on a");
+    // On one node it is put back first, though the other is more important; where nothing else helps it goes.
+    let placed = [(with("x-1", 1, "1"), "a"), (with("y-1", 5, "1"), "a")];
+    assert_eq!(find(&nodes[..1], &placed, &wanted, &given(vec![budget("x", 0, Value::Null)])), "preempt y-1 on a");
+    let large = with("p", 10, "2");
+    assert_eq!(find(&nodes[..1], &placed, &large, &given(vec![budget("x", 0, Value::Null)])), "preempt y-1,x-1 on a");
+    // What one budget allows is used up by the most important.
+    let placed = [(with("x-1", 1, "1"), "a"), (with("x-2", 5, "1"), "a")];
+    assert_eq!(find(&nodes[..1], &placed, &wanted, &given(vec![budget("x", 1, Value::Null)])), "preempt x-2 on a");
+    // A budget that selects nothing, or in another namespace, keeps nobody.
+    let mut foreign = (*budget("x", 0, Value::Null)).clone();
+    foreign.metadata.namespace = Some("m".into());
+    let mut empty = (*budget("x", 0, Value::Null)).clone();
+    empty.spec.as_mut().unwrap().selector = Some(Default::default());
+    let others = given(vec![Arc::new(foreign), Arc::new(empty)]);
+    assert_eq!(find(&nodes[..1], &placed, &wanted, &others), "preempt x-1 on a");
+}
+
+#[test]
+fn preemption_leaves_room_for_those_who_were_promised_it() {
+    let nodes = [node("a", json!({})), node("b", json!({}))];
+    let with = |name, priority: i32, amount| pod(name, json!({"priority": priority, "containers": cpu(amount)}));
+    let placed = [(with("x", 1, "2"), "a"), (with("y", 2, "2"), "b")];
+    let (mut cache, objects) = (Cache::default(), Objects::default());
+    nodes.iter().for_each(|node| cache.set_node(parse(node.clone())));
+    placed.iter().for_each(|(pod, node)| cache.set_pod(pod.clone(), node));
+    let (first, second) = (with("p", 10, "2"), with("q", 10, "2"));
+    let nominated: Nominated = [(first.uid.clone(), (first, "a".to_string()))].into();
+    let error = Finder::default().find(&second, &cache, &objects, &nominated, &mut || 0).expect_err("no node");
+    assert_eq!(preemption::plan(&second, &cache, &objects, &error, &nominated).unwrap().node, "b");
+}
+
 /// The whole message of a pod that no node takes.
-fn refusal(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, promised: Option<&str>) -> String {
+fn refusal(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &Arc<PodInfo>, promised: Option<&str>) -> String {
     let (mut cache, objects) = (Cache::default(), Objects::default());
     nodes.iter().for_each(|node| cache.set_node(parse(node.clone())));
     placed.iter().for_each(|(pod, node)| cache.set_pod(pod.clone(), node));
     let error = Finder::default().find(wanted, &cache, &objects, &Nominated::new(), &mut || 0).expect_err("no node");
-    let why = preemption::plan(wanted, &cache, &objects, &error, promised).expect_err("no preemption");
+    let nominated = promised.map(|node| (wanted.uid.clone(), (wanted.clone(), node.to_string()))).into_iter().collect();
+    let why = preemption::plan(wanted, &cache, &objects, &error, &nominated).expect_err("no preemption");
     error.message(Some(&why))
 }
 

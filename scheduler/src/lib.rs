@@ -5,6 +5,7 @@
 //! not fit waits until an event happens that may help. Nothing is polled.
 
 mod bind;
+mod budgets;
 mod cache;
 mod cycle;
 #[cfg(test)]

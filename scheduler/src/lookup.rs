@@ -5,11 +5,12 @@ use std::sync::Arc;
 use api::selector::LabelSelector;
 use client::{Informer, Informers};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::pod::NamespaceLabels;
 
-/// Claims, volumes, classes and namespaces.
+/// Claims, volumes, classes, budgets and namespaces.
 pub trait Lookup: NamespaceLabels {
     /// A claim.
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
@@ -19,6 +20,8 @@ pub trait Lookup: NamespaceLabels {
     fn volumes(&self) -> Vec<Arc<PersistentVolume>>;
     /// A storage class.
     fn class(&self, name: &str) -> Option<Arc<StorageClass>>;
+    /// Every disruption budget.
+    fn budgets(&self) -> Vec<Arc<PodDisruptionBudget>>;
 }
 
 /// The informers of a cluster.
@@ -31,12 +34,20 @@ pub struct Caches {
     pub classes: Informer<StorageClass>,
     /// Namespaces.
     pub namespaces: Informer<Namespace>,
+    /// Disruption budgets.
+    pub budgets: Informer<PodDisruptionBudget>,
 }
 
 impl Caches {
     /// Starts or shares the informers.
     pub fn new(informers: &Informers) -> Self {
-        Self { claims: informers.of(), volumes: informers.of(), classes: informers.of(), namespaces: informers.of() }
+        Self {
+            claims: informers.of(),
+            volumes: informers.of(),
+            classes: informers.of(),
+            namespaces: informers.of(),
+            budgets: informers.of(),
+        }
     }
 
     /// Waits until each holds its first list.
@@ -45,6 +56,7 @@ impl Caches {
         self.volumes.wait_synced().await;
         self.classes.wait_synced().await;
         self.namespaces.wait_synced().await;
+        self.budgets.wait_synced().await;
     }
 }
 
@@ -70,5 +82,8 @@ impl Lookup for Caches {
 
     fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
         self.classes.get("", name)
+    }
+    fn budgets(&self) -> Vec<Arc<PodDisruptionBudget>> {
+        self.budgets.list()
     }
 }

@@ -273,7 +273,8 @@ fn host_ports(pod: &Pod) -> Vec<HostPort> {
     found
 }
 
-fn selector(typed: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>) -> LabelSelector {
+/// A selector as filters use it; none selects nothing.
+pub(crate) fn selector(typed: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>) -> LabelSelector {
     let value = typed.and_then(|typed| serde_json::to_value(typed).ok());
     // The API server has validated it; what it would refuse selects nothing.
     LabelSelector::from_object(value.as_ref()).unwrap_or_else(|_| LabelSelector::nothing())

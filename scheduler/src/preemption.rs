@@ -4,15 +4,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use crate::budgets::Budgets;
 use crate::cache::Cache;
-use crate::cycle::FitError;
+use crate::cycle::{self, FitError, Nominated};
 use crate::lookup::Lookup;
 use crate::node::NodeInfo;
-use crate::plugins::{self, CycleState, Rejection};
+use crate::plugins::{CycleState, Rejection};
 use crate::pod::PodInfo;
 
-/// How many nodes are tried for victims (`minCandidateNodesAbsolute`).
-const CANDIDATES_MAX: usize = 100;
+/// Of so many nodes that are candidates no more are looked for (`minCandidateNodesAbsolute`),
+const CANDIDATES_MIN: usize = 100;
+/// or of this share of those that could be (`minCandidateNodesPercentage`).
+const CANDIDATES_PERCENT: usize = 10;
 
 /// A node and the pods that must leave it.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Preemption {
     pub node: String,
     /// The pods, the most important first.
     pub victims: Vec<Arc<PodInfo>>,
+    /// How many of them a disruption budget would keep.
+    violations: usize,
 }
 
 /// What `DynamicResources` says first of a pod that no node takes; it has nothing to give back.
@@ -30,7 +35,7 @@ const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 /// What is said of a node whose pods are all as important.
 const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
 
-/// Finds the node where the least important pods must go. `promised` is the node that the pod was promised before.
+/// Finds the node where the least important pods must go. `nominated` are the pods that were promised a node before.
 ///
 /// # Errors
 /// What is said of it after the reasons of the nodes, as `RunPostFilterPlugins` words it.
@@ -39,21 +44,31 @@ pub fn plan(
     cache: &Cache,
     lookup: &dyn Lookup,
     error: &FitError,
-    promised: Option<&str>,
+    nominated: &Nominated,
 ) -> Result<Preemption, String> {
+    let promised = nominated.get(&pod.uid).map(|(_, node)| node.as_str());
     eligible(pod, cache, error, promised).map_err(|why| format!("{NO_CLAIMS}, preemption: {why}"))?;
     let resolvable = |rejection: &Rejection| error.all.is_none() && rejection.resolvable;
-    let hopeful = error.by_node.iter().filter(|(_, rejection)| resolvable(rejection));
+    let hopeful: Vec<&NodeInfo> = error
+        .by_node
+        .iter()
+        .filter(|(_, rejection)| resolvable(rejection))
+        .filter_map(|(name, _)| cache.node(name))
+        .collect();
+    let enough = (hopeful.len() * CANDIDATES_PERCENT / 100).max(CANDIDATES_MIN);
+    let budgets = if hopeful.is_empty() { Vec::new() } else { lookup.budgets() };
+    let others = Others { cache, lookup, nominated, budgets: &Budgets::new(&budgets) };
     let (mut candidates, mut reasons, mut refused) = (Vec::new(), BTreeMap::<String, usize>::new(), 0);
-    for node in hopeful.filter_map(|(name, _)| cache.node(name)) {
-        match victims(pod, node, cache, lookup) {
+    for node in hopeful {
+        match others.victims(pod, node) {
             Ok(candidate) => candidates.push(candidate),
             Err(why) => {
                 refused += 1;
                 why.into_iter().for_each(|reason| *reasons.entry(reason).or_default() += 1);
             }
         }
-        if candidates.len() == CANDIDATES_MAX {
+        // One that violates no budget is looked for to the end.
+        if candidates.len() >= enough && candidates.iter().any(|found| found.violations == 0) {
             break;
         }
     }
@@ -84,52 +99,75 @@ fn says(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
     format!("{NO_CLAIMS}, preemption: 0/{nodes} nodes are available: {}.", lines.join(", "))
 }
 
-/// In the order of `pickOneNodeForPreemption`: the least important victim set first.
-fn cost(candidate: &Preemption) -> (i32, i64, usize, Reverse<Option<jiff::Timestamp>>) {
+/// In the order of `pickOneNodeForPreemption`: the least important victim set first. Priorities are counted from the
+/// lowest that there is, so that many pods of a negative one are not less than a few.
+fn cost(candidate: &Preemption) -> (usize, i32, i64, usize, Reverse<jiff::Timestamp>) {
     let highest = candidate.victims.iter().map(|pod| pod.priority).max().unwrap_or(i32::MIN);
-    let sum = candidate.victims.iter().map(|pod| i64::from(pod.priority)).sum();
-    let started = candidate.victims.iter().filter(|pod| pod.priority == highest).filter_map(|pod| pod.started).min();
-    (highest, sum, candidate.victims.len(), Reverse(started))
+    let sum = candidate.victims.iter().map(|pod| i64::from(pod.priority) - i64::from(i32::MIN)).sum();
+    let started = candidate.victims.iter().filter(|pod| pod.priority == highest).map(|pod| started(pod)).min();
+    let started = started.unwrap_or(jiff::Timestamp::MAX);
+    (candidate.violations, highest, sum, candidate.victims.len(), Reverse(started))
 }
 
-/// Takes away every less important pod, then puts back as many as it can, the most important first. Fails with the reasons
-/// why the pod would not even fit then.
-fn victims(pod: &PodInfo, node: &NodeInfo, cache: &Cache, lookup: &dyn Lookup) -> Result<Preemption, Vec<String>> {
-    let mut lesser: Vec<Arc<PodInfo>> =
-        node.pods.values().filter(|other| other.priority < pod.priority).cloned().collect();
-    if lesser.is_empty() {
-        return Err(vec![NO_VICTIMS.into()]);
-    }
-    lesser.sort_by_key(|other| (Reverse(other.priority), other.started, other.uid.clone()));
-    let mut emptier = node.clone();
-    let mut absent = HashSet::new();
-    for other in &lesser {
-        emptier.remove(&other.uid);
-        absent.insert(other.uid.clone());
-    }
-    fits(pod, &emptier, cache, lookup, &absent).map_err(|rejection| rejection.reasons)?;
-    let mut victims = Vec::new();
-    for other in lesser {
-        emptier.add(other.clone());
-        absent.remove(&other.uid);
-        if fits(pod, &emptier, cache, lookup, &absent).is_err() {
+/// When a pod was started; one that was not yet is the youngest.
+fn started(pod: &PodInfo) -> jiff::Timestamp {
+    pod.started.unwrap_or(jiff::Timestamp::MAX)
+}
+
+/// The most important first (`MoreImportantPod`).
+fn importance(pod: &Arc<PodInfo>) -> (Reverse<i32>, jiff::Timestamp, String) {
+    (Reverse(pod.priority), started(pod), pod.uid.clone())
+}
+
+/// What decides beside the pod and the node.
+struct Others<'a> {
+    cache: &'a Cache,
+    lookup: &'a dyn Lookup,
+    nominated: &'a Nominated,
+    budgets: &'a Budgets,
+}
+
+impl Others<'_> {
+    /// Takes away every less important pod, then puts back as many as it can: first those that a budget keeps, and of
+    /// each sort the most important first (`SelectVictimsOnNode`). Fails with the reasons why the pod would not even fit
+    /// then.
+    fn victims(&self, pod: &PodInfo, node: &NodeInfo) -> Result<Preemption, Vec<String>> {
+        let mut lesser: Vec<Arc<PodInfo>> =
+            node.pods.values().filter(|other| other.priority < pod.priority).cloned().collect();
+        if lesser.is_empty() {
+            return Err(vec![NO_VICTIMS.into()]);
+        }
+        lesser.sort_by_cached_key(importance);
+        let mut emptier = node.clone();
+        let mut absent = HashSet::new();
+        for other in &lesser {
             emptier.remove(&other.uid);
             absent.insert(other.uid.clone());
-            victims.push(other);
         }
+        self.fits(pod, &emptier, &absent).map_err(|rejection| rejection.reasons)?;
+        let (kept, free) = self.budgets.split(lesser);
+        let kept_count = kept.len();
+        let mut violations = 0;
+        let mut victims = Vec::new();
+        for (at, other) in kept.into_iter().chain(free).enumerate() {
+            emptier.add(other.clone());
+            absent.remove(&other.uid);
+            if self.fits(pod, &emptier, &absent).is_err() {
+                emptier.remove(&other.uid);
+                absent.insert(other.uid.clone());
+                victims.push(other);
+                violations += usize::from(at < kept_count);
+            }
+        }
+        if victims.is_empty() {
+            return Err(vec![format!("expected at least one victim pod on node {:?}", node.name())]);
+        }
+        victims.sort_by_cached_key(importance);
+        Ok(Preemption { node: node.name().to_string(), victims, violations })
     }
-    if victims.is_empty() {
-        return Err(vec![format!("expected at least one victim pod on node {:?}", node.name())]);
-    }
-    Ok(Preemption { node: node.name().to_string(), victims })
-}
 
-fn fits(
-    pod: &PodInfo,
-    node: &NodeInfo,
-    cache: &Cache,
-    lookup: &dyn Lookup,
-    absent: &HashSet<String>,
-) -> Result<(), Rejection> {
-    plugins::filter(pod, node, &CycleState::new(pod, cache, lookup, absent)?, lookup)
+    fn fits(&self, pod: &PodInfo, node: &NodeInfo, absent: &HashSet<String>) -> Result<(), Rejection> {
+        let state = CycleState::new(pod, self.cache, self.lookup, absent)?;
+        cycle::fits(pod, node, &state, self.lookup, self.nominated)
+    }
 }

@@ -240,8 +240,7 @@ impl Scheduler {
                 });
             }
             Err(error) => {
-                let promised = core.nominated.get(&pod.uid).map(|(_, node)| node.as_str());
-                let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error, promised);
+                let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error, &core.nominated);
                 // Where there is no node at all, nobody could make room.
                 if error.nodes > 0 {
                     self.figures.preempted(preemption.as_ref().ok().map(|preemption| preemption.victims.len()));
