@@ -11,9 +11,9 @@ use crate::Clock;
 use crate::event_correlator::{Correlator, Fingerprint, Verdict};
 
 /// Events that wait to be written; more are dropped, as client-go does.
-const QUEUE_MAX: usize = 1000;
+pub(crate) const QUEUE_MAX: usize = 1000;
 /// Bytes of a message; the rest is cut off (`events.k8s.io` allows no more).
-const MESSAGE_BYTES_MAX: usize = 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// Whether an event tells of something expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum EventType {
 }
 
 impl EventType {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Normal => "Normal",
             Self::Warning => "Warning",
@@ -148,15 +148,9 @@ impl Writer {
     }
 
     fn event(&self, said: &Said, namespace: String, message: String) -> Event {
-        let object_name = said.object.name.as_deref().unwrap_or_default();
-        // A manual clock stands still, so the name needs more than the time to be unique.
-        let stamp = (said.at.as_nanosecond() as u64) ^ (self.clock.random_bits() >> 44);
+        let name = event_name(said.object.name.as_deref().unwrap_or_default(), said.at, &self.clock);
         Event {
-            metadata: ObjectMeta {
-                name: Some(format!("{object_name}.{stamp:x}")),
-                namespace: Some(namespace),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() },
             involved_object: said.object.clone(),
             type_: Some(said.type_.name().into()),
             reason: Some(said.reason.clone()),
@@ -170,6 +164,13 @@ impl Writer {
             ..Event::default()
         }
     }
+}
+
+/// The name of a new event about an object (`GenerateEventName` in client-go).
+pub(crate) fn event_name(object: &str, at: jiff::Timestamp, clock: &Clock) -> String {
+    // A manual clock stands still, so the name needs more than the time to be unique.
+    let stamp = (at.as_nanosecond() as u64) ^ (clock.random_bits() >> 44);
+    format!("{object}.{stamp:x}")
 }
 
 fn fingerprint(said: &Said) -> Fingerprint {

@@ -40,6 +40,8 @@ pub enum BindError {
 /// Writes through the API.
 #[derive(Clone)]
 pub struct Binder {
+    /// The scheduler that it writes for.
+    pub scheduler_name: Arc<str>,
     /// The API.
     pub client: Client,
     /// The time.
@@ -153,13 +155,13 @@ impl Binder {
     ///
     /// # Errors
     /// If the API server refuses; a victim that is gone already is none.
-    pub async fn preempt(&self, pod: &PodInfo, preemption: &Preemption) -> Result<(), BindError> {
+    pub async fn preempt(&self, preemption: &Preemption) -> Result<(), BindError> {
         for victim in &preemption.victims {
             let api: Api<Pod> = Api::namespaced(self.client.clone(), victim.namespace());
-            let message = format!("default-scheduler: preempting to accommodate a higher priority pod {}", pod.uid);
+            let message = format!("{}: preempting to accommodate a higher priority pod", self.scheduler_name);
             let patch = json!({"metadata": {"uid": victim.uid}, "status": {"conditions": [{
                 "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": message,
-                "lastTransitionTime": api::time::format(self.clock.now()),
+                "lastTransitionTime": api::time::format(self.clock.now()), "observedGeneration": victim.generation,
             }]}});
             ignore_gone(api.patch_status(victim.name(), &PatchParams::default(), &Patch::Strategic(patch)).await)?;
             let preconditions = Preconditions { uid: Some(victim.uid.clone()), resource_version: None };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::caught::{Panicked, Panics, caught, caught_call};
-use client::{Change, Clock, EventRecorder, EventType, Informer, Informers};
+use client::{Change, Clock, EventType, Informer, Informers, Note, SeriesRecorder};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use metrics::{Collect, Text};
@@ -29,11 +29,13 @@ const BINDINGS_MAX: usize = 64;
 pub struct Config {
     /// Pods with this `spec.schedulerName` are its own.
     pub scheduler_name: String,
+    /// The machine that it runs on, for its events.
+    pub host_name: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { scheduler_name: "default-scheduler".into() }
+        Self { scheduler_name: "default-scheduler".into(), host_name: "localhost".into() }
     }
 }
 
@@ -55,7 +57,7 @@ struct Scheduler {
     clock: Clock,
     caches: Arc<Caches>,
     binder: Binder,
-    events: EventRecorder,
+    events: SeriesRecorder,
     permits: Arc<Semaphore>,
     panics: Panics,
     figures: Arc<Figures>,
@@ -77,14 +79,21 @@ pub async fn run(config: Config, client: Client, informers: Informers, token: Ca
     let clock = informers.clock().clone();
     let caches = Arc::new(Caches::new(&informers));
     let (claims_tick, claims_changed) = watch::channel(0);
-    let binder = Binder { client: client.clone(), clock: clock.clone(), caches: caches.clone(), claims_changed };
+    let name: Arc<str> = config.scheduler_name.as_str().into();
+    let binder = Binder {
+        scheduler_name: name.clone(),
+        client: client.clone(),
+        clock: clock.clone(),
+        caches: caches.clone(),
+        claims_changed,
+    };
     let figures = Arc::new(Figures::new(&config.scheduler_name));
     informers.metrics().register(figures.clone());
     let scheduler = Scheduler {
-        name: config.scheduler_name.as_str().into(),
+        name,
         core: Arc::default(),
         wake: Arc::default(),
-        events: EventRecorder::start(client, config.scheduler_name, None, clock.clone(), token.clone()),
+        events: SeriesRecorder::start(client, &config.scheduler_name, &config.host_name, clock.clone(), token.clone()),
         clock,
         caches: caches.clone(),
         binder,
@@ -283,7 +292,7 @@ impl Scheduler {
             Ok(()) => {
                 let (namespace, name, node) = (pod.namespace(), pod.name(), &decision.node);
                 let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                self.events.event_about(pod.reference(), EventType::Normal, "Scheduled", message);
+                self.note(pod, EventType::Normal, "Scheduled", "Binding", message);
                 let mut core = self.core.lock();
                 core.queue.remove(&pod.uid);
                 core.nominated.remove(&pod.uid);
@@ -291,7 +300,7 @@ impl Scheduler {
             Err(error) => {
                 tracing::debug!(pod = pod.name(), %error, "binding failed");
                 let message = format!("binding rejected: {error}");
-                self.events.event_about(pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
+                self.note(pod, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
                 {
                     let mut core = self.core.lock();
                     core.cache.forget(&pod.uid);
@@ -308,20 +317,33 @@ impl Scheduler {
 
     async fn report(&self, pod: &PodInfo, error: &FitError, preemption: Result<Preemption, String>) {
         let message = error.message(preemption.as_ref().err().map(String::as_str));
-        self.events.event_about(pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
+        self.note(pod, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
         let nominated = preemption.as_ref().ok().map(|preemption| preemption.node.as_str());
         if let Err(error) = self.binder.mark_unschedulable(pod, "Unschedulable", &message, nominated).await {
             tracing::debug!(pod = pod.name(), %error, "status not written");
         }
         let Ok(preemption) = preemption else { return };
-        for victim in &preemption.victims {
-            let text = format!("Preempted by pod {} on node {}", pod.uid, preemption.node);
-            self.events.event_about(victim.reference(), EventType::Normal, "Preempted", text);
-        }
-        if let Err(error) = self.binder.preempt(pod, &preemption).await {
-            tracing::warn!(pod = pod.name(), %error, "preemption failed");
-            self.core.lock().nominated.remove(&pod.uid);
+        match self.binder.preempt(&preemption).await {
+            Ok(()) => preemption.victims.iter().for_each(|victim| self.tell_preempted(victim, pod, &preemption.node)),
+            Err(error) => {
+                tracing::warn!(pod = pod.name(), %error, "preemption failed");
+                self.core.lock().nominated.remove(&pod.uid);
+            }
         }
         self.wake.notify_one();
+    }
+    fn tell_preempted(&self, victim: &PodInfo, pod: &PodInfo, node: &str) {
+        self.events.note(Note {
+            regarding: victim.reference(),
+            related: Some(pod.reference()),
+            type_: EventType::Normal,
+            reason: "Preempted",
+            action: "Preempting",
+            note: format!("Preempted by pod {} on node {node}", pod.uid),
+        });
+    }
+
+    fn note(&self, pod: &PodInfo, type_: EventType, reason: &'static str, action: &'static str, note: String) {
+        self.events.note(Note { regarding: pod.reference(), related: None, type_, reason, action, note });
     }
 }

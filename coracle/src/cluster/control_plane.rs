@@ -171,7 +171,8 @@ impl ControlPlane {
         let controllers = controllers::start(settings, client_for, informers.clone(), clock, end);
         tasks.spawn(Parts::run(&parts.controllers, controllers));
         let scheduler = self.client(UserInfo::new("system:kube-scheduler", &[]));
-        let scheduler = scheduler::run(scheduler::Config::default(), scheduler, informers, token.clone());
+        let settings = scheduler::Config { host_name: crate::config::host_name(), ..Default::default() };
+        let scheduler = scheduler::run(settings, scheduler, informers, token.clone());
         tasks.spawn(Parts::run(&parts.scheduler, scheduler));
     }
 }
