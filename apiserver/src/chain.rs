@@ -4,12 +4,13 @@ pub mod inflight;
 
 use std::sync::Arc;
 
+use api::catalogue::Resource;
 use api::{Status, UserInfo};
 use axum::body::Body;
 use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
-use metrics::Counter;
+use metrics::Tally;
 
 use crate::authentication::{anonymous, bearer, impersonation};
 use crate::authorization::{self, Attributes};
@@ -70,7 +71,7 @@ pub async fn handle(
         headers.insert(AUDIT_ID, id);
     }
     if let Some(flow) = notes.flow {
-        registry.metrics().dispatched.with([&flow.schema, &flow.level], Counter::add_one);
+        registry.metrics().dispatched.with([&flow.schema, &flow.level], Tally::add_one);
         flow.set_headers(headers);
     }
     add_warnings(headers, notes.warnings);
@@ -103,19 +104,26 @@ async fn answer_request(
         seat.set_known();
     }
     let asked = attributes(&asker, &info, &query);
-    let user = impersonation::impersonate(&mut parts.headers, asked, &asker, registry).await?;
+    let user = impersonation::impersonate(&mut parts.headers, asked, &asker, registry).await?.unwrap_or(asker);
     notes.flow = classify(registry, &user, &info);
     // What has a body gets its place when that is there.
-    let place = if takes_body(&info) { None } else { inflight.enter(&user, &info).await.map_err(TooMany::status)? };
+    let enters_later = takes_body(&info).then(|| inflight.clone());
+    let place = match enters_later {
+        Some(_) => None,
+        None => inflight.enter(&user, &info).await.map_err(TooMany::status)?,
+    };
     authorize(registry, attributes(&user, &info, &query)).await?;
-    notes.counts = counts(registry, &info);
+    let resource = resource(registry, &info);
+    notes.counts = counts(resource.as_deref(), &info);
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
-    let ctx = Arc::new(Context::new(user, info, options, registry.clone()).limited(inflight.clone(), place));
+    let ctx = Arc::new(Context::new(user, info, options, registry.clone()).limited(enters_later, place));
     notes.audit_id = Some(ctx.audit_id.clone());
     let answered = if ctx.info.is_resource_request {
-        let known = registry.catalogue().iter().any(|r| r.group == ctx.info.group) && !ctx.info.path.starts_with("//");
-        if known { verbs::dispatch(ctx.clone(), parts, body, query).await } else { Ok(answer::page_not_found()) }
+        match resource {
+            _ if !is_known(registry, resource.as_deref(), &ctx.info) => Ok(answer::page_not_found()),
+            resource => verbs::dispatch(ctx.clone(), resource, parts, body, query).await,
+        }
     } else if ctx.info.path.starts_with("//") {
         Ok(answer::page_not_found())
     } else {
@@ -136,13 +144,23 @@ fn takes_body(info: &RequestInfo) -> bool {
     info.is_resource_request && inflight::changes(info) && !info.is_long_running()
 }
 
+/// The row of the catalogue that a request is about, if there is one.
+fn resource(registry: &Registry, info: &RequestInfo) -> Option<Arc<Resource>> {
+    let catalogue = registry.peek_catalogue();
+    catalogue.get(&info.group, &info.version, &info.resource).filter(|_| info.is_resource_request).cloned()
+}
+
+/// Whether a path leads into a group that is served.
+fn is_known(registry: &Registry, resource: Option<&Resource>, info: &RequestInfo) -> bool {
+    let has_group = || registry.peek_catalogue().iter().any(|resource| resource.group == info.group);
+    !info.path.starts_with("//") && (resource.is_some() || has_group())
+}
+
 /// Whether there is what a request asks for: what anybody may think up is not kept apart in the metrics.
-fn counts(registry: &Registry, info: &RequestInfo) -> bool {
+fn counts(resource: Option<&Resource>, info: &RequestInfo) -> bool {
     if !info.is_resource_request {
         return documents::is_measured(&info.path);
     }
-    let catalogue = registry.catalogue();
-    let resource = catalogue.get(&info.group, &info.version, &info.resource);
     resource.is_some_and(|resource| info.subresource.is_empty() || resource.subresource(&info.subresource).is_some())
 }
 

@@ -51,9 +51,9 @@ impl Context {
         Self { user, info, options, now, registry, audit_id, warnings, inflight: None, place }
     }
 
-    /// The same for a request that counts among those under way, with its place if it has one yet.
-    pub(crate) fn limited(self, inflight: Arc<Inflight>, place: Option<Place>) -> Self {
-        Self { inflight: Some(inflight), place: Mutex::new(place), ..self }
+    /// The same for a request that counts among those under way: with its place, or with where it gets one later.
+    pub(crate) fn limited(self, inflight: Option<Arc<Inflight>>, place: Option<Place>) -> Self {
+        Self { inflight, place: Mutex::new(place), ..self }
     }
 
     /// Waits for a place among the requests under way, if this one needs one and has none.

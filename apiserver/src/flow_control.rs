@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Object, UserInfo};
+use arc_swap::ArcSwap;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
-use parking_lot::RwLock;
 use serde_json::Value;
 use store::{Snapshot, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -44,28 +44,31 @@ pub struct Flow {
     /// Whether no limit holds for the level.
     pub exempt: bool,
     /// Empty where the object is only imagined.
-    schema_uid: HeaderValue,
-    level_uid: HeaderValue,
+    schema_uid: String,
+    level_uid: String,
 }
 
 impl Flow {
     /// Tells the client which schema and level its request belongs to: by uid, as their names are nobody's business.
     pub fn set_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(LEVEL_UID, self.level_uid.clone());
-        headers.insert(SCHEMA_UID, self.schema_uid.clone());
+        // Values of its own for each answer: shared ones are counted, in memory that all threads would write to.
+        for (name, uid) in [(LEVEL_UID, &self.level_uid), (SCHEMA_UID, &self.schema_uid)] {
+            if let Ok(value) = HeaderValue::from_str(uid) {
+                headers.insert(name, value);
+            }
+        }
     }
 
     /// One of the two that there always are, also while they are not stored.
     fn imagined(name: &str) -> Self {
-        let none = HeaderValue::from_static("");
         let exempt = name == EXEMPT;
-        Self { schema: name.into(), level: name.into(), exempt, schema_uid: none.clone(), level_uid: none }
+        Self { schema: name.into(), level: name.into(), exempt, schema_uid: String::new(), level_uid: String::new() }
     }
 }
 
 /// The flow schemas in the order in which they are tried.
 #[derive(Debug)]
-pub struct FlowTable(RwLock<Arc<Compiled>>);
+pub struct FlowTable(ArcSwap<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
@@ -78,14 +81,14 @@ struct Compiled {
 impl Default for FlowTable {
     /// The mandatory ones alone.
     fn default() -> Self {
-        Self(RwLock::new(Arc::new(Compiled::new(&[], &[]))))
+        Self(ArcSwap::from_pointee(Compiled::new(&[], &[])))
     }
 }
 
 impl FlowTable {
     /// The first schema that matches a request of this user.
     pub fn classify(&self, user: &UserInfo, info: &RequestInfo) -> Arc<Flow> {
-        let table = self.0.read().clone();
+        let table = self.0.load();
         let found = table.schemas.iter().find(|(spec, _)| spec.matches(user, info));
         found.map_or(&table.catch_all, |(_, flow)| flow).clone()
     }
@@ -93,15 +96,14 @@ impl FlowTable {
     /// How many of `seats` places each priority level has nominally, by its share of all (`finishQueueSetReconfigsLocked`
     /// in apiserver's `util/flowcontrol`).
     pub fn nominal_seats(&self, seats: usize) -> Vec<(String, f64)> {
-        let table = self.0.read().clone();
+        let table = self.0.load();
         let sum: u64 = table.shares.values().sum();
         let of = |share: u64| (seats as f64 * share as f64 / (sum.max(1)) as f64).ceil();
         table.shares.iter().map(|(level, share)| (level.clone(), of(*share))).collect()
     }
 
     fn set(&self, schemas: &[Object], levels: &[Object]) {
-        let compiled = Arc::new(Compiled::new(schemas, levels));
-        *self.0.write() = compiled;
+        self.0.store(Arc::new(Compiled::new(schemas, levels)));
     }
 }
 
@@ -124,8 +126,8 @@ impl Compiled {
                     schema: schema.name().into(),
                     level: level.name().into(),
                     exempt: level.str_at(&["spec", "type"]) == "Exempt",
-                    schema_uid: HeaderValue::from_str(schema.uid()).ok()?,
-                    level_uid: HeaderValue::from_str(level.uid()).ok()?,
+                    schema_uid: schema.uid().into(),
+                    level_uid: level.uid().into(),
                 };
                 Some((spec, Arc::new(flow)))
             })

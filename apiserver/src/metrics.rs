@@ -6,7 +6,7 @@ mod storage;
 
 use std::time::Duration;
 
-use metrics::{Collect, Counter, Family, Gauge, Histogram, Text, process};
+use metrics::{Collect, Counter, Family, Gauge, Histogram, Tally, Text, process};
 
 use crate::Registry;
 pub use requests::{Measured, Requests};
@@ -21,6 +21,8 @@ const FEW: usize = 64;
 const PLUGINS_MAX: usize = 1_024;
 
 type Counters<const N: usize> = Family<Counter, N>;
+/// Of what is counted with every request.
+type Tallies<const N: usize> = Family<Tally, N>;
 type Histograms<const N: usize> = Family<Histogram, N>;
 
 /// The families that are counted where things happen; what the store holds is counted when it is asked for.
@@ -30,12 +32,12 @@ pub struct ServerMetrics {
     /// Bytes of bodies of writes: group, resource, verb.
     pub body_sizes: Histograms<3>,
     filter_durations: Histograms<1>,
-    authentication_attempts: Counters<1>,
+    authentication_attempts: Tallies<1>,
     authentication_durations: Histograms<1>,
-    authenticated_users: Counters<1>,
-    authorization_attempts: Counters<1>,
+    authenticated_users: Tallies<1>,
+    authorization_attempts: Tallies<1>,
     authorization_durations: Histograms<1>,
-    authorization_decisions: Counters<3>,
+    authorization_decisions: Tallies<3>,
     admission_steps: Histograms<3>,
     admission_plugins: Histograms<4>,
     store_durations: Histograms<3>,
@@ -56,7 +58,7 @@ pub struct ServerMetrics {
     /// Objects that lists answered with: group, resource.
     pub list_returned: Counters<2>,
     /// Requests that were dispatched: flow schema, priority level.
-    pub dispatched: Counters<2>,
+    pub dispatched: Tallies<2>,
     /// TLS handshakes that failed.
     pub tls_handshake_errors: Counters<0>,
     /// Deprecated resources that were asked for: group, version, resource, subresource, release that removes it.
@@ -137,18 +139,18 @@ impl ServerMetrics {
     pub fn authenticated(&self, user: Option<&str>, took: Duration) {
         let result = if user.is_some() { "success" } else { "error" };
         let seconds = took.as_secs_f64();
-        self.authentication_attempts.with([result], Counter::add_one);
+        self.authentication_attempts.with([result], Tally::add_one);
         self.authentication_durations.with([result], |durations| durations.observe(seconds));
         self.filter_durations.with(["authentication"], |durations| durations.observe(seconds));
         if let Some(user) = user {
-            self.authenticated_users.with([sort_of_user(user)], Counter::add_one);
+            self.authenticated_users.with([sort_of_user(user)], Tally::add_one);
         }
     }
 
     /// It took so long to decide whether a request is allowed.
     pub fn authorized(&self, result: &'static str, took: Duration) {
         let seconds = took.as_secs_f64();
-        self.authorization_attempts.with([result], Counter::add_one);
+        self.authorization_attempts.with([result], Tally::add_one);
         self.authorization_durations.with([result], |durations| durations.observe(seconds));
         self.filter_durations.with(["authorization"], |durations| durations.observe(seconds));
     }
@@ -157,7 +159,7 @@ impl ServerMetrics {
     pub fn decided(&self, kind: &str, allowed: bool) {
         let decision = if allowed { "allowed" } else { "denied" };
         // Without a configuration of its own an authoriser is named after its type.
-        self.authorization_decisions.with([kind, &kind.to_ascii_lowercase(), decision], Counter::add_one);
+        self.authorization_decisions.with([kind, &kind.to_ascii_lowercase(), decision], Tally::add_one);
     }
 
     /// A phase of admission is over: `plugin` is one plugin, or all of them where there is none.

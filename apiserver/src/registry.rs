@@ -14,8 +14,8 @@ use std::time::Instant;
 use api::catalogue::{Catalogue, Resource};
 use api::status::StatusDetails;
 use api::{Object, Status};
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use parking_lot::RwLock;
 use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
 use crate::clock::{self, Clock};
@@ -60,7 +60,7 @@ struct Encoded {
 
 struct Inner {
     config: Config,
-    catalogue: RwLock<Arc<Catalogue>>,
+    catalogue: ArcSwap<Catalogue>,
     state: State,
     metrics: ServerMetrics,
     created: Instant,
@@ -76,7 +76,7 @@ impl Registry {
         Self(Arc::new(Inner {
             created: config.clock.instant(),
             config,
-            catalogue: RwLock::new(Arc::new(catalogue)),
+            catalogue: ArcSwap::from_pointee(catalogue),
             state: State::default(),
             metrics: ServerMetrics::default(),
             flows: FlowTable::default(),
@@ -160,12 +160,17 @@ impl Registry {
 
     /// The resources served now.
     pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.0.catalogue.read().clone()
+        self.0.catalogue.load_full()
+    }
+
+    /// The same for a moment, without a count that all threads share.
+    pub fn peek_catalogue(&self) -> Guard<Arc<Catalogue>> {
+        self.0.catalogue.load()
     }
 
     /// Replaces the catalogue, as custom resource definitions come and go.
     pub fn set_catalogue(&self, catalogue: Catalogue) {
-        *self.0.catalogue.write() = Arc::new(catalogue);
+        self.0.catalogue.store(Arc::new(catalogue));
     }
 
     /// One object at the newest state, in its storage version, by group and plural.

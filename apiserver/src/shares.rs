@@ -42,18 +42,34 @@ struct State {
     waiting: usize,
     /// Whether somebody waits because too little is left, and comes first.
     is_short: bool,
-    users: HashMap<Arc<str>, User>,
+    /// Where in `slots` a user is.
+    places: HashMap<Arc<str>, Slot>,
+    slots: Vec<User>,
+    /// Slots of nobody.
+    free: Vec<Slot>,
+    /// How many users are known that have nothing and wait for nothing.
+    idle: usize,
     /// Users of whom somebody waits, the next first.
-    turns: VecDeque<Arc<str>>,
+    turns: VecDeque<Slot>,
 }
+
+/// The number of a user, for as long as it has something or waits.
+type Slot = usize;
+
+/// How many users are known that have nothing: who asks again soon need not be made anew.
+const IDLE_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 struct User {
+    /// None in a slot of nobody.
+    name: Option<Arc<str>>,
     taken: usize,
     /// How many wait.
     waiting: usize,
     /// Those who wait, and some who have left since.
     queue: VecDeque<Waiting>,
+    /// Whether it is among those whose turn comes.
+    has_turn: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +82,7 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Share {
     shared: Option<Arc<Shared>>,
-    name: Arc<str>,
+    user: Slot,
     amount: usize,
 }
 
@@ -82,14 +98,15 @@ impl Shares {
     /// [`Exhausted`], at once if too many wait already, else after `wait_max`.
     pub async fn take(&self, user: &UserInfo, amount: usize, wait_max: Duration) -> Result<Share, Exhausted> {
         let amount = amount.min(self.0.sizes.share).min(self.0.sizes.total);
-        let granted = {
+        let (user, granted) = {
             let mut state = self.0.state.lock();
-            if let Some(name) = state.take(&self.0.sizes, &user.username, amount) {
-                return Ok(self.0.share(name, amount));
+            let user = state.slot(&user.username);
+            if state.take(&self.0.sizes, user, amount) {
+                return Ok(self.0.share(user, amount));
             }
-            state.wait(&self.0.sizes, &user.username, amount)?
+            (user, state.wait(&self.0.sizes, user, amount)?)
         };
-        let _line = Line { shared: &self.0, name: &user.username };
+        let _line = Line { shared: &self.0, user };
         match tokio::time::timeout(wait_max, granted).await {
             Ok(Ok(share)) => Ok(share),
             Ok(Err(_)) | Err(_) => Err(Exhausted),
@@ -106,87 +123,134 @@ impl Shares {
 /// One that waits. When it waits no more, what it waited for may be somebody else's turn.
 struct Line<'a> {
     shared: &'a Arc<Shared>,
-    name: &'a str,
+    user: Slot,
 }
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        self.shared.hand_on(|state| state.leave(self.name));
+        self.shared.hand_on(|state| state.leave(self.user));
     }
 }
 
 impl State {
-    /// Takes it if it is there and nobody's turn comes first.
-    fn take(&mut self, sizes: &Sizes, name: &str, amount: usize) -> Option<Arc<str>> {
-        if self.is_short || self.taken + amount > sizes.total {
-            return None;
+    /// The slot of a user, who counts as idle until something is taken or waited for.
+    fn slot(&mut self, name: &str) -> Slot {
+        if let Some(slot) = self.places.get(name) {
+            return *slot;
         }
-        if let Some((known, user)) = self.users.get_key_value(name) {
-            if user.taken + amount > sizes.share || user.waiting > 0 {
-                return None;
+        if self.idle >= IDLE_MAX {
+            self.forget_idle();
+        }
+        let name: Arc<str> = name.into();
+        let user = User { name: Some(name.clone()), ..User::default() };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = user;
+                slot
             }
-            let known = known.clone();
-            self.users.get_mut(&known).expect("it was just there").taken += amount;
-            self.taken += amount;
-            return Some(known);
-        }
-        let known: Arc<str> = name.into();
-        self.users.insert(known.clone(), User { taken: amount, ..User::default() });
-        self.taken += amount;
-        Some(known)
+            None => {
+                self.slots.push(user);
+                self.slots.len() - 1
+            }
+        };
+        self.places.insert(name, slot);
+        self.idle += 1;
+        slot
     }
 
-    fn wait(&mut self, sizes: &Sizes, name: &str, amount: usize) -> Result<oneshot::Receiver<Share>, Exhausted> {
-        let of_user = self.users.get(name).map_or(0, |user| user.waiting);
-        if self.waiting >= sizes.waiting || of_user >= sizes.waiting_share {
+    /// Changes what a user has or waits for, and knows who is idle.
+    fn change(&mut self, user: Slot, change: impl FnOnce(&mut User)) {
+        let user = &mut self.slots[user];
+        let was_idle = user.is_idle();
+        change(user);
+        match (was_idle, user.is_idle()) {
+            (true, false) => self.idle -= 1,
+            (false, true) => self.idle += 1,
+            _ => {}
+        }
+    }
+
+    fn forget_idle(&mut self) {
+        for (slot, user) in self.slots.iter_mut().enumerate().filter(|(_, user)| user.is_idle()) {
+            let Some(name) = user.name.take() else { continue };
+            if std::mem::take(user).has_turn {
+                self.turns.retain(|turn| *turn != slot);
+            }
+            self.places.remove(&name);
+            self.free.push(slot);
+        }
+        self.idle = 0;
+    }
+
+    /// Takes it if it is there and nobody's turn comes first.
+    fn take(&mut self, sizes: &Sizes, user: Slot, amount: usize) -> bool {
+        let of = &self.slots[user];
+        if self.is_short || self.taken + amount > sizes.total || of.taken + amount > sizes.share || of.waiting > 0 {
+            return false;
+        }
+        self.change(user, |user| user.taken += amount);
+        self.taken += amount;
+        true
+    }
+
+    fn wait(&mut self, sizes: &Sizes, user: Slot, amount: usize) -> Result<oneshot::Receiver<Share>, Exhausted> {
+        if self.waiting >= sizes.waiting || self.slots[user].waiting >= sizes.waiting_share {
             return Err(Exhausted);
         }
-        let name: Arc<str> = self.users.get_key_value(name).map_or_else(|| name.into(), |(name, _)| name.clone());
+        self.line_up(user);
         let (granted, receiver) = oneshot::channel();
-        let user = self.users.entry(name.clone()).or_default();
-        if user.queue.is_empty() {
-            self.turns.push_back(name);
-        }
-        user.queue.push_back(Waiting { amount, granted });
-        user.waiting += 1;
+        self.change(user, |user| {
+            user.queue.push_back(Waiting { amount, granted });
+            user.waiting += 1;
+        });
         self.waiting += 1;
         self.is_short |= self.taken + amount > sizes.total;
         Ok(receiver)
     }
 
+    /// The user's turn comes after those of all others.
+    fn line_up(&mut self, user: Slot) {
+        if !std::mem::replace(&mut self.slots[user].has_turn, true) {
+            self.turns.push_back(user);
+        }
+    }
+
     /// One of a user waits no more, with what it waited for or without.
-    fn leave(&mut self, name: &str) {
+    fn leave(&mut self, user: Slot) {
         /// How many that have left may stand in a queue beside as many that wait.
         const LEFT_MAX: usize = 64;
         self.waiting -= 1;
-        if let Some(user) = self.users.get_mut(name) {
+        self.change(user, |user| {
             user.waiting -= 1;
             if user.queue.len() > 2 * user.waiting + LEFT_MAX {
                 user.queue.retain(|waiting| !waiting.granted.is_closed());
             }
-        }
-        self.forget(name);
+        });
     }
 
     /// What the first of a user waits for.
-    fn first(&mut self, name: &str) -> Option<usize> {
-        let user = self.users.get_mut(name)?;
-        while user.queue.pop_front_if(|waiting| waiting.granted.is_closed()).is_some() {}
-        user.queue.front().map(|waiting| waiting.amount)
+    fn first(&mut self, user: Slot) -> Option<usize> {
+        let queue = &mut self.slots[user].queue;
+        while queue.pop_front_if(|waiting| waiting.granted.is_closed()).is_some() {}
+        queue.front().map(|waiting| waiting.amount)
     }
 
-    fn forget(&mut self, name: &str) {
-        let Some(user) = self.users.get(name).filter(|user| user.taken == 0 && user.waiting == 0) else { return };
-        if !user.queue.is_empty() {
-            self.turns.retain(|turn| **turn != *name);
-        }
-        self.users.remove(name);
+    fn give_back(&mut self, user: Slot, amount: usize) {
+        self.taken -= amount;
+        self.change(user, |user| user.taken -= amount);
+    }
+}
+
+impl User {
+    /// Whether it has nothing and nobody of it waits; nobody's slot is not idle.
+    fn is_idle(&self) -> bool {
+        self.name.is_some() && self.taken == 0 && self.waiting == 0
     }
 }
 
 impl Shared {
-    fn share(self: &Arc<Self>, name: Arc<str>, amount: usize) -> Share {
-        Share { shared: Some(self.clone()), name, amount }
+    fn share(self: &Arc<Self>, user: Slot, amount: usize) -> Share {
+        Share { shared: Some(self.clone()), user, amount }
     }
 
     /// Changes the state and gives what is free then to those whose turn it is.
@@ -196,32 +260,32 @@ impl Shared {
         state.is_short = false;
         // Each user that waits is asked once; who has its share already, or waits no more, loses nothing but its turn.
         for _ in 0..state.turns.len() {
-            let Some(name) = state.turns.pop_front() else { return };
-            let Some(amount) = state.first(&name) else {
-                state.forget(&name);
+            let Some(user) = state.turns.pop_front() else { return };
+            let Some(amount) = state.first(user) else {
+                state.slots[user].has_turn = false;
                 continue;
             };
             if state.taken + amount > self.sizes.total {
                 // Nobody with smaller wishes comes first, or large ones would never be met.
-                state.turns.push_front(name);
+                state.turns.push_front(user);
                 state.is_short = true;
                 return;
             }
-            if state.users[&name].taken + amount <= self.sizes.share {
-                self.grant(&mut state, &name, amount);
+            if state.slots[user].taken + amount <= self.sizes.share {
+                self.grant(&mut state, user, amount);
             }
-            if state.users.get(&name).is_some_and(|user| !user.queue.is_empty()) {
-                state.turns.push_back(name);
+            state.slots[user].has_turn = false;
+            if !state.slots[user].queue.is_empty() {
+                state.line_up(user);
             }
         }
     }
 
-    fn grant(self: &Arc<Self>, state: &mut State, name: &Arc<str>, amount: usize) {
-        let Some(user) = state.users.get_mut(name) else { return };
-        let Some(waiting) = user.queue.pop_front() else { return };
-        match waiting.granted.send(self.share(name.clone(), amount)) {
+    fn grant(self: &Arc<Self>, state: &mut State, user: Slot, amount: usize) {
+        let Some(waiting) = state.slots[user].queue.pop_front() else { return };
+        match waiting.granted.send(self.share(user, amount)) {
             Ok(()) => {
-                user.taken += amount;
+                state.change(user, |user| user.taken += amount);
                 state.taken += amount;
             }
             // It was never taken, and the state is locked here.
@@ -236,25 +300,15 @@ impl Share {
         let back = self.amount.saturating_sub(amount);
         if let Some(shared) = self.shared.as_ref().filter(|_| back > 0) {
             self.amount -= back;
-            shared.hand_on(|state| state.give_back(&self.name, back));
+            shared.hand_on(|state| state.give_back(self.user, back));
         }
-    }
-}
-
-impl State {
-    fn give_back(&mut self, name: &str, amount: usize) {
-        self.taken -= amount;
-        if let Some(user) = self.users.get_mut(name) {
-            user.taken -= amount;
-        }
-        self.forget(name);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.hand_on(|state| state.give_back(&self.name, self.amount));
+            shared.hand_on(|state| state.give_back(self.user, self.amount));
         }
     }
 }
@@ -270,6 +324,36 @@ mod tests {
 
     fn user(name: &str) -> UserInfo {
         UserInfo::new(name, &[])
+    }
+
+    impl State {
+        /// Whether nobody has anything or waits, and all know it.
+        fn is_idle(&self) -> bool {
+            let users = self.places.values().all(|slot| self.slots[*slot].is_idle());
+            users && self.idle == self.places.len() && self.waiting == 0 && self.taken == 0
+        }
+    }
+
+    #[tokio::test]
+    async fn few_idle_users_are_remembered() {
+        let shares = Shares::new(SIZES);
+        let held = shares.take(&user("alice"), 1, WAIT).await.unwrap();
+        // One that has left stands in the queue of an idle user until that is forgotten.
+        let bobs = shares.take(&user("bob"), 3, WAIT).await.unwrap();
+        assert!(Box::pin(shares.take(&user("bob"), 1, WAIT)).now_or_never().is_none());
+        drop(bobs);
+        for number in 0..5 * IDLE_MAX {
+            drop(shares.take(&user(&number.to_string()), 1, WAIT).await.unwrap());
+        }
+        let check = |idle: bool| {
+            let state = shares.0.state.lock();
+            assert!(state.slots.len() <= IDLE_MAX + 1 && state.places.len() <= IDLE_MAX + 1, "{state:?}");
+            assert_eq!(state.is_idle(), idle, "{state:?}");
+            assert!(state.turns.is_empty(), "{state:?}");
+        };
+        check(false);
+        drop(held);
+        check(true);
     }
 
     #[tokio::test]
@@ -295,7 +379,7 @@ mod tests {
         assert!(waiting[0].as_mut().now_or_never().expect("alice's turn").is_ok());
         drop((held, waiting, _second, _third));
         assert_eq!(shares.taken(), 0);
-        assert!(shares.0.state.lock().users.is_empty());
+        assert!(shares.0.state.lock().is_idle());
     }
 
     #[tokio::test]
@@ -314,7 +398,7 @@ mod tests {
         assert_eq!(shares.take(&alice, 1, short).await.err(), Some(Exhausted));
         drop(held);
         let state = shares.0.state.lock();
-        assert!(state.users.is_empty() && state.waiting == 0 && state.taken == 0, "{state:?}");
+        assert!(state.is_idle(), "{state:?}");
     }
 
     #[tokio::test]

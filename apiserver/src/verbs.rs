@@ -152,17 +152,19 @@ impl Call {
     }
 }
 
-/// Answers a request that is authenticated and authorised.
+/// Answers a request that is authenticated and authorised, about this resource if there is one.
 ///
 /// # Errors
 /// A `Status` for the client.
-pub async fn dispatch(ctx: Arc<Context>, parts: Parts, body: Body, query: Query) -> Result<Response<Body>, Status> {
+pub async fn dispatch(
+    ctx: Arc<Context>,
+    resource: Option<Arc<Resource>>,
+    parts: Parts,
+    body: Body,
+    query: Query,
+) -> Result<Response<Body>, Status> {
     let info = &ctx.info;
-    let catalogue = ctx.registry.catalogue();
-    let Some(resource) = catalogue.get(&info.group, &info.version, &info.resource) else {
-        return no_resource(&ctx);
-    };
-    let resource = resource.clone();
+    let Some(resource) = resource else { return no_resource(&ctx) };
     if !has_shape(info, &resource)? {
         return no_resource(&ctx);
     }
@@ -212,7 +214,7 @@ fn check_path(info: &RequestInfo, resource: &Resource) -> Result<(), Status> {
 
 /// What a path gets that names no resource: below a group of custom resources the plain answer.
 fn no_resource(ctx: &Context) -> Result<Response<Body>, Status> {
-    let catalogue = ctx.registry.catalogue();
+    let catalogue = ctx.registry.peek_catalogue();
     let mut of_group = catalogue.iter().filter(|r| r.group == ctx.info.group).map(|r| r.custom);
     if of_group.all(|custom| custom) { Ok(answer::page_not_found()) } else { Err(unknown_path()) }
 }

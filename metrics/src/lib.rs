@@ -11,6 +11,7 @@
 mod family;
 mod number;
 pub mod process;
+mod stripe;
 mod table;
 mod text;
 mod value;
@@ -23,7 +24,7 @@ pub use family::Family;
 pub use number::go_float;
 pub use table::Table;
 pub use text::{Description, Kind, Labels, Text, describe};
-pub use value::{Counter, Gauge, Histogram, Value};
+pub use value::{Counter, Gauge, Histogram, Tally, Value};
 
 /// Something that can write what it counts.
 pub trait Collect: Send + Sync {

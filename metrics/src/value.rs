@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::stripe::{Striped, room};
 use crate::text::{Labels, Text};
 
 /// One series of a family.
@@ -74,39 +75,81 @@ impl Value for Gauge {
     }
 }
 
+/// A number that only grows, for what several threads count all the time: it takes more room than a [`Counter`] and is
+/// slower to read.
+#[derive(Debug, Default)]
+pub struct Tally(Striped<[AtomicU64]>);
+
+impl Tally {
+    /// One more.
+    pub fn add_one(&self) {
+        self.0.own(|| numbers(1))[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.all().map(|stripe| stripe[0].load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Value for Tally {
+    fn new(_: &'static [f64]) -> Self {
+        Self::default()
+    }
+
+    fn write(&self, name: &'static str, labels: &Labels, text: &mut Text) {
+        text.sample(name, labels, self.get() as f64);
+    }
+}
+
 /// How many observations were up to each bound.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// Those in each bucket alone; the last is above every bound.
-    counts: Box<[AtomicU64]>,
-    sum: AtomicU64,
+    /// The sum, those in each bucket alone, and those above every bound.
+    stripes: Striped<[AtomicU64]>,
 }
 
 impl Histogram {
     /// Counts one.
     pub fn observe(&self, number: f64) {
         let bucket = self.bounds.partition_point(|bound| *bound < number);
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        add(&self.sum, number);
+        let stripe = self.stripes.own(|| numbers(self.bounds.len() + 2));
+        stripe[1 + bucket].fetch_add(1, Ordering::Relaxed);
+        add(&stripe[0], number);
     }
 
     /// How many there were.
     pub fn count(&self) -> u64 {
-        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.counts().iter().sum()
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.bounds.len() + 1];
+        for stripe in self.stripes.all() {
+            let buckets = counts.iter_mut().zip(&stripe[1..]);
+            buckets.for_each(|(count, bucket)| *count += bucket.load(Ordering::Relaxed));
+        }
+        counts
     }
 }
 
 impl Value for Histogram {
     fn new(bounds: &'static [f64]) -> Self {
-        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, counts, sum: AtomicU64::new(0) }
+        Self { bounds, stripes: Striped::default() }
     }
 
     fn write(&self, name: &'static str, labels: &Labels, text: &mut Text) {
-        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        text.histogram(name, labels, self.bounds, &counts, f64::from_bits(self.sum.load(Ordering::Relaxed)));
+        let sums = self.stripes.all().map(|stripe| f64::from_bits(stripe[0].load(Ordering::Relaxed)));
+        // An empty sum of floats would be a negative zero.
+        let sum = sums.fold(0.0, |sum, more| sum + more);
+        text.histogram(name, labels, self.bounds, &self.counts(), sum);
     }
+}
+
+/// Zeros for one stripe.
+fn numbers(count: usize) -> Box<[AtomicU64]> {
+    (0..room(count)).map(|_| AtomicU64::new(0)).collect()
 }
 
 fn add(to: &AtomicU64, change: f64) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock;
@@ -51,7 +52,7 @@ impl std::fmt::Debug for HistoryLimits {
 
 /// The visible state of a backend: every backend publishes into one, and every reader and watcher reads from it.
 pub(crate) struct History {
-    newest: RwLock<Snapshot>,
+    newest: ArcSwap<Snapshot>,
     past: RwLock<Past>,
     rebuilt: Mutex<VecDeque<Rebuilt>>,
     fresh: Mutex<Fresh>,
@@ -80,7 +81,7 @@ impl History {
     pub(crate) fn new(newest: Snapshot, limits: HistoryLimits) -> Arc<Self> {
         let revision = newest.revision;
         Arc::new(Self {
-            newest: RwLock::new(newest),
+            newest: ArcSwap::from_pointee(newest),
             past: RwLock::new(Past::new(revision)),
             rebuilt: Mutex::default(),
             fresh: Mutex::default(),
@@ -91,12 +92,12 @@ impl History {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.newest.read().clone()
+        Snapshot::clone(&self.newest.load())
     }
 
     /// The newest revision.
     pub(crate) fn revision(&self) -> Revision {
-        self.newest.read().revision
+        self.newest.load().revision
     }
 
     /// Makes a durable stage visible to readers, and to watchers once they are woken.
@@ -113,7 +114,7 @@ impl History {
         let mut past = self.past.write();
         self.interests.touch(&events, snapshot.revision);
         past.push(&snapshot, events.clone(), now, &self.limits);
-        let before = std::mem::replace(&mut *self.newest.write(), snapshot);
+        let before = self.newest.swap(Arc::new(snapshot));
         drop(past);
         let mut fresh = self.fresh.lock();
         fresh.bytes += bytes_before(&events);
@@ -126,7 +127,7 @@ impl History {
     /// Wakes the watchers, then packs and forgets what is over the limits. Apart from [`History::publish`] so that
     /// commits can be answered before that.
     pub(crate) fn wake(&self) {
-        let newest = self.newest.read().revision;
+        let newest = self.newest.load().revision;
         self.interests.wake(newest);
         self.pack(None);
         self.bound(clock::now());
@@ -192,7 +193,7 @@ impl History {
         let group = (self.limits.group)(prefix);
         let (mut snapshot, undo) = {
             let past = self.past.read();
-            let newest = self.newest.read();
+            let newest = self.newest.load();
             if revision > newest.revision {
                 return Err(StoreError::FutureRevision { requested: revision, newest: newest.revision });
             }
@@ -201,7 +202,7 @@ impl History {
                 return Err(StoreError::Compacted { requested: revision, oldest });
             }
             if revision == newest.revision {
-                return Ok(newest.clone());
+                return Ok(Snapshot::clone(&newest));
             }
             let mut rebuilt = self.rebuilt.lock();
             let known = rebuilt.iter_mut().find(|state| state.snapshot.revision == revision && *state.group == *group);
@@ -237,7 +238,7 @@ impl History {
         if after < oldest {
             return Err(StoreError::Compacted { requested: after, oldest });
         }
-        let interest = self.interests.of(prefix, self.newest.read().revision);
+        let interest = self.interests.of(prefix, self.newest.load().revision);
         drop(past);
         Ok(Watch::new(self.clone(), interest, after))
     }
@@ -249,7 +250,7 @@ impl History {
         interest: &Interest,
     ) -> Result<(Vec<EventBatch>, Revision), StoreError> {
         let past = self.past.read();
-        let newest = self.newest.read().revision;
+        let newest = self.newest.load().revision;
         let group = (self.limits.group)(interest.prefix());
         let floor = past.floor(group);
         let found: Vec<(Revision, &EventBatch)> = match interest.touched_after(after, WATCH_BATCHES_MAX) {
@@ -279,11 +280,11 @@ impl History {
     /// The revision up to which a watcher that has read up to `after` has missed nothing.
     pub(crate) fn reached(&self, after: Revision, interest: &Interest) -> Revision {
         let _past = self.past.read();
-        if interest.is_quiet_since(after) { self.newest.read().revision.max(after) } else { after }
+        if interest.is_quiet_since(after) { self.newest.load().revision.max(after) } else { after }
     }
 
     pub(crate) fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        let newest = self.newest.read().revision;
+        let newest = self.newest.load().revision;
         if revision > newest {
             return Err(StoreError::FutureRevision { requested: revision, newest });
         }

@@ -53,8 +53,8 @@ const MODES: [Mode; 5] = [
 ];
 const ASSOCIATED_NODE: &str = "associated-node";
 
-/// The user that a request acts as: the one who asks, or whom the headers name if that is allowed for the request `asked`. The
-/// headers are taken out.
+/// The user that a request acts as, if it is another than the one who asks: whom the headers name, if that is allowed for the
+/// request `asked`. The headers are taken out.
 ///
 /// # Errors
 /// `Forbidden` if it is not allowed; 400 for headers that cannot be understood, whatever they may be meant to say.
@@ -63,13 +63,13 @@ pub async fn impersonate(
     asked: Attributes<'_>,
     asker: &Arc<UserInfo>,
     registry: &Registry,
-) -> Result<Arc<UserInfo>, Status> {
-    let Some(wanted) = headers::wanted(headers)? else { return Ok(asker.clone()) };
+) -> Result<Option<Arc<UserInfo>>, Status> {
+    let Some(wanted) = headers::wanted(headers)? else { return Ok(None) };
     headers::clear(headers);
     let mut refusal = None;
     for mode in MODES.iter().filter(|mode| (mode.concerns)(&wanted, asker)) {
         match (Check { mode, asker, registry }).check(&wanted, asked).await {
-            Ok(user) => return Ok(Arc::new(user)),
+            Ok(user) => return Ok(Some(Arc::new(user))),
             // The first way that could have been meant is what the answer is about.
             Err(status) => refusal = refusal.or(Some(status)),
         }

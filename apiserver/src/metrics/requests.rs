@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use metrics::{Collect, Counter, Family, Gauge, Histogram, Table, Text, Value, describe};
+use metrics::{Collect, Counter, Family, Gauge, Histogram, Table, Tally, Text, Value, describe};
 
 use crate::Registry;
 use crate::chain::{Outcome, inflight};
@@ -34,7 +34,7 @@ const LABELS: [&str; 8] = ["verb", "group", "version", "resource", "subresource"
 
 /// One group of requests.
 struct Series {
-    codes: Table<Counter, 2>,
+    codes: Table<Tally, 2>,
     duration: Histogram,
     sli: Histogram,
     sizes: Histogram,
@@ -228,7 +228,7 @@ impl Measured {
         }
         let labels = [verb, group, version, resource, subresource, scope, component, self.dry_run];
         let Some(series) = requests.series.get(labels, Series::new) else { return };
-        if let Some(counter) = series.codes.get([code.as_str(), self.client], Counter::default) {
+        if let Some(counter) = series.codes.get([code.as_str(), self.client], Tally::default) {
             counter.add_one();
         }
         let took = self.registry.clock().instant().saturating_duration_since(self.started).as_secs_f64();

@@ -18,8 +18,9 @@ use crate::plug::PeerCertificate;
 
 /// How long the head of a request may be (`MaxHeaderBytes` in apiserver's `secure_serving.go`).
 const HEAD_BYTES_MAX: usize = 1 << 20;
-/// How many headers a request may have. Go counts only their bytes.
-const HEADERS_MAX: usize = 2_000;
+/// How many headers a request may have. Go counts only their bytes; hyper writes to a place for each that there may be
+/// before it reads a head, which with thousands of them costs as much as a third of a whole GET.
+const HEADERS_MAX: usize = 256;
 /// How much of the body of one HTTP/2 stream may be under way (`MaxUploadBufferPerStream`).
 const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// How much of all bodies of one HTTP/2 connection may be under way.
@@ -72,7 +73,7 @@ pub(super) fn http2(limits: &Limits) -> http2::Builder<Streams> {
 /// The answer to what is no request.
 pub(super) fn received(
     request: Request<Incoming>,
-    peer: Option<PeerCertificate>,
+    peer: Option<&PeerCertificate>,
     seat: &Arc<Seat>,
 ) -> Result<Request<Body>, Response<Body>> {
     if let Some(refused) = refuse(&request) {
@@ -80,7 +81,7 @@ pub(super) fn received(
     }
     let mut request = request.map(|body| Body::new(Arriving::new(body)));
     if let Some(peer) = peer {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.clone());
     }
     request.extensions_mut().insert(seat.clone());
     Ok(request)

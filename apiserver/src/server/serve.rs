@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -135,11 +137,11 @@ impl Connection {
         self.watch(connection, |connection| connection.graceful_shutdown()).await
     }
 
-    fn service(&self, stream: &TlsStream<TcpStream>) -> Service {
+    fn service(&self, stream: &TlsStream<TcpStream>) -> Arc<Service> {
         let certificates = stream.get_ref().1.peer_certificates();
         let peer = certificates
             .map(|chain| PeerCertificate::new(chain.iter().cloned().map(CertificateDer::into_owned).collect()));
-        Service { server: self.server.clone(), peer, seat: self.seat.clone() }
+        Arc::new(Service { server: self.server.clone(), peer, seat: self.seat.clone() })
     }
 
     /// Runs a connection until it ends, has been silent for too long, has to make room, or the server stops.
@@ -148,23 +150,45 @@ impl Connection {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut connection = std::pin::pin!(connection);
-        let mut is_closing = false;
+        // In a set of its own it is asked only when something of it happened, and not with each byte of the connection.
+        let mut interruptions = FuturesUnordered::from_iter([self.interrupted(false)]);
         loop {
-            let next = match self.seat.activity().due(self.server.limits()) {
-                Due::At(time) => time,
-                Due::Over(why) => return Err(Ended::Silent(why)),
-            };
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => return ended.map_err(Ended::Broken),
-                () = tokio::time::sleep_until(next) => {}
-                () = self.seat.evicted() => return Err(Ended::Silent("it made room for another")),
-                () = self.closing.cancelled(), if !is_closing => {
-                    is_closing = true;
-                    shut_down(connection.as_mut());
-                }
+                Some(interruption) = interruptions.next() => match interruption {
+                    Interruption::End(why) => return Err(Ended::Silent(why)),
+                    Interruption::Closing => {
+                        shut_down(connection.as_mut());
+                        interruptions.push(self.interrupted(true));
+                    }
+                },
             }
         }
     }
+
+    /// Resolves when the connection cannot go on as before.
+    async fn interrupted(&self, is_closing: bool) -> Interruption {
+        loop {
+            let next = match self.seat.activity().due(self.server.limits()) {
+                Due::At(time) => time,
+                Due::Over(why) => return Interruption::End(why),
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {}
+                () = self.seat.evicted() => return Interruption::End("it made room for another"),
+                () = self.closing.cancelled(), if !is_closing => return Interruption::Closing,
+            }
+        }
+    }
+}
+
+/// What happens to a connection from outside.
+enum Interruption {
+    /// It ends, and why.
+    End(&'static str),
+    /// The server stops: requests under way may end.
+    Closing,
 }
 
 /// How a connection ended that did not end by itself.
@@ -174,7 +198,6 @@ enum Ended {
 }
 
 /// What answers the requests of one connection.
-#[derive(Clone)]
 struct Service {
     server: ApiServer,
     peer: Option<PeerCertificate>,
@@ -182,10 +205,10 @@ struct Service {
 }
 
 impl Service {
-    async fn answer(self, request: Request<Incoming>) -> Response<Leaving> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Leaving> {
         let mut under_way = leaving::Request::begin(self.seat.clone());
         let (is_connect, is_http2) = (request.method() == Method::CONNECT, request.version() == Version::HTTP_2);
-        let mut response = match protocol::received(request, self.peer, &self.seat) {
+        let mut response = match protocol::received(request, self.peer.as_ref(), &self.seat) {
             Ok(request) => self.server.handle(request).await,
             Err(refused) => refused,
         };

@@ -178,8 +178,8 @@ async fn what_is_no_request_gets_an_answer_before_the_end() {
     };
     let cases = [
         (version(""), 200),
-        (version(&headers(1_500)), 200),
-        (version(&headers(3_000)), 431),
+        (version(&headers(200)), 200),
+        (version(&headers(300)), 431),
         (version(&format!("X: {}\r\n", "a".repeat(600_000))), 200),
         (version(&format!("X: {}\r\n", "a".repeat(2_000_000))), 431),
         (format!("GET /version?a={} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(60_000)), 200),

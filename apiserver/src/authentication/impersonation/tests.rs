@@ -58,7 +58,7 @@ async fn act(registry: &Registry, asker: UserInfo, given: &[(&'static str, &str)
     if acting.is_ok() {
         assert!(headers.is_empty(), "the headers are taken out");
     }
-    acting.map_err(|status| status.message)
+    acting.map(|user| user.unwrap_or(asker)).map_err(|status| status.message)
 }
 
 fn asker() -> UserInfo {
