@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{Object, Status};
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value;
 use store::{Condition, Operation, Snapshot, StoreError, Transaction};
@@ -103,16 +104,18 @@ pub fn node_rules() -> Vec<Rule> {
 ///
 /// # Errors
 /// What the store refuses.
-pub async fn reconcile(registry: &Registry, bootstrap: &Bootstrap) -> Result<usize, Status> {
-    let mut desired = data();
-    roles::fill_aggregated(&mut desired);
-    desired.extend(own::objects(registry, bootstrap));
-    stamp(&mut desired, &clock::time(registry.clock().now()));
-    // All at once, so that they become one group of the log.
-    let writes = desired.chunks(TRANSACTION_OBJECTS_MAX).map(|chunk| write(registry, chunk));
-    let written = futures::future::try_join_all(writes).await?.into_iter().sum();
-    registry.state().finish(Step::Bootstrap);
-    Ok(written)
+pub fn reconcile<'a>(registry: &'a Registry, bootstrap: &'a Bootstrap) -> BoxFuture<'a, Result<usize, Status>> {
+    Box::pin(async move {
+        let mut desired = data();
+        roles::fill_aggregated(&mut desired);
+        desired.extend(own::objects(registry, bootstrap));
+        stamp(&mut desired, &clock::time(registry.clock().now()));
+        // All at once, so that they become one group of the log.
+        let writes = desired.chunks(TRANSACTION_OBJECTS_MAX).map(|chunk| write(registry, chunk));
+        let written = futures::future::try_join_all(writes).await?.into_iter().sum();
+        registry.state().finish(Step::Bootstrap);
+        Ok(written)
+    })
 }
 
 /// Conditions in the data file have no times: they became true now.

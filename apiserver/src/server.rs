@@ -76,12 +76,14 @@ impl ApiServer {
 
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go, classifies
     /// requests as flow schemas say, holds the server's own lease, and forgets old states. Runs until `stop` is cancelled.
-    pub async fn run(&self, stop: CancellationToken) {
-        self.registry.state().finish(Step::Running);
-        let schemas = flow_control::follow(self.clone(), stop.clone());
-        let lease = identity::hold(self.clone(), stop.clone());
-        let past = past::follow(self.registry.clone(), stop.clone());
-        tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past, lease);
+    pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.registry.state().finish(Step::Running);
+            let schemas = flow_control::follow(self.clone(), stop.clone());
+            let lease = identity::hold(self.clone(), stop.clone());
+            let past = past::follow(self.registry.clone(), stop.clone());
+            tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past, lease);
+        })
     }
 
     /// Objects, catalogue, clock.

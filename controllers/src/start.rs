@@ -1,12 +1,11 @@
 //! Starting the controllers.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::caught::{Panics, caught};
 use client::{Clock, EventRecorder, Informers};
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use kube::Client;
@@ -32,7 +31,7 @@ pub struct Config {
     pub signer: Option<crate::tokens::Signer>,
 }
 
-type Run = fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+type Run = fn(Context) -> BoxFuture<'static, ()>;
 
 struct Row {
     /// The name by which it is disabled, as the reference's `--controllers` flag has it.
@@ -46,7 +45,7 @@ struct Row {
 
 macro_rules! controllers {
     ($($name:literal $account:literal $source:literal $run:path;)*) => {
-        const ROWS: &[Row] = &[$(Row { name: $name, account: $account, source: $source, run: |c| Box::pin($run(c)) },)*];
+        static ROWS: &[Row] = &[$(Row { name: $name, account: $account, source: $source, run: |c| Box::pin($run(c)) },)*];
         /// The names of all controllers.
         pub const NAMES: &[&str] = &[$($name,)*];
     };
@@ -86,9 +85,19 @@ controllers! {
 ///
 /// `client_for` makes the client of a service account in `kube-system`, or of the user whose name begins with `system:`; `informers` are shared by all of them and must
 /// be able to list and watch every kind.
-pub async fn start(
+pub fn start(
     config: Config,
-    client_for: impl Fn(&str) -> Client,
+    client_for: impl Fn(&str) -> Client + Send + 'static,
+    informers: Informers,
+    clock: Clock,
+    token: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Box::pin(run_all(config, Box::new(client_for), informers, clock, token))
+}
+
+async fn run_all(
+    config: Config,
+    client_for: Box<dyn Fn(&str) -> Client + Send>,
     informers: Informers,
     clock: Clock,
     token: CancellationToken,

@@ -11,6 +11,7 @@ mod teardown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::StatusRequest;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
@@ -91,33 +92,35 @@ impl Containerd {
     ///
     /// # Errors
     /// [`Error::NotInstalled`] without the program, [`Error::Ended`] with the log's last lines if it does not come up.
-    pub async fn start(config: Config) -> Result<Self, Error> {
-        config.write()?;
-        let address = config.address();
-        if let Some(pid) = process::running(&config)
-            && wait_ready(&address, Duration::from_secs(2)).await.is_ok()
-        {
-            tracing::info!(pid, address = %address.display(), "found containerd running");
-            let stop = CancellationToken::new();
-            process::supervise(config, process::Running::Found(pid), stop.clone());
-            return Ok(Self { address, pid: Some(pid), reattached: true, stop });
-        }
-        process::end_leftover(&config).await?;
-        let mut child = process::spawn(&config)?;
-        let pid = child.id();
-        let ready = wait_ready(&address, Duration::from_secs(READY_SECONDS_MAX));
-        tokio::select! {
-            result = ready => result?,
-            status = child.wait() => {
-                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                let log = config.log_file();
-                let tail = process::log_tail(&log, LOG_LINES_QUOTED);
-                return Err(Error::Ended { status, log, tail });
+    pub fn start(config: Config) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            config.write()?;
+            let address = config.address();
+            if let Some(pid) = process::running(&config)
+                && wait_ready(&address, Duration::from_secs(2)).await.is_ok()
+            {
+                tracing::info!(pid, address = %address.display(), "found containerd running");
+                let stop = CancellationToken::new();
+                process::supervise(config, process::Running::Found(pid), stop.clone());
+                return Ok(Self { address, pid: Some(pid), reattached: true, stop });
             }
-        }
-        let stop = CancellationToken::new();
-        process::supervise(config, process::Running::Child(child), stop.clone());
-        Ok(Self { address, pid, reattached: false, stop })
+            process::end_leftover(&config).await?;
+            let mut child = process::spawn(&config)?;
+            let pid = child.id();
+            let ready = wait_ready(&address, Duration::from_secs(READY_SECONDS_MAX));
+            tokio::select! {
+                result = ready => result?,
+                status = child.wait() => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let log = config.log_file();
+                    let tail = process::log_tail(&log, LOG_LINES_QUOTED);
+                    return Err(Error::Ended { status, log, tail });
+                }
+            }
+            let stop = CancellationToken::new();
+            process::supervise(config, process::Running::Child(child), stop.clone());
+            Ok(Self { address, pid, reattached: false, stop })
+        })
     }
 
     /// Uses a containerd that somebody else runs; waits until it answers.

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use client::Informers;
+use futures::future::BoxFuture;
 use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Record, RecordType};
 use hickory_server::Server;
@@ -71,23 +72,29 @@ impl Dns {
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn start(config: Config, informers: &Informers, token: CancellationToken) -> Result<Self, Error> {
-        let (udp, tcp, address) = bind(config.listen).await?;
-        let zone = Zone::new(&config.domain, informers.of(), informers.of());
-        let own = [IpAddr::V4(config.service_ip), address.ip()];
-        let forwarder = Forwarder::new(Upstream::ResolvConf(config.resolv_conf), own.to_vec());
-        let mut server = Server::new(Handler { zone, forwarder });
-        server.register_socket(udp);
-        server.register_listener(tcp, std::time::Duration::from_secs(TCP_IDLE_SECONDS), TCP_ANSWERS_MAX);
-        tokio::spawn(async move {
-            tokio::select! {
-                result = server.block_until_done() => if let Err(error) = result {
-                    tracing::error!(%error, "DNS ended");
-                },
-                () = token.cancelled() => {}
-            }
-        });
-        Ok(Self { address })
+    pub fn start(
+        config: Config,
+        informers: &Informers,
+        token: CancellationToken,
+    ) -> BoxFuture<'_, Result<Self, Error>> {
+        Box::pin(async move {
+            let (udp, tcp, address) = bind(config.listen).await?;
+            let zone = Zone::new(&config.domain, informers.of(), informers.of());
+            let own = [IpAddr::V4(config.service_ip), address.ip()];
+            let forwarder = Forwarder::new(Upstream::ResolvConf(config.resolv_conf), own.to_vec());
+            let mut server = Server::new(Handler { zone, forwarder });
+            server.register_socket(udp);
+            server.register_listener(tcp, std::time::Duration::from_secs(TCP_IDLE_SECONDS), TCP_ANSWERS_MAX);
+            tokio::spawn(async move {
+                tokio::select! {
+                    result = server.block_until_done() => if let Err(error) = result {
+                        tracing::error!(%error, "DNS ended");
+                    },
+                    () = token.cancelled() => {}
+                }
+            });
+            Ok(Self { address })
+        })
     }
 
     /// Where it listens: what the DNS service's address must lead to.

@@ -13,6 +13,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
@@ -139,24 +140,26 @@ pub fn exists(config: &Config) -> bool {
 ///
 /// # Errors
 /// If a plugin is missing or the system refuses one of these.
-pub async fn setup(config: &Config) -> Result<(), Error> {
-    plugin_dir()?;
-    if config.pod_cidr.prefix_len() > 29 {
-        return Err(Error::TooSmall(config.pod_cidr));
-    }
-    ranges::settle(config).await?;
-    let directory = config.cni_conf_dir();
-    crate::private::directory(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
-    let path = directory.join("10-coracle.conflist");
-    let text = cni::conflist(config);
-    if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-        crate::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })?;
-    }
-    make_bridge(config).await?;
-    kernel_settings(&config.bridge())?;
-    crate::proxy::nft::apply(&base_rules(config))
-        .await
-        .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })
+pub fn setup(config: &Config) -> BoxFuture<'_, Result<(), Error>> {
+    Box::pin(async move {
+        plugin_dir()?;
+        if config.pod_cidr.prefix_len() > 29 {
+            return Err(Error::TooSmall(config.pod_cidr));
+        }
+        ranges::settle(config).await?;
+        let directory = config.cni_conf_dir();
+        crate::private::directory(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
+        let path = directory.join("10-coracle.conflist");
+        let text = cni::conflist(config);
+        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            crate::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })?;
+        }
+        make_bridge(config).await?;
+        kernel_settings(&config.bridge())?;
+        crate::proxy::nft::apply(&base_rules(config))
+            .await
+            .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })
+    })
 }
 
 /// Makes the bridge if it is not there. `replace` keeps what another life of the agent made.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::BoxFuture;
 use futures::future::join_all;
 
 use crate::{agent::Agent, cgroup, config::Config, cri::Cri, images, labels, volumes};
@@ -95,12 +96,14 @@ fn release_pods(config: &Config) {
 ///
 /// # Errors
 /// When the runtime does not answer.
-pub async fn remove_everything(config: &Config) -> Result<(), crate::cri::Error> {
-    // What lies in the file system is taken away also where the runtime is gone.
-    let ended = end_everything(config).await;
-    release_pods(config);
-    cgroup::remove_root(&config.cgroup_root);
-    ended
+pub fn remove_everything(config: &Config) -> BoxFuture<'_, Result<(), crate::cri::Error>> {
+    Box::pin(async move {
+        // What lies in the file system is taken away also where the runtime is gone.
+        let ended = end_everything(config).await;
+        release_pods(config);
+        cgroup::remove_root(&config.cgroup_root);
+        ended
+    })
 }
 
 async fn end_everything(config: &Config) -> Result<(), crate::cri::Error> {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use client::{Change, EventRecorder, Informer, Selection, informer::drop_managed_fields};
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -127,48 +127,55 @@ impl Workers {
 ///
 /// # Errors
 /// When the runtime cannot be used at all; what goes wrong later is reported on the node and its pods.
-pub async fn run(config: Config, client: Client, directory: Directory, cancel: CancellationToken) -> Result<(), Error> {
-    for path in [config.root_dir.clone(), config.root_dir.join("pods"), config.log_dir.clone()] {
-        crate::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
-    }
-    let cancel = cancel.child_token();
-    let _ends_all = cancel.clone().drop_guard();
-    let handles: Arc<Mutex<HashMap<String, Handle>>> = Arc::default();
-    let agent = Arc::new(agent(config, client, directory, handles.clone(), cancel.clone()).await?);
-    let node = Arc::new(NodeObject::new(agent.clone()));
-    let registration = cancel.run_until_cancelled(node.register());
-    let (pause, _) = tokio::join!(import_pause(&agent), registration);
-    pause?;
-    let workers = Workers { agent: agent.clone(), handles, tasks: TaskTracker::new(), cancel: cancel.clone() };
-    let selection = Selection { fields: Some(format!("spec.nodeName={}", agent.config.node_name)), labels: None };
-    let pods: Informer<Pod> = Informer::start(
-        Api::all(agent.client.clone()),
-        selection,
-        drop_managed_fields,
-        agent.config.clock.clone(),
-        cancel.clone(),
-    );
-    let events = follow_runtime(workers.clone(), node.clone());
-    let on_change = workers.clone();
-    pods.on_change(move |change| on_change.change(change));
-    let orphans = async {
-        pods.wait_synced().await;
-        let known = workers.handles.lock().keys().cloned().collect();
-        orphans::remove(&agent, known).await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = events => {}
-        () = node.keep(cancel.clone()) => {}
-        () = orphans => {}
-        () = log_rotation::keep(agent.clone()) => {}
-        () = eviction::keep(agent.clone(), |uid, message| workers.evict(uid, message)) => {}
-    }
-    cancel.cancel();
-    workers.tasks.close();
-    workers.tasks.wait().await;
-    Ok(())
+pub fn run(
+    config: Config,
+    client: Client,
+    directory: Directory,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        for path in [config.root_dir.clone(), config.root_dir.join("pods"), config.log_dir.clone()] {
+            crate::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
+        }
+        let cancel = cancel.child_token();
+        let _ends_all = cancel.clone().drop_guard();
+        let handles: Arc<Mutex<HashMap<String, Handle>>> = Arc::default();
+        let agent = Arc::new(agent(config, client, directory, handles.clone(), cancel.clone()).await?);
+        let node = Arc::new(NodeObject::new(agent.clone()));
+        let registration = cancel.run_until_cancelled(node.register());
+        let (pause, _) = tokio::join!(import_pause(&agent), registration);
+        pause?;
+        let workers = Workers { agent: agent.clone(), handles, tasks: TaskTracker::new(), cancel: cancel.clone() };
+        let selection = Selection { fields: Some(format!("spec.nodeName={}", agent.config.node_name)), labels: None };
+        let pods: Informer<Pod> = Informer::start(
+            Api::all(agent.client.clone()),
+            selection,
+            drop_managed_fields,
+            agent.config.clock.clone(),
+            cancel.clone(),
+        );
+        let events = follow_runtime(workers.clone(), node.clone());
+        let on_change = workers.clone();
+        pods.on_change(move |change| on_change.change(change));
+        let orphans = async {
+            pods.wait_synced().await;
+            let known = workers.handles.lock().keys().cloned().collect();
+            orphans::remove(&agent, known).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = events => {}
+            () = node.keep(cancel.clone()) => {}
+            () = orphans => {}
+            () = log_rotation::keep(agent.clone()) => {}
+            () = eviction::keep(agent.clone(), |uid, message| workers.evict(uid, message)) => {}
+        }
+        cancel.cancel();
+        workers.tasks.close();
+        workers.tasks.wait().await;
+        Ok(())
+    })
 }
 
 async fn agent(

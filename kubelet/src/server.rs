@@ -17,6 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use client::Clock;
+use futures::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -90,26 +91,28 @@ impl Server {
     ///
     /// # Errors
     /// If the listener or the certificates cannot be used.
-    pub async fn start(
+    pub fn start(
         config: Config,
         directory: Directory,
         cri: Cri,
         client: kube::Client,
         clock: Clock,
         token: CancellationToken,
-    ) -> Result<Self, Error> {
-        let acceptor = acceptor(&config)?;
-        let listener = config.listener;
-        let address = listener.local_addr().map_err(Error::Listener)?;
-        let node = Arc::new(Node { name: config.node_name, directory, cri, client, clock });
-        let router = routes::router(node);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = accept(listener, acceptor, router, token.clone()) => {}
-                () = token.cancelled() => {}
-            }
-        });
-        Ok(Self { address })
+    ) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            let acceptor = acceptor(&config)?;
+            let listener = config.listener;
+            let address = listener.local_addr().map_err(Error::Listener)?;
+            let node = Arc::new(Node { name: config.node_name, directory, cri, client, clock });
+            let router = routes::router(node);
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = accept(listener, acceptor, router, token.clone()) => {}
+                    () = token.cancelled() => {}
+                }
+            });
+            Ok(Self { address })
+        })
     }
 
     /// Where it listens.

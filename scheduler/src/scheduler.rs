@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use client::caught::{Panicked, Panics, caught, caught_call};
 use client::{Change, Clock, EventType, Informer, Informers, Note, SeriesRecorder};
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use metrics::{Collect, Text};
@@ -75,44 +76,52 @@ impl Collect for Pending {
 }
 
 /// Schedules until `token` is cancelled. `client` speaks as `system:kube-scheduler`.
-pub async fn run(config: Config, client: Client, informers: Informers, token: CancellationToken) {
-    let clock = informers.clock().clone();
-    let caches = Arc::new(Caches::new(&informers));
-    let (claims_tick, claims_changed) = watch::channel(0);
-    let name: Arc<str> = config.scheduler_name.as_str().into();
-    let binder = Binder {
-        scheduler_name: name.clone(),
-        client: client.clone(),
-        clock: clock.clone(),
-        caches: caches.clone(),
-        claims_changed,
-    };
-    let figures = Arc::new(Figures::new(&config.scheduler_name));
-    informers.metrics().register(figures.clone());
-    let scheduler = Scheduler {
-        name,
-        core: Arc::default(),
-        wake: Arc::default(),
-        events: SeriesRecorder::start(client, &config.scheduler_name, &config.host_name, clock.clone(), token.clone()),
-        clock,
-        caches: caches.clone(),
-        binder,
-        permits: Arc::new(Semaphore::new(BINDINGS_MAX)),
-        panics: Panics::default(),
-        figures,
-    };
-    informers.metrics().register(Arc::new(Pending(scheduler.core.clone())));
-    let nodes: Informer<Node> = informers.of();
-    let pods: Informer<Pod> = informers.of();
-    scheduler.listen(&nodes, &pods, claims_tick);
-    tokio::select! {
-        () = token.cancelled() => return,
-        () = async { nodes.wait_synced().await; pods.wait_synced().await; caches.wait_synced().await } => {}
-    }
-    tokio::select! {
-        () = token.cancelled() => {}
-        () = scheduler.cycles() => {}
-    }
+pub fn run(config: Config, client: Client, informers: Informers, token: CancellationToken) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let clock = informers.clock().clone();
+        let caches = Arc::new(Caches::new(&informers));
+        let (claims_tick, claims_changed) = watch::channel(0);
+        let name: Arc<str> = config.scheduler_name.as_str().into();
+        let binder = Binder {
+            scheduler_name: name.clone(),
+            client: client.clone(),
+            clock: clock.clone(),
+            caches: caches.clone(),
+            claims_changed,
+        };
+        let figures = Arc::new(Figures::new(&config.scheduler_name));
+        informers.metrics().register(figures.clone());
+        let scheduler = Scheduler {
+            name,
+            core: Arc::default(),
+            wake: Arc::default(),
+            events: SeriesRecorder::start(
+                client,
+                &config.scheduler_name,
+                &config.host_name,
+                clock.clone(),
+                token.clone(),
+            ),
+            clock,
+            caches: caches.clone(),
+            binder,
+            permits: Arc::new(Semaphore::new(BINDINGS_MAX)),
+            panics: Panics::default(),
+            figures,
+        };
+        informers.metrics().register(Arc::new(Pending(scheduler.core.clone())));
+        let nodes: Informer<Node> = informers.of();
+        let pods: Informer<Pod> = informers.of();
+        scheduler.listen(&nodes, &pods, claims_tick);
+        tokio::select! {
+            () = token.cancelled() => return,
+            () = async { nodes.wait_synced().await; pods.wait_synced().await; caches.wait_synced().await } => {}
+        }
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = scheduler.cycles() => {}
+        }
+    })
 }
 
 impl Scheduler {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use api::{Object, Status};
+use futures::future::BoxFuture;
 use ipnet::IpNet;
 use serde_json::json;
 
@@ -167,30 +168,32 @@ fn kubernetes_service(cidr: &IpNet, bootstrap: &Bootstrap, all: &mut Vec<Desired
 ///
 /// # Errors
 /// What the store refuses.
-pub async fn ensure_dns_service(registry: &Registry) -> Result<IpAddr, Status> {
-    let cidr = registry.config().service_cidrs.first();
-    let cidr = cidr.ok_or_else(|| Status::internal("there is no range of service addresses"))?;
-    let address = dns_address(cidr);
-    let ports = json!([
-        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
-        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
-    ]);
-    let service = desired(
-        "",
-        "services",
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {
-                "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
-            "spec": {
-                "type": "ClusterIP", "clusterIP": address.to_string(), "clusterIPs": [address.to_string()],
-                "ipFamilies": [family(address)], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster",
-                "sessionAffinity": "None", "ports": ports,
-            },
-            "status": {"loadBalancer": {}},
-        }),
-        Update::Never,
-    );
-    super::write(registry, &[address_holder(address, "kube-system", "kube-dns"), service]).await?;
-    Ok(address)
+pub fn ensure_dns_service(registry: &Registry) -> BoxFuture<'_, Result<IpAddr, Status>> {
+    Box::pin(async move {
+        let cidr = registry.config().service_cidrs.first();
+        let cidr = cidr.ok_or_else(|| Status::internal("there is no range of service addresses"))?;
+        let address = dns_address(cidr);
+        let ports = json!([
+            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+            {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+        ]);
+        let service = desired(
+            "",
+            "services",
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {
+                    "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
+                "spec": {
+                    "type": "ClusterIP", "clusterIP": address.to_string(), "clusterIPs": [address.to_string()],
+                    "ipFamilies": [family(address)], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster",
+                    "sessionAffinity": "None", "ports": ports,
+                },
+                "status": {"loadBalancer": {}},
+            }),
+            Update::Never,
+        );
+        super::write(registry, &[address_holder(address, "kube-system", "kube-dns"), service]).await?;
+        Ok(address)
+    })
 }

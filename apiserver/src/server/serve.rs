@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -38,38 +39,49 @@ const HTTP2_PROTOCOL: &[u8] = b"h2";
 
 impl ApiServer {
     /// Serves until `stop` is cancelled, then lets requests under way end.
-    pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
-        let acceptor = TlsAcceptor::from(tls);
-        let tasks = TaskTracker::new();
-        tasks.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
-        let closing = CancellationToken::new();
-        let connections = Connections::new(self.limits());
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            match accepted {
-                Ok((stream, from)) => {
-                    let Some(seat) = connections.admit(from.ip()) else {
-                        tracing::warn!(%from, "every connection is busy; one more is closed");
-                        continue;
-                    };
-                    let connection =
-                        Connection { server: self.clone(), acceptor: acceptor.clone(), closing: closing.clone(), seat };
-                    tasks.spawn(connection.run(stream, from));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_REST).await;
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let acceptor = TlsAcceptor::from(tls);
+            let tasks = TaskTracker::new();
+            tasks.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
+            let closing = CancellationToken::new();
+            let connections = Connections::new(self.limits());
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = stop.cancelled() => break,
+                };
+                match accepted {
+                    Ok((stream, from)) => {
+                        let Some(seat) = connections.admit(from.ip()) else {
+                            tracing::warn!(%from, "every connection is busy; one more is closed");
+                            continue;
+                        };
+                        let connection = Connection {
+                            server: self.clone(),
+                            acceptor: acceptor.clone(),
+                            closing: closing.clone(),
+                            seat,
+                        };
+                        tasks.spawn(connection.run(stream, from));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_REST).await;
+                    }
                 }
             }
-        }
-        drop(listener);
-        self.registry().state().stop();
-        closing.cancel();
-        tasks.close();
-        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
+            drop(listener);
+            self.registry().state().stop();
+            closing.cancel();
+            tasks.close();
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
+        })
     }
 }
 

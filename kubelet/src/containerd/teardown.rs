@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{ListPodSandboxRequest, RemovePodSandboxRequest, StopPodSandboxRequest};
 use rustix::mount::UnmountFlags;
@@ -24,23 +25,25 @@ const UNMOUNT_ROUNDS_MAX: usize = 4;
 ///
 /// # Errors
 /// If a process cannot be ended or the state directory not be removed.
-pub async fn teardown(config: &Config) -> Result<(), Error> {
-    if process::running(config).is_some() && wait_ready(&config.address(), Duration::from_secs(2)).await.is_ok() {
-        remove_sandboxes(config).await;
-    }
-    process::end_leftover(config).await?;
-    let shim_sockets = shim_sockets(&config.state);
-    kill_shims(&config.address());
-    for socket in shim_sockets {
-        let _ = fs::remove_file(socket);
-    }
-    unmount_below(&[&config.state, &config.root]);
-    match fs::remove_dir_all(&config.state) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::File { path: config.state.clone(), source })
+pub fn teardown(config: &Config) -> BoxFuture<'_, Result<(), Error>> {
+    Box::pin(async move {
+        if process::running(config).is_some() && wait_ready(&config.address(), Duration::from_secs(2)).await.is_ok() {
+            remove_sandboxes(config).await;
         }
-        _ => Ok(()),
-    }
+        process::end_leftover(config).await?;
+        let shim_sockets = shim_sockets(&config.state);
+        kill_shims(&config.address());
+        for socket in shim_sockets {
+            let _ = fs::remove_file(socket);
+        }
+        unmount_below(&[&config.state, &config.root]);
+        match fs::remove_dir_all(&config.state) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::File { path: config.state.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    })
 }
 
 /// Stops and removes all pods through CRI, at once, so that CNI undoes their networks.

@@ -8,6 +8,7 @@ mod manifest;
 use std::{io::Read, path::Path, time::Duration};
 
 use client::Clock;
+use futures::future::BoxFuture;
 
 use crate::cri::{self, Cri};
 
@@ -50,9 +51,15 @@ impl From<serde_json::Error> for Error {
 ///
 /// # Errors
 /// When the archive is malformed or the runtime refuses a part of it.
-pub async fn import(socket: &Path, archive: impl Read + Send + 'static, clock: &Clock) -> Result<Vec<String>, Error> {
-    let cri = Cri::connect(socket).await?;
-    import_into(&cri, archive, clock).await
+pub fn import<'a>(
+    socket: &'a Path,
+    archive: impl Read + Send + 'static,
+    clock: &'a Clock,
+) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+    Box::pin(async move {
+        let cri = Cri::connect(socket).await?;
+        import_into(&cri, archive, clock).await
+    })
 }
 
 pub(crate) async fn import_into(

@@ -1,5 +1,6 @@
 //! What the machine has already: addresses that are routed, and what an earlier start left on the bridge.
 
+use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use serde_json::Value;
 use tokio::process::Command;
@@ -36,14 +37,16 @@ impl Route {
 ///
 /// # Errors
 /// If `ip` cannot be run.
-pub async fn routes() -> Result<Vec<Route>, Error> {
-    let list = list(&["-json", "-4", "route", "show"]).await?;
-    let route = |item: &Value| {
-        let to = item["dst"].as_str()?;
-        let to = to.parse().or_else(|_| to.parse::<std::net::Ipv4Addr>().map(Ipv4Net::from)).ok()?;
-        Some(Route { to, link: item["dev"].as_str().unwrap_or_default().to_owned() })
-    };
-    Ok(list.iter().filter_map(route).collect())
+pub fn routes() -> BoxFuture<'static, Result<Vec<Route>, Error>> {
+    Box::pin(async move {
+        let list = list(&["-json", "-4", "route", "show"]).await?;
+        let route = |item: &Value| {
+            let to = item["dst"].as_str()?;
+            let to = to.parse().or_else(|_| to.parse::<std::net::Ipv4Addr>().map(Ipv4Net::from)).ok()?;
+            Some(Route { to, link: item["dev"].as_str().unwrap_or_default().to_owned() })
+        };
+        Ok(list.iter().filter_map(route).collect())
+    })
 }
 
 /// Why a cluster cannot have its ranges: a line for each, with what to say instead. Nothing is changed.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -16,28 +17,30 @@ const PORTMAP_CHAINS: [&str; 3] = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", 
 ///
 /// # Errors
 /// If the system refuses one of these.
-pub async fn teardown(config: &Config) -> Result<(), Error> {
-    let bridge = config.bridge();
-    if link_exists(&bridge) {
-        for port in ports(&bridge).await {
-            run("ip", &["link", "delete", &port]).await?;
+pub fn teardown(config: &Config) -> BoxFuture<'_, Result<(), Error>> {
+    Box::pin(async move {
+        let bridge = config.bridge();
+        if link_exists(&bridge) {
+            for port in ports(&bridge).await {
+                run("ip", &["link", "delete", &port]).await?;
+            }
+            run("ip", &["link", "delete", &bridge]).await?;
         }
-        run("ip", &["link", "delete", &bridge]).await?;
-    }
-    // Deleting what was just declared works whether or not it was there.
-    let table = config.table();
-    crate::proxy::nft::apply(&format!("add table ip {table}\ndelete table ip {table}\n"))
-        .await
-        .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })?;
-    for family in ["ip", "ip6"] {
-        remove_portmap_chains(family).await;
-    }
-    match fs::remove_dir_all(&config.directory) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(Error::File { path: config.directory.clone(), source })
+        // Deleting what was just declared works whether or not it was there.
+        let table = config.table();
+        crate::proxy::nft::apply(&format!("add table ip {table}\ndelete table ip {table}\n"))
+            .await
+            .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })?;
+        for family in ["ip", "ip6"] {
+            remove_portmap_chains(family).await;
         }
-        _ => Ok(()),
-    }
+        match fs::remove_dir_all(&config.directory) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(Error::File { path: config.directory.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    })
 }
 
 /// The links that hang on the bridge: the outer ends of pods' links whose network was not undone.
