@@ -119,6 +119,13 @@ impl Histogram {
         add(&stripe[0], number);
     }
 
+    /// Their sum.
+    pub fn sum(&self) -> f64 {
+        let sums = self.stripes.all().map(|stripe| f64::from_bits(stripe[0].load(Ordering::Relaxed)));
+        // An empty sum of floats would be a negative zero.
+        sums.fold(0.0, |sum, more| sum + more)
+    }
+
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.counts().iter().sum()
@@ -140,10 +147,7 @@ impl Value for Histogram {
     }
 
     fn write(&self, name: &'static str, labels: &Labels, text: &mut Text) {
-        let sums = self.stripes.all().map(|stripe| f64::from_bits(stripe[0].load(Ordering::Relaxed)));
-        // An empty sum of floats would be a negative zero.
-        let sum = sums.fold(0.0, |sum, more| sum + more);
-        text.histogram(name, labels, self.bounds, &self.counts(), sum);
+        text.histogram(name, labels, self.bounds, &self.counts(), self.sum());
     }
 }
 
