@@ -21,10 +21,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::caught::{Panicked, Panics, caught, caught_call};
-use crate::informer_cache::{Cache, Mark};
-use crate::reflector::{Raw, Reflector, Told};
-
 pub use crate::informer_cache::Labels;
+use crate::informer_cache::{Cache, Mark};
+use crate::informer_metrics::Counts;
+use crate::reflector::{Raw, Reflector, Told};
 use crate::{Change, Clock, ObjectKey, WorkQueue};
 
 /// Pause before an informer whose watch panicked begins afresh.
@@ -83,6 +83,8 @@ struct Shared<K> {
     missed: Mutex<HashMap<Missed, Arc<K>>>,
     again: WorkQueue<Missed>,
     panics: Panics,
+    clock: Clock,
+    counts: Arc<Counts>,
 }
 
 /// A cache of one kind, kept current by one watch. Clones share it.
@@ -127,8 +129,10 @@ impl<K: Cached> Informer<K> {
             synced: watch::channel(false).0,
             transform,
             missed: Mutex::default(),
-            again: WorkQueue::new(clock),
+            again: WorkQueue::new(clock.clone()),
             panics: Panics::default(),
+            clock,
+            counts: Arc::default(),
         }))
     }
 
@@ -206,6 +210,11 @@ impl<K: Cached> Informer<K> {
         handlers.push(Box::new(handler));
     }
 
+    /// What is counted of it.
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        self.0.counts.clone()
+    }
+
     /// How many panics of its handlers and of its watch the informer has outlived.
     pub fn panics(&self) -> u64 {
         self.0.panics.count()
@@ -227,6 +236,12 @@ impl<K: Cached> Informer<K> {
 
 impl<K: Cached> Shared<K> {
     fn handle(&self, relist: &mut Relist, event: Event<K>) {
+        let started = self.clock.elapsed();
+        self.take_in(relist, event);
+        self.counts.handled(self.clock.elapsed().saturating_sub(started));
+    }
+
+    fn take_in(&self, relist: &mut Relist, event: Event<K>) {
         match event {
             Event::Init => *relist = Some(BTreeSet::new()),
             Event::InitApply(mut object) => {
@@ -277,6 +292,7 @@ impl<K: Cached> Shared<K> {
                 self.delete(handlers, &key, None);
             }
         }
+        self.counts.holds(object.meta().resource_version.as_deref());
         let new = Arc::new(object);
         let old = self.cache.write().insert(key, new.clone());
         let change = match old {

@@ -10,7 +10,11 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::informer::{Cached, drop_managed_fields};
+use crate::informer_metrics::Named;
 use crate::{Clock, Informer, Selection};
+
+/// Whose informers they are, as the metrics call it.
+const OWNER: &str = "kube-controller-manager";
 
 type Slot = (TypeId, String, Selection);
 
@@ -59,7 +63,14 @@ impl Informers {
         let informer = slots.entry(slot).or_insert_with(|| {
             let api = Api::<K>::all_with(self.0.client.clone(), kind);
             let (clock, token) = (self.0.clock.clone(), self.0.token.clone());
-            Box::new(Informer::start(api, selection, drop_managed_fields, clock, token))
+            let is_whole = selection == Selection::default();
+            let informer = Informer::start(api, selection, drop_managed_fields, clock, token);
+            // Of several informers of a kind the one that holds all of it is told of.
+            if is_whole {
+                let labels = [OWNER.into(), K::group(kind).into(), K::version(kind).into(), K::plural(kind).into()];
+                self.0.metrics.register(Arc::new(Named { labels, counts: informer.counts() }));
+            }
+            Box::new(informer)
         });
         informer.downcast_ref::<Informer<K>>().expect("the slot's key holds the type's id").clone()
     }

@@ -14,6 +14,7 @@ pub mod event_series;
 pub mod in_process;
 pub mod informer;
 mod informer_cache;
+mod informer_metrics;
 pub mod informers;
 pub mod key;
 pub mod lease;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use client::{Action, Clock, Controller, EventRecorder, Informers, ObjectKey, WorkQueue};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
+use metrics::Collect;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
@@ -56,6 +57,11 @@ impl Context {
     /// The API of a kind over all namespaces, or of a cluster-scoped kind.
     pub(crate) fn api_all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
         Api::all(self.client.clone())
+    }
+
+    /// The families of a sort, which whoever counts in them shares.
+    pub(crate) fn figures<F: Collect + Default + 'static>(&self) -> Arc<F> {
+        self.informers.metrics().families()
     }
 
     /// A queue of object keys.

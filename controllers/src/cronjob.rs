@@ -16,6 +16,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating, message};
+use crate::figures::Various;
 use crate::owner::{self, BY_CONTROLLER, controller_name, controller_of, controller_reference};
 use schedule::Schedule;
 
@@ -269,6 +270,9 @@ impl CronJobs {
             Ok(made) => {
                 let said = format!("Created job {name}");
                 self.context.events.event(&*cron, EventType::Normal, "SuccessfulCreate", said);
+                let made_at = made.metadata.creation_timestamp.as_ref().map_or(due, |t| t.0);
+                let late = made_at.duration_since(due).as_secs_f64();
+                self.context.figures::<Various>().cron_skew.with([], |durations| durations.observe(late));
                 let status = cron.status.get_or_insert_default();
                 status.active.get_or_insert_default().push(reference(&made));
                 status.last_schedule_time = Some(Time(due));

@@ -2,6 +2,7 @@
 
 mod mirror;
 mod plan;
+mod tally;
 
 use std::sync::Arc;
 
@@ -10,14 +11,17 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
+use metrics::{Counter, Family};
 
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_namespace_terminating};
+use crate::figures::Slices;
 use crate::trigger_times::{self, TriggerTimes};
 use crate::writes::{self, Writes};
 use crate::{selector, service_pods};
 pub(crate) use mirror::run as run_mirroring;
 use plan::Plan;
+use tally::Tally;
 
 /// Keys worked on at a time.
 const WORKERS: usize = 5;
@@ -40,6 +44,8 @@ struct Controller {
     slices: Informer<EndpointSlice>,
     writes: Arc<Writes>,
     times: TriggerTimes,
+    figures: Arc<Slices>,
+    tally: Tally,
 }
 
 /// Runs the controller until the context is cancelled.
@@ -61,6 +67,8 @@ pub(crate) async fn run(context: Context) {
     slices.wait_synced().await;
     let controller = Arc::new(Controller {
         times: TriggerTimes::default(),
+        figures: context.figures(),
+        tally: Tally::default(),
         context: context.clone(),
         services,
         pods,
@@ -71,7 +79,17 @@ pub(crate) async fn run(context: Context) {
     context
         .run("endpointslice", queue, WORKERS, move |key| {
             let controller = controller.clone();
-            async move { controller.sync(key).await }
+            async move {
+                let synced = controller.sync(key).await;
+                let result = match &synced {
+                    // What was written is not in the cache yet.
+                    Ok(Action::RequeueAfter(_)) => "stale",
+                    Ok(_) => "success",
+                    Err(_) => "error",
+                };
+                controller.figures.syncs.with([result], Counter::add_one);
+                synced
+            }
         })
         .await;
 }
@@ -119,6 +137,7 @@ impl Controller {
         }
         let Some(service) = self.services.get_key(&key) else {
             self.times.forget(&key);
+            self.tally.note(&key, None, self.gauges(), Some(&self.figures.by_distribution));
             return Ok(Action::Done);
         };
         let existing = self.slices.indexed(BY_SERVICE, &key.to_string());
@@ -135,7 +154,18 @@ impl Controller {
         for slice in plan.create.iter_mut().chain(&mut plan.update) {
             trigger_times::stamp(&mut slice.metadata.annotations, changed_at);
         }
-        if let Err(error) = carry_out(&self.context, &self.writes, &key, plan).await {
+        let distribution = distribution(&service);
+        self.figures.added.with([], |counts| counts.observe(plan.added as f64));
+        self.figures.removed.with([], |counts| counts.observe(plan.removed as f64));
+        let held = Some((plan.held, distribution));
+        self.tally.note(&key, held, self.gauges(), Some(&self.figures.by_distribution));
+        let writes = plan.writes();
+        let carried_out = carry_out(&self.context, &self.writes, &key, plan, &self.figures.changes).await;
+        if carried_out.is_ok() {
+            // There are no hints by topology alone.
+            self.figures.changed.with(["Disabled", distribution], |counts| counts.observe(writes as f64));
+        }
+        if let Err(error) = carried_out {
             let why = error.status().map_or_else(|| error.to_string(), |s| s.message.clone());
             let said = format!("Error updating Endpoint Slices for Service {key}: {why}");
             self.context.events.event(&*service, EventType::Warning, "FailedToUpdateEndpointSlices", said);
@@ -143,24 +173,46 @@ impl Controller {
         }
         Ok(Action::Done)
     }
+
+    fn gauges(&self) -> tally::Gauges<'_> {
+        [&self.figures.endpoints, &self.figures.slices, &self.figures.slices_wanted]
+    }
 }
 
-async fn carry_out(context: &Context, writes: &Writes, key: &ObjectKey, plan: Plan) -> Result<()> {
+/// How the traffic of a service is shared out, if it says so in a way that there is.
+fn distribution(service: &Service) -> &'static str {
+    const KNOWN: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    let wanted = service.spec.as_ref().and_then(|spec| spec.traffic_distribution.as_deref());
+    KNOWN.into_iter().find(|known| Some(*known) == wanted).unwrap_or("")
+}
+
+async fn carry_out(
+    context: &Context,
+    writes: &Writes,
+    key: &ObjectKey,
+    plan: Plan,
+    changes: &Family<Counter, 1>,
+) -> Result<()> {
     let api = context.api::<EndpointSlice>(&key.namespace);
     for slice in plan.create {
         match api.create(&PostParams::default(), &slice).await {
-            Ok(created) => writes.note(key, &created),
+            Ok(created) => {
+                changes.with(["create"], Counter::add_one);
+                writes.note(key, &created);
+            }
             Err(error) if is_namespace_terminating(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
     for slice in plan.update {
         if let Some(updated) = ignore_not_found(api.replace(&slice.name_any(), &PostParams::default(), &slice).await)? {
+            changes.with(["update"], Counter::add_one);
             writes.note(key, &updated);
         }
     }
     for name in plan.delete {
         ignore_not_found(api.delete(&name, &DeleteParams::default()).await)?;
+        changes.with(["delete"], Counter::add_one);
     }
     Ok(())
 }

@@ -10,10 +10,12 @@ mod monitors;
 use std::sync::Arc;
 
 use client::WorkQueue;
+use metrics::Counter;
 use parking_lot::Mutex;
 
 use crate::context::Context;
 use crate::discovery;
+use crate::figures::Various;
 use collect::Collector;
 use graph::Graph;
 use monitors::Monitors;
@@ -30,10 +32,17 @@ pub(crate) async fn run(context: Context) {
     changes.add(());
     let _definitions = discovery::watch_definitions(&context.informers, &changes);
     let refresh = {
-        let monitors = monitors.clone();
+        let (monitors, figures) = (monitors.clone(), context.figures::<Various>());
         context.controller("garbage-monitors", changes, 1).run(context.token.clone(), move |()| {
             let monitors = monitors.clone();
-            async move { monitors.refresh().await }
+            let figures = figures.clone();
+            async move {
+                let refreshed = monitors.refresh().await;
+                if refreshed.is_err() {
+                    figures.garbage_sync_errors.with([], Counter::add_one);
+                }
+                refreshed
+            }
         })
     };
     let collect = async {

@@ -5,6 +5,7 @@
 
 mod ends;
 mod failure_policy;
+mod figures;
 mod indexes;
 mod per_index;
 mod plan;
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_namespace_terminating, is_not_found, status};
 use crate::expectations::Expectations;
+use crate::figures::Jobs;
 use crate::owner::{self, controller_name, controller_of};
 use crate::pod::{is_ready, is_terminating};
 use crate::pod_control::slow_start;
@@ -48,7 +50,7 @@ const MANAGER: &str = "kubernetes.io/job-controller";
 const BACKOFF_SECONDS_MIN: u64 = 10;
 const BACKOFF_SECONDS_MAX: u64 = 600;
 
-struct Jobs {
+struct JobController {
     context: Context,
     jobs: Informer<Job>,
     pods: Informer<Pod>,
@@ -56,6 +58,7 @@ struct Jobs {
     writes: Writes,
     /// Pods that were let go, which the cache does not show yet.
     let_go: Writes,
+    figures: Arc<Jobs>,
     /// Failures since the last success.
     failures: Mutex<HashMap<ObjectKey, Row>>,
 }
@@ -70,11 +73,14 @@ pub(crate) async fn run(context: Context) {
     let to = queue.clone();
     jobs.on_change(move |change| to.add(ObjectKey::of(&**change.object())));
     let strays = context.queue();
+    let figures = context.figures::<Jobs>();
     watch_pods(&pods, &jobs, &queue, &expectations);
+    figures::count_ends(&pods, &figures);
     watch_strays(&pods, &jobs, &strays);
     jobs.wait_synced().await;
     pods.wait_synced().await;
-    let controller = Arc::new(Jobs {
+    let controller = Arc::new(JobController {
+        figures,
         writes: Writes::new(context.clock.clone()),
         let_go: Writes::new(context.clock.clone()),
         context: context.clone(),
@@ -160,7 +166,7 @@ fn spec(job: &Job) -> Result<&JobSpec> {
     job.spec.as_ref().ok_or_else(|| Error::Invalid("a job has no spec".into()))
 }
 
-impl Jobs {
+impl JobController {
     async fn sync(&self, key: ObjectKey) -> Result<Action> {
         let Some(cached) = self.jobs.get_key(&key) else {
             self.expectations.forget(&key);
@@ -186,18 +192,33 @@ impl Jobs {
             self.untrack(job, pods.iter().filter(|p| pods::is_tracked(p))).await?;
             return Ok(Action::Done);
         }
+        let (started, mut did) = (self.context.clock.elapsed(), "reconciling");
+        let synced = self.go_on(&key, job, &pods, &mut did).await;
+        let took = self.context.clock.elapsed().saturating_sub(started);
+        self.figures.synced(job, did, synced.is_ok(), took);
+        synced
+    }
+
+    /// Works on a job that has not ended; says what it did.
+    async fn go_on(&self, key: &ObjectKey, job: &Job, pods: &[Arc<Pod>], did: &mut &'static str) -> Result<Action> {
         let now = Time(self.context.clock.now());
-        let settled = self.expectations.satisfied(&key);
-        let plan = plan::of(job, &pods, settled, &now)?;
-        let replaced_in = self.note_failures(&key, &plan);
-        let reached = self.reach(&key, job, &plan, replaced_in.is_none()).await;
+        let settled = self.expectations.satisfied(key);
+        let plan = plan::of(job, pods, settled, &now)?;
+        let replaced_in = self.note_failures(key, &plan);
+        if !plan.delete.is_empty() {
+            *did = "pods_deleted";
+        } else if settled {
+            *did = if plan.create.is_empty() || replaced_in.is_some() { "tracking" } else { "pods_created" };
+        }
+        let reached = self.reach(key, job, &plan, replaced_in.is_none()).await;
         let status = reached.status(job, &plan);
         if job.status.as_ref() != Some(&status) {
             let written = Job { status: Some(status), ..job.clone() };
             let api = self.context.api::<Job>(&key.namespace);
             let written = api.replace_status(&key.name, &PostParams::default(), &written).await;
             let Some(written) = ignore_not_found(written)? else { return Ok(Action::Done) };
-            self.writes.note(&key, &written);
+            self.writes.note(key, &written);
+            self.figures.written(job, &written, &plan);
             plan.events.iter().for_each(|(type_, reason, said)| self.context.events.event(job, *type_, reason, said));
         }
         // Only now is every end in the status.
@@ -232,7 +253,9 @@ impl Jobs {
             let failures = plan.failures.as_ref().zip(index).and_then(|(of, index)| of.get(&index)).copied();
             async move {
                 let pod = pods::new_pod(job, index, failures)?;
-                self.context.create_pod(job, &pod).await.map(|_| ())
+                let created = self.context.create_pod(job, &pod).await.map(|_| ());
+                self.figures.created(job, plan, created.is_ok());
+                created
             }
         })
         .await;

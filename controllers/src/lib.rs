@@ -13,6 +13,7 @@ mod endpoints;
 mod endpointslice;
 mod error;
 mod expectations;
+mod figures;
 mod garbage;
 mod hash;
 mod history;

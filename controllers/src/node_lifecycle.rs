@@ -6,7 +6,7 @@ mod taints;
 mod zones;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use client::{Action, EventType, Informer, ObjectKey, Selection, WorkQueue};
@@ -15,11 +15,13 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
+use metrics::{Collect, Counter, Text};
 use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_conflict, is_not_found};
+use crate::figures::Nodes as Figures;
 use crate::pod::is_ready;
 pub(crate) use eviction::run as run_eviction;
 use health::Health;
@@ -31,6 +33,8 @@ const WORKERS: usize = 4;
 /// How long a node that is not ready waits before it may lose its pods, so that nodes that fail together are seen
 /// together (`--node-monitor-period`).
 const SETTLE: Duration = Duration::from_secs(5);
+/// How many zones are kept apart in the metrics.
+const ZONES_MAX: usize = 1_024;
 /// The namespace of the nodes' leases.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Labels that nodes have under an older name too (`labelReconcileInfo`).
@@ -84,6 +88,7 @@ pub(crate) async fn run(context: Context) {
         known: Mutex::default(),
     });
     controller.begin();
+    context.informers.metrics().register(Arc::new(ZoneSizes(Arc::downgrade(&controller))));
     let evicts = controller.clone();
     let evictions = context.run("node-evictions", evictions, 1, move |zone| {
         let controller = evicts.clone();
@@ -94,6 +99,23 @@ pub(crate) async fn run(context: Context) {
         async move { controller.sync(key).await }
     });
     tokio::join!(nodes, evictions);
+}
+
+/// How the zones are, when somebody asks (`handleDisruption`).
+struct ZoneSizes(Weak<Nodes>);
+
+impl Collect for ZoneSizes {
+    fn collect(&self, text: &mut Text) {
+        let Some(nodes) = self.0.upgrade() else { return };
+        let sizes = nodes.zones.lock().sizes();
+        for (zone, ready, unready) in sizes.into_iter().take(ZONES_MAX) {
+            let (labels, all) = ([("zone", zone.as_str())], ready + unready);
+            let health = if all == 0 { 100.0 } else { 100.0 * ready as f64 / all as f64 };
+            text.value("node_collector_zone_size", &labels, all as f64);
+            text.value("node_collector_zone_health", &labels, health);
+            text.value("node_collector_unhealthy_nodes_in_zone", &labels, unready as f64);
+        }
+    }
 }
 
 fn condition<'a>(node: &'a Node, type_: &str) -> Option<&'a NodeCondition> {
@@ -120,6 +142,14 @@ impl Nodes {
 
     /// A healthy node is looked at once in a grace period, not at each of its leases: an idle cluster stays idle.
     async fn sync(&self, key: ObjectKey) -> Result<Action> {
+        let started = self.context.clock.elapsed();
+        let synced = self.sync_one(key).await;
+        let took = self.context.clock.elapsed().saturating_sub(started).as_secs_f64();
+        self.context.figures::<Figures>().health_durations.with([], |durations| durations.observe(took));
+        synced
+    }
+
+    async fn sync_one(&self, key: ObjectKey) -> Result<Action> {
         let Some(node) = self.nodes.get_key(&key) else {
             self.forget(&key.name);
             return Ok(Action::Done);
@@ -221,7 +251,11 @@ impl Nodes {
         match self.nodes.get("", &name).filter(|node| taints::executes(node).is_some()) {
             Some(node) => {
                 self.taint(&node, Execute::Add).await?;
-                self.zones.lock().went(&name, now);
+                let mut zones = self.zones.lock();
+                if let Some(zone) = zones.of(&name) {
+                    self.context.figures::<Figures>().evictions.with([zone], Counter::add_one);
+                }
+                zones.went(&name, now);
             }
             None => self.zones.lock().dequeue(&name),
         }

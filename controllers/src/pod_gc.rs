@@ -6,10 +6,12 @@ use client::{Action, Informer, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use metrics::Counter;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found};
+use crate::figures::Various;
 use crate::pod::{is_terminal, is_terminating, node_name};
 
 /// Ended pods that are kept (`--terminated-pod-gc-threshold` of the reference).
@@ -94,7 +96,7 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
             ended.sort_by_key(|p| (!is_evicted(p), created(p), p.name_any()));
             let surplus = ended.len().saturating_sub(TERMINATED_MAX);
             for pod in ended.iter().take(surplus) {
-                remove(context, pod).await?;
+                counted(context, pod, "terminated", remove(context, pod).await)?;
             }
         }
         Task::Node(name) => {
@@ -103,8 +105,8 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
                 return Ok(Action::Done);
             }
             for pod in pods.indexed(crate::node_lifecycle::BY_NODE, &name) {
-                mark_failed(context, &pod, Some("PodGC: node no longer exists")).await?;
-                remove(context, &pod).await?;
+                let why = Some("PodGC: node no longer exists");
+                counted(context, &pod, "orphaned", fail_and_remove(context, &pod, why).await)?;
             }
         }
         Task::OutOfService(name) => {
@@ -112,14 +114,12 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
                 return Ok(Action::Done);
             }
             for pod in pods.indexed(crate::node_lifecycle::BY_NODE, &name).iter().filter(|p| is_terminating(p)) {
-                mark_failed(context, pod, None).await?;
-                remove(context, pod).await?;
+                counted(context, pod, "out-of-service", fail_and_remove(context, pod, None).await)?;
             }
         }
         Task::Unscheduled(namespace, name) => {
             if let Some(pod) = pods.get(&namespace, &name).filter(|p| node_name(p).is_empty() && is_terminating(p)) {
-                mark_failed(context, &pod, None).await?;
-                remove(context, &pod).await?;
+                counted(context, &pod, "unscheduled", fail_and_remove(context, &pod, None).await)?;
             }
         }
     }
@@ -148,6 +148,21 @@ async fn mark_failed(context: &Context, pod: &Pod, why: Option<&str>) -> Result<
     let api = context.api::<Pod>(&pod.namespace().unwrap_or_default());
     ignore_not_found(api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await)?;
     Ok(())
+}
+
+async fn fail_and_remove(context: &Context, pod: &Pod, why: Option<&str>) -> Result<()> {
+    mark_failed(context, pod, why).await?;
+    remove(context, pod).await
+}
+
+/// Counts the end of a pod, and that it failed if it did.
+fn counted(context: &Context, pod: &Pod, reason: &str, outcome: Result<()>) -> Result<()> {
+    let (figures, labels) = (context.figures::<Various>(), [pod.metadata.namespace.as_deref().unwrap_or(""), reason]);
+    figures.forced.with(labels, Counter::add_one);
+    if outcome.is_err() {
+        figures.force_errors.with(labels, Counter::add_one);
+    }
+    outcome
 }
 
 async fn remove(context: &Context, pod: &Pod) -> Result<()> {

@@ -16,6 +16,7 @@ use kube::api::PostParams;
 use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_namespace_terminating, is_not_found};
 use crate::expectations::{self, Expectations};
+use crate::figures::Various;
 use crate::owner::{self, BY_CONTROLLER, controller_name, controller_of};
 use crate::pod::{Worth, is_active, is_available, is_ready, is_terminating, next_available, node_name};
 use crate::pod_control::{pod_from_template, slow_start};
@@ -147,7 +148,12 @@ impl<K: Replicated> ReplicaSets<K> {
     }
 
     async fn delete(&self, key: &ObjectKey, set: &K, active: &[Arc<Pod>], count: usize) -> Result<()> {
-        let victims = choose_victims(active, &self.related(set), count, self.context.clock.now());
+        let now = self.context.clock.now();
+        let victims = choose_victims(active, &self.related(set), count, now);
+        if victims.len() < active.len() {
+            let figures = self.context.figures::<Various>();
+            age_ratios(active, &victims, now).for_each(|ratio| figures.age_ratio.with([], |all| all.observe(ratio)));
+        }
         let _asking = self.expectations.expect(key, 0, victims.iter().filter_map(|p| p.metadata.uid.clone()));
         let outcomes = join_all(victims.iter().map(|pod| async {
             let outcome = self.context.delete_pod(set, &pod.name_any()).await;
@@ -204,6 +210,18 @@ fn choose_victims(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: 
     }
     victims.truncate(count);
     victims
+}
+
+/// How old each ready victim is by the age of the youngest ready pod, as a whole number
+/// (`reportSortingDeletionAgeRatioMetric`).
+fn age_ratios(active: &[Arc<Pod>], victims: &[Arc<Pod>], now: jiff::Timestamp) -> impl Iterator<Item = f64> {
+    let age = move |pod: &Arc<Pod>| {
+        let created = pod.metadata.creation_timestamp.as_ref().filter(|_| is_ready(pod))?;
+        Some(now.duration_since(created.0).as_millis())
+    };
+    let youngest = active.iter().filter_map(age).min().unwrap_or(0);
+    let ratios = victims.iter().filter_map(age).filter_map(move |age| age.checked_div(youngest));
+    ratios.map(|ratio| ratio as f64).collect::<Vec<_>>().into_iter()
 }
 
 fn status_of<K: Replicated>(

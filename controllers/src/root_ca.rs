@@ -1,15 +1,18 @@
 //! Every namespace has the certificate of the cluster's authority, for pods to know the API server by.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use client::{Action, ObjectKey, Selection};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::PostParams;
+use metrics::Counter;
 
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_already_exists, is_namespace_terminating};
+use crate::figures::Various;
 
 /// Keys worked on at a time.
 const WORKERS: usize = 2;
@@ -44,13 +47,27 @@ pub(crate) async fn run(context: Context) {
         .run("root-ca", queue, WORKERS, move |key| {
             let (context, namespaces, maps) = (of.clone(), namespaces.clone(), maps.clone());
             async move {
-                if namespaces.get_key(&key).is_some_and(|n| n.metadata.deletion_timestamp.is_none()) {
-                    publish(&context, &key.name, maps.get(&key.name, NAME).as_deref()).await?;
-                }
-                Ok::<_, Error>(Action::Done)
+                let started = context.clock.elapsed();
+                let published = match namespaces.get_key(&key) {
+                    Some(namespace) if namespace.metadata.deletion_timestamp.is_none() => {
+                        publish(&context, &key.name, maps.get(&key.name, NAME).as_deref()).await
+                    }
+                    _ => Ok(()),
+                };
+                count(&context, published.as_ref().err(), started);
+                published.map(|()| Action::Done)
             }
         })
         .await;
+}
+
+/// A sync is over, which began at `started`.
+fn count(context: &Context, error: Option<&Error>, started: Duration) {
+    let code = error.map_or(200, |error| error.status().map_or(500, |status| status.code)).to_string();
+    let took = context.clock.elapsed().saturating_sub(started).as_secs_f64();
+    let figures = context.figures::<Various>();
+    figures.root_ca_syncs.with([&code], Counter::add_one);
+    figures.root_ca_durations.with([&code], |durations| durations.observe(took));
 }
 
 async fn publish(context: &Context, namespace: &str, current: Option<&ConfigMap>) -> Result<()> {

@@ -13,10 +13,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::figures::Various;
 
 /// The first pause before a controller that panicked is started again, and the longest.
 const RESTART_MIN: Duration = Duration::from_secs(1);
 const RESTART_MAX: Duration = Duration::from_secs(60);
+/// What runs the controllers, as the metrics call it.
+const MANAGER: &str = "kube-controller-manager";
 
 /// What the controllers are told at their start.
 #[derive(Debug, Clone, Default)]
@@ -115,12 +118,15 @@ async fn run_all(
             config: config.clone(),
             token: token.clone(),
         };
-        let end = token.clone();
+        let (end, figures) = (token.clone(), context.figures::<Various>());
         running.spawn(async move {
+            let runs = |number| figures.running.with([row.name, MANAGER], |gauge| gauge.set(number));
+            runs(1.0);
             tokio::select! {
                 () = end.cancelled() => {}
                 () = run_always(row, context) => {}
             }
+            runs(0.0);
         });
     }
     while running.join_next().await.is_some() {}

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found, is_already_exists, message};
+use crate::figures::Various;
 use crate::owner::{self, controller_name, controller_of};
 use crate::pod::{is_terminating, next_available};
 use crate::{hash, history, selector};
@@ -109,6 +110,7 @@ impl StatefulSets {
         }
         let mut status = plan::status(&set, &pods, &revisions, now);
         status.collision_count = Some(collisions);
+        self.count_unavailable(&set, &status);
         self.write_status(&set, status).await?;
         let limit = spec.revision_history_limit.unwrap_or(10);
         let used = |r: &ControllerRevision| {
@@ -119,6 +121,14 @@ impl StatefulSets {
         outcome?;
         let members = pods.iter().map(|p| &**p);
         Ok(Action::after(next_available(members, spec.min_ready_seconds.unwrap_or(0), now)))
+    }
+
+    /// How many of the pods that there should be are not available (`UnavailableReplicas`).
+    fn count_unavailable(&self, set: &StatefulSet, status: &StatefulSetStatus) {
+        let policy = set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()).unwrap_or("OrderedReady");
+        let labels = [&*set.namespace().unwrap_or_default(), &*set.name_any(), policy];
+        let missing = (plan::replicas(set) - status.available_replicas.unwrap_or(0)).max(0);
+        self.context.figures::<Various>().unavailable.with(labels, |gauge| gauge.set(f64::from(missing)));
     }
 
     async fn step(

@@ -9,6 +9,7 @@ use kube::api::{DeleteParams, Preconditions};
 
 use crate::context::Context;
 use crate::error::{Error, ignore_not_found, is_conflict};
+use crate::figures::Various;
 
 /// Keys worked on at a time.
 const WORKERS: usize = 5;
@@ -43,6 +44,8 @@ pub(crate) async fn run(context: Context) {
                     Err(error) if is_conflict(&error) => Ok(Action::Done),
                     other => {
                         ignore_not_found(other)?;
+                        let late = overdue(&job, context.clock.now()).unwrap_or_default();
+                        context.figures::<Various>().ttl.with([], |durations| durations.observe(late.as_secs_f64()));
                         Ok(Action::Done)
                     }
                 }
@@ -58,10 +61,17 @@ fn ttl(job: &Job) -> Option<Duration> {
 
 /// How long a job that has ended may still live.
 fn left(job: &Job, now: jiff::Timestamp) -> Option<Duration> {
-    let ttl = ttl(job)?;
+    Some(ttl(job)?.saturating_sub(since_end(job, now)?))
+}
+
+/// How long a job has lived longer than it might.
+fn overdue(job: &Job, now: jiff::Timestamp) -> Option<Duration> {
+    Some(since_end(job, now)?.saturating_sub(ttl(job)?))
+}
+
+fn since_end(job: &Job, now: jiff::Timestamp) -> Option<Duration> {
     let ended = job.status.as_ref()?.conditions.as_ref()?.iter();
     let mut ended = ended.filter(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True");
     let since = ended.next()?.last_transition_time.as_ref()?.0;
-    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    Some(ttl.saturating_sub(passed))
+    Some(Duration::try_from(now.duration_since(since)).unwrap_or_default())
 }

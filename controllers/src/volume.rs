@@ -6,6 +6,7 @@
 
 mod claim;
 mod class_protection;
+mod counts;
 mod matching;
 mod persistent;
 mod protection;
@@ -92,6 +93,8 @@ pub(crate) async fn run(context: Context) {
     classes.wait_synced().await;
     pods.wait_synced().await;
     nodes.wait_synced().await;
+    let counts = counts::Counts { claims: claims.clone(), volumes: volumes.clone() };
+    context.informers.metrics().register(Arc::new(counts));
     let controller = Arc::new(Volumes {
         context: context.clone(),
         claims,

@@ -7,9 +7,11 @@ use client::Clock;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
+use metrics::Counter;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::figures::Figures;
 use crate::lookup::Caches;
 use crate::plugins::volume_binding::{Plan, bound_volume};
 use crate::pod::PodInfo;
@@ -50,6 +52,8 @@ pub struct Binder {
     pub caches: Arc<Caches>,
     /// Changes with each change of a claim.
     pub claims_changed: watch::Receiver<u64>,
+    /// What is counted.
+    pub(crate) figures: Arc<Figures>,
 }
 
 impl Binder {
@@ -58,11 +62,33 @@ impl Binder {
     /// # Errors
     /// Why it is not bound.
     pub async fn bind(&self, pod: &PodInfo, node: &str, volumes: &Plan) -> Result<(), BindError> {
+        let begun = self.clock.elapsed();
         if !volumes.is_empty() {
-            self.prepare(node, volumes).await?;
-            let bound = tokio::time::timeout(VOLUMES_MAX, self.wait_bound(pod, volumes)).await;
-            bound.map_err(|_| BindError::Volumes)?;
+            let bound = self.bind_volumes(pod, node, volumes).await;
+            self.counted("PreBind", bound.is_ok(), begun);
+            if bound.is_err() {
+                self.figures.families.volume_errors.with(["bind"], Counter::add_one);
+            }
+            bound?;
         }
+        let begun = self.clock.elapsed();
+        let bound = self.bind_pod(pod, node).await;
+        self.counted("Bind", bound.is_ok(), begun);
+        bound
+    }
+
+    fn counted(&self, point: &str, ok: bool, begun: Duration) {
+        let took = self.clock.elapsed().saturating_sub(begun);
+        self.figures.point(point, if ok { "Success" } else { "Error" }, took);
+    }
+
+    async fn bind_volumes(&self, pod: &PodInfo, node: &str, volumes: &Plan) -> Result<(), BindError> {
+        self.prepare(node, volumes).await?;
+        let bound = tokio::time::timeout(VOLUMES_MAX, self.wait_bound(pod, volumes)).await;
+        bound.map_err(|_| BindError::Volumes)
+    }
+
+    async fn bind_pod(&self, pod: &PodInfo, node: &str) -> Result<(), BindError> {
         let (namespace, name) = (pod.namespace(), pod.name());
         let binding = json!({
             "apiVersion": "v1",

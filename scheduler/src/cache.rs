@@ -91,6 +91,11 @@ impl Cache {
         self.nodes.get(name).filter(|info| info.node.is_some())
     }
 
+    /// How many pods are on nodes, and how many of them are only assumed to be.
+    pub fn pod_counts(&self) -> (usize, usize) {
+        (self.places.len(), self.places.values().filter(|(_, assumed)| *assumed).count())
+    }
+
     /// How many nodes exist.
     pub fn node_count(&self) -> usize {
         self.known

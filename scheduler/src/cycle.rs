@@ -78,13 +78,43 @@ impl FitError {
 #[derive(Default)]
 pub struct Finder {
     start: usize,
+    evaluated: Evaluated,
+}
+
+/// How often plugins looked at a node so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evaluated {
+    /// By the filters, in their order.
+    pub filters: [u64; Plugin::ALL.len()],
+    /// By each of those that give scores.
+    pub scores: u64,
+}
+
+impl Evaluated {
+    /// The filters stop at the first that rejects the node.
+    fn filtered(&mut self, outcome: Result<&(), &Rejection>) {
+        let last = outcome.err().and_then(|by| Plugin::ALL.iter().position(|plugin| *plugin == by.plugin));
+        let last = last.unwrap_or(Plugin::ALL.len() - 1);
+        self.filters[..=last].iter_mut().for_each(|count| *count += 1);
+    }
+}
+
+/// The parts of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// What is worked out once for a pod.
+    PreFilter,
+    /// Which nodes can take it.
+    Filter,
+    /// Which of them is best.
+    Score,
 }
 
 /// Pods that were promised a node by preemption, by uid.
 pub type Nominated = HashMap<String, (std::sync::Arc<PodInfo>, String)>;
 
 impl Finder {
-    /// Finds the best node.
+    /// Finds the best node. `ended` is told of each part when it is over, and whether it found anything.
     ///
     /// # Errors
     /// Why none takes the pod.
@@ -95,25 +125,36 @@ impl Finder {
         lookup: &dyn Lookup,
         nominated: &Nominated,
         random: &mut dyn FnMut() -> u64,
+        ended: &mut dyn FnMut(Stage, bool),
     ) -> Result<Decision, FitError> {
         let mut error = FitError { nodes: cache.node_count(), ..FitError::default() };
         let state = match CycleState::new(pod, cache, lookup, &HashSet::new()) {
             Ok(state) => state,
             Err(rejection) => {
+                ended(Stage::PreFilter, false);
                 error.all = Some(rejection);
                 return Err(error);
             }
         };
+        ended(Stage::PreFilter, true);
         let feasible = self.feasible(pod, cache, lookup, nominated, &state, &mut error);
+        ended(Stage::Filter, !feasible.is_empty());
         let best = match feasible.as_slice() {
             [] => return Err(error),
             [only] => *only,
             several => {
+                self.evaluated.scores += several.len() as u64;
                 let scores = plugins::score(pod, several, &state, cache);
+                ended(Stage::Score, true);
                 several[highest(&scores, random)]
             }
         };
         Ok(Decision { node: best.name().to_string(), volumes: state.volume_plan(best, lookup) })
+    }
+
+    /// How often plugins looked at a node so far.
+    pub fn evaluated(&self) -> Evaluated {
+        self.evaluated
     }
 
     fn feasible<'a>(
@@ -138,7 +179,9 @@ impl Finder {
         for at in 0..nodes.len() {
             let node = nodes[(self.start + at) % nodes.len()];
             looked_at += 1;
-            match fits(pod, node, state, lookup, nominated) {
+            let fits = fits(pod, node, state, lookup, nominated);
+            self.evaluated.filtered(fits.as_ref());
+            match fits {
                 Ok(()) => feasible.push(node),
                 Err(rejection) => _ = error.by_node.insert(node.name().to_string(), rejection),
             }

@@ -80,7 +80,7 @@ fn find(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &PodInfo, obje
     for (pod, node) in placed {
         cache.set_pod(pod.clone(), node);
     }
-    match Finder::default().find(wanted, &cache, objects, &Nominated::new(), &mut || 0) {
+    match Finder::default().find(wanted, &cache, objects, &Nominated::new(), &mut || 0, &mut |_, _| ()) {
         Ok(decision) => decision.node,
         Err(error) => match preemption::plan(wanted, &cache, objects, &error, &Nominated::new()) {
             Ok(plan) => {
@@ -246,7 +246,8 @@ fn preemption_leaves_room_for_those_who_were_promised_it() {
     placed.iter().for_each(|(pod, node)| cache.set_pod(pod.clone(), node));
     let (first, second) = (with("p", 10, "2"), with("q", 10, "2"));
     let nominated: Nominated = [(first.uid.clone(), (first, "a".to_string()))].into();
-    let error = Finder::default().find(&second, &cache, &objects, &nominated, &mut || 0).expect_err("no node");
+    let error =
+        Finder::default().find(&second, &cache, &objects, &nominated, &mut || 0, &mut |_, _| ()).expect_err("no node");
     assert_eq!(preemption::plan(&second, &cache, &objects, &error, &nominated).unwrap().node, "b");
 }
 
@@ -255,7 +256,9 @@ fn refusal(nodes: &[Value], placed: &[(Arc<PodInfo>, &str)], wanted: &Arc<PodInf
     let (mut cache, objects) = (Cache::default(), Objects::default());
     nodes.iter().for_each(|node| cache.set_node(parse(node.clone())));
     placed.iter().for_each(|(pod, node)| cache.set_pod(pod.clone(), node));
-    let error = Finder::default().find(wanted, &cache, &objects, &Nominated::new(), &mut || 0).expect_err("no node");
+    let error = Finder::default()
+        .find(wanted, &cache, &objects, &Nominated::new(), &mut || 0, &mut |_, _| ())
+        .expect_err("no node");
     let nominated = promised.map(|node| (wanted.uid.clone(), (wanted.clone(), node.to_string()))).into_iter().collect();
     let why = preemption::plan(wanted, &cache, &objects, &error, &nominated).expect_err("no preemption");
     error.message(Some(&why))

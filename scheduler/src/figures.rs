@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use metrics::{Collect, Counter, Family, Histogram, Text};
+use metrics::{Counter, Gauge, Histogram, families};
+
+use crate::cycle::Stage;
+use crate::queue::Tries;
 
 /// Room for the results of one profile.
-const RESULTS_MAX: usize = 16;
+const RESULTS_MAX: usize = 64;
+/// From so many attempts on they are not told apart (`getAttemptsLabel`).
+const ATTEMPTS_MAX: u32 = 15;
 
 /// What became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,90 +33,146 @@ impl Attempt {
     }
 }
 
-/// The families of one scheduler.
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::PreFilter => "PreFilter",
+            Self::Filter => "Filter",
+            Self::Score => "Score",
+        }
+    }
+}
+
+families! {
+    /// The families of one scheduler.
+    pub(crate) struct Families {
+        attempts: Counter = "scheduler_schedule_attempts_total" ["profile", "result"] RESULTS_MAX;
+        durations: Histogram = "scheduler_scheduling_attempt_duration_seconds" ["profile", "result"] RESULTS_MAX;
+        algorithm: Histogram = "scheduler_scheduling_algorithm_duration_seconds" [] 1;
+        until_scheduled: Histogram = "scheduler_pod_scheduling_attempts" [] 1;
+        sli: Histogram = "scheduler_pod_scheduling_sli_duration_seconds" ["attempts"] RESULTS_MAX;
+        after_flush: Counter = "scheduler_pod_scheduled_after_flush_total" [] 1;
+        preemptions: Counter = "scheduler_preemption_attempts_total" [] 1;
+        victims: Histogram = "scheduler_preemption_victims" [] 1;
+        preempting: Histogram = "scheduler_preemption_goroutines_duration_seconds" ["result"] RESULTS_MAX;
+        preempted: Counter = "scheduler_preemption_goroutines_execution_total" ["result"] RESULTS_MAX;
+        points: Histogram =
+            "scheduler_framework_extension_point_duration_seconds" ["extension_point", "status", "profile"] RESULTS_MAX;
+        events: Histogram = "scheduler_event_handling_duration_seconds" ["event"] RESULTS_MAX;
+        tasks: Gauge = "scheduler_goroutines" ["operation"] RESULTS_MAX;
+        pub(crate) volume_errors: Counter = "scheduler_volume_scheduling_stage_error_total" ["operation"] RESULTS_MAX;
+    }
+}
+
+/// What one scheduler counts.
 pub(crate) struct Figures {
-    profile: String,
-    attempts: Family<Counter, 2>,
-    durations: Family<Histogram, 2>,
-    algorithm: Family<Histogram, 0>,
-    until_scheduled: Family<Histogram, 0>,
-    preemptions: Family<Counter, 0>,
-    victims: Family<Histogram, 0>,
+    /// The name of its profile.
+    pub(crate) profile: String,
+    /// Its families.
+    pub(crate) families: Families,
 }
 
 impl Figures {
     /// Those of a scheduler of this name.
     pub(crate) fn new(profile: &str) -> Self {
-        let labels = ["profile", "result"];
-        Self {
-            profile: profile.into(),
-            attempts: Family::new("scheduler_schedule_attempts_total", labels, RESULTS_MAX),
-            durations: Family::new("scheduler_scheduling_attempt_duration_seconds", labels, RESULTS_MAX),
-            algorithm: Family::new("scheduler_scheduling_algorithm_duration_seconds", [], 1),
-            until_scheduled: Family::new("scheduler_pod_scheduling_attempts", [], 1),
-            preemptions: Family::new("scheduler_preemption_attempts_total", [], 1),
-            victims: Family::new("scheduler_preemption_victims", [], 1),
-        }
+        Self { profile: profile.into(), families: Families::default() }
     }
 
     /// An attempt is over, after so long.
     pub(crate) fn attempted(&self, attempt: Attempt, took: Duration) {
         let labels = [&*self.profile, attempt.name()];
-        self.attempts.with(labels, Counter::add_one);
-        self.durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
+        self.families.attempts.with(labels, Counter::add_one);
+        self.families.durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
     }
 
     /// A node was looked for so long.
     pub(crate) fn searched(&self, took: Duration) {
-        self.algorithm.with([], |durations| durations.observe(took.as_secs_f64()));
+        self.families.algorithm.with([], |durations| durations.observe(took.as_secs_f64()));
     }
 
-    /// A pod is scheduled, at this attempt.
-    pub(crate) fn scheduled(&self, attempts: u32) {
-        self.until_scheduled.with([], |counts| counts.observe(f64::from(attempts)));
+    /// A part of the search for a node took so long.
+    pub(crate) fn looked(&self, stage: Stage, found: bool, took: Duration) {
+        self.point(stage.name(), if found { "Success" } else { "Unschedulable" }, took);
     }
 
-    /// Room was looked for by preemption; so many pods have to go, if that helps.
-    pub(crate) fn preempted(&self, victims: Option<usize>) {
-        self.preemptions.with([], Counter::add_one);
-        if let Some(victims) = victims {
-            self.victims.with([], |counts| counts.observe(victims as f64));
+    /// Something else of an attempt took so long, by the name of the extension point that does it in the reference.
+    pub(crate) fn point(&self, point: &str, status: &str, took: Duration) {
+        let labels = [point, status, &self.profile];
+        self.families.points.with(labels, |durations| durations.observe(took.as_secs_f64()));
+    }
+
+    /// An event, by the reference's label for it, was taken in.
+    pub(crate) fn heard(&self, event: &str, took: Duration) {
+        self.families.events.with([event], |durations| durations.observe(took.as_secs_f64()));
+    }
+
+    /// A pod is scheduled, after these attempts.
+    pub(crate) fn scheduled(&self, tries: Tries, now: Duration) {
+        let attempts = match tries.attempts {
+            attempts if attempts < ATTEMPTS_MAX => attempts.to_string(),
+            _ => format!("{ATTEMPTS_MAX}+"),
+        };
+        let took = now.saturating_sub(tries.since).as_secs_f64();
+        self.families.until_scheduled.with([], |counts| counts.observe(f64::from(tries.attempts)));
+        self.families.sli.with([&attempts], |durations| durations.observe(took));
+        if tries.timed_out {
+            self.families.after_flush.with([], Counter::add_one);
         }
     }
-}
 
-impl Collect for Figures {
-    fn collect(&self, text: &mut Text) {
-        self.attempts.collect(text);
-        self.durations.collect(text);
-        self.algorithm.collect(text);
-        self.until_scheduled.collect(text);
-        self.preemptions.collect(text);
-        self.victims.collect(text);
+    /// Room was looked for by preemption, so long; so many pods have to go, if that helps.
+    pub(crate) fn preempted(&self, victims: Option<usize>, took: Duration) {
+        self.families.preemptions.with([], Counter::add_one);
+        self.point("PostFilter", if victims.is_some() { "Success" } else { "Unschedulable" }, took);
+        if let Some(victims) = victims {
+            self.families.victims.with([], |counts| counts.observe(victims as f64));
+        }
+    }
+
+    /// The pods that have to go were told to, or could not be.
+    pub(crate) fn told(&self, ok: bool, took: Duration) {
+        let labels = [if ok { "success" } else { "error" }];
+        self.families.preempted.with(labels, Counter::add_one);
+        self.families.preempting.with(labels, |durations| durations.observe(took.as_secs_f64()));
+    }
+
+    /// So many more, or fewer, pods are being bound.
+    pub(crate) fn binding(&self, change: f64) {
+        self.families.tasks.with(["binding"], |tasks| tasks.add(change));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use metrics::{Collect, Text};
+
     use super::*;
 
     #[test]
     fn attempts_are_told_apart_by_their_result() {
         let figures = Figures::new("default-scheduler");
+        let second = Duration::from_secs(1);
         figures.attempted(Attempt::Scheduled, Duration::from_millis(1));
         figures.attempted(Attempt::Unschedulable, Duration::from_millis(1));
-        figures.scheduled(2);
-        figures.preempted(Some(3));
+        figures.scheduled(Tries { attempts: 2, since: second, timed_out: true }, second * 4);
+        figures.scheduled(Tries { attempts: 16, since: second, timed_out: false }, second * 2);
+        figures.preempted(Some(3), second);
+        figures.told(false, second);
         let mut text = Text::default();
-        figures.collect(&mut text);
+        figures.families.collect(&mut text);
         let text = text.finish();
         for line in [
-            "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"} 1\n",
-            "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"unschedulable\"} 1\n",
-            "scheduler_pod_scheduling_attempts_sum 2\n",
-            "scheduler_preemption_victims_sum 3\n",
+            "schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"} 1",
+            "schedule_attempts_total{profile=\"default-scheduler\",result=\"unschedulable\"} 1",
+            "pod_scheduling_attempts_sum 18",
+            "pod_scheduling_sli_duration_seconds_sum{attempts=\"2\"} 3",
+            "pod_scheduling_sli_duration_seconds_count{attempts=\"15+\"} 1",
+            "pod_scheduled_after_flush_total 1",
+            "preemption_victims_sum 3",
+            "preemption_goroutines_execution_total{result=\"error\"} 1",
         ] {
-            assert!(text.contains(line), "{line}{text}");
+            let line = format!("scheduler_{line}\n");
+            assert!(text.contains(&line), "{line}{text}");
         }
     }
 }

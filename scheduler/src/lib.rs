@@ -7,10 +7,12 @@
 mod bind;
 mod budgets;
 mod cache;
+mod counted;
 mod cycle;
 #[cfg(test)]
 mod cycle_tests;
 mod figures;
+mod labels;
 mod lookup;
 mod node;
 mod plugins;

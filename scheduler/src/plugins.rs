@@ -45,6 +45,47 @@ pub enum Plugin {
     InterPodAffinity,
 }
 
+impl Plugin {
+    /// Those that look at a node, in the order in which they do.
+    pub const ALL: [Self; 9] = [
+        Self::NodeUnschedulable,
+        Self::NodeName,
+        Self::TaintToleration,
+        Self::NodeAffinity,
+        Self::NodePorts,
+        Self::NodeResourcesFit,
+        Self::VolumeBinding,
+        Self::PodTopologySpread,
+        Self::InterPodAffinity,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NodeUnschedulable => "NodeUnschedulable",
+            Self::NodeName => "NodeName",
+            Self::TaintToleration => "TaintToleration",
+            Self::NodeAffinity => "NodeAffinity",
+            Self::NodePorts => "NodePorts",
+            Self::NodeResourcesFit => "NodeResourcesFit",
+            Self::VolumeBinding => "VolumeBinding",
+            Self::PodTopologySpread => "PodTopologySpread",
+            Self::InterPodAffinity => "InterPodAffinity",
+        }
+    }
+}
+
+/// The plugins that give scores.
+pub const SCORERS: [&str; 7] = [
+    "TaintToleration",
+    "NodeAffinity",
+    "NodeResourcesFit",
+    "NodeResourcesBalancedAllocation",
+    "PodTopologySpread",
+    "InterPodAffinity",
+    "ImageLocality",
+];
+
 /// Why a node, or every node, cannot take a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {

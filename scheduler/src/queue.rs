@@ -2,7 +2,7 @@
 //! and those held by gates.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,20 @@ impl ClusterEvent {
     }
 }
 
+/// What put a pod into a queue, by the reference's label for it.
+type Why = &'static str;
+
+/// A pod came.
+const POD_ADDED: Why = "UnscheduledPodAdd";
+/// A pod that waits changed.
+const POD_UPDATED: Why = "UnscheduledPodUpdate";
+/// No node took it.
+const FAILED: Why = "ScheduleAttemptFailure";
+/// Its pause is over.
+const PAUSED: Why = "BackoffComplete";
+/// It has waited long enough though nothing changed.
+const TIMED_OUT: Why = "UnschedulableTimeout";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Active,
@@ -62,11 +76,26 @@ struct Waiting {
     pod: Arc<PodInfo>,
     place: Place,
     attempts: u32,
+    /// When it was tried first.
+    tried: Option<Duration>,
+    /// Whether it was woken last because it had waited long enough.
+    timed_out: bool,
     since: (Duration, u64),
     rejected_by: HashSet<Plugin>,
 }
 
 type ActiveKey = (Reverse<i32>, Duration, u64, String);
+
+/// How a pod was tried.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tries {
+    /// How often.
+    pub attempts: u32,
+    /// Since when.
+    pub since: Duration,
+    /// Whether the last try came because it had waited long enough.
+    pub timed_out: bool,
+}
 
 /// The pods that wait. Times are those of one monotonic clock.
 #[derive(Default)]
@@ -77,6 +106,8 @@ pub struct Queue {
     unschedulable: BTreeSet<(Duration, String)>,
     moves: u64,
     sequence: u64,
+    /// How many pods came into each queue, and why.
+    incoming: BTreeMap<(&'static str, Why), u64>,
 }
 
 impl Queue {
@@ -88,9 +119,17 @@ impl Queue {
             self.sequence += 1;
             let place = if gated { Place::Gated } else { Place::Active };
             let since = (now, self.sequence);
-            let waiting = Waiting { pod, place: Place::Gated, attempts: 0, since, rejected_by: HashSet::new() };
+            let waiting = Waiting {
+                pod,
+                place: Place::Gated,
+                attempts: 0,
+                tried: None,
+                timed_out: false,
+                since,
+                rejected_by: HashSet::new(),
+            };
             self.waiting.insert(uid.clone(), waiting);
-            self.put(&uid, place);
+            self.enter(&uid, place, POD_ADDED);
             return;
         };
         let changed = spec_changed(&known.pod, &pod);
@@ -104,8 +143,8 @@ impl Queue {
         }
         match place {
             Place::Active => self.put(&uid, Place::Active),
-            Place::Gated if !gated => self.put(&uid, Place::Active),
-            Place::Unschedulable(_) if changed => self.wake(&uid, now),
+            Place::Gated if !gated => self.enter(&uid, Place::Active, POD_UPDATED),
+            Place::Unschedulable(_) if changed => self.wake(&uid, now, POD_UPDATED),
             // The attempt under way saw the older state.
             Place::InFlight(_) if changed => self.moves += 1,
             _ => {}
@@ -126,12 +165,33 @@ impl Queue {
         self.put(&uid, Place::InFlight(moves));
         let waiting = self.waiting.get_mut(&uid)?;
         waiting.attempts += 1;
+        waiting.tried.get_or_insert(now);
         Some(waiting.pod.clone())
     }
 
-    /// How often a pod that waits was tried.
-    pub fn attempts(&self, uid: &str) -> u32 {
-        self.waiting.get(uid).map_or(0, |waiting| waiting.attempts)
+    /// How a pod under way was tried so far.
+    pub fn tries(&self, uid: &str) -> Tries {
+        let tries = |waiting: &Waiting| Tries {
+            attempts: waiting.attempts,
+            since: waiting.tried.unwrap_or_default(),
+            timed_out: waiting.timed_out,
+        };
+        self.waiting.get(uid).map(tries).unwrap_or_default()
+    }
+
+    /// How many pods came into each queue so far, and why.
+    pub fn incoming(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.incoming.iter().map(|((queue, why), count)| (*queue, *why, *count))
+    }
+
+    /// How many of the pods that wait each plugin has rejected.
+    pub fn rejected(&self) -> BTreeMap<Plugin, usize> {
+        let mut counts = BTreeMap::new();
+        let waiting = self.waiting.values().filter(|waiting| !matches!(waiting.place, Place::InFlight(_)));
+        for plugin in waiting.flat_map(|waiting| &waiting.rejected_by) {
+            *counts.entry(*plugin).or_default() += 1;
+        }
+        counts
     }
 
     /// How many pods wait in each of the reference's queues.
@@ -152,15 +212,16 @@ impl Queue {
         let Some(waiting) = self.waiting.get_mut(uid) else { return };
         let Place::InFlight(before) = waiting.place else { return };
         waiting.rejected_by = rejected_by;
+        waiting.timed_out = false;
         if before == moves && !waiting.rejected_by.is_empty() {
-            self.put(uid, Place::Unschedulable(now));
+            self.enter(uid, Place::Unschedulable(now), FAILED);
         } else {
             self.back_off(uid, now);
         }
     }
 
-    /// Wakes the pods that the event may help.
-    pub fn on_event(&mut self, event: ClusterEvent, now: Duration) {
+    /// Wakes the pods that the event may help; `label` is what the reference calls it.
+    pub fn on_event(&mut self, event: ClusterEvent, label: &'static str, now: Duration) {
         self.moves += 1;
         let helped: Vec<String> = self
             .unschedulable
@@ -170,7 +231,7 @@ impl Queue {
             .cloned()
             .collect();
         for uid in helped {
-            self.wake(&uid, now);
+            self.wake(&uid, now, label);
         }
     }
 
@@ -183,25 +244,38 @@ impl Queue {
 
     fn expire(&mut self, now: Duration) {
         while let Some((_, uid)) = self.backoff.first().filter(|(until, _)| *until <= now).cloned() {
-            self.put(&uid, Place::Active);
+            self.enter(&uid, Place::Active, PAUSED);
         }
         while let Some((_, uid)) = self.unschedulable.first().filter(|(at, _)| *at + UNSCHEDULABLE_MAX <= now).cloned()
         {
-            self.wake(&uid, now);
+            self.wake(&uid, now, TIMED_OUT);
         }
     }
 
     /// Makes a pod ready, or lets it finish its pause first.
-    fn wake(&mut self, uid: &str, now: Duration) {
-        let Some(waiting) = self.waiting.get(uid) else { return };
+    fn wake(&mut self, uid: &str, now: Duration, why: Why) {
+        let Some(waiting) = self.waiting.get_mut(uid) else { return };
         let Place::Unschedulable(since) = waiting.place else { return };
+        waiting.timed_out = why == TIMED_OUT;
         let until = since + pause(waiting.attempts);
-        self.put(uid, if until <= now { Place::Active } else { Place::Backoff(until) });
+        self.enter(uid, if until <= now { Place::Active } else { Place::Backoff(until) }, why);
     }
 
     fn back_off(&mut self, uid: &str, now: Duration) {
         let attempts = self.waiting.get(uid).map_or(0, |waiting| waiting.attempts);
-        self.put(uid, Place::Backoff(now + pause(attempts)));
+        self.enter(uid, Place::Backoff(now + pause(attempts)), FAILED);
+    }
+
+    /// Moves a pod into one of the queues, and counts that.
+    fn enter(&mut self, uid: &str, place: Place, why: Why) {
+        let queue = match place {
+            Place::Active => "active",
+            Place::Backoff(_) => "backoff",
+            Place::Unschedulable(_) | Place::Gated => "unschedulable",
+            Place::InFlight(_) => return self.put(uid, place),
+        };
+        *self.incoming.entry((queue, why)).or_default() += 1;
+        self.put(uid, place);
     }
 
     /// The one place that moves a pod between the sets.
@@ -271,9 +345,9 @@ mod tests {
         assert_eq!(pop(&mut queue, 0).as_deref(), Some("a"));
         queue.failed("a", HashSet::from([Plugin::NodeResourcesFit]), s(0));
         assert_eq!(queue.next_deadline(), Some(s(300)));
-        queue.on_event(ClusterEvent::Storage, s(5));
+        queue.on_event(ClusterEvent::Storage, "Storage", s(5));
         assert_eq!(pop(&mut queue, 5), None);
-        queue.on_event(ClusterEvent::PodGone, s(5));
+        queue.on_event(ClusterEvent::PodGone, "PodGone", s(5));
         assert_eq!(pop(&mut queue, 5).as_deref(), Some("a"));
     }
 
@@ -282,7 +356,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.set(pod("a", 0, false), s(0));
         pop(&mut queue, 0);
-        queue.on_event(ClusterEvent::Node, s(0));
+        queue.on_event(ClusterEvent::Node, "Node", s(0));
         queue.failed("a", HashSet::from([Plugin::NodeAffinity]), s(0));
         assert_eq!(queue.next_deadline(), Some(s(1)));
         assert_eq!(pop(&mut queue, 1).as_deref(), Some("a"));

@@ -8,15 +8,16 @@ use client::{Change, Clock, EventType, Informer, Informers, Note, SeriesRecorder
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
-use metrics::{Collect, Text};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Binder;
 use crate::cache::{Cache, takes_room};
+use crate::counted::Counted;
 use crate::cycle::{Decision, Finder, FitError, Nominated};
 use crate::figures::{Attempt, Figures};
+use crate::labels;
 use crate::lookup::Caches;
 use crate::pod::{PodInfo, Sharing};
 use crate::preemption::{self, Preemption};
@@ -42,12 +43,12 @@ impl Default for Config {
 
 /// What events and cycles share.
 #[derive(Default)]
-struct Core {
-    cache: Cache,
-    queue: Queue,
+pub(crate) struct Core {
+    pub(crate) cache: Cache,
+    pub(crate) queue: Queue,
     nominated: Nominated,
     sharing: Sharing,
-    finder: Finder,
+    pub(crate) finder: Finder,
 }
 
 #[derive(Clone)]
@@ -64,23 +65,13 @@ struct Scheduler {
     figures: Arc<Figures>,
 }
 
-/// How many pods wait, counted when it is asked for.
-struct Pending(Arc<Mutex<Core>>);
-
-impl Collect for Pending {
-    fn collect(&self, text: &mut Text) {
-        for (queue, count) in self.0.lock().queue.pending() {
-            text.value("scheduler_pending_pods", &[("queue", queue)], count as f64);
-        }
-    }
-}
-
 /// Schedules until `token` is cancelled. `client` speaks as `system:kube-scheduler`.
 pub fn run(config: Config, client: Client, informers: Informers, token: CancellationToken) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let clock = informers.clock().clone();
         let caches = Arc::new(Caches::new(&informers));
         let (claims_tick, claims_changed) = watch::channel(0);
+        let figures = Arc::new(Figures::new(&config.scheduler_name));
         let name: Arc<str> = config.scheduler_name.as_str().into();
         let binder = Binder {
             scheduler_name: name.clone(),
@@ -88,9 +79,8 @@ pub fn run(config: Config, client: Client, informers: Informers, token: Cancella
             clock: clock.clone(),
             caches: caches.clone(),
             claims_changed,
+            figures: figures.clone(),
         };
-        let figures = Arc::new(Figures::new(&config.scheduler_name));
-        informers.metrics().register(figures.clone());
         let scheduler = Scheduler {
             name,
             core: Arc::default(),
@@ -107,9 +97,9 @@ pub fn run(config: Config, client: Client, informers: Informers, token: Cancella
             binder,
             permits: Arc::new(Semaphore::new(BINDINGS_MAX)),
             panics: Panics::default(),
-            figures,
+            figures: figures.clone(),
         };
-        informers.metrics().register(Arc::new(Pending(scheduler.core.clone())));
+        informers.metrics().register(Arc::new(Counted { core: scheduler.core.clone(), figures }));
         let nodes: Informer<Node> = informers.of();
         let pods: Informer<Pod> = informers.of();
         scheduler.listen(&nodes, &pods, claims_tick);
@@ -131,25 +121,48 @@ impl Scheduler {
         let this = self.clone();
         pods.on_change(move |change| this.on_pod(change));
         let this = self.clone();
-        self.caches.claims.on_change(move |_| {
+        self.caches.claims.on_change(move |change| {
             claims_tick.send_modify(|tick| *tick += 1);
-            this.on_event(ClusterEvent::Storage);
+            this.on_event(ClusterEvent::Storage, labels::of(change, labels::CLAIM));
         });
         let this = self.clone();
-        self.caches.volumes.on_change(move |_| this.on_event(ClusterEvent::Storage));
+        self.caches.volumes.on_change(move |change| {
+            this.on_event(ClusterEvent::Storage, labels::of(change, labels::VOLUME));
+        });
         let this = self.clone();
-        self.caches.classes.on_change(move |_| this.on_event(ClusterEvent::Storage));
+        self.caches.classes.on_change(move |change| {
+            this.on_event(ClusterEvent::Storage, labels::of(change, labels::CLASS));
+        });
         let this = self.clone();
-        self.caches.namespaces.on_change(move |_| this.on_event(ClusterEvent::Namespace));
+        self.caches.namespaces.on_change(move |change| {
+            this.on_event(ClusterEvent::Namespace, labels::of(change, labels::NAMESPACE));
+        });
     }
 
-    fn on_event(&self, event: ClusterEvent) {
+    /// Takes in a change, and counts how long that took.
+    fn heard(&self, label: &'static str, take_in: impl FnOnce()) {
+        let started = self.clock.elapsed();
+        take_in();
+        self.figures.heard(label, self.clock.elapsed().saturating_sub(started));
+    }
+
+    fn on_event(&self, event: ClusterEvent, label: &'static str) {
+        self.heard(label, || self.move_pods(event, label));
+    }
+
+    /// Wakes the pods that an event may help.
+    fn move_pods(&self, event: ClusterEvent, label: &'static str) {
         let now = self.clock.elapsed();
-        self.core.lock().queue.on_event(event, now);
+        self.core.lock().queue.on_event(event, label, now);
         self.wake.notify_one();
     }
 
     fn on_node(&self, change: &Change<Node>) {
+        let label = labels::of_node(change);
+        self.heard(label, || self.take_in_node(change, label));
+    }
+
+    fn take_in_node(&self, change: &Change<Node>, label: &'static str) {
         let node = change.object();
         if change.is_delete() {
             self.core.lock().cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
@@ -163,11 +176,16 @@ impl Scheduler {
         });
         self.core.lock().cache.set_node(node.clone());
         if matters {
-            self.on_event(ClusterEvent::Node);
+            self.move_pods(ClusterEvent::Node, label);
         }
     }
 
     fn on_pod(&self, change: &Change<Pod>) {
+        let label = labels::of_pod(change);
+        self.heard(label, || self.take_in_pod(change, label));
+    }
+
+    fn take_in_pod(&self, change: &Change<Pod>, label: &'static str) {
         let pod = change.object();
         let uid = pod.metadata.uid.as_deref().unwrap_or("");
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("");
@@ -177,7 +195,7 @@ impl Scheduler {
             core.nominated.remove(uid);
             if core.cache.remove_pod(uid).is_some() {
                 drop(core);
-                self.on_event(ClusterEvent::PodGone);
+                self.move_pods(ClusterEvent::PodGone, labels::POD_GONE);
             }
             return;
         }
@@ -190,7 +208,7 @@ impl Scheduler {
             core.cache.set_pod(Arc::new(info), node);
             drop(core);
             if !known || relabelled {
-                self.on_event(ClusterEvent::PodPlaced);
+                self.move_pods(ClusterEvent::PodPlaced, label);
             }
             return;
         }
@@ -240,17 +258,26 @@ impl Scheduler {
         let mut random = || self.clock.random_bits();
         let mut core = self.core.lock();
         let Core { cache, finder, nominated, .. } = &mut *core;
-        let found = finder.find(&pod, cache, &*self.caches, nominated, &mut random);
+        let mut last = started;
+        let mut ended = |stage, found| {
+            let now = self.clock.elapsed();
+            self.figures.looked(stage, found, now.saturating_sub(last));
+            last = now;
+        };
+        let found = finder.find(&pod, cache, &*self.caches, nominated, &mut random, &mut ended);
         self.figures.searched(self.clock.elapsed().saturating_sub(started));
         match found {
             Ok(decision) => {
                 core.cache.assume(pod.clone(), &decision.node);
-                let attempts = core.queue.attempts(&pod.uid);
+                let tries = core.queue.tries(&pod.uid);
                 drop(core);
                 let this = self.clone();
                 tokio::spawn(async move {
-                    match caught(this.bind(&pod, &decision, started)).await {
-                        Ok(true) => this.figures.scheduled(attempts),
+                    this.figures.binding(1.0);
+                    let bound = caught(this.bind(&pod, &decision, started)).await;
+                    this.figures.binding(-1.0);
+                    match bound {
+                        Ok(true) => this.figures.scheduled(tries, this.clock.elapsed()),
                         Ok(false) => {}
                         Err(panic) => this.panicked(&pod, &panic),
                     }
@@ -258,10 +285,12 @@ impl Scheduler {
                 });
             }
             Err(error) => {
+                let looks = self.clock.elapsed();
                 let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error, &core.nominated);
                 // Where there is no node at all, nobody could make room.
                 if error.nodes > 0 {
-                    self.figures.preempted(preemption.as_ref().ok().map(|preemption| preemption.victims.len()));
+                    let took = self.clock.elapsed().saturating_sub(looks);
+                    self.figures.preempted(preemption.as_ref().ok().map(|preemption| preemption.victims.len()), took);
                 }
                 self.figures.attempted(Attempt::Unschedulable, self.clock.elapsed().saturating_sub(started));
                 if let Ok(preemption) = &preemption {
@@ -332,7 +361,10 @@ impl Scheduler {
             tracing::debug!(pod = pod.name(), %error, "status not written");
         }
         let Ok(preemption) = preemption else { return };
-        match self.binder.preempt(&preemption).await {
+        let begun = self.clock.elapsed();
+        let told = self.binder.preempt(&preemption).await;
+        self.figures.told(told.is_ok(), self.clock.elapsed().saturating_sub(begun));
+        match told {
             Ok(()) => preemption.victims.iter().for_each(|victim| self.tell_preempted(victim, pod, &preemption.node)),
             Err(error) => {
                 tracing::warn!(pod = pod.name(), %error, "preemption failed");
@@ -341,6 +373,7 @@ impl Scheduler {
         }
         self.wake.notify_one();
     }
+
     fn tell_preempted(&self, victim: &PodInfo, pod: &PodInfo, node: &str) {
         self.events.note(Note {
             regarding: victim.reference(),

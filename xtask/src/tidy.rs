@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("apiserver", &["api", "metrics", "store"]),
     ("client", &["api", "metrics"]),
-    ("controllers", &["api", "client"]),
+    ("controllers", &["api", "client", "metrics"]),
     ("scheduler", &["api", "client", "metrics"]),
     ("kubelet", &["api", "client", "metrics"]),
     ("coracle", &["api", "apiserver", "client", "controllers", "kubelet", "metrics", "scheduler", "store"]),

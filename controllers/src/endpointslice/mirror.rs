@@ -10,9 +10,11 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlic
 use kube::ResourceExt;
 
 use super::plan::{PortKey, Template, Wanted, reconcile};
+use super::tally::{self, Tally};
 use super::{BY_SERVICE, MANAGED_BY, SERVICE_NAME, add_index, carry_out, is_managed_by, watch_slices};
 use crate::context::Context;
 use crate::error::Result;
+use crate::figures::Mirrored;
 use crate::owner::controller_reference;
 use crate::selector::Labels;
 use crate::trigger_times;
@@ -38,6 +40,8 @@ struct Controller {
     endpoints: Informer<Endpoints>,
     slices: Informer<EndpointSlice>,
     writes: Arc<Writes>,
+    figures: Arc<Mirrored>,
+    tally: Tally,
 }
 
 /// Runs the controller until the context is cancelled.
@@ -56,11 +60,25 @@ pub(crate) async fn run(context: Context) {
     services.wait_synced().await;
     endpoints.wait_synced().await;
     slices.wait_synced().await;
-    let controller = Arc::new(Controller { context: context.clone(), services, endpoints, slices, writes });
+    let controller = Arc::new(Controller {
+        figures: context.figures(),
+        tally: Tally::default(),
+        context: context.clone(),
+        services,
+        endpoints,
+        slices,
+        writes,
+    });
     context
         .run("endpointslicemirroring", queue, WORKERS, move |key| {
             let controller = controller.clone();
-            async move { controller.sync(key).await }
+            async move {
+                let started = controller.context.clock.elapsed();
+                let synced = controller.sync(key).await;
+                let took = controller.context.clock.elapsed().saturating_sub(started).as_secs_f64();
+                controller.figures.durations.with([], |durations| durations.observe(took));
+                synced
+            }
         })
         .await;
 }
@@ -80,7 +98,8 @@ impl Controller {
         let Some(endpoints) = endpoints else {
             let delete = existing.iter().map(|s| s.name_any()).collect();
             let plan = super::Plan { delete, ..super::Plan::default() };
-            carry_out(&self.context, &self.writes, &key, plan).await?;
+            self.tally.note(&key, None, self.gauges(), None);
+            carry_out(&self.context, &self.writes, &key, plan, &self.figures.changes).await?;
             return Ok(Action::Done);
         };
         let mut labels = endpoints.labels().clone();
@@ -105,8 +124,17 @@ impl Controller {
             warn("TooManyAddressesToMirror", format!("{what}. {all} addresses were skipped"));
         }
         let plan = reconcile(&template, wanted, &existing);
-        carry_out(&self.context, &self.writes, &key, plan).await?;
+        self.figures.skipped.with([], |counts| counts.observe((invalid + surplus) as f64));
+        self.figures.added.with([], |counts| counts.observe(plan.added as f64));
+        self.figures.updated.with([], |counts| counts.observe(plan.updated as f64));
+        self.figures.removed.with([], |counts| counts.observe(plan.removed as f64));
+        self.tally.note(&key, Some((plan.held, "")), self.gauges(), None);
+        carry_out(&self.context, &self.writes, &key, plan, &self.figures.changes).await?;
         Ok(Action::Done)
+    }
+
+    fn gauges(&self) -> tally::Gauges<'_> {
+        [&self.figures.endpoints, &self.figures.slices, &self.figures.slices_wanted]
     }
 }
 

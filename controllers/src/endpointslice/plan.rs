@@ -24,6 +24,28 @@ pub(super) struct Plan {
     pub(super) create: Vec<EndpointSlice>,
     pub(super) update: Vec<EndpointSlice>,
     pub(super) delete: Vec<String>,
+    /// Endpoints that come, that change, and that go.
+    pub(super) added: usize,
+    pub(super) updated: usize,
+    pub(super) removed: usize,
+    /// What there is in the end.
+    pub(super) held: Held,
+}
+
+/// How much of a service is in slices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) endpoints: usize,
+    pub(super) slices: usize,
+    /// How few slices could hold it (`numDesiredSlices`).
+    pub(super) slices_least: usize,
+}
+
+impl Plan {
+    /// How many slices are written.
+    pub(super) fn writes(&self) -> usize {
+        self.create.len() + self.update.len() + self.delete.len()
+    }
 }
 
 /// Ports by name, number, protocol and application protocol, in order.
@@ -150,13 +172,18 @@ pub(super) fn reconcile(template: &Template, mut wanted: Wanted, existing: &[Arc
     }
     for (group, slices) in &mut by_group {
         match wanted.remove(group) {
-            None => plan.delete.extend(slices.iter().map(|s| s.name_any())),
+            None => {
+                plan.removed += slices.iter().map(|slice| count(slice)).sum::<usize>();
+                plan.delete.extend(slices.iter().map(|s| s.name_any()));
+            }
             Some(endpoints) => reconcile_group(template, group, endpoints, slices, &mut plan),
         }
     }
     for (group, endpoints) in wanted {
         reconcile_group(template, &group, endpoints, &[], &mut plan);
     }
+    let before = by_group.values().map(Vec::len).sum::<usize>();
+    plan.held.slices = before + plan.create.len() - plan.delete.len();
     plan
 }
 
@@ -168,13 +195,21 @@ fn reconcile_group(
     plan: &mut Plan,
 ) {
     let placeholder = endpoints.is_empty();
+    plan.held.endpoints += endpoints.len();
+    plan.held.slices_least += endpoints.len().div_ceil(ENDPOINTS_MAX);
     let mut missing: BTreeMap<String, Endpoint> = endpoints.into_iter().map(|e| (identity(&e), e)).collect();
     let mut kept: Vec<(bool, EndpointSlice)> = Vec::new();
     for slice in slices {
         let mut now = (***slice).clone();
         let old = now.endpoints.take().unwrap_or_default();
-        let stay: Vec<Endpoint> = old.iter().filter_map(|e| missing.remove(&identity(e))).collect();
+        let stay = old.iter().filter_map(|before| {
+            let now = missing.remove(&identity(before))?;
+            plan.updated += usize::from(now != *before);
+            Some(now)
+        });
+        let stay: Vec<Endpoint> = stay.collect();
         let mut changed = stay != old;
+        plan.removed += old.len() - stay.len();
         if now.metadata.labels.as_ref() != Some(&template.labels) {
             now.metadata.labels = Some(template.labels.clone());
             changed = true;
@@ -188,6 +223,7 @@ fn reconcile_group(
     }
     // Slices that are written anyway are filled first, the fullest before the others.
     kept.sort_by_key(|(changed, s)| (!*changed, std::cmp::Reverse(count(s))));
+    plan.added += missing.len();
     let mut missing = missing.into_values();
     for (changed, slice) in &mut kept {
         let room = ENDPOINTS_MAX.saturating_sub(count(slice));
@@ -292,7 +328,8 @@ mod tests {
     fn no_pods_make_one_empty_slice() {
         let first = plan(&[], &[]);
         assert_eq!(first.create.len(), 1);
-        assert_eq!(plan(&[], &stored(first)), Plan::default(), "and it stays");
+        let again = plan(&[], &stored(first));
+        assert_eq!((again.writes(), again.held.slices), (0, 1), "and it stays");
     }
 
     #[test]
@@ -302,10 +339,12 @@ mod tests {
         assert_eq!(first.create.iter().map(count).collect::<Vec<_>>(), [100, 100, 50]);
         assert_eq!(first.create[0].ports.as_ref().and_then(|p| p[0].port), Some(8080));
         let slices = stored(first);
-        assert_eq!(plan(&pods, &slices), Plan::default());
+        let again = plan(&pods, &slices);
+        assert_eq!((again.writes(), again.held), (0, Held { endpoints: 250, slices: 3, slices_least: 3 }));
         let more: Vec<_> = (0..260).map(|i| pod(i, true)).collect();
         let next = plan(&more, &slices);
         assert_eq!((next.create.len(), next.update.len()), (0, 1));
+        assert_eq!((next.added, next.removed), (10, 0));
     }
 
     #[test]

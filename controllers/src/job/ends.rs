@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus, UncountedTerminatedPo
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::failure_policy::counts;
+use super::failure_policy::{counts, first_match};
 use super::indexes;
 use super::per_index::{self, PerIndex};
 use super::plan::{Plan, has, is_indexed};
@@ -86,7 +86,10 @@ fn fail(spec: &JobSpec, pod: &Arc<Pod>, plan: &mut Plan) {
     if !has_room(plan) {
         return;
     }
-    if counts(spec, pod) && is_news(spec, pod, &plan.status) {
+    let is_news = is_news(spec, pod, &plan.status);
+    let rule = first_match(spec, pod).filter(|_| is_news);
+    plan.by_policy.extend(rule.map(|rule| rule.action().to_owned()));
+    if is_news && counts(spec, pod) {
         let uncounted = plan.status.uncounted_terminated_pods.get_or_insert_default();
         uncounted.failed.get_or_insert_default().push(pod.uid().unwrap_or_default());
     }

@@ -13,7 +13,12 @@ pub(super) struct Match<'a> {
 impl Match<'_> {
     /// Whether the rule asks for this action.
     pub(super) fn asks(&self, action: &str) -> bool {
-        self.rule.action == action
+        self.action() == action
+    }
+
+    /// The action that the rule asks for.
+    pub(super) fn action(&self) -> &str {
+        &self.rule.action
     }
 
     /// What matched, as the condition of a job that fails for it tells.

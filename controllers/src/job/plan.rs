@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) lets_go: bool,
     /// Pods whose end the status tells.
     pub(super) counted: Vec<Arc<Pod>>,
+    /// The actions that the failure policy asks for because of new failures.
+    pub(super) by_policy: Vec<String>,
     /// Whether there are ends that found no room in the status.
     pub(super) unnamed: bool,
     /// When the new failures and successes were.

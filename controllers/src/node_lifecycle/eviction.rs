@@ -10,12 +10,14 @@ use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use metrics::Counter;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{BY_NODE, by_node};
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found};
+use crate::figures::Nodes;
 use crate::pod::{is_terminating, node_name};
 
 /// Pods worked on at a time.
@@ -38,6 +40,7 @@ pub(crate) async fn run(context: Context) {
     context
         .run("taint-eviction", queue, WORKERS, move |key| {
             let (context, since, pod) = (of.clone(), since.clone(), pods.get_key(&key).filter(|p| !is_terminating(p)));
+            let figures = of.figures::<Nodes>();
             let node = pod.as_ref().and_then(|pod| nodes.get("", node_name(pod)));
             async move {
                 let bears = pod.as_ref().zip(node).and_then(|(pod, node)| bears(&node, pod));
@@ -55,6 +58,11 @@ pub(crate) async fn run(context: Context) {
                     left if !left.is_zero() => Ok(Action::RequeueAfter(left)),
                     _ => {
                         let outcome = evict(&context, &pod).await;
+                        if outcome.is_ok() {
+                            let late = passed.saturating_sub(bears).as_secs_f64();
+                            figures.pod_deletions.with([], Counter::add_one);
+                            figures.pod_deletion_durations.with([], |durations| durations.observe(late));
+                        }
                         since.lock().remove(&key);
                         outcome
                     }

@@ -171,6 +171,16 @@ impl Zones {
         }
     }
 
+    /// The zones with their nodes that count: how many are ready, and how many are not.
+    pub(super) fn sizes(&self) -> Vec<(String, usize, usize)> {
+        self.zones.iter().map(|(name, zone)| (name.clone(), zone.ready, zone.unready)).collect()
+    }
+
+    /// The zone of a node.
+    pub(super) fn of(&self, name: &str) -> Option<&str> {
+        self.members.get(name).map(|member| &*member.zone)
+    }
+
     /// The zones with a queue.
     pub(super) fn waiting(&self) -> Vec<String> {
         self.zones.iter().filter(|(_, zone)| !zone.queue.is_empty()).map(|(name, _)| name.clone()).collect()

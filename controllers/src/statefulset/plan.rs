@@ -31,7 +31,7 @@ pub(super) fn is_ordered(set: &StatefulSet) -> bool {
     set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
 }
 
-fn replicas(set: &StatefulSet) -> i32 {
+pub(super) fn replicas(set: &StatefulSet) -> i32 {
     set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
 }
 

@@ -61,7 +61,10 @@ impl Volumes {
         if policy != Some("Delete") || !ours || volume.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        if let Err(error) = self.remove_directory(volume).await {
+        let started = self.context.clock.elapsed();
+        let removed = self.remove_directory(volume).await;
+        self.count("delete", started, removed.is_err());
+        if let Err(error) = removed {
             self.context.events.event(volume, EventType::Warning, "VolumeFailedDelete", error.to_string());
             self.set_volume_phase(volume, "Failed").await?;
             return Err(error);

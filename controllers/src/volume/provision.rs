@@ -1,6 +1,7 @@
 //! Making and removing local volumes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use client::EventType;
 use k8s_openapi::api::core::v1::{
@@ -11,12 +12,14 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Resource, ResourceExt};
+use metrics::Counter;
 
 use super::{
     LocalVolumes, PROVISIONED_BY, PROVISIONER, SELECTED_NODE, STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA, Volumes,
     class_of,
 };
 use crate::error::{Error, Result, is_already_exists};
+use crate::figures::Various;
 
 /// The label by which nodes are selected.
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -52,7 +55,10 @@ impl Volumes {
         let hostname = self.nodes.get("", node).and_then(|n| n.labels().get(HOSTNAME).cloned());
         volume.spec.get_or_insert_default().node_affinity = Some(affinity(hostname.as_deref().unwrap_or(node)));
         let name = volume.name_any();
-        match self.context.api_all::<PersistentVolume>().create(&PostParams::default(), &volume).await {
+        let started = self.context.clock.elapsed();
+        let made = self.context.api_all::<PersistentVolume>().create(&PostParams::default(), &volume).await;
+        self.count("provision", started, made.as_ref().err().is_some_and(|error| !is_already_exists(error)));
+        match made {
             Ok(_) => {
                 let said = format!("Successfully provisioned volume {name}");
                 self.context.events.event(claim, EventType::Normal, "ProvisioningSucceeded", said);
@@ -67,6 +73,17 @@ impl Volumes {
                 Err(error.into())
             }
         }
+    }
+
+    /// Counts an operation on a volume, which began at `started`.
+    pub(super) fn count(&self, operation: &str, started: Duration, failed: bool) {
+        let (figures, labels) = (self.context.figures::<Various>(), [operation, PROVISIONER]);
+        if failed {
+            figures.volume_errors.with(labels, Counter::add_one);
+            return;
+        }
+        let took = self.context.clock.elapsed().saturating_sub(started).as_secs_f64();
+        figures.volume_durations.with(labels, |durations| durations.observe(took));
     }
 
     /// Tells a provisioner that is not ours of the claim, by the annotations it waits for.
