@@ -56,7 +56,15 @@ pub struct Version {
 /// The version behind a row of the catalogue.
 pub type Definition = Arc<Version>;
 
+/// Is handed the evaluation of an object's rules, and runs it once: the time that it takes is for somebody else to know.
+pub type Around<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
+
 impl Version {
+    /// Whether objects have to keep rules beside the schema.
+    pub fn has_rules(&self) -> bool {
+        self.schema.as_ref().is_some_and(|schema| schema.has_rules)
+    }
+
     /// The schema as it was written.
     pub fn open_api(&self) -> Option<Value> {
         self.written.as_ref().and_then(|text| serde_json::from_str(text.get()).ok())
@@ -71,7 +79,13 @@ impl Version {
     /// `ValidateUpdate`). Metadata is validated elsewhere.
     ///
     /// What rules have against what did not change goes to `warnings`.
-    pub fn validate(&self, object: &Object, old: Option<&Object>, warnings: &mut Vec<String>) -> ErrorList {
+    pub fn validate(
+        &self,
+        object: &Object,
+        old: Option<&Object>,
+        warnings: &mut Vec<String>,
+        around: Around<'_>,
+    ) -> ErrorList {
         let kind = object.0.get("kind").and_then(Value::as_str).unwrap_or("");
         if !self.kind.is_empty() && kind != self.kind {
             return FieldError::invalid(&Path::new("kind"), kind, format!("must be {}", self.kind)).into();
@@ -91,11 +105,17 @@ impl Version {
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate(object));
         }
-        self.finish(object, old, errors, warnings)
+        self.finish(object, old, errors, warnings, around)
     }
 
     /// Everything that is wrong with an object whose status is written.
-    pub fn validate_status(&self, object: &Object, old: &Object, warnings: &mut Vec<String>) -> ErrorList {
+    pub fn validate_status(
+        &self,
+        object: &Object,
+        old: &Object,
+        warnings: &mut Vec<String>,
+        around: Around<'_>,
+    ) -> ErrorList {
         let mut errors = ErrorList::new();
         if let (Some(schema), Some(value)) =
             (self.schema.as_ref().and_then(|s| s.property("status")), object.0.get("status"))
@@ -106,7 +126,7 @@ impl Version {
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate_status(object));
         }
-        self.finish(object, Some(old), errors, warnings)
+        self.finish(object, Some(old), errors, warnings, around)
     }
 
     /// Lists that must be sets or maps, then the rules, unless the object is too wrong to evaluate them.
@@ -116,6 +136,7 @@ impl Version {
         old: Option<&Object>,
         mut errors: ErrorList,
         warnings: &mut Vec<String>,
+        around: Around<'_>,
     ) -> ErrorList {
         let Some(schema) = &self.schema else { return errors };
         embedded::validate_object(schema, object, &mut errors);
@@ -129,9 +150,11 @@ impl Version {
                        errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));
         } else if schema.has_rules {
-            let found = cel::validate_object(schema, object, old);
-            errors.extend(found.errors);
-            warnings.extend(found.warnings);
+            around(&mut || {
+                let found = cel::validate_object(schema, object, old);
+                errors.extend(found.errors);
+                warnings.extend(found.warnings);
+            });
         }
         errors
     }

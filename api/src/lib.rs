@@ -38,6 +38,7 @@ pub mod time;
 pub mod user;
 pub mod validation;
 pub mod yaml;
+pub mod zpages;
 
 pub use object::Object;
 pub use status::Status;

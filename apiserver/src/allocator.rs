@@ -13,6 +13,7 @@ use store::{Snapshot, Transaction};
 
 use crate::Context;
 
+pub(crate) use ports::HELD as PORTS_HELD;
 pub use ports::{NODE_PORT_MAX, NODE_PORT_MIN};
 
 /// What is to be committed with a service: created (`new`), changed (both) or deleted (`old`). Fills in what is

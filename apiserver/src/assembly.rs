@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use metrics::Collect;
+
 use crate::authentication::jwt::openid_configuration;
 use crate::authentication::{Authentication, ClientCertificates, ServiceAccountTokens, SigningKey, TokenFile};
 use crate::authorization::{self, Rbac};
@@ -23,6 +25,8 @@ pub struct Assembly {
     pub plugins: Plugins,
     /// Signs and verifies service account tokens.
     pub tokens: Arc<ServiceAccountTokens>,
+    /// What counts in them.
+    pub collectors: Vec<Arc<dyn Collect>>,
 }
 
 /// Everything for a server with this key material. `advertised` is the `host:port` of the key set's document.
@@ -46,6 +50,7 @@ pub fn assemble(
     let tokens = Arc::new(ServiceAccountTokens::new(key, issuer));
     let certificates = pki.client_verifier().map_err(|error| AssemblyError(error.to_string()))?;
     let certificates = ClientCertificates::new(certificates);
+    let collectors: Vec<Arc<dyn Collect>> = vec![tokens.counts(), certificates.lifetimes()];
     let identification = Arc::new(Authentication::new(certificates, tokens.clone(), token_file));
     let rbac = Arc::new(Rbac::default());
     let mut endpoints = Endpoints::default();
@@ -64,7 +69,7 @@ pub fn assemble(
         endpoints,
         documents: Arc::new(documents),
     };
-    Ok(Assembly { plugins, tokens })
+    Ok(Assembly { plugins, tokens, collectors })
 }
 
 /// How node servers are spoken to: they are verified, and are shown the server's own client certificate.

@@ -223,11 +223,7 @@ impl Follower {
         if same_shape && same_life && known.rows.is_empty() != established {
             return false;
         }
-        let rows = if established { api::crd::rows(&known.object) } else { Ok(Vec::new()) };
-        let rows = rows.unwrap_or_else(|error| {
-            tracing::warn!(definition = name, %error, "a custom resource definition cannot be served");
-            Vec::new()
-        });
+        let rows = if established { rows(&self.registry, name, &known.object) } else { Vec::new() };
         known.generation = generation;
         known.names = names;
         known.rows = rows.into_iter().map(Arc::new).collect();
@@ -324,4 +320,17 @@ fn target(row: &Arc<Resource>, subresource: &str, object: &Object) -> Target {
         name: object.name().into(),
         options: json!({}),
     }
+}
+/// The rows of a definition; counts how long they took to make if there are rules to compile.
+fn rows(registry: &Registry, name: &str, definition: &Object) -> Vec<Resource> {
+    let started = registry.clock().instant();
+    let rows = api::crd::rows(definition).unwrap_or_else(|error| {
+        tracing::warn!(definition = name, %error, "a custom resource definition cannot be served");
+        Vec::new()
+    });
+    if rows.iter().filter_map(|row| row.definition.as_ref()).any(|version| version.has_rules()) {
+        let took = registry.clock().instant().saturating_duration_since(started).as_secs_f64();
+        registry.metrics().various.cel_compilations.with([], |durations| durations.observe(took));
+    }
+    rows
 }

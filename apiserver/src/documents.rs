@@ -131,7 +131,7 @@ fn path_list(ctx: &Context) -> Vec<String> {
 }
 
 /// The document of `/version`.
-pub(crate) fn version() -> Value {
+pub fn version() -> Value {
     json!({
         "major": "1",
         "minor": "36",

@@ -45,6 +45,7 @@ pub mod verbs;
 pub mod watch;
 pub mod workers;
 
+pub use crate::metrics::Build;
 pub use config::Config;
 pub use context::Context;
 pub use registry::Registry;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use api::Status;
 use api::catalogue::Resource;
 use api::status::{StatusCause, StatusDetails};
-use metrics::Counter;
 use store::{Entry, Revision, Snapshot, StoreError};
 
 use crate::options::ListOptions;
@@ -43,9 +42,9 @@ pub async fn page(
     selection: &Selection,
     options: &ListOptions,
 ) -> Result<Page, Status> {
-    let prefix = resource.prefix(namespace);
+    let (prefix, labels) = (resource.prefix(namespace), [&*resource.group, &*resource.plural]);
     let (page, seen) = if options.continue_token.is_empty() {
-        let snapshot = state(registry, &prefix, options).await?;
+        let snapshot = state(registry, labels, &prefix, options).await?;
         // Where there can be only one nothing is left for another page (`MatchesSingle` in the generic store).
         let home = if namespace.is_empty() { selection.namespace().unwrap_or_default() } else { namespace };
         match selection.name().filter(|_| !resource.namespaced || !home.is_empty()) {
@@ -55,10 +54,8 @@ pub async fn page(
     } else {
         continued(registry, resource, &prefix, selection, options)?
     };
-    let (metrics, group, plural) = (registry.metrics(), &*resource.group, &*resource.plural);
-    metrics.lists.with([group, "", plural], Counter::add_one);
-    metrics.list_fetched.with([group, "", plural], |counter| counter.add(seen));
-    metrics.list_returned.with([group, plural], |counter| counter.add(page.entries.len() as u64));
+    let newest = options.continue_token.is_empty() && options.resource_version.is_empty();
+    registry.metrics().cache.listed(labels, seen, page.entries.len() as u64, newest);
     Ok(page)
 }
 
@@ -68,7 +65,12 @@ fn limit(options: &ListOptions) -> i64 {
 }
 
 /// The state that the options ask for.
-async fn state(registry: &Registry, prefix: &str, options: &ListOptions) -> Result<Snapshot, Status> {
+async fn state(
+    registry: &Registry,
+    labels: [&str; 2],
+    prefix: &str,
+    options: &ListOptions,
+) -> Result<Snapshot, Status> {
     let requested = parse_version(&options.resource_version)
         .map_err(|error| Status::bad_request(format!("invalid resource version: {error}")))?;
     let Some(requested) = requested.filter(|r| *r > 0) else { return Ok(registry.snapshot()) };
@@ -76,7 +78,7 @@ async fn state(registry: &Registry, prefix: &str, options: &ListOptions) -> Resu
     let exact =
         options.resource_version_match == "Exact" || (options.resource_version_match.is_empty() && options.limit > 0);
     if !exact {
-        return not_older_than(registry, requested).await;
+        return not_older_than(registry, labels, requested).await;
     }
     match registry.snapshot_at(requested, prefix) {
         Ok(snapshot) => Ok(snapshot),
@@ -88,11 +90,11 @@ async fn state(registry: &Registry, prefix: &str, options: &ListOptions) -> Resu
     }
 }
 
-/// The newest state, once it is at least at `requested`.
+/// The newest state, once it is at least at `requested`, for a read of a group and resource.
 ///
 /// # Errors
 /// 504 if that does not happen soon.
-pub async fn not_older_than(registry: &Registry, requested: Revision) -> Result<Snapshot, Status> {
+pub async fn not_older_than(registry: &Registry, labels: [&str; 2], requested: Revision) -> Result<Snapshot, Status> {
     let snapshot = registry.snapshot();
     if snapshot.revision() >= requested {
         return Ok(snapshot);
@@ -105,7 +107,9 @@ pub async fn not_older_than(registry: &Registry, requested: Revision) -> Result<
             }
         }
     };
+    let started = registry.clock().instant();
     let _ = tokio::time::timeout(FUTURE_WAIT, wait).await;
+    registry.metrics().cache.waited(labels, registry.clock().instant().saturating_duration_since(started));
     let snapshot = registry.snapshot();
     if snapshot.revision() >= requested { Ok(snapshot) } else { Err(too_large(requested, snapshot.revision())) }
 }

@@ -1,15 +1,24 @@
 //! What the API server counts, under the reference's names.
 
 mod build;
+mod cache;
+pub mod chain;
 mod requests;
+mod services;
 mod storage;
 
 use std::time::Duration;
 
-use metrics::{Collect, Counter, Family, Gauge, Histogram, Tally, Text, process};
+use metrics::{Collect, Counter, Family, Gauge, Histogram, Labels, Tally, Text, process};
 
 use crate::Registry;
+pub use build::Build;
+use cache::Operations;
+pub use cache::{Reads, Stored};
+use chain::{Impersonation, Various};
+pub(crate) use requests::scope;
 pub use requests::{Measured, Requests};
+pub use services::Services;
 
 /// How many kinds of objects are kept apart; custom resources beyond are not counted.
 const RESOURCES_MAX: usize = 1_024;
@@ -19,6 +28,8 @@ const OPERATIONS_MAX: usize = 4 * RESOURCES_MAX;
 const FEW: usize = 64;
 /// Room for what each admission plugin does in each phase.
 const PLUGINS_MAX: usize = 1_024;
+
+const STEPS_SUMMARY: &str = "apiserver_admission_step_admission_duration_seconds_summary";
 
 type Counters<const N: usize> = Family<Counter, N>;
 /// Of what is counted with every request.
@@ -40,9 +51,7 @@ pub struct ServerMetrics {
     authorization_decisions: Tallies<3>,
     admission_steps: Histograms<3>,
     admission_plugins: Histograms<4>,
-    store_durations: Histograms<3>,
-    store_requests: Counters<3>,
-    store_errors: Counters<3>,
+    store: Operations,
     /// Events that watches sent: group, version, resource.
     pub watch_events: Counters<3>,
     /// Their bytes.
@@ -51,12 +60,14 @@ pub struct ServerMetrics {
     pub init_events: Counters<2>,
     /// Watches that fell behind and were closed: group, resource.
     pub terminated_watchers: Counters<2>,
-    /// Lists: group, index, resource.
-    pub lists: Counters<3>,
-    /// Objects looked at for lists: group, index, resource.
-    pub list_fetched: Counters<3>,
-    /// Objects that lists answered with: group, resource.
-    pub list_returned: Counters<2>,
+    /// Lists and watches, as the cache serves them.
+    pub cache: Reads,
+    /// Acting as somebody else.
+    pub impersonation: Impersonation,
+    /// Addresses and ports of services.
+    pub services: Services,
+    /// What is answered from other servers, and what the server makes of its own.
+    pub various: Various,
     /// Requests that were dispatched: flow schema, priority level.
     pub dispatched: Tallies<2>,
     /// TLS handshakes that failed.
@@ -70,7 +81,6 @@ pub struct ServerMetrics {
 impl Default for ServerMetrics {
     fn default() -> Self {
         let of_resource = ["group", "resource"];
-        let operation = ["operation", "group", "resource"];
         let of_version = ["group", "version", "resource"];
         Self {
             requests: Requests::default(),
@@ -96,20 +106,15 @@ impl Default for ServerMetrics {
                 ["name", "type", "operation", "rejected"],
                 PLUGINS_MAX,
             ),
-            store_durations: Family::new("etcd_request_duration_seconds", operation, OPERATIONS_MAX),
-            store_requests: Family::new("etcd_requests_total", operation, OPERATIONS_MAX),
-            store_errors: Family::new("etcd_request_errors_total", operation, OPERATIONS_MAX),
+            store: Operations::default(),
             watch_events: Family::new("apiserver_watch_events_total", of_version, RESOURCES_MAX),
             watch_event_sizes: Family::new("apiserver_watch_events_sizes", of_version, RESOURCES_MAX),
             init_events: Family::new("apiserver_init_events_total", of_resource, RESOURCES_MAX),
             terminated_watchers: Family::new("apiserver_terminated_watchers_total", of_resource, RESOURCES_MAX),
-            lists: Family::new("apiserver_cache_list_total", ["group", "index", "resource"], RESOURCES_MAX),
-            list_fetched: Family::new(
-                "apiserver_cache_list_fetched_objects_total",
-                ["group", "index", "resource"],
-                RESOURCES_MAX,
-            ),
-            list_returned: Family::new("apiserver_cache_list_returned_objects_total", of_resource, RESOURCES_MAX),
+            cache: Reads::default(),
+            impersonation: Impersonation::default(),
+            services: Services::default(),
+            various: Various::default(),
             dispatched: Family::new(
                 "apiserver_flowcontrol_dispatched_requests_total",
                 ["flow_schema", "priority_level"],
@@ -171,14 +176,9 @@ impl ServerMetrics {
         }
     }
 
-    /// The store has answered a write of an object.
-    pub fn stored(&self, operation: &str, group: &str, resource: &str, ok: bool, took: Duration) {
-        let labels = [operation, group, resource];
-        self.store_requests.with(labels, Counter::add_one);
-        self.store_durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
-        if !ok {
-            self.store_errors.with(labels, Counter::add_one);
-        }
+    /// The store has answered a write of an object, and has or has not written anything.
+    pub fn stored(&self, operation: &str, group: &str, resource: &str, outcome: Stored, took: Duration) {
+        self.store.count([operation, group, resource], outcome, took);
     }
 
     /// Health checks alone, for `/metrics/slis`.
@@ -201,7 +201,7 @@ fn sort_of_user(name: &str) -> &str {
 impl Collect for ServerMetrics {
     fn collect(&self, text: &mut Text) {
         self.requests.collect(text);
-        let all: [&dyn Collect; 23] = [
+        let all: [&dyn Collect; 22] = [
             &self.body_sizes,
             &self.filter_durations,
             &self.authentication_attempts,
@@ -212,21 +212,25 @@ impl Collect for ServerMetrics {
             &self.authorization_decisions,
             &self.admission_steps,
             &self.admission_plugins,
-            &self.store_durations,
-            &self.store_requests,
-            &self.store_errors,
+            &self.store,
             &self.watch_events,
             &self.watch_event_sizes,
             &self.init_events,
             &self.terminated_watchers,
-            &self.lists,
-            &self.list_fetched,
-            &self.list_returned,
+            &self.cache,
+            &self.impersonation,
+            &self.services,
+            &self.various,
             &self.dispatched,
             &self.tls_handshake_errors,
             &self.deprecated,
         ];
         all.into_iter().for_each(|family| family.collect(text));
+        // The same once more, as a summary that tells no quantiles.
+        for (values, steps) in self.admission_steps.iter() {
+            let labels = Labels::new(&["type", "operation", "rejected"], &values);
+            text.summary(STEPS_SUMMARY, &labels, steps.sum(), steps.count());
+        }
     }
 }
 
@@ -237,7 +241,7 @@ pub fn text(registry: &Registry) -> String {
     registry.metrics().collect(&mut text);
     storage::collect(registry, &mut text);
     process::collect(&mut text);
-    build::collect(&mut text);
+    Build.collect(&mut text);
     text.finish()
 }
 

@@ -22,7 +22,7 @@ use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
 use crate::flow_control::FlowTable;
 use crate::memo::Memo;
-use crate::metrics::ServerMetrics;
+use crate::metrics::{ServerMetrics, Stored};
 use crate::past::Past;
 use crate::plug::Plugins;
 use crate::state::State;
@@ -221,9 +221,13 @@ impl Registry {
         let started = self.clock().instant();
         let committed = self.store().commit(transaction).await;
         let took = self.clock().instant().saturating_duration_since(started);
-        // That a condition does not hold is an answer, not a failure.
-        let ok = matches!(committed, Ok(_) | Err(StoreError::ConditionFailed { .. }));
-        self.metrics().stored(operation, &resource.storage_group, &resource.plural, ok, took);
+        let outcome = match &committed {
+            Ok(_) => Stored::Written,
+            // An answer, not a failure.
+            Err(StoreError::ConditionFailed { .. }) => Stored::Refused,
+            Err(_) => Stored::Failed,
+        };
+        self.metrics().stored(operation, &resource.storage_group, &resource.plural, outcome, took);
         committed
     }
 

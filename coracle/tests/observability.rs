@@ -141,3 +141,105 @@ async fn every_part_of_the_process_is_counted() {
     assert!(levels.contains("kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1\n"), "{levels}");
     assert!(levels.contains("kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"livez\"} 1\n"));
 }
+
+/// The value of a series, if it is told of.
+fn value(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_is_counted() {
+    let cluster = Cluster::start(ClusterConfig::in_memory()).await.unwrap();
+    let client = cluster.client();
+    let create = async |url: &str, body: Value| {
+        let (code, _, text) = send(&client, "POST", url, body).await;
+        assert_eq!(code, 201, "{url}: {text}");
+    };
+    let namespace = "/api/v1/namespaces/default";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "selector": {"a": "b"},
+        "trafficDistribution": "PreferSameNode", "ports": [{"port": 80}]}});
+    create(&format!("{namespace}/services"), service).await;
+    let taken = json!({"metadata": {"name": "t"}, "spec": {"clusterIP": "10.43.0.1", "ports": [{"port": 80}]}});
+    let (code, ..) = send(&client, "POST", &format!("{namespace}/services"), taken).await;
+    assert_eq!(code, 422);
+    let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "4", "memory": "4Gi", "pods": "9"},
+        "conditions": [{"type": "Ready", "status": "True"}]}});
+    create("/api/v1/nodes", node).await;
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": template}});
+    create("/apis/batch/v1/namespaces/default/jobs", job).await;
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+        "properties": {"a": {"type": "integer"}}, "x-kubernetes-validations": [{"rule": "self.a > 1"}]}}});
+    let definition = json!({"metadata": {"name": "foos.example.com"}, "spec": {"group": "example.com",
+        "scope": "Cluster", "names": {"plural": "foos", "singular": "foo", "kind": "Foo"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+    create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await;
+    until(&client, "/apis/example.com/v1", |text| text.contains("\"foos\"")).await;
+    let foo = json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "f"}, "spec": {"a": 2}});
+    create("/apis/example.com/v1/foos", foo).await;
+    let initial =
+        "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
+    get(&client, &format!("{namespace}/services?{initial}")).await;
+    get(&client, &format!("{namespace}/services")).await;
+    let request = Request::get("/api").header("impersonate-user", "somebody").body(Body::empty()).unwrap();
+    assert_eq!(client.send(request).await.unwrap().status().as_u16(), 200);
+    let bound = "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"}";
+    let text = until(&client, "/metrics", |text| value(text, bound) == Some(1.0)).await;
+    for (series, least) in [
+        ("kube_apiserver_nodeport_allocator_allocated_ports", 1.0),
+        ("kube_apiserver_nodeport_allocator_allocation_total{scope=\"dynamic\"}", 1.0),
+        ("kube_apiserver_clusterip_allocator_allocation_total{cidr=\"10.43.0.0/16\",scope=\"dynamic\"}", 1.0),
+        ("kube_apiserver_clusterip_allocator_allocation_errors_total{cidr=\"10.43.0.0/16\",scope=\"static\"}", 1.0),
+        ("apiserver_storage_events_received_total{group=\"batch\",resource=\"jobs\"}", 2.0),
+        (
+            "apiserver_watch_cache_consistent_read_total{fallback=\"false\",group=\"\",resource=\"services\",success=\"true\"}",
+            1.0,
+        ),
+        (
+            "apiserver_watch_list_duration_seconds_count{group=\"\",resource=\"services\",scope=\"namespace\",version=\"v1\"}",
+            1.0,
+        ),
+        ("apiserver_impersonation_attempts_total{decision=\"allowed\",mode=\"user-info\"}", 1.0),
+        ("apiserver_impersonation_authorization_attempts_total{decision=\"allowed\",mode=\"user-info\"}", 2.0),
+        ("apiserver_cel_compilation_duration_seconds_count", 1.0),
+        ("apiserver_cel_evaluation_duration_seconds_count", 1.0),
+        (
+            "apiserver_admission_step_admission_duration_seconds_summary_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"}",
+            5.0,
+        ),
+        ("registered_metrics_total{deprecated_version=\"\",stability_level=\"STABLE\"}", 20.0),
+        (
+            "job_controller_job_syncs_total{action=\"pods_created\",completion_mode=\"NonIndexed\",result=\"success\"}",
+            1.0,
+        ),
+        ("job_controller_job_pods_creation_total{reason=\"new\",status=\"succeeded\"}", 1.0),
+        ("endpoint_slice_controller_changes{operation=\"create\"}", 1.0),
+        (
+            "endpoint_slice_controller_services_count_by_traffic_distribution{traffic_distribution=\"PreferSameNode\"}",
+            1.0,
+        ),
+        ("root_ca_cert_publisher_sync_total{code=\"200\"}", 4.0),
+        ("running_managed_controllers{manager=\"kube-controller-manager\",name=\"job-controller\"}", 1.0),
+        ("node_collector_zone_size{zone=\"\"}", 1.0),
+        ("node_collector_zone_health{zone=\"\"}", 100.0),
+        ("scheduler_cache_size{type=\"nodes\"}", 1.0),
+        ("scheduler_queue_incoming_pods_total{event=\"UnscheduledPodAdd\",queue=\"active\"}", 1.0),
+        (
+            "scheduler_plugin_evaluation_total{extension_point=\"Filter\",plugin=\"InterPodAffinity\",profile=\"default-scheduler\"}",
+            1.0,
+        ),
+        (
+            "scheduler_framework_extension_point_duration_seconds_count{extension_point=\"Bind\",profile=\"default-scheduler\",status=\"Success\"}",
+            1.0,
+        ),
+        ("scheduler_event_handling_duration_seconds_count{event=\"NodeAdd\"}", 1.0),
+        ("scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"1\"}", 1.0),
+        (
+            "informer_store_resource_version{group=\"batch\",name=\"kube-controller-manager\",resource=\"jobs\",version=\"v1\"}",
+            1.0,
+        ),
+    ] {
+        let found = value(&text, series);
+        assert!(found.is_some_and(|found| found >= least), "{series} is {found:?} in {text}");
+    }
+}

@@ -16,6 +16,7 @@ mod queue;
 mod recovery;
 mod shared;
 mod shelf;
+mod size;
 mod writer;
 
 use std::fs::File;
@@ -234,6 +235,10 @@ impl Store for Durable {
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.shared.history.compact(revision)
+    }
+
+    fn disk_bytes(&self) -> Option<u64> {
+        size::allocated(&self.shared.directory.path).ok()
     }
 
     fn failure(&self) -> Option<StoreError> {

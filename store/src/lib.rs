@@ -76,6 +76,11 @@ pub trait Store: Send + Sync + 'static {
     /// Gives back the room of what happened long ago. To be called every few seconds; costs nothing if there is nothing.
     fn forget_old(&self);
 
+    /// How many bytes of a disk it takes; none if it is on none. Looks at every file: not for a worker of the runtime.
+    fn disk_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Why the store has stopped for good without being told to: no commit will be accepted. None while it is well,
     /// and after [`Store::close`].
     fn failure(&self) -> Option<StoreError>;

@@ -48,7 +48,7 @@ fn check(spec: Value, old: Option<Value>, expect: &[&str]) {
     let version = rows[0].definition.as_ref().unwrap();
     let old = old.map(widget);
     let mut actual: Vec<String> = version
-        .validate(&widget(spec.clone()), old.as_ref(), &mut Vec::new())
+        .validate(&widget(spec.clone()), old.as_ref(), &mut Vec::new(), &mut |run| run())
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -229,7 +229,7 @@ fn what_did_not_change_is_not_held_against_an_update() {
         let version = Version { schema: Some(Node::new(&schema)), ..Version::default() };
         let object = |spec: Value| Object::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
         let mut told = Vec::new();
-        let found = version.validate(&object(new.clone()), Some(&object(old)), &mut told);
+        let found = version.validate(&object(new.clone()), Some(&object(old)), &mut told, &mut |run| run());
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, errors, "{new}");
         assert_eq!(told, warnings, "{new}");

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::field::{FieldError, Path};
 use api::{Object, Status};
@@ -71,18 +72,26 @@ fn take(
     let mut all: Vec<IpAddr> = Vec::new();
     for (index, wanted) in texts(service, "ipFamilies").iter().enumerate() {
         let of_family: Vec<IpNet> = ranges.iter().filter(|range| family(range.addr()) == wanted).copied().collect();
+        let started = ctx.registry.clock().instant();
         let address = match asked.get(index).and_then(|asked| asked.parse::<IpAddr>().ok()) {
             Some(address) if before.contains(&address) || index < fixed => {
                 all.push(address);
                 continue;
             }
             Some(address) => {
-                check(ctx, service, address, &of_family, snapshot)?;
+                let checked = check(ctx, service, address, &of_family, snapshot);
+                count(ctx, &of_family, Some(address), true, checked.is_ok(), started);
+                checked?;
                 address
             }
-            None => pick(ctx, &of_family, &all, snapshot).ok_or_else(|| {
-                Status::internal(format!("failed to allocate a serviceIP: range is full: no {wanted} address is left"))
-            })?,
+            None => {
+                let picked = pick(ctx, &of_family, &all, snapshot);
+                count(ctx, &of_family, picked, false, picked.is_some(), started);
+                picked.ok_or_else(|| {
+                    let why = format!("range is full: no {wanted} address is left");
+                    Status::internal(format!("failed to allocate a serviceIP: {why}"))
+                })?
+            }
         };
         let held = holder(address);
         transaction.conditions.push(Condition::Absent(held.clone()));
@@ -95,6 +104,15 @@ fn take(
         service.set(&["spec", "clusterIPs"], shown);
     }
     Ok(all)
+}
+
+/// Counts an address that was given away or refused, in the range that it is of. A dry run takes none.
+fn count(ctx: &Context, ranges: &[IpNet], address: Option<IpAddr>, asked: bool, ok: bool, started: Instant) {
+    let range = ranges.iter().find(|range| address.is_none_or(|address| range.contains(&address)));
+    if let Some(range) = range.or(ranges.first()).filter(|_| !ctx.options.dry_run) {
+        let took = ctx.registry.clock().instant().saturating_duration_since(started);
+        ctx.registry.metrics().services.address(&range.trunc().to_string(), asked, ok, took);
+    }
 }
 
 fn check(

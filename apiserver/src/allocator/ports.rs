@@ -25,8 +25,11 @@ const RANDOM_TRIES_MAX: usize = 32;
 /// What a dry run gives out, which nobody can have (`PortAllocationOperation.AllocateNext`).
 const DRY_RUN_FIRST: i64 = 32_769;
 
+/// What the keys of those that are held begin with.
+pub(crate) const HELD: &str = "/registry/ranges/servicenodeports/";
+
 fn holder(port: i64) -> Arc<str> {
-    format!("/registry/ranges/servicenodeports/{port}").into()
+    format!("{HELD}{port}").into()
 }
 
 fn held(service: &Object) -> Vec<i64> {
@@ -162,6 +165,19 @@ impl Taking<'_> {
 
     /// Takes a port that was asked for; why it cannot be had. A dry run does not look at the range.
     fn take(&mut self, port: i64) -> Result<(), String> {
+        let taken = self.try_take(port);
+        self.count(true, taken.is_ok());
+        taken
+    }
+
+    /// Counts a port that was given away or refused. A dry run takes none.
+    fn count(&self, asked: bool, ok: bool) {
+        if !self.ctx.options.dry_run {
+            self.ctx.registry.metrics().services.port(asked, ok);
+        }
+    }
+
+    fn try_take(&mut self, port: i64) -> Result<(), String> {
         let in_range = (NODE_PORT_MIN..=NODE_PORT_MAX).contains(&port);
         if !in_range && !self.ctx.options.dry_run {
             return Err(format!(
@@ -190,6 +206,7 @@ impl Taking<'_> {
         let searched = (RESERVED_END..=NODE_PORT_MAX).chain(NODE_PORT_MIN..RESERVED_END);
         let free = |port: &i64| !self.taken.contains(port) && self.snapshot.get(&holder(*port)).is_none();
         let port = random.chain(searched).find(free);
+        self.count(false, port.is_some());
         let port = port.ok_or_else(|| Status::internal(format!("failed to allocate {what}: range is full")))?;
         self.taken.insert(port);
         Ok(port)

@@ -37,8 +37,15 @@ struct Mode {
     concerns: fn(&UserInfo, &UserInfo) -> bool,
 }
 
+impl Mode {
+    /// What the metrics call it (`modeFromVerb`).
+    fn label(&self) -> &'static str {
+        self.name.unwrap_or("legacy")
+    }
+}
+
 /// In the order in which they are tried.
-const MODES: [Mode; 5] = [
+static MODES: [Mode; 5] = [
     Mode { name: Some(ASSOCIATED_NODE), concerns: |wanted, asker| is_plain(wanted) && is_own_node(wanted, asker) },
     Mode { name: Some("arbitrary-node"), concerns: |wanted, _| is_plain(wanted) && node(&wanted.username).is_some() },
     Mode {
@@ -66,14 +73,24 @@ pub async fn impersonate(
 ) -> Result<Option<Arc<UserInfo>>, Status> {
     let Some(wanted) = headers::wanted(headers)? else { return Ok(None) };
     headers::clear(headers);
-    let mut refusal = None;
+    let (mut refusal, mut last) = (None, &MODES[MODES.len() - 1]);
+    let started = registry.clock().instant();
+    let decided = |mode: &Mode, allowed| {
+        let took = registry.clock().instant().saturating_duration_since(started);
+        registry.metrics().impersonation.attempted(mode.label(), allowed, took);
+    };
     for mode in MODES.iter().filter(|mode| (mode.concerns)(&wanted, asker)) {
+        last = mode;
         match (Check { mode, asker, registry }).check(&wanted, asked).await {
-            Ok(user) => return Ok(Some(Arc::new(user))),
+            Ok(user) => {
+                decided(mode, true);
+                return Ok(Some(Arc::new(user)));
+            }
             // The first way that could have been meant is what the answer is about.
             Err(status) => refusal = refusal.or(Some(status)),
         }
     }
+    decided(last, false);
     Err(refusal.unwrap_or_else(|| Status::internal("all impersonation modes failed")))
 }
 
@@ -185,7 +202,12 @@ impl Check<'_> {
     }
 
     async fn permit(&self, attributes: Attributes<'_>) -> Result<(), Status> {
-        match decide(attributes, self.registry).await {
+        let started = self.registry.clock().instant();
+        let decision = decide(attributes, self.registry).await;
+        let took = self.registry.clock().instant().saturating_duration_since(started);
+        let allowed = matches!(decision, Decision::Allow);
+        self.registry.metrics().impersonation.checked(self.mode.label(), allowed, took);
+        match decision {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
         }

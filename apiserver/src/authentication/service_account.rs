@@ -14,6 +14,7 @@ use store::{Revision, Snapshot};
 use super::jwt::{Bound, Claims, Reference, SigningError, SigningKey};
 use super::secret_token::SecretClaims;
 use super::{INVALID_TOKEN, identity_of};
+use crate::metrics::chain::Tokens;
 use crate::registry::key;
 
 /// Clocks may differ by this much, and what is being deleted keeps its tokens for as long.
@@ -27,6 +28,7 @@ pub struct ServiceAccountTokens {
     issuer: String,
     audiences: Vec<String>,
     remembered: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
+    counts: Arc<Tokens>,
 }
 
 /// A token whose signature was checked, and the stored objects on which the verdict rests.
@@ -44,7 +46,12 @@ impl ServiceAccountTokens {
     /// Tokens by `issuer`, which is also the only audience of this API server.
     pub fn new(key: SigningKey, issuer: impl Into<String>) -> Self {
         let issuer = issuer.into();
-        Self { key, audiences: vec![issuer.clone()], issuer, remembered: Mutex::default() }
+        Self { key, audiences: vec![issuer.clone()], issuer, remembered: Mutex::default(), counts: Arc::default() }
+    }
+
+    /// What is counted of them.
+    pub fn counts(&self) -> Arc<Tokens> {
+        self.counts.clone()
     }
 
     /// The audiences of this API server.
@@ -113,16 +120,30 @@ impl ServiceAccountTokens {
     fn verify(&self, token: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<Verified>, String> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let remembered = self.remembered.lock().get(&digest).cloned();
+        let is_good = remembered.as_ref().is_some_and(|verified| holds(verified, snapshot));
+        self.counts.looked_up(is_good);
         let verified = match remembered {
-            Some(verified) if holds(&verified, snapshot) => verified,
-            Some(stale) => match &stale.held {
-                Some(held) => self.remember(digest, self.check_held(held.clone(), token, snapshot)?),
-                None => self.remember(digest, check(stale.claims.clone(), snapshot)?),
-            },
-            None => self.remember(digest, self.check_new(token, snapshot)?),
+            Some(verified) if is_good => verified,
+            remembered => {
+                let checked = self.check_again(remembered, token, snapshot);
+                self.counts.checked(checked.is_ok());
+                self.remember(digest, checked?)
+            }
         };
         check_times(&verified, now)?;
+        self.counts.used(verified.held.is_some());
         Ok(verified)
+    }
+
+    /// Checks a token of which nothing that holds is remembered; of one that was known before the signature is good.
+    fn check_again(&self, stale: Option<Arc<Verified>>, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
+        match stale {
+            Some(stale) => match &stale.held {
+                Some(held) => self.check_held(held.clone(), token, snapshot),
+                None => check(stale.claims.clone(), snapshot),
+            },
+            None => self.check_new(token, snapshot),
+        }
     }
 
     fn check_new(&self, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {

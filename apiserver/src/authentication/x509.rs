@@ -16,6 +16,7 @@ use x509_parser::oid_registry::{Oid, asn1_rs::oid};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::certificates::KUBELET_CLIENT;
+use crate::metrics::chain::Lifetimes;
 use crate::plug::PeerCertificate;
 use crate::plug::authentication::{Judged, Verdict};
 
@@ -28,12 +29,15 @@ const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 
 /// Judges client certificates.
 #[derive(Debug)]
-pub struct ClientCertificates(Arc<dyn ClientCertVerifier>);
+pub struct ClientCertificates {
+    verifier: Arc<dyn ClientCertVerifier>,
+    lifetimes: Arc<Lifetimes>,
+}
 
 impl ClientCertificates {
     /// Those that `verifier` finds good.
     pub fn new(verifier: Arc<dyn ClientCertVerifier>) -> Self {
-        Self(verifier)
+        Self { verifier, lifetimes: Arc::default() }
     }
 
     /// The user of a certificate; none if it names nobody.
@@ -41,14 +45,23 @@ impl ClientCertificates {
     /// # Errors
     /// Why the certificate is no good.
     pub(super) fn user(&self, peer: &PeerCertificate, now: Timestamp) -> Verdict {
-        peer.verdict(now, |chain| self.judge(chain, now))
+        let (verdict, ends) = peer.verdict(now, |chain| self.judge(chain, now));
+        if let Some(ends) = ends {
+            self.lifetimes.left(ends.duration_since(now));
+        }
+        verdict
+    }
+
+    /// What is counted of them.
+    pub fn lifetimes(&self) -> Arc<Lifetimes> {
+        self.lifetimes.clone()
     }
 
     fn judge(&self, chain: &[CertificateDer<'static>], now: Timestamp) -> Judged {
         let until = now + VERDICT_LIFE;
         match self.verify(chain, now) {
-            Ok((user, ends)) => Judged { verdict: Ok(user), from: now, until: until.min(ends) },
-            Err(why) => Judged { verdict: Err(why), from: now, until },
+            Ok((user, ends)) => Judged { verdict: Ok(user), from: now, until: until.min(ends), ends: Some(ends) },
+            Err(why) => Judged { verdict: Err(why), from: now, until, ends: None },
         }
     }
 
@@ -63,7 +76,7 @@ impl ClientCertificates {
         }
         let seconds = u64::try_from(now.as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        self.0
+        self.verifier
             .verify_client_cert(leaf, intermediates, now)
             .map_err(|error| format!("verifying a client certificate failed: {error}"))?;
         subject_user(leaf)

@@ -8,6 +8,7 @@ use axum::body::Body;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
+use metrics::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
@@ -36,6 +37,7 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
                 routed(false)?;
             }
             if let Some(representation) = aggregated_form(&parts.headers, query) {
+                ctx.registry.metrics().various.discovery.with([], Counter::add_one);
                 return aggregated(parts, discovery::aggregated(&catalogue, core, "v2"), representation);
             }
             let address = &ctx.registry.config().advertised;

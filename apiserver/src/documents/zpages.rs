@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::zpages::{self, About};
 use api::{Object, Status};
 use axum::body::Body;
 use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
@@ -20,8 +21,6 @@ const COMPONENT: &str = "apiserver";
 const TEXT: &str = "text/plain";
 /// The formats for programs, in the order in which they are told.
 const FORMATS: [Format; 2] = [Format::Json, Format::Yaml];
-/// Between names and values; which of them comes is left to chance, so that nobody reads the text by program.
-const DELIMITERS: [&str; 4] = [":", ": ", "=", " "];
 /// First segments that are no help to who debugs.
 const NOT_FOR_DEBUGGING: [&str; 5] = ["apis", "api", "openid", "openapi", ".well-known"];
 
@@ -110,34 +109,22 @@ fn form(page: Page, parts: &Parts) -> Result<Form, Status> {
     Err(content::not_negotiated(&accepted))
 }
 
-/// What there is to say of a server.
-struct About {
-    started: Timestamp,
-    up_seconds: i64,
-    program: String,
-    binary: String,
-    emulation: String,
-    paths: Vec<String>,
-}
-
-impl About {
-    fn new(ctx: &Context) -> Self {
-        let version = super::version();
-        let part = |name: &str| version[name].as_str().unwrap_or("").to_string();
-        // The kernel counts in hundredths of a second; whole seconds are enough for this.
-        let started = process::started().and_then(|seconds| Timestamp::from_second(seconds as i64).ok());
-        let started = started.unwrap_or(ctx.now);
-        let first = |path: &String| path.split('/').nth(1).map(str::to_string);
-        let segments: BTreeSet<String> = super::path_list(ctx).iter().filter_map(first).collect();
-        let shown = segments.iter().filter(|s| !s.is_empty() && !NOT_FOR_DEBUGGING.contains(&s.as_str()));
-        Self {
-            up_seconds: ctx.now.duration_since(started).as_secs().max(0),
-            started,
-            program: part("goVersion"),
-            binary: format!("{}.{}", part("major"), part("minor")),
-            emulation: format!("{}.{}", part("emulationMajor"), part("emulationMinor")),
-            paths: shown.map(|segment| format!("/{segment}")).collect(),
-        }
+fn about(ctx: &Context) -> About {
+    let version = super::version();
+    let part = |name: &str| version[name].as_str().unwrap_or("").to_string();
+    // The kernel counts in hundredths of a second; whole seconds are enough for this.
+    let started = process::started().and_then(|seconds| Timestamp::from_second(seconds as i64).ok());
+    let started = started.unwrap_or(ctx.now);
+    let first = |path: &String| path.split('/').nth(1).map(str::to_string);
+    let segments: BTreeSet<String> = super::path_list(ctx).iter().filter_map(first).collect();
+    let shown = segments.iter().filter(|s| !s.is_empty() && !NOT_FOR_DEBUGGING.contains(&s.as_str()));
+    About {
+        up_seconds: ctx.now.duration_since(started).as_secs().max(0),
+        started,
+        program: part("goVersion"),
+        binary: format!("{}.{}", part("major"), part("minor")),
+        emulation: format!("{}.{}", part("emulationMajor"), part("emulationMinor")),
+        paths: shown.map(|segment| format!("/{segment}")).collect(),
     }
 }
 
@@ -148,7 +135,7 @@ fn object(ctx: &Context, page: Page, version: &str) -> Object {
     object.set(&["metadata"], json!({"name": COMPONENT}));
     match page {
         Page::Statusz => {
-            let about = About::new(ctx);
+            let about = about(ctx);
             object.set(&["startTime"], clock::time(about.started));
             object.set(&["uptimeSeconds"], about.up_seconds);
             object.set(&["goVersion"], about.program);
@@ -171,29 +158,8 @@ fn flags(ctx: &Context) -> BTreeMap<&str, &str> {
 fn text(ctx: &Context, page: Page) -> String {
     let mut random = [0];
     ctx.registry.clock().random(&mut random);
-    let between = DELIMITERS[usize::from(random[0]) % DELIMITERS.len()];
-    let head = format!(
-        "\n{COMPONENT} {}\nWarning: This endpoint is not meant to be machine parseable, has no formatting compatibility \
-         guarantees and is for debugging purposes only.\n",
-        page.name()
-    );
-    let rest = match page {
-        Page::Statusz => {
-            let about = About::new(ctx);
-            let (hours, minutes, seconds) =
-                (about.up_seconds / 3600, about.up_seconds / 60 % 60, about.up_seconds % 60);
-            let rows = [
-                ("Started", about.started.strftime("%a %b %e %H:%M:%S UTC %Y").to_string()),
-                ("Up", format!("{hours} hr {minutes:02} min {seconds:02} sec")),
-                ("Go version", about.program),
-                ("Binary version", about.binary),
-                ("Emulation version", about.emulation),
-                ("Paths", about.paths.join(" ")),
-            ];
-            let rows = rows.map(|(name, value)| format!("{name}{between} {value}\n"));
-            format!("\n{}", rows.concat())
-        }
-        Page::Flagz => flags(ctx).into_iter().map(|(name, value)| format!("{name}{between}{value}\n")).collect(),
-    };
-    head + &rest
+    match page {
+        Page::Statusz => zpages::statusz(COMPONENT, &about(ctx), random[0]),
+        Page::Flagz => zpages::flagz(COMPONENT, &flags(ctx), random[0]),
+    }
 }

@@ -1,11 +1,35 @@
-//! Which program this is.
+//! Which program this is, and what it counts.
 
-use metrics::Text;
+use metrics::{Book, Collect, Text};
 
 use crate::documents::version;
 
+/// What every endpoint with metrics tells of the program.
+#[derive(Debug, Clone, Copy)]
+pub struct Build;
+
+impl Collect for Build {
+    fn collect(&self, text: &mut Text) {
+        versions(text);
+        families(text);
+    }
+}
+
+/// Adds how many families there are, by how stable they are promised to be (`component-base/metrics`).
+fn families(text: &mut Text) {
+    let mut counts = std::collections::BTreeMap::<(&str, &str), u64>::new();
+    let families = Book::Components.all().values().map(|family| (family.stability(), family.deprecated()));
+    for sort in families.filter(|(stability, _)| !stability.is_empty()) {
+        *counts.entry(sort).or_default() += 1;
+    }
+    for ((stability, deprecated), count) in counts {
+        let labels = [("stability_level", stability), ("deprecated_version", deprecated)];
+        text.value("registered_metrics_total", &labels, count as f64);
+    }
+}
+
 /// Adds the versions.
-pub(super) fn collect(text: &mut Text) {
+fn versions(text: &mut Text) {
     let version = version();
     let part = |name: &str| version.get(name).and_then(|value| value.as_str()).unwrap_or("");
     let names = [

@@ -313,7 +313,7 @@ fn verb(request: &Request<Body>, info: &RequestInfo) -> &'static str {
 }
 
 /// What a path is about: one object, those of a namespace, or all of them.
-fn scope(info: &RequestInfo) -> &'static str {
+pub(crate) fn scope(info: &RequestInfo) -> &'static str {
     match () {
         () if info.parts.len() > 1 || info.verb == "create" => "resource",
         () if !info.namespace.is_empty() => "namespace",

@@ -8,8 +8,11 @@ use serde_json::Value;
 use store::Snapshot;
 
 use super::RESOURCES_MAX;
-use crate::Registry;
 use crate::chain::inflight;
+use crate::{Registry, allocator};
+
+/// What the store is called among those that there could be.
+const STORE: &str = "store-0";
 
 /// Objects and bytes of one resource.
 #[derive(Default)]
@@ -45,6 +48,8 @@ pub(super) fn collect(registry: &Registry, text: &mut Text) {
     }
     unavailable(registry, &snapshot, text);
     addresses(registry, &snapshot, text);
+    ports(&snapshot, text);
+    size(registry, text);
     registry.metrics().requests.collect_levels(registry.seconds(registry.clock().instant()), text);
 }
 
@@ -72,6 +77,21 @@ fn addresses(registry: &Registry, snapshot: &Snapshot, text: &mut Text) {
         let (range, labels) = (range.trunc().to_string(), "cidr");
         text.value("kube_apiserver_clusterip_allocator_allocated_ips", &[(labels, &range)], count);
         text.value("kube_apiserver_clusterip_allocator_available_ips", &[(labels, &range)], size - count);
+    }
+}
+
+/// How many node ports services have taken, and how many they may still take.
+fn ports(snapshot: &Snapshot, text: &mut Text) {
+    let held = snapshot.list(allocator::PORTS_HELD, None).count() as f64;
+    let all = (allocator::NODE_PORT_MAX - allocator::NODE_PORT_MIN + 1) as f64;
+    text.value("kube_apiserver_nodeport_allocator_allocated_ports", &[], held);
+    text.value("kube_apiserver_nodeport_allocator_available_ports", &[], all - held);
+}
+
+/// How much room the store takes on the disk, if it is on one.
+fn size(registry: &Registry, text: &mut Text) {
+    if let Some(bytes) = registry.store().disk_bytes() {
+        text.value("apiserver_storage_size_bytes", &[("storage_cluster_id", STORE)], bytes as f64);
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Judged {
     pub from: Timestamp,
     /// Nor after.
     pub until: Timestamp,
+    /// When the certificate ends, if it is good.
+    pub ends: Option<Timestamp>,
 }
 
 /// The certificates that a client has shown on a TLS connection, its own first: an extension of every request on it. That
@@ -51,14 +53,19 @@ impl PeerCertificate {
         Self(Arc::new(Peer { chain, judged: Mutex::default() }))
     }
 
-    /// The verdict on them at a time: the last one as long as it holds, else the one of `judge`.
-    pub fn verdict(&self, now: Timestamp, judge: impl FnOnce(&[CertificateDer<'static>]) -> Judged) -> Verdict {
+    /// The verdict on them at a time, and when they end: the last one as long as it holds, else the one of `judge`.
+    pub fn verdict(
+        &self,
+        now: Timestamp,
+        judge: impl FnOnce(&[CertificateDer<'static>]) -> Judged,
+    ) -> (Verdict, Option<Timestamp>) {
         let mut judged = self.0.judged.lock();
         if let Some(judged) = judged.as_ref()
             && (judged.from..=judged.until).contains(&now)
         {
-            return judged.verdict.clone();
+            return (judged.verdict.clone(), judged.ends);
         }
-        judged.insert(judge(&self.0.chain)).verdict.clone()
+        let judged = judged.insert(judge(&self.0.chain));
+        (judged.verdict.clone(), judged.ends)
     }
 }

@@ -42,6 +42,17 @@ pub(super) enum BackendError {
     Request(#[from] http::Error),
 }
 
+impl BackendError {
+    /// Whether the other end is not who it should be, or says so in a way that cannot be understood.
+    pub(super) fn is_about_tls(&self) -> bool {
+        match self {
+            Self::Other(..) => true,
+            Self::Dial(_, error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+            _ => false,
+        }
+    }
+}
+
 /// How the other end is spoken to with TLS.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {

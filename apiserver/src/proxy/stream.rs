@@ -7,7 +7,9 @@ use api::field::{ErrorList, FieldError, Path};
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use metrics::Counter;
 
+use super::backend::BackendError;
 use super::location::{self, NodeServer};
 use crate::request::{Query, upgrade};
 use crate::{Context, answer};
@@ -69,8 +71,14 @@ pub(super) async fn log(
         .collect();
     let path = format!("/containerLogs/{namespace}/{name}/{container}{}", encode(&parameters));
     let backend = NodeServer::find(ctx, node).await?.backend(kubelet, path)?;
-    let response =
-        backend.send(request).await.map_err(|error| Status::internal(format!("Get {:?}: {error}", backend.url())))?;
+    let various = &ctx.registry.metrics().various;
+    // The node's certificate counts, whatever the client would allow.
+    various.log_backends.with(["enforce_tls"], Counter::add_one);
+    let sent = backend.send(request).await;
+    if sent.as_ref().is_err_and(BackendError::is_about_tls) {
+        various.log_tls_failures.with([], Counter::add_one);
+    }
+    let response = sent.map_err(|error| Status::internal(format!("Get {:?}: {error}", backend.url())))?;
     // As WebSocket messages, the node's server sends the log itself.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
@@ -179,6 +187,10 @@ async fn to_node(
     let backend = NodeServer::find(ctx, assigned(pod)?).await?.backend(kubelet, path)?;
     if !upgrade::is_wanted(request.headers()) {
         return Err(Status::bad_request("Upgrade request required"));
+    }
+    if upgrade::is_websocket(request.headers()) {
+        let labels = [&*ctx.info.subresource, "proxied_to_kubelet"];
+        ctx.registry.metrics().various.websockets.with(labels, Counter::add_one);
     }
     let response =
         backend.send(request).await.map_err(|error| Status::internal(format!("error dialing backend: {error}")))?;

@@ -103,7 +103,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
         errors.extend(metadata::validate_core_finalizers(object));
     }
     if let Some(definition) = &target.resource.definition {
-        errors.extend(definition.validate(object, None, &mut Vec::new()));
+        errors.extend(definition.validate(object, None, &mut Vec::new(), &mut timed(ctx)));
     }
     errors.extend(own);
     errors.extend(strategy.validate(ctx, object, None));
@@ -151,6 +151,16 @@ pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Obj
     Ok(())
 }
 
+/// Counts how long the rules of a definition take.
+fn timed(ctx: &Context) -> impl FnMut(&mut dyn FnMut()) {
+    move |evaluate| {
+        let started = ctx.registry.clock().instant();
+        evaluate();
+        let took = ctx.registry.clock().instant().saturating_duration_since(started).as_secs_f64();
+        ctx.registry.metrics().various.cel_evaluations.with([], |durations| durations.observe(took));
+    }
+}
+
 fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> ErrorList {
     let storage = &target.storage;
     // Custom resources are in no group that has rules of its own here.
@@ -159,8 +169,10 @@ fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> 
     let mut errors = metadata::validate_kind_update(new, old, target.resource.namespaced, kind);
     let mut warnings = Vec::new();
     match (&target.resource.definition, target.subresource.as_str()) {
-        (Some(definition), "status") => errors.extend(definition.validate_status(new, old, &mut warnings)),
-        (Some(definition), _) => errors.extend(definition.validate(new, Some(old), &mut warnings)),
+        (Some(definition), "status") => {
+            errors.extend(definition.validate_status(new, old, &mut warnings, &mut timed(ctx)));
+        }
+        (Some(definition), _) => errors.extend(definition.validate(new, Some(old), &mut warnings, &mut timed(ctx))),
         (None, _) => {}
     }
     warnings.into_iter().for_each(|text| ctx.warn(text));

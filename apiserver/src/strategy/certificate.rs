@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use api::Object;
 use api::time;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use metrics::Counter;
 use serde_json::{Value, json};
 
 use super::Strategy;
@@ -18,6 +21,16 @@ pub(super) struct Approval;
 /// Its `status` subresource.
 pub(super) struct Signature;
 
+/// By so much signers may date a certificate back.
+const BACKDATED_SECONDS: u64 = 300;
+/// The signers that the metrics tell apart.
+const SIGNERS: [&str; 5] = [
+    "kubernetes.io/kube-apiserver-client",
+    "kubernetes.io/kube-apiserver-client-kubelet",
+    "kubernetes.io/kube-apiserver-client-pod",
+    "kubernetes.io/kubelet-serving",
+    "kubernetes.io/legacy-unknown",
+];
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
 impl Strategy for Request {
@@ -65,7 +78,41 @@ impl Strategy for Signature {
             new.set(&["status", "conditions"], conditions);
         }
         stamp(ctx, new, old);
+        if !ctx.options.dry_run {
+            count_lifetime(ctx, new, old);
+        }
     }
+}
+
+/// Counts a certificate that is issued after somebody asked for its lifetime (`countCSRDurationMetric`).
+fn count_lifetime(ctx: &Context, new: &Object, old: &Object) {
+    let certificate = new.str_at(&["status", "certificate"]);
+    let asked = old.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
+    let Some(asked) = asked.filter(|_| !certificate.is_empty() && old.str_at(&["status", "certificate"]).is_empty())
+    else {
+        return;
+    };
+    let signer = old.str_at(&["spec", "signerName"]);
+    let signer = SIGNERS.into_iter().find(|known| *known == signer).unwrap_or("other");
+    let various = &ctx.registry.metrics().various;
+    various.lifetimes_asked.with([signer], Counter::add_one);
+    if lifetime(certificate).is_some_and(|given| is_honored(asked, given)) {
+        various.lifetimes_given.with([signer], Counter::add_one);
+    }
+}
+
+/// How many seconds a certificate is good for, which is PEM in base64.
+fn lifetime(certificate: &str) -> Option<i64> {
+    let pem = STANDARD.decode(certificate).ok()?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+    let parsed = pem.parse_x509().ok()?;
+    let validity = parsed.validity();
+    Some(validity.not_after.timestamp() - validity.not_before.timestamp())
+}
+
+/// Whether a lifetime is near enough to what was asked for (`isDurationHonored`), both in seconds.
+fn is_honored(asked: i64, given: i64) -> bool {
+    asked.abs_diff(given) < BACKDATED_SECONDS + asked.unsigned_abs() / 20
 }
 
 fn keep_spec(new: &mut Object, old: &Object) {

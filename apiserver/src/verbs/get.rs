@@ -18,8 +18,10 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
     let ctx = &call.ctx;
     let version = call.query.text("resourceVersion");
     let requested = parse_version(version).map_err(registry::create::plain_failure)?.unwrap_or(0);
-    let snapshot =
-        if requested > 0 { not_older_than(&ctx.registry, requested).await? } else { ctx.registry.snapshot() };
+    let snapshot = match requested {
+        0 => ctx.registry.snapshot(),
+        _ => not_older_than(&ctx.registry, [&call.resource.group, &call.resource.plural], requested).await?,
+    };
     let namespace = if call.resource.namespaced { ctx.info.namespace.as_str() } else { "" };
     let key = call.resource.key(namespace, &ctx.info.name);
     let Some(entry) = snapshot.get(&key) else {

@@ -50,9 +50,10 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
     let requested = parse_version(&options.resource_version).map_err(plain_failure)?.unwrap_or(0);
     let prefix = call.resource.prefix(&ctx.info.namespace);
     let framer = Framer::new(ctx.clone(), call.resource.clone(), call.representation, call.query.clone());
+    let labels = [&*call.resource.group, &*call.resource.plural];
     let with_state = options.send_initial_events.unwrap_or(requested == 0);
     let (events, initial) = if with_state {
-        let snapshot = match not_older_than(&ctx.registry, requested).await {
+        let snapshot = match not_older_than(&ctx.registry, labels, requested).await {
             // The stream has begun when the state does not come.
             Err(status) if options.send_initial_events == Some(true) => {
                 return send(call, one(framer.error(&status)));
@@ -79,7 +80,6 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         }
         Err(error) => return Err(store_status(&error)),
     };
-    let labels = [&*call.resource.group, &call.resource.plural];
     ctx.registry.metrics().init_events.with(labels, |counter| counter.add(initial.len() as u64));
     let plan = Plan {
         prefix,

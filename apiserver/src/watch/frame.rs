@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::catalogue::Resource;
 use api::object::splice_resource_version;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use store::{Entry, Revision};
 
 use crate::content::{Format, Representation, Transform};
+use crate::metrics::scope;
 use crate::registry::with_revision;
 use crate::request::Query;
 use crate::verbs::goes_out_as_stored;
@@ -118,6 +120,7 @@ pub struct Framer {
     plain: bool,
     /// Only the first table of a watch names its columns.
     columns_told: bool,
+    began: Instant,
 }
 
 impl Framer {
@@ -128,7 +131,8 @@ impl Framer {
         format!("{representation:?}").hash(&mut hasher);
         query.text("includeObject").hash(&mut hasher);
         let plain = goes_out_as_stored(&resource, &representation);
-        Self { ctx, resource, representation, query, form: hasher.finish(), plain, columns_told: false }
+        let began = ctx.registry.clock().instant();
+        Self { began, ctx, resource, representation, query, form: hasher.finish(), plain, columns_told: false }
     }
 
     /// The resource as it is served now: a watch lives through changes of a definition.
@@ -164,6 +168,14 @@ impl Framer {
         let labels = [&*self.resource.group, &self.resource.version, &self.resource.plural];
         metrics.watch_events.with(labels, Counter::add_one);
         metrics.watch_event_sizes.with(labels, |sizes| sizes.observe(bytes as f64));
+    }
+
+    /// All that there was at the beginning has gone out, at the wish of the client.
+    pub fn sent_initial(&self) {
+        let (registry, info) = (&self.ctx.registry, &self.ctx.info);
+        let took = registry.clock().instant().saturating_duration_since(self.began);
+        let labels = [&*self.resource.group, &self.resource.version, &self.resource.plural, scope(info)];
+        registry.metrics().cache.watch_listed(labels, took);
     }
 
     /// The watch was so slow that it is closed.

@@ -124,6 +124,7 @@ impl Watching {
             return Ok(Some(bytes));
         }
         if std::mem::take(&mut self.tells_initial_end) {
+            self.framer.sent_initial();
             return self.framer.bookmark(self.after, true).map(Some);
         }
         loop {

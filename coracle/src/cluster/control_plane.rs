@@ -100,7 +100,7 @@ impl ControlPlane {
         settings.host_name = crate::config::host_name();
         settings.flags = config.flags.clone();
         settings.metrics = metrics.clone();
-        settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised)?;
+        settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised, &metrics)?;
         let parts = Parts::default();
         component_status::endpoints(&mut settings.plugins.endpoints, parts.checks());
         let server = ApiServer::new(settings);
@@ -274,12 +274,19 @@ fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
     Ok(store)
 }
 
-fn plugins(config: &ClusterConfig, pki: &Pki, issuer: &str, advertised: &str) -> Result<Plugins, Error> {
+fn plugins(
+    config: &ClusterConfig,
+    pki: &Pki,
+    issuer: &str,
+    advertised: &str,
+    metrics: &Metrics,
+) -> Result<Plugins, Error> {
     let file = match &config.token_auth_file {
         Some(path) => Some(TokenFile::read(path).map_err(|error| Error::usage(format!("--token-auth-file: {error}")))?),
         None => None,
     };
     let assembly = assemble(pki, issuer, advertised, file).map_err(|error| Error::part("API server", error))?;
+    assembly.collectors.into_iter().for_each(|collector| metrics.register(collector));
     Ok(assembly.plugins)
 }
 

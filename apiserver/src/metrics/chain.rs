@@ -1,0 +1,138 @@
+//! Who acts as somebody else, and what becomes of requests that others answer.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use metrics::{Collect, Counter, Fixed, Histogram, Labels, Text, Value, describe, families};
+
+use super::FEW;
+
+families! {
+    /// Acting as somebody else (`filters/impersonation/metrics`).
+    pub struct Impersonation {
+        attempts: Counter = "apiserver_impersonation_attempts_total" ["mode", "decision"] FEW;
+        attempt_durations: Histogram = "apiserver_impersonation_attempts_duration_seconds" ["mode", "decision"] FEW;
+        checks: Counter = "apiserver_impersonation_authorization_attempts_total" ["mode", "decision"] FEW;
+        check_durations: Histogram =
+            "apiserver_impersonation_authorization_attempts_duration_seconds" ["mode", "decision"] FEW;
+    }
+}
+
+impl Impersonation {
+    /// It was decided whether somebody may act as another; by the way that allowed it, or the last that was tried.
+    pub fn attempted(&self, mode: &str, allowed: bool, took: Duration) {
+        let labels = [mode, decision(allowed)];
+        self.attempts.with(labels, Counter::add_one);
+        self.attempt_durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
+    }
+
+    /// One thing was asked of the authorisers for that.
+    pub fn checked(&self, mode: &str, allowed: bool, took: Duration) {
+        let labels = [mode, decision(allowed)];
+        self.checks.with(labels, Counter::add_one);
+        self.check_durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
+    }
+}
+
+fn decision(allowed: bool) -> &'static str {
+    if allowed { "allowed" } else { "denied" }
+}
+
+families! {
+    /// What is rare enough to be counted by name.
+    pub struct Various {
+        /// Logs asked for: how the node's certificate counts.
+        pub log_backends: Counter = "kube_apiserver_pod_logs_insecure_backend_total" ["usage"] FEW;
+        /// Logs that were not got as the node's certificate is no good.
+        pub log_tls_failures: Counter = "kube_apiserver_pod_logs_backend_tls_failure_total" [] 1;
+        /// Streams over WebSocket, by subresource and who speaks with the client.
+        pub websockets: Counter = "apiserver_websocket_streaming_requests_total" ["subresource", "proxy_type"] FEW;
+        /// Certificates that were issued after somebody asked for their lifetime.
+        pub lifetimes_asked: Counter = "apiserver_certificates_registry_csr_requested_duration_total" ["signerName"] FEW;
+        /// Those that have it.
+        pub lifetimes_given: Counter = "apiserver_certificates_registry_csr_honored_duration_total" ["signerName"] FEW;
+        /// Aggregated discovery documents made.
+        pub discovery: Counter = "aggregator_discovery_aggregation_count_total" [] 1;
+        /// How long the rules of a definition took to be compiled.
+        pub cel_compilations: Histogram = "apiserver_cel_compilation_duration_seconds" [] 1;
+        /// How long the rules of a definition took on one object.
+        pub cel_evaluations: Histogram = "apiserver_cel_evaluation_duration_seconds" [] 1;
+    }
+}
+
+/// How long the certificates that requests come with are still good for.
+#[derive(Debug)]
+pub struct Lifetimes(Histogram);
+
+const LIFETIMES: &str = "apiserver_client_certificate_expiration_seconds";
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self(Histogram::new(describe(LIFETIMES).bounds))
+    }
+}
+
+impl Lifetimes {
+    /// One that is still good for so long.
+    pub fn left(&self, left: SignedDuration) {
+        self.0.observe(left.as_secs_f64());
+    }
+}
+
+impl Collect for Lifetimes {
+    fn collect(&self, text: &mut Text) {
+        self.0.write(LIFETIMES, &Labels::default(), text);
+    }
+}
+
+/// What is counted of service account tokens, at every request that has one.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Whether a token was remembered.
+    requests: Fixed<Counter, 2>,
+    /// Whether one that was not is good.
+    fetches: Fixed<Counter, 2>,
+    valid: Counter,
+    /// Of those that Secrets hold.
+    legacy: Counter,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            requests: Fixed::new("authentication_token_cache_request_total", "status", ["hit", "miss"]),
+            fetches: Fixed::new("authentication_token_cache_fetch_total", "status", ["ok", "error"]),
+            valid: Counter::default(),
+            legacy: Counter::default(),
+        }
+    }
+}
+
+impl Tokens {
+    /// A token was looked for among those that are remembered.
+    pub fn looked_up(&self, found: bool) {
+        self.requests.at(usize::from(!found)).add_one();
+    }
+
+    /// A token that was not among them was checked.
+    pub fn checked(&self, ok: bool) {
+        self.fetches.at(usize::from(!ok)).add_one();
+    }
+
+    /// A token was good; a Secret holds it, or none does.
+    pub fn used(&self, held: bool) {
+        if held { self.legacy.add_one() } else { self.valid.add_one() }
+    }
+}
+
+impl Collect for Tokens {
+    fn collect(&self, text: &mut Text) {
+        self.requests.collect(text);
+        self.fetches.collect(text);
+        text.value("serviceaccount_valid_tokens_total", &[], self.valid.get() as f64);
+        // No Secret is made for an account without being asked for.
+        for name in ["serviceaccount_legacy_tokens_total", "serviceaccount_legacy_manual_token_uses_total"] {
+            text.value(name, &[], self.legacy.get() as f64);
+        }
+    }
+}
