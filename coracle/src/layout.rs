@@ -78,6 +78,7 @@ impl Layout {
             allowed_unsafe_sysctls: Vec::new(),
             version: crate::KUBERNETES_VERSION.into(),
             clock: client::Clock::system(),
+            metrics: kubelet::NodeMetrics::default(),
         }
     }
 

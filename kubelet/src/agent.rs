@@ -1,12 +1,14 @@
 //! What all pod workers of a node share.
 
+use std::sync::Arc;
+
 use client::{EventRecorder, EventType, Informer};
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::Client;
 
 use crate::{
-    admission::Admission, config::Config, cri::Cri, directory::Directory, events, fields::Surroundings, images::Images,
-    machine::Machine, references::References,
+    admission::Admission, config::Config, cri::Cri, directory::Directory, events, fields::Surroundings, figures,
+    images::Images, machine::Machine, probes::log::ProbeLog, references::References,
 };
 
 /// The node agent's shared parts.
@@ -31,6 +33,10 @@ pub struct Agent {
     pub admission: Admission,
     /// Objects that pods refer to.
     pub references: References,
+    /// What is counted.
+    pub figures: Arc<figures::Agent>,
+    /// What is counted of probes.
+    pub probe_log: Arc<ProbeLog>,
 }
 
 impl Agent {

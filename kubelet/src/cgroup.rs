@@ -1,5 +1,7 @@
 //! The cgroups of pods, above those that the runtime makes for containers; both versions of the interface.
 
+pub mod usage;
+
 use std::{
     io,
     path::{Path, PathBuf},

@@ -35,6 +35,8 @@ pub struct Config {
     pub version: String,
     /// The time of day, delays and randomness.
     pub clock: client::Clock,
+    /// Where the agent counts.
+    pub metrics: crate::NodeMetrics,
 }
 
 impl Config {

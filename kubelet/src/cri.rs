@@ -1,11 +1,15 @@
 //! The container runtime, spoken to over CRI v1 on a unix socket.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+mod watched;
 
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use client::Clock;
 use k8s_cri::v1::{self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient};
 use tonic::{Code, Request, Status, transport::Channel};
 
-use crate::labels;
+use crate::{figures, labels};
+use watched::Watched;
 
 /// Largest answer of the runtime that is decoded; a node with thousands of containers stays far below.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -97,6 +101,7 @@ pub struct Cri {
     channel: Channel,
     runtime: RuntimeServiceClient<Channel>,
     image: ImageServiceClient<Channel>,
+    watched: Option<Watched>,
 }
 
 fn timed<T>(message: T, timeout: Duration) -> Request<T> {
@@ -116,7 +121,22 @@ impl Cri {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             image: ImageServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             channel,
+            watched: None,
         })
+    }
+
+    /// The same, counting its calls.
+    pub fn watched(mut self, runtime: Arc<figures::Runtime>, clock: Clock) -> Self {
+        self.watched = Some(Watched::new(runtime, clock));
+        self
+    }
+
+    /// Waits for the answer of a call, and counts it.
+    async fn counted<T>(&self, operation: &str, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        match &self.watched {
+            Some(watched) => watched.count(operation, call).await,
+            None => call.await,
+        }
     }
 
     /// The connection, for containerd's own services on the same socket.
@@ -132,20 +152,20 @@ impl Cri {
     /// Name and version of the runtime.
     pub async fn version(&self) -> Result<v1::VersionResponse, Error> {
         let request = v1::VersionRequest { version: "v1".into() };
-        Ok(self.runtime().version(timed(request, CALL_TIMEOUT)).await?.into_inner())
+        Ok(self.counted("version", self.runtime().version(timed(request, CALL_TIMEOUT))).await?.into_inner())
     }
 
     /// The runtime's conditions, `RuntimeReady` and `NetworkReady`.
     pub async fn status(&self) -> Result<Vec<v1::RuntimeCondition>, Error> {
         let request = v1::StatusRequest { verbose: false };
-        let answer = self.runtime().status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        let answer = self.counted("status", self.runtime().status(timed(request, CALL_TIMEOUT))).await?.into_inner();
         Ok(answer.status.ok_or(Error::Missing("status"))?.conditions)
     }
 
     /// What the runtime can do beside what all can. One that says nothing of it can none of it.
     pub async fn features(&self) -> Result<Features, Error> {
         let request = v1::StatusRequest { verbose: false };
-        let answer = self.runtime().status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        let answer = self.counted("status", self.runtime().status(timed(request, CALL_TIMEOUT))).await?.into_inner();
         let supplemental_groups_policy = answer.features.is_some_and(|features| features.supplemental_groups_policy);
         Ok(Features { supplemental_groups_policy, handlers: answer.runtime_handlers })
     }
@@ -154,46 +174,74 @@ impl Cri {
     pub async fn sandboxes(&self, uid: Option<&str>) -> Result<Vec<v1::PodSandbox>, Error> {
         let filter = v1::PodSandboxFilter { label_selector: uid_selector(uid), ..Default::default() };
         let request = v1::ListPodSandboxRequest { filter: Some(filter) };
-        Ok(self.runtime().list_pod_sandbox(timed(request, CALL_TIMEOUT)).await?.into_inner().items)
+        Ok(self
+            .counted("list_podsandbox", self.runtime().list_pod_sandbox(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .items)
     }
 
     /// Containers of the pod with this UID, or all with `None`.
     pub async fn containers(&self, uid: Option<&str>) -> Result<Vec<v1::Container>, Error> {
         let filter = v1::ContainerFilter { label_selector: uid_selector(uid), ..Default::default() };
         let request = v1::ListContainersRequest { filter: Some(filter) };
-        Ok(self.runtime().list_containers(timed(request, CALL_TIMEOUT)).await?.into_inner().containers)
+        Ok(self
+            .counted("list_containers", self.runtime().list_containers(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .containers)
     }
 
     /// Status of one sandbox.
     pub async fn sandbox_status(&self, id: &str) -> Result<v1::PodSandboxStatus, Error> {
         let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.into(), verbose: false };
-        let answer = self.runtime().pod_sandbox_status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        let answer = self
+            .counted("podsandbox_status", self.runtime().pod_sandbox_status(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner();
         answer.status.ok_or(Error::Missing("sandbox status"))
     }
 
     /// Status of one container.
     pub async fn container_status(&self, id: &str) -> Result<v1::ContainerStatus, Error> {
         let request = v1::ContainerStatusRequest { container_id: id.into(), verbose: false };
-        let answer = self.runtime().container_status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        let answer = self
+            .counted("container_status", self.runtime().container_status(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner();
         answer.status.ok_or(Error::Missing("container status"))
     }
 
     /// Makes and starts a sandbox; answers with its id.
     pub async fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String, Error> {
         let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.into() };
-        Ok(self.runtime().run_pod_sandbox(timed(request, SANDBOX_TIMEOUT)).await?.into_inner().pod_sandbox_id)
+        let mut runtime = self.runtime();
+        let call = self.counted("run_podsandbox", runtime.run_pod_sandbox(timed(request, SANDBOX_TIMEOUT)));
+        let ran = match &self.watched {
+            Some(watched) => watched.count_sandbox(handler, call).await,
+            None => call.await,
+        };
+        Ok(ran?.into_inner().pod_sandbox_id)
     }
 
     /// Stops a sandbox and what runs in it; one that is gone is no error.
     pub async fn stop_sandbox(&self, id: &str) -> Result<(), Error> {
         let request = v1::StopPodSandboxRequest { pod_sandbox_id: id.into() };
-        gone_is_fine(self.runtime().stop_pod_sandbox(timed(request, SANDBOX_TIMEOUT)).await.map(drop))
+        gone_is_fine(
+            self.counted("stop_podsandbox", self.runtime().stop_pod_sandbox(timed(request, SANDBOX_TIMEOUT)))
+                .await
+                .map(drop),
+        )
     }
 
     /// Removes a sandbox with its containers; one that is gone is no error.
     pub async fn remove_sandbox(&self, id: &str) -> Result<(), Error> {
         let request = v1::RemovePodSandboxRequest { pod_sandbox_id: id.into() };
-        gone_is_fine(self.runtime().remove_pod_sandbox(timed(request, SANDBOX_TIMEOUT)).await.map(drop))
+        gone_is_fine(
+            self.counted("remove_podsandbox", self.runtime().remove_pod_sandbox(timed(request, SANDBOX_TIMEOUT)))
+                .await
+                .map(drop),
+        )
     }
 
     /// Makes a container in a sandbox; answers with its id.
@@ -208,13 +256,17 @@ impl Cri {
             config: Some(config),
             sandbox_config: Some(sandbox_config),
         };
-        Ok(self.runtime().create_container(timed(request, CALL_TIMEOUT)).await?.into_inner().container_id)
+        Ok(self
+            .counted("create_container", self.runtime().create_container(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .container_id)
     }
 
     /// Starts a container.
     pub async fn start_container(&self, id: &str) -> Result<(), Error> {
         let request = v1::StartContainerRequest { container_id: id.into() };
-        self.runtime().start_container(timed(request, CALL_TIMEOUT)).await?;
+        self.counted("start_container", self.runtime().start_container(timed(request, CALL_TIMEOUT))).await?;
         Ok(())
     }
 
@@ -223,13 +275,19 @@ impl Cri {
         let grace = grace_seconds.max(0);
         let request = v1::StopContainerRequest { container_id: id.into(), timeout: grace };
         let timeout = CALL_TIMEOUT + Duration::from_secs(grace.unsigned_abs());
-        gone_is_fine(self.runtime().stop_container(timed(request, timeout)).await.map(drop))
+        gone_is_fine(
+            self.counted("stop_container", self.runtime().stop_container(timed(request, timeout))).await.map(drop),
+        )
     }
 
     /// Removes a container; one that is gone is no error.
     pub async fn remove_container(&self, id: &str) -> Result<(), Error> {
         let request = v1::RemoveContainerRequest { container_id: id.into() };
-        gone_is_fine(self.runtime().remove_container(timed(request, CALL_TIMEOUT)).await.map(drop))
+        gone_is_fine(
+            self.counted("remove_container", self.runtime().remove_container(timed(request, CALL_TIMEOUT)))
+                .await
+                .map(drop),
+        )
     }
 
     /// Runs a command in a container and waits for it.
@@ -237,7 +295,7 @@ impl Cri {
         let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         let request = v1::ExecSyncRequest { container_id: id.into(), cmd: command, timeout: seconds };
         let limit = timeout.saturating_add(Duration::from_secs(5));
-        let answer = self.runtime().exec_sync(timed(request, limit)).await?.into_inner();
+        let answer = self.counted("exec_sync", self.runtime().exec_sync(timed(request, limit))).await?.into_inner();
         Ok(ExecOutput { stdout: answer.stdout, stderr: answer.stderr, code: answer.exit_code })
     }
 
@@ -245,7 +303,8 @@ impl Cri {
     pub async fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Result<(), Error> {
         let request =
             v1::UpdateContainerResourcesRequest { container_id: id.into(), linux: Some(linux), ..Default::default() };
-        self.runtime().update_container_resources(timed(request, CALL_TIMEOUT)).await?;
+        self.counted("update_container", self.runtime().update_container_resources(timed(request, CALL_TIMEOUT)))
+            .await?;
         Ok(())
     }
 
@@ -253,13 +312,17 @@ impl Cri {
     pub async fn container_stats(&self, uid: Option<&str>) -> Result<Vec<v1::ContainerStats>, Error> {
         let filter = v1::ContainerStatsFilter { label_selector: uid_selector(uid), ..Default::default() };
         let request = v1::ListContainerStatsRequest { filter: Some(filter) };
-        Ok(self.runtime().list_container_stats(timed(request, CALL_TIMEOUT)).await?.into_inner().stats)
+        Ok(self
+            .counted("list_container_stats", self.runtime().list_container_stats(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .stats)
     }
 
     /// Tells the runtime that a container's log file was moved away.
     pub async fn reopen_log(&self, id: &str) -> Result<(), Error> {
         let request = v1::ReopenContainerLogRequest { container_id: id.into() };
-        self.runtime().reopen_container_log(timed(request, CALL_TIMEOUT)).await?;
+        self.counted("reopen_container_log", self.runtime().reopen_container_log(timed(request, CALL_TIMEOUT))).await?;
         Ok(())
     }
 
@@ -268,14 +331,21 @@ impl Cri {
     pub async fn image_status(&self, reference: &str) -> Result<Option<v1::Image>, Error> {
         let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
         let request = v1::ImageStatusRequest { image: Some(image), verbose: false };
-        Ok(self.image.clone().image_status(timed(request, CALL_TIMEOUT)).await?.into_inner().image)
+        Ok(self
+            .counted("image_status", self.image.clone().image_status(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .image)
     }
 
     /// The snapshot that holds all layers of a local image, if there is such an image.
     pub async fn image_snapshot(&self, reference: &str) -> Result<Option<String>, Error> {
         let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
         let request = v1::ImageStatusRequest { image: Some(image), verbose: true };
-        let answer = self.image.clone().image_status(timed(request, CALL_TIMEOUT)).await?.into_inner();
+        let answer = self
+            .counted("image_status", self.image.clone().image_status(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner();
         if answer.image.is_none() {
             return Ok(None);
         }
@@ -287,7 +357,11 @@ impl Cri {
     /// All local images.
     pub async fn images(&self) -> Result<Vec<v1::Image>, Error> {
         let request = v1::ListImagesRequest { filter: None };
-        Ok(self.image.clone().list_images(timed(request, CALL_TIMEOUT)).await?.into_inner().images)
+        Ok(self
+            .counted("list_images", self.image.clone().list_images(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .images)
     }
 
     /// Pulls an image; answers with the reference of what was pulled.
@@ -299,13 +373,21 @@ impl Cri {
     ) -> Result<String, Error> {
         let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
         let request = v1::PullImageRequest { image: Some(image), auth, sandbox_config };
-        Ok(self.image.clone().pull_image(timed(request, PULL_TIMEOUT)).await?.into_inner().image_ref)
+        Ok(self
+            .counted("pull_image", self.image.clone().pull_image(timed(request, PULL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .image_ref)
     }
 
     /// The directories and usage of the image filesystem.
     pub async fn image_fs(&self) -> Result<Vec<v1::FilesystemUsage>, Error> {
         let request = v1::ImageFsInfoRequest {};
-        Ok(self.image.clone().image_fs_info(timed(request, CALL_TIMEOUT)).await?.into_inner().image_filesystems)
+        Ok(self
+            .counted("image_fs_info", self.image.clone().image_fs_info(timed(request, CALL_TIMEOUT)))
+            .await?
+            .into_inner()
+            .image_filesystems)
     }
 }
 
@@ -321,18 +403,4 @@ fn gone_is_fine(result: Result<(), Status>) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_takes_too_long_is_told_apart() {
-        let check = |code, message: &str, expected| {
-            assert_eq!(Error::from(Status::new(code, message)).is_timeout(), expected, "{code:?} {message}");
-        };
-        check(Code::DeadlineExceeded, "context deadline exceeded", true);
-        check(Code::Cancelled, "Timeout expired", true);
-        check(Code::Unknown, "failed to exec in container: timeout 1s exceeded", true);
-        check(Code::Unavailable, "Connection refused (os error 111)", false);
-        check(Code::Unknown, "server is not initialized yet", false);
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use k8s_cri::v1::PodSandboxConfig;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
 use parking_lot::Mutex;
 
-use crate::{cri::Cri, pod, status::Waiting};
+use crate::{cri::Cri, figures, pod, status::Waiting};
 
 pub use import::{Error as ImportError, import};
 
@@ -70,6 +70,9 @@ pub struct Images {
     recorder: EventRecorder,
     clock: Clock,
     failures: Arc<Mutex<HashMap<(String, String), Failure>>>,
+    /// How long images were pulled for each pod, by its uid.
+    pulling: Arc<Mutex<HashMap<String, Duration>>>,
+    figures: Arc<figures::Agent>,
 }
 
 /// An image that a container runs or a volume shows.
@@ -90,8 +93,13 @@ pub struct Wanted<'a> {
 
 impl Images {
     /// Images of this runtime.
-    pub fn new(cri: Cri, recorder: EventRecorder, clock: Clock) -> Self {
-        Self { cri, recorder, clock, failures: Arc::default() }
+    pub fn new(cri: Cri, recorder: EventRecorder, clock: Clock, figures: Arc<figures::Agent>) -> Self {
+        Self { cri, recorder, clock, failures: Arc::default(), pulling: Arc::default(), figures }
+    }
+
+    /// How long images were pulled for a pod.
+    pub(crate) fn pulling(&self, uid: &str) -> Duration {
+        self.pulling.lock().get(uid).copied().unwrap_or_default()
     }
 
     fn event(&self, wanted: &Wanted<'_>, type_: EventType, reason: &str, message: String) {
@@ -103,17 +111,33 @@ impl Images {
     /// # Errors
     /// [`Absent`] with the reason for the container's status.
     pub async fn ensure(&self, wanted: &Wanted<'_>) -> Result<Present, Absent> {
+        let given = wanted.policy.filter(|policy| !policy.is_empty());
+        let policy = given.unwrap_or_else(|| name::default_policy(wanted.image));
+        let (mut present, mut pulls) = (None, None);
+        let ensured = self.ensure_as(wanted, policy, &mut present, &mut pulls).await;
+        self.figures.ensured(policy, present, pulls);
+        ensured
+    }
+
+    /// The same, telling whether the image was there and whether it had to be pulled, once that is known.
+    async fn ensure_as(
+        &self,
+        wanted: &Wanted<'_>,
+        policy: &str,
+        is_present: &mut Option<bool>,
+        pulls: &mut Option<bool>,
+    ) -> Result<Present, Absent> {
         let image = wanted.image;
-        let policy = wanted.policy.filter(|policy| !policy.is_empty()).unwrap_or_else(|| name::default_policy(image));
         if let Err(reason) = name::check(image) {
             let message = format!("Failed to apply default image tag {image:?}: {reason}");
             self.event(wanted, EventType::Warning, "InspectFailed", message.clone());
             self.event(wanted, EventType::Warning, "Failed", "Error: InvalidImageName".to_owned());
             return Err(absent("InvalidImageName", message, BACKOFF_MAX));
         }
-        if policy != "Always"
-            && let Some(present) = self.look(wanted, image).await?
-        {
+        let found = if policy == "Always" { None } else { self.look(wanted, image).await? };
+        *is_present = (policy != "Always").then_some(found.is_some());
+        *pulls = Some(found.is_none() && policy != "Never");
+        if let Some(present) = found {
             let message =
                 format!("Container image {image:?} already present on machine and can be accessed by the pod");
             self.event(wanted, EventType::Normal, "Pulled", message);
@@ -161,7 +185,10 @@ impl Images {
                 self.failures.lock().remove(&key);
                 let found = self.cri.image_status(&reference).await.ok().flatten();
                 let size = found.as_ref().map_or(0, |found| found.size);
-                let took = self.clock.elapsed().saturating_sub(started).as_millis();
+                let took = self.clock.elapsed().saturating_sub(started);
+                self.figures.pulled(size, took);
+                *self.pulling.lock().entry(key.0).or_default() += took;
+                let took = took.as_millis();
                 let message = format!(
                     "Successfully pulled image {image:?} in {took}ms ({took}ms including waiting). Image size: {size} bytes."
                 );
@@ -193,6 +220,7 @@ impl Images {
     /// Forgets the failures of a pod that is gone.
     pub fn forget(&self, uid: &str) {
         self.failures.lock().retain(|(owner, _), _| owner != uid);
+        self.pulling.lock().remove(uid);
     }
 }
 

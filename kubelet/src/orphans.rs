@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use futures::future::BoxFuture;
 use futures::future::join_all;
+use metrics::Counter;
 
 use crate::{agent::Agent, cgroup, config::Config, cri::Cri, images, labels, volumes};
 
@@ -16,7 +17,11 @@ pub async fn remove(agent: &Agent, known: HashSet<String>) {
         Ok(sandboxes) => {
             let owner = |s: &k8s_cri::v1::PodSandbox| s.labels.get(labels::POD_UID).cloned().unwrap_or_default();
             let lost = sandboxes.iter().filter(|sandbox| !known.contains(&owner(sandbox)));
-            join_all(lost.map(|sandbox| end_sandbox(&agent.cri, &sandbox.id))).await;
+            join_all(lost.map(|sandbox| {
+                agent.figures.orphans.with([], Counter::add_one);
+                end_sandbox(&agent.cri, &sandbox.id)
+            }))
+            .await;
         }
         Err(error) => tracing::warn!(%error, "cannot look for orphaned sandboxes"),
     }
@@ -143,6 +148,7 @@ mod tests {
             allowed_unsafe_sysctls: Vec::new(),
             version: String::new(),
             clock: client::Clock::system(),
+            metrics: Default::default(),
         };
         let volume = config.pod_dir("u").join("volumes/kubernetes.io~empty-dir/a");
         let logs = config.pod_log_dir("n", "p", "u");

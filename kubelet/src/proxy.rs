@@ -11,24 +11,28 @@
 
 mod conntrack;
 pub mod element;
+mod figures;
 mod health;
 pub mod nft;
 pub mod ruleset;
 pub mod service;
 mod status;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Change, Informer, Informers, ObjectKey, Selection};
+use client::{Change, Clock, Informer, Informers, ObjectKey, Selection};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use metrics::Metrics;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use figures::Figures;
 pub use ruleset::Frame;
 use ruleset::Ruleset;
 use service::Elements;
@@ -43,6 +47,10 @@ const RETRY_MS: u64 = 500;
 const RETRY_MS_MAX: u64 = 30_000;
 /// So many services changed at once are programmed by building the table anew, which takes one pass.
 const REBUILD_SERVICES_MIN: usize = 2_000;
+/// The annotation that tells when a change of endpoints was called for.
+const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// Of so many changes in one round the time until they were programmed is told.
+const TRIGGERS_MAX: usize = 4_096;
 
 /// Configuration of the service rules.
 #[derive(Debug, Clone)]
@@ -51,6 +59,8 @@ pub struct Config {
     pub frame: Frame,
     /// The name of this node, for the traffic policies `Local`.
     pub node_name: String,
+    /// Where it counts.
+    pub metrics: Metrics,
 }
 
 /// The running service rules.
@@ -65,7 +75,7 @@ impl Proxy {
     pub fn start(config: Config, informers: &Informers, token: CancellationToken) -> Self {
         let (sender, synced) = watch::channel(false);
         let health = Arc::new(status::Health::new(informers.clock().clone()));
-        let feed = Feed::new(informers, health.clone());
+        let feed = Feed::new(informers, config.metrics.families(), health.clone());
         let own = Selection { fields: Some(format!("metadata.name={}", config.node_name)), labels: None };
         status::serve(health, informers.selected::<Node>(own), &token);
         tokio::spawn(async move {
@@ -95,7 +105,11 @@ struct Feed {
 
 struct Marked {
     services: Mutex<HashSet<ObjectKey>>,
+    /// When what changed the endpoints happened.
+    triggers: Mutex<Vec<Timestamp>>,
     wake: Notify,
+    figures: Arc<Figures>,
+    clock: Clock,
     health: Arc<status::Health>,
 }
 
@@ -105,22 +119,41 @@ impl Marked {
         self.health.queued();
         self.wake.notify_one();
     }
+
+    /// Notes what the endpoints controller says of when a change of a slice was called for.
+    fn note_trigger(&self, change: &Change<EndpointSlice>) {
+        let trigger = |slice: &EndpointSlice| slice.metadata.annotations.as_ref()?.get(TRIGGER_TIME).cloned();
+        let news =
+            trigger(change.object()).filter(|new| change.old().and_then(|old| trigger(old)).as_ref() != Some(new));
+        let Some(time) = news.filter(|_| !change.is_delete()).and_then(|text| text.parse().ok()) else { return };
+        let mut triggers = self.triggers.lock();
+        if triggers.len() < TRIGGERS_MAX {
+            triggers.push(time);
+        }
+    }
 }
 
 impl Feed {
-    fn new(informers: &Informers, health: Arc<status::Health>) -> Self {
+    fn new(informers: &Informers, figures: Arc<Figures>, health: Arc<status::Health>) -> Self {
         let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
-        Self::of(services, slices, health)
-    }
-
-    fn of(services: Informer<Service>, slices: Informer<EndpointSlice>, health: Arc<status::Health>) -> Self {
-        let marked = Marked { services: Mutex::default(), wake: Notify::new(), health: health.clone() };
-        let marked = Arc::new(marked);
+        let marked = Arc::new(Marked {
+            services: Mutex::default(),
+            triggers: Mutex::default(),
+            wake: Notify::default(),
+            figures,
+            clock: informers.clock().clone(),
+            health: health.clone(),
+        });
         slices.add_index(BY_SERVICE, |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
         let mark = marked.clone();
-        services.on_change(move |change| mark.mark(ObjectKey::of(&**change.object())));
+        services.on_change(move |change| {
+            mark.figures.service_changed(mark.clock.now());
+            mark.mark(ObjectKey::of(&**change.object()));
+        });
         let mark = marked.clone();
         slices.on_change(move |change: &Change<EndpointSlice>| {
+            mark.figures.endpoints_changed(mark.clock.now());
+            mark.note_trigger(change);
             let both = change.old().into_iter().chain([change.object()]);
             both.filter_map(|slice| service_of(slice)).for_each(|key| mark.mark(key));
         });
@@ -169,9 +202,13 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
     let mut health = health::Servers::default();
     let mut broken = true;
     let mut pause = Duration::from_millis(RETRY_MS);
+    let (figures, clock, begun) = (feed.marked.figures.clone(), feed.marked.clock.clone(), feed.marked.clock.now());
+    let mut elsewhere = Elsewhere::default();
     loop {
         // The first table is built even if there is no service.
         let marked = if broken { std::mem::take(&mut *feed.marked.services.lock()) } else { feed.next().await };
+        figures.taken_up();
+        let started = clock.elapsed();
         let mut stale = conntrack::Stale::default();
         let mut changes = Vec::with_capacity(marked.len());
         let mut sticky_moved = false;
@@ -181,6 +218,7 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
             stale.note(old, &new);
             sticky_moved |= lost_sticky_endpoint(old, &new);
             let service = feed.service(&key);
+            elsewhere.note(&key, service.as_deref(), || feed.slices_of(&key), &config.node_name);
             health.update(&key, service.as_deref(), || {
                 service::local_endpoints(&feed.slices_of(&key), &config.node_name)
             });
@@ -196,20 +234,57 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
             }
             _ => rules.rebuild(&config.frame),
         };
-        if !transaction.is_empty()
-            && let Err(error) = nft::apply(&transaction).await
-        {
+        let applied = if transaction.is_empty() { Ok(()) } else { nft::apply(&transaction).await };
+        figures.applied(anew, applied.is_ok(), clock.elapsed().saturating_sub(started), clock.now());
+        if let Err(error) = applied {
             tracing::warn!(%error, "the service rules were refused; building them anew");
             broken = true;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(RETRY_MS_MAX));
             continue;
         }
-        stale.delete();
+        stale.delete(&figures, &clock);
         feed.health.updated();
+        elsewhere.tell(&figures);
+        let triggers = std::mem::take(&mut *feed.marked.triggers.lock());
+        // What was called for before this agent began did not wait for it alone.
+        triggers.into_iter().filter(|at| *at >= begun).for_each(|at| figures.programmed(at, clock.now()));
         broken = false;
         pause = Duration::from_millis(RETRY_MS);
         synced.send_replace(true);
+    }
+}
+
+/// Services that lead to this node's endpoints only, inside the cluster or from outside, while all they have are on others.
+#[derive(Default)]
+struct Elsewhere(HashMap<ObjectKey, [bool; 2]>);
+
+impl Elsewhere {
+    fn note(
+        &mut self,
+        key: &ObjectKey,
+        service: Option<&Service>,
+        slices: impl FnOnce() -> Vec<Arc<EndpointSlice>>,
+        node: &str,
+    ) {
+        let local = |policy: Option<&String>| policy.is_some_and(|policy| policy == "Local");
+        let spec = service.and_then(|service| service.spec.as_ref());
+        let wants = spec
+            .map(|spec| [local(spec.internal_traffic_policy.as_ref()), local(spec.external_traffic_policy.as_ref())]);
+        let wants = wants.filter(|wants| wants.contains(&true));
+        let missing = wants.filter(|_| {
+            let slices = slices();
+            service::any_endpoints(&slices) && service::local_endpoints(&slices, node) == 0
+        });
+        match missing {
+            Some(wants) => _ = self.0.insert(key.clone(), wants),
+            None => _ = self.0.remove(key),
+        }
+    }
+
+    fn tell(&self, figures: &Figures) {
+        let count = |at: usize| self.0.values().filter(|wants| wants[at]).count();
+        figures.not_local(count(0), count(1));
     }
 }
 

@@ -115,6 +115,7 @@ mod tests {
             allowed_unsafe_sysctls: Vec::new(),
             version: String::new(),
             clock: client::Clock::system(),
+            metrics: Default::default(),
         };
         let dns = for_pod(&config, &pod, host);
         let text = [dns.servers.join(" "), dns.searches.join(" "), dns.options.join(" ")].join(" | ");

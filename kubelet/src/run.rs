@@ -6,6 +6,7 @@ use client::{Change, EventRecorder, Informer, Selection, informer::drop_managed_
 use futures::{StreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Client};
+use metrics::Counter;
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -15,7 +16,7 @@ use crate::{
     config::Config,
     cri::{self, Cri},
     directory::Directory,
-    eviction,
+    eviction, figures,
     images::{self, Images},
     labels, log_rotation,
     machine::Machine,
@@ -142,7 +143,12 @@ pub fn run(
         let handles: Arc<Mutex<HashMap<String, Handle>>> = Arc::default();
         let agent = Arc::new(agent(config, client, directory, handles.clone(), cancel.clone()).await?);
         let node = Arc::new(NodeObject::new(agent.clone()));
-        let registration = cancel.run_until_cancelled(node.register());
+        let registration = cancel.run_until_cancelled(async {
+            let started = agent.config.clock.elapsed();
+            node.register().await;
+            let took = agent.config.clock.elapsed().saturating_sub(started).as_secs_f64();
+            agent.figures.registration.with([], |gauge| gauge.set(took));
+        });
         let (pause, _) = tokio::join!(import_pause(&agent), registration);
         pause?;
         let workers = Workers { agent: agent.clone(), handles, tasks: TaskTracker::new(), cancel: cancel.clone() };
@@ -185,7 +191,9 @@ async fn agent(
     handles: Arc<Mutex<HashMap<String, Handle>>>,
     cancel: CancellationToken,
 ) -> Result<Agent, Error> {
-    let cri = Cri::connect(&config.socket).await?;
+    let figures: Arc<figures::Agent> = config.metrics.agent.families();
+    let runtime = config.metrics.agent.families();
+    let cri = Cri::connect(&config.socket).await?.watched(runtime, config.clock.clone());
     let recorder = EventRecorder::start(
         client.clone(),
         "kubelet",
@@ -209,7 +217,9 @@ async fn agent(
     let sysctls = Sysctls::new(&machine.info.kernel_version, &config.allowed_unsafe_sysctls).map_err(Error::Sysctls)?;
     Ok(Agent {
         admission: Admission::new(sysctls),
-        images: Images::new(cri.clone(), recorder.clone(), config.clock.clone()),
+        images: Images::new(cri.clone(), recorder.clone(), config.clock.clone(), figures.clone()),
+        probe_log: config.metrics.probes.families(),
+        figures,
         references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
         machine,
         config,
@@ -231,10 +241,15 @@ async fn import_pause(agent: &Agent) -> Result<(), Error> {
 
 /// Passes the runtime's events on to the workers; when the stream breaks the node is looked at again.
 async fn follow_runtime(workers: Workers, node: Arc<NodeObject>) {
+    let figures = workers.agent.figures.clone();
     loop {
         match runtime_events::subscribe(workers.agent.cri.channel()).await {
-            Err(error) => tracing::warn!(%error, "cannot subscribe to the runtime's events"),
+            Err(error) => {
+                figures.subscription_errors.with([], Counter::add_one);
+                tracing::warn!(%error, "cannot subscribe to the runtime's events");
+            }
             Ok(stream) => {
+                figures.subscribed.with([], Counter::add_one);
                 // What happened while nobody listened is found by looking.
                 workers.wake_all();
                 tokio::pin!(stream);

@@ -3,14 +3,20 @@
 //! The API server is its usual client. Whoever shows a certificate of the cluster's CA, or a token that the API server
 //! recognises, is known; members of `system:masters` may do all, others what a SubjectAccessReview allows.
 
+mod cadvisor;
+mod figures;
 mod identity;
 pub mod logs;
+mod pages;
 mod query;
 mod routes;
 mod stats;
 mod system_logs;
+mod zpages;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,12 +31,14 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{Cri, Directory};
+use crate::{Cri, Directory, NodeMetrics};
+use figures::Figures;
 use identity::Peer;
 
 /// The port of a stock node.
@@ -69,6 +77,40 @@ pub struct Config {
     pub certificate: Arc<dyn ResolvesServerCert>,
     /// The CA of client certificates, as PEM.
     pub client_ca_pem: String,
+    /// What the server tells of its node.
+    pub about: About,
+}
+
+/// What the server tells of its node beside its pods.
+#[derive(Clone, Default)]
+pub struct About {
+    /// Where the agent and its server count.
+    pub metrics: NodeMetrics,
+    /// The agent's directory.
+    pub root_dir: PathBuf,
+    /// Parent of the cgroups of pods.
+    pub cgroup_root: String,
+    /// What the program was made with.
+    pub program: String,
+    /// Its version, as major and minor.
+    pub version: String,
+    /// The flags that it was started with.
+    pub flags: BTreeMap<String, String>,
+    /// What `/configz` shows.
+    pub config: Value,
+}
+
+impl About {
+    /// What there is to tell of an agent with this configuration.
+    pub fn of(config: &crate::Config) -> Self {
+        Self {
+            metrics: config.metrics.clone(),
+            root_dir: config.root_dir.clone(),
+            cgroup_root: config.cgroup_root.clone(),
+            config: zpages::configz(config),
+            ..Self::default()
+        }
+    }
 }
 
 /// What the handlers work with.
@@ -78,6 +120,8 @@ pub(crate) struct Node {
     cri: Cri,
     client: kube::Client,
     clock: Clock,
+    about: About,
+    figures: Arc<Figures>,
 }
 
 /// The running node server. It ends when its token is cancelled.
@@ -103,7 +147,10 @@ impl Server {
             let acceptor = acceptor(&config)?;
             let listener = config.listener;
             let address = listener.local_addr().map_err(Error::Listener)?;
-            let node = Arc::new(Node { name: config.node_name, directory, cri, client, clock });
+            let about = config.about;
+            let figures = about.metrics.agent.families();
+            let cri = cri.watched(about.metrics.agent.families(), clock.clone());
+            let node = Arc::new(Node { name: config.node_name, directory, cri, client, clock, about, figures });
             let router = routes::router(node);
             tokio::spawn(async move {
                 tokio::select! {

@@ -72,7 +72,13 @@ impl Volumes {
         let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
         let mut mounted = HashMap::clone(&self.mounted);
         for volume in volumes {
-            let result = self.set_up_one(pod, volume, &pod_ips, mounted.get(&volume.name)).await;
+            let started = self.agent.config.clock.elapsed();
+            let known = mounted.get(&volume.name);
+            let result = self.set_up_one(pod, volume, &pod_ips, known).await;
+            if known.is_none() {
+                let took = self.agent.config.clock.elapsed().saturating_sub(started);
+                self.agent.figures.volume(plugin(volume), "volume_mount", result.is_ok(), took);
+            }
             let one = result.map_err(|e| format!("MountVolume.SetUp failed for volume {:?} : {e}", volume.name))?;
             mounted.insert(volume.name.clone(), one);
         }
@@ -159,6 +165,21 @@ impl Volumes {
         self.mounted = Arc::default();
         self.torn_down = true;
         Ok(())
+    }
+}
+
+/// The reference's name of what a volume is on.
+fn plugin(volume: &Volume) -> &'static str {
+    match () {
+        () if volume.config_map.is_some() => "kubernetes.io/configmap",
+        () if volume.secret.is_some() => "kubernetes.io/secret",
+        () if volume.downward_api.is_some() => "kubernetes.io/downward-api",
+        () if volume.projected.is_some() => "kubernetes.io/projected",
+        () if volume.empty_dir.is_some() => "kubernetes.io/empty-dir",
+        () if volume.host_path.is_some() => "kubernetes.io/host-path",
+        () if volume.image.is_some() => "kubernetes.io/image",
+        () if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() => "kubernetes.io/local-volume",
+        () => "",
     }
 }
 

@@ -158,6 +158,12 @@ struct Worker {
     /// Containers that the runtime is making and starting; these calls are never broken off.
     launches: TaskTracker,
     retry: Duration,
+    /// When the agent saw the pod first.
+    seen: Duration,
+    /// Whether it was told that the pod runs, or found it running.
+    ran: bool,
+    /// Instances whose end was counted.
+    counted: HashSet<String>,
 }
 
 /// Starts the worker of a pod; `ended` is called when nothing of the pod is left.
@@ -170,6 +176,10 @@ pub fn spawn(
     input.mark_changed();
     let wake = Wake::default();
     let (writer, shown) = StatusWriter::start(&agent, &pod);
+    let seen = agent.config.clock.elapsed();
+    let ran = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    let size = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    agent.figures.containers_per_pod.with([], |counts| counts.observe(size as f64));
     let worker = Worker {
         uid: pod::uid(&pod).to_owned(),
         writer,
@@ -191,6 +201,9 @@ pub fn spawn(
         resizing: Resizing::default(),
         launches: TaskTracker::new(),
         retry: RETRY_MIN,
+        seen,
+        ran,
+        counted: HashSet::new(),
     };
     let future = async move {
         worker.run().await;
@@ -201,18 +214,27 @@ pub fn spawn(
 
 impl Worker {
     async fn run(mut self) {
+        let agent = self.agent.clone();
+        let now = || agent.config.clock.elapsed();
+        agent.figures.began(now().saturating_sub(self.seen));
         self.logged = start::logged_counts(&self.agent.config, &self.pod).await;
+        let mut operation = "create";
         loop {
+            let started = now();
             let input = self.input.borrow_and_update().clone();
             self.pod = self.allocate(input.pod.clone());
             if input.is_ending() {
-                return self.end().await;
+                self.end().await;
+                agent.figures.worked("terminated", now().saturating_sub(started));
+                return;
             }
             let mut ending = self.input.clone();
             let step = tokio::select! {
                 _ = ending.wait_for(Input::is_ending) => continue,
                 step = caught(self.sync()) => step.unwrap_or_else(|panic| Err(panic.to_string())),
             };
+            agent.figures.worked(operation, now().saturating_sub(started));
+            operation = "sync";
             let due = match step {
                 Ok(due) => {
                     self.retry = RETRY_MIN;
@@ -317,6 +339,7 @@ impl Worker {
     async fn admit(&mut self) -> Result<(), String> {
         if let Err(refusal) = self.agent.admission.judge(&self.agent, &self.pod).await? {
             let (reason, message) = (refusal.reason, refusal.message);
+            self.agent.figures.rejected(&reason);
             self.agent.pod_event(&self.pod, EventType::Warning, &reason, message.clone());
             self.verdict = Some(Verdict { reason, message: format!("Pod was rejected: {message}") });
         }

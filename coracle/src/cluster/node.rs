@@ -110,7 +110,9 @@ async fn start(
     pods.map_err(|error| Error::part("network", error))?;
     let runtime = runtime.map_err(|error| Error::part("containerd", error))?;
     let directory = Directory::default();
-    let server = serve(config, listener, plane, runtime.address(), directory.clone(), token.clone()).await?;
+    let agent = agent(config, plane, layout, runtime.address());
+    agent.metrics.agent.register(Arc::new(apiserver::Build));
+    let server = serve(config, listener, plane, &agent, directory.clone(), token.clone()).await?;
     let user = UserInfo::new(format!("system:node:{}", config.node_name), &["system:nodes"]);
     let client = plane.client(user);
     // Service rules and DNS read every service: as kube-proxy, which may, not as the node.
@@ -132,9 +134,9 @@ async fn start(
     };
     plane.server.registry().state().set_agent(config.node_name.clone(), server.address());
     let frame = Frame { network, dns: answering };
-    let proxy = Proxy::start(proxy::Config { frame, node_name: config.node_name.clone() }, &wide, token.clone());
-    let agent =
-        kubelet::Config { server_port: server.address().port(), ..agent(config, plane, layout, runtime.address()) };
+    let settings = proxy::Config { frame, node_name: config.node_name.clone(), metrics: agent.metrics.agent.clone() };
+    let proxy = Proxy::start(settings, &wide, token.clone());
+    let agent = kubelet::Config { server_port: server.address().port(), ..agent };
     Ok((agent, client, directory, (runtime, dns, proxy, server)))
 }
 
@@ -183,20 +185,28 @@ async fn serve(
     config: &ClusterConfig,
     listener: TcpListener,
     plane: &ControlPlane,
-    socket: &std::path::Path,
+    agent: &kubelet::Config,
     directory: Directory,
     token: CancellationToken,
 ) -> Result<Server, Error> {
     let made = |error| Error::part("certificates", error);
-    let serving = plane.pki.node_serving(&config.node_name, &[plane.advertised], plane.clock.now()).map_err(made)?;
+    let serving = plane.pki.node_serving(&agent.node_name, &[plane.advertised], plane.clock.now()).map_err(made)?;
+    let version = apiserver::documents::version();
+    let part = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
     let settings = server::Config {
         listener,
-        node_name: config.node_name.clone(),
+        node_name: agent.node_name.clone(),
         certificate: serving,
         client_ca_pem: plane.pki.authority_pem().to_owned(),
+        about: server::About {
+            program: part("goVersion"),
+            version: format!("{}.{}", part("major"), part("minor")),
+            flags: config.flags.iter().cloned().collect(),
+            ..server::About::of(agent)
+        },
     };
-    let cri = Cri::connect(socket).await.map_err(|error| Error::part("container runtime", error))?;
-    let client = plane.client(UserInfo::new(format!("system:node:{}", config.node_name), &["system:nodes"]));
+    let cri = Cri::connect(&agent.socket).await.map_err(|error| Error::part("container runtime", error))?;
+    let client = plane.client(UserInfo::new(format!("system:node:{}", agent.node_name), &["system:nodes"]));
     Server::start(settings, directory, cri, client, plane.clock.clone(), token)
         .await
         .map_err(|error| Error::part("node server", error))

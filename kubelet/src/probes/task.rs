@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use super::{
     Findings, Kind,
     check::{self, Outcome, Target},
+    log::Probed,
 };
 use crate::{
     agent::Agent,
@@ -50,9 +51,18 @@ impl Task {
         let failure_threshold = self.probe.failure_threshold.unwrap_or(3).max(1);
         let period = seconds(self.probe.period_seconds, 10).max(Duration::from_secs(1));
         let (mut successes, mut failures) = (0, 0);
+        let log = self.agent.probe_log.begin(self.probed());
         loop {
-            let due = clock.elapsed().saturating_add(period);
-            match self.check().await {
+            let began = clock.elapsed();
+            let due = began.saturating_add(period);
+            let outcome = self.check().await;
+            let result = match &outcome {
+                Outcome::Success | Outcome::Warning(_) => Some(true),
+                Outcome::Failure(_) => Some(false),
+                Outcome::Error(_) => None,
+            };
+            log.found(result, clock.elapsed().saturating_sub(began));
+            match outcome {
                 Outcome::Success => (successes, failures) = (successes + 1, 0),
                 Outcome::Warning(message) => {
                     (successes, failures) = (successes + 1, 0);
@@ -73,6 +83,16 @@ impl Task {
                 return;
             }
             clock.sleep_until(due).await;
+        }
+    }
+
+    fn probed(&self) -> Probed {
+        Probed {
+            kind: self.kind.name(),
+            namespace: pod::namespace(&self.pod).to_owned(),
+            pod: pod::name(&self.pod).to_owned(),
+            pod_uid: pod::uid(&self.pod).to_owned(),
+            container: self.container.name.clone(),
         }
     }
 

@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use client::Clock;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 
 use super::element::{Front, Key, Protocol, Value};
+use super::figures::Figures;
 use super::service::Elements;
 
 const NLMSG_HEADER_BYTES: usize = 16;
@@ -68,19 +71,22 @@ impl Stale {
     }
 
     /// Deletes the entries, in the background: it is a cure for rare clients and must not hold up the rules.
-    pub(super) fn delete(self) {
+    pub(super) fn delete(self, figures: &Arc<Figures>, clock: &Clock) {
         if self.0.is_empty() {
             return;
         }
+        let (figures, clock) = (figures.clone(), clock.clone());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = self.delete_now() {
-                tracing::debug!(%error, "stale UDP connection tracking entries could not be deleted");
+            let started = clock.elapsed();
+            match self.delete_now() {
+                Ok(count) => figures.forgot(count, clock.elapsed().saturating_sub(started)),
+                Err(error) => tracing::debug!(%error, "stale UDP connection tracking entries could not be deleted"),
             }
         });
     }
 
-    /// Deletes the entries before it returns.
-    pub(super) fn delete_now(&self) -> io::Result<()> {
+    /// Deletes the entries before it returns; tells how many they were.
+    pub(super) fn delete_now(&self) -> io::Result<u64> {
         delete_where(|original, reply| self.covers(original, reply))
     }
 
@@ -113,7 +119,7 @@ fn udp_endpoints(elements: &Elements) -> BTreeMap<Front, BTreeSet<SocketAddrV4>>
 }
 
 /// Goes through all IPv4 entries and deletes those that `stale` picks by their original and reply tuples.
-fn delete_where(stale: impl Fn(&Tuple, &Tuple) -> bool) -> io::Result<()> {
+fn delete_where(stale: impl Fn(&Tuple, &Tuple) -> bool) -> io::Result<u64> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))?;
     send(&socket, &message(CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[]), SendFlags::empty())?;
     let mut doomed = Vec::new();
@@ -127,11 +133,12 @@ fn delete_where(stale: impl Fn(&Tuple, &Tuple) -> bool) -> io::Result<()> {
             doomed.push(original.to_vec());
         }
     })?;
+    let count = doomed.len() as u64;
     for original in doomed {
         send(&socket, &message(CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &original), SendFlags::empty())?;
         receive(&socket, |_| {})?;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// A request about IPv4 entries, with the original tuple of the one that is meant, if one is.

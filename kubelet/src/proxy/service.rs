@@ -71,6 +71,11 @@ pub fn local_endpoints(slices: &[Arc<EndpointSlice>], node: &str) -> usize {
     local.flat_map(|endpoint| &endpoint.addresses).collect::<BTreeSet<_>>().len()
 }
 
+/// Whether the service has an endpoint that is ready, wherever it is.
+pub(super) fn any_endpoints(slices: &[Arc<EndpointSlice>]) -> bool {
+    slices.iter().flat_map(|slice| slice.endpoints.iter().flatten()).any(is_ready)
+}
+
 fn add_cluster_fronts(
     elements: &mut Elements,
     spec: &ServiceSpec,

@@ -74,7 +74,9 @@ fn bearer_token(request: &Request<Body>) -> Option<String> {
 async fn review_token(node: &Node, token: String) -> Option<UserInfo> {
     let spec = TokenReviewSpec { token, ..TokenReviewSpec::default() };
     let review = TokenReview { spec, ..TokenReview::default() };
+    let started = node.clock.elapsed();
     let answer = Api::<TokenReview>::all(node.client.clone()).create(&PostParams::default(), &review).await;
+    node.figures.token_reviewed(answer.as_ref().err(), node.clock.elapsed().saturating_sub(started));
     let status = match answer {
         Ok(review) => review.status?,
         Err(error) => {
@@ -109,7 +111,10 @@ async fn authorize(node: &Node, user: &UserInfo, verb: &str, subresource: &str) 
         ..SubjectAccessReviewSpec::default()
     };
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    match Api::<SubjectAccessReview>::all(node.client.clone()).create(&PostParams::default(), &review).await {
+    let started = node.clock.elapsed();
+    let answer = Api::<SubjectAccessReview>::all(node.client.clone()).create(&PostParams::default(), &review).await;
+    node.figures.access_reviewed(answer.as_ref().err(), node.clock.elapsed().saturating_sub(started));
+    match answer {
         Ok(review) => review.status.is_some_and(|status| status.allowed),
         Err(error) => {
             tracing::warn!(%error, "an access review failed");

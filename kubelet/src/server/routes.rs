@@ -17,7 +17,7 @@ use tonic::Code;
 
 use super::logs::{self, Options};
 use super::query::{Query, decode};
-use super::{Node, identity, stats, system_logs};
+use super::{Node, figures, identity, pages, stats, system_logs};
 use crate::directory::{ContainerRecord, PodRecord};
 use crate::streaming::{self, Streams};
 
@@ -28,9 +28,9 @@ const RUN_SECONDS_MAX: u64 = 120;
 const FORWARDED_PORTS_MAX: usize = 128;
 
 /// A failure as the client sees it: a status and a line of text.
-pub(super) struct Failure(StatusCode, String);
+pub(super) struct Failure(pub(super) StatusCode, pub(super) String);
 
-type Answer = Result<Response<Body>, Failure>;
+pub(super) type Answer = Result<Response<Body>, Failure>;
 
 /// A handler's failure becomes a response.
 impl axum::response::IntoResponse for Failure {
@@ -64,7 +64,8 @@ pub(super) fn text(status: StatusCode, message: &str) -> Response<Body> {
     response
 }
 
-fn typed(content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+/// An answer of a media type.
+pub(super) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     response
@@ -84,12 +85,18 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .route("/portForward/{namespace}/{pod}/{uid}", any(port_forward_uid))
         .route("/run/{namespace}/{pod}/{container}", post(run))
         .route("/stats/summary", get(stats_summary))
-        .route("/metrics", get(metrics))
-        .route("/metrics/resource", get(metrics_resource))
+        .route("/metrics", get(pages::metrics))
+        .route("/metrics/cadvisor", get(pages::cadvisor))
+        .route("/metrics/probes", get(pages::probes))
+        .route("/metrics/resource", get(pages::resource))
+        .route("/configz", get(pages::configz))
+        .route("/flagz", get(pages::flagz))
+        .route("/statusz", get(pages::statusz))
         .route("/logs", get(system_logs))
         .route("/logs/", get(system_logs))
         .route("/logs/{*path}", get(system_logs))
         .layer(from_fn_with_state(node.clone(), identity::check))
+        .layer(from_fn_with_state(node.clone(), figures::count))
         .with_state(node)
 }
 
@@ -326,16 +333,7 @@ async fn system_logs(request: Request) -> Answer {
     answer.map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-async fn metrics(State(node): State<Arc<Node>>) -> Answer {
-    Ok(typed("text/plain; version=0.0.4; charset=utf-8", stats::own_metrics(&node)))
-}
-
-async fn metrics_resource(State(node): State<Arc<Node>>) -> Answer {
-    let body = stats::resource_metrics(&node).await.map_err(unavailable)?;
-    Ok(typed("text/plain; version=0.0.4; charset=utf-8", body))
-}
-
-fn unavailable(error: crate::cri::Error) -> Failure {
+pub(super) fn unavailable(error: crate::cri::Error) -> Failure {
     Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 

@@ -3,16 +3,18 @@
 //! Figures of containers come from the runtime, which reads the cgroups; those of the node from `/proc`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
 
 use k8s_cri::v1::{ContainerStats, FilesystemUsage};
-use metrics::{Text, process};
+use k8s_openapi::api::core::v1::Pod;
+use metrics::{Collect, Text, process};
 use serde_json::{Value, json};
 
 use super::Node;
 use crate::cri::Error;
-use crate::labels;
+use crate::directory::{Directory, PodRecord};
+use crate::{cgroup, labels, pod};
 
 /// Clock ticks in a second, as the kernel shows them to programs.
 const TICKS_PER_SECOND: u64 = 100;
@@ -26,6 +28,8 @@ struct Usage {
     working_set_bytes: u64,
     usage_bytes: Option<u64>,
     rss_bytes: Option<u64>,
+    swap_bytes: Option<u64>,
+    started_nanos: Option<i64>,
     layer: Option<(u64, u64)>,
 }
 
@@ -60,67 +64,129 @@ pub(super) async fn summary(node: &Node) -> Result<Value, Error> {
     Ok(json!({"node": summary, "pods": pods}))
 }
 
-/// The answer of `/metrics/resource`, in the text format of Prometheus.
-pub(super) async fn resource_metrics(node: &Node) -> Result<String, Error> {
-    let pods = pods(node).await?;
-    let mut text = String::new();
+/// The answer of `/metrics/resource` (`resourceMetricsCollector`).
+pub(super) async fn resource_metrics(node: &Node) -> String {
+    let mut text = Text::default();
+    let time = Some(node.clock.now().as_millisecond());
+    let pods = pods(node).await;
+    let failed = pods.is_err();
+    for ((namespace, pod, _), containers) in pods.unwrap_or_default() {
+        for (name, usage) in &containers {
+            let labels = [("container", &**name), ("namespace", &*namespace), ("pod", &*pod)];
+            text.value_at("container_cpu_usage_seconds_total", &labels, seconds(usage.cpu_nanos), time);
+            text.value_at("container_memory_working_set_bytes", &labels, usage.working_set_bytes as f64, time);
+            if let Some(started) = usage.started_nanos {
+                text.value("container_start_time_seconds", &labels, started as f64 / NANOS_PER_SECOND as f64);
+            }
+            if let Some(swap) = usage.swap_bytes {
+                text.value_at("container_swap_usage_bytes", &labels, swap as f64, time);
+            }
+        }
+        let (total, labels) = (total(&containers), [("namespace", &*namespace), ("pod", &*pod)]);
+        text.value_at("pod_cpu_usage_seconds_total", &labels, seconds(total.cpu_nanos), time);
+        text.value_at("pod_memory_working_set_bytes", &labels, total.working_set_bytes as f64, time);
+        if let Some(swap) = total.swap_bytes {
+            text.value_at("pod_swap_usage_bytes", &labels, swap as f64, time);
+        }
+    }
     let machine = machine();
-    let mut metric = |name: &str, kind: &str, help: &str, lines: Vec<(String, String)>| {
-        let written = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n")
-            .and_then(|()| lines.into_iter().try_for_each(|(labels, value)| writeln!(text, "{name}{labels} {value}")));
-        written.expect("a String can be written");
-    };
-    let of_containers = |value: fn(&Usage) -> String| -> Vec<(String, String)> {
-        let each = pods.iter().flat_map(|((namespace, pod, _), containers)| {
-            containers.iter().map(move |(name, usage)| (namespace, pod, name, usage))
-        });
-        each.map(|(namespace, pod, name, usage)| {
-            (format!("{{container=\"{name}\",namespace=\"{namespace}\",pod=\"{pod}\"}}"), value(usage))
-        })
-        .collect()
-    };
-    let of_pods = |value: fn(&Usage) -> String| -> Vec<(String, String)> {
-        let line = |((namespace, pod, _), containers): (&(String, String, String), &Containers)| {
-            (format!("{{namespace=\"{namespace}\",pod=\"{pod}\"}}"), value(&total(containers)))
-        };
-        pods.iter().map(line).collect()
-    };
-    let seconds =
-        |usage: &Usage| format!("{}.{:09}", usage.cpu_nanos / NANOS_PER_SECOND, usage.cpu_nanos % NANOS_PER_SECOND);
-    let bytes = |usage: &Usage| usage.working_set_bytes.to_string();
-    let (cpu, memory) = ("Cumulative cpu time consumed in core-seconds", "Current working set in bytes");
-    metric("container_cpu_usage_seconds_total", "counter", cpu, of_containers(seconds));
-    metric("container_memory_working_set_bytes", "gauge", memory, of_containers(bytes));
-    metric("node_cpu_usage_seconds_total", "counter", cpu, vec![(String::new(), seconds(&machine))]);
-    metric("node_memory_working_set_bytes", "gauge", memory, vec![(String::new(), bytes(&machine))]);
-    metric("pod_cpu_usage_seconds_total", "counter", cpu, of_pods(seconds));
-    metric("pod_memory_working_set_bytes", "gauge", memory, of_pods(bytes));
-    metric("scrape_error", "gauge", "1 if there was an error, 0 otherwise", vec![(String::new(), "0".to_owned())]);
-    Ok(text)
+    text.value_at("node_cpu_usage_seconds_total", &[], seconds(machine.cpu_nanos), time);
+    text.value_at("node_memory_working_set_bytes", &[], machine.working_set_bytes as f64, time);
+    let swap = meminfo("SwapTotal:").saturating_sub(meminfo("SwapFree:"));
+    text.value_at("node_swap_usage_bytes", &[], swap as f64, time);
+    text.value("resource_scrape_error", &[], if failed { 1.0 } else { 0.0 });
+    text.finish()
 }
 
-/// The answer of `/metrics`: what the agent knows of its pods, and the process.
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / NANOS_PER_SECOND as f64
+}
+
+/// The answer of `/metrics`: what the agent, its server and the service rules count, what the agent knows of its pods, and
+/// the process.
+///
+/// Looks at files: not for a worker of the runtime.
 pub(super) fn own_metrics(node: &Node) -> String {
-    let pods = node.directory.list();
-    let containers = pods.iter().flat_map(|pod| &pod.containers);
-    let (running, exited): (Vec<_>, Vec<_>) = containers.partition(|container| container.running);
     let mut text = Text::default();
+    logs(&node.directory, &mut text);
+    node.about.metrics.agent.collect(&mut text);
     text.value("kubelet_node_name", &[("node", &node.name)], 1.0);
-    text.value("kubelet_running_pods", &[], pods.iter().filter(|pod| pod.sandbox_ready).count() as f64);
-    for (state, count) in [("exited", exited.len()), ("running", running.len())] {
-        text.value("kubelet_running_containers", &[("container_state", state)], count as f64);
-    }
+    text.value("kubelet_cgroup_version", &[], if cgroup::is_unified() { 2.0 } else { 1.0 });
+    text.value("kubelet_metrics_provider", &[("provider", "cri")], 1.0);
+    pods_known(&node.directory.list(), &mut text);
     process::collect(&mut text);
     text.finish()
 }
 
+/// What there is of pods now.
+fn pods_known(pods: &[Arc<PodRecord>], text: &mut Text) {
+    let containers = pods.iter().flat_map(|pod| &pod.containers);
+    let (running, exited): (Vec<_>, Vec<_>) = containers.partition(|container| container.running);
+    let count = |wanted: &dyn Fn(&Pod) -> bool| pods.iter().filter(|record| wanted(&record.pod)).count() as f64;
+    text.value("kubelet_running_pods", &[], pods.iter().filter(|pod| pod.sandbox_ready).count() as f64);
+    for (state, count) in [("exited", exited.len()), ("running", running.len())] {
+        text.value("kubelet_running_containers", &[("container_state", state)], count as f64);
+    }
+    let ends = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+    // There are no pods but those of the API.
+    text.value("kubelet_desired_pods", &[("static", "")], count(&|_| true));
+    text.value("kubelet_active_pods", &[("static", "")], count(&|pod| !pod::is_terminal(pod)));
+    for (lifecycle, count) in [("sync", count(&|pod| !ends(pod))), ("terminating", count(&ends))] {
+        let labels = [("config", "desired"), ("lifecycle", lifecycle), ("static", "")];
+        text.value("kubelet_working_pods", &labels, count);
+    }
+    let ephemeral = |pod: &Pod| pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten()).count();
+    let ephemeral = pods.iter().map(|record| ephemeral(&record.pod)).sum::<usize>();
+    text.value("kubelet_managed_ephemeral_containers", &[], ephemeral as f64);
+    let resize = |pod: &Pod, type_: &str| {
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.find(|condition| condition.type_ == type_).map(|condition| condition.reason.clone())
+    };
+    text.value("kubelet_pod_in_progress_resizes", &[], count(&|pod| resize(pod, "PodResizeInProgress").is_some()));
+    for reason in ["Deferred", "Infeasible"] {
+        let waits = |pod: &Pod| resize(pod, "PodResizePending").flatten().as_deref() == Some(reason);
+        text.value("kubelet_pod_pending_resizes", &[("reason", &reason.to_lowercase())], count(&waits));
+    }
+}
+
+/// The answer of `/metrics/probes`.
+pub(super) fn probe_metrics(node: &Node) -> String {
+    let mut text = Text::default();
+    node.about.metrics.probes.collect(&mut text);
+    process::start_time(&mut text);
+    text.finish()
+}
+
+/// How large the logs of the containers are (`logMetricsCollector`).
+fn logs(directory: &Directory, text: &mut Text) {
+    for record in directory.list() {
+        let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+        for container in &record.containers {
+            let size = fs::metadata(&container.log_path).map_or(0, |about| about.len());
+            *sizes.entry(&container.name).or_default() += size;
+        }
+        for (container, size) in sizes {
+            let labels = [
+                ("uid", pod::uid(&record.pod)),
+                ("namespace", pod::namespace(&record.pod)),
+                ("pod", pod::name(&record.pod)),
+                ("container", container),
+            ];
+            text.value("kubelet_container_log_filesystem_used_bytes", &labels, size as f64);
+        }
+    }
+}
+
 async fn pods(node: &Node) -> Result<Pods, Error> {
     let mut pods = Pods::new();
-    for stats in node.cri.container_stats(None).await? {
+    let (stats, containers) = tokio::join!(node.cri.container_stats(None), node.cri.containers(None));
+    let made: BTreeMap<String, i64> = containers?.into_iter().map(|one| (one.id, one.created_at)).collect();
+    for stats in stats? {
         let Some(attributes) = &stats.attributes else { continue };
         let label = |name: &str| attributes.labels.get(name).cloned().unwrap_or_default();
         let pod = (label(labels::POD_NAMESPACE), label(labels::POD_NAME), label(labels::POD_UID));
-        let usage = usage(&stats);
+        let mut usage = usage(&stats);
+        usage.started_nanos = made.get(&attributes.id).copied();
         // Of a container's instances the present one has a working set.
         let known = pods.entry(pod).or_default().entry(label(labels::CONTAINER_NAME)).or_default();
         if usage.working_set_bytes >= known.working_set_bytes {
@@ -140,6 +206,8 @@ fn usage(stats: &ContainerStats) -> Usage {
         working_set_bytes: memory.working_set_bytes.map_or(0, |value| value.value),
         usage_bytes: memory.usage_bytes.map(|value| value.value),
         rss_bytes: memory.rss_bytes.map(|value| value.value),
+        swap_bytes: stats.swap.as_ref().and_then(|swap| Some(swap.swap_usage_bytes.as_ref()?.value)),
+        started_nanos: None,
         layer: stats.writable_layer.as_ref().and_then(layer),
     }
 }
@@ -150,6 +218,7 @@ fn total(containers: &Containers) -> Usage {
         cpu_nanos: sum(|usage| usage.cpu_nanos),
         cpu_nanos_per_second: containers.values().map(|usage| usage.cpu_nanos_per_second).sum(),
         working_set_bytes: sum(|usage| usage.working_set_bytes),
+        swap_bytes: containers.values().map(|usage| usage.swap_bytes).sum(),
         ..Usage::default()
     }
 }
@@ -195,7 +264,7 @@ fn machine() -> Usage {
     }
 }
 
-fn meminfo(name: &str) -> u64 {
+pub(super) fn meminfo(name: &str) -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024

@@ -162,6 +162,7 @@ impl Fixture {
             node_name: "node".into(),
             certificate: certificates.resolver(),
             client_ca_pem: certificates.ca.clone(),
+            about: Default::default(),
         };
         let token = CancellationToken::new();
         // Reviews go to nobody, and are refused.
@@ -282,10 +283,46 @@ async fn check_all(node: &Fixture) {
         node.get("/metrics", admin).await.1.contains("kubelet_running_containers{container_state=\"running\"} 1\n")
     );
     assert_eq!(node.get("/logs/", admin).await.0, 200);
-    assert!(node.get("/metrics/resource", admin).await.1.contains("node_cpu_usage_seconds_total"));
+    check_figures(node).await;
 
     check_exec(node).await;
     check_port_channels(node).await;
+}
+
+/// What each endpoint with figures tells of the container that runs, and to whom.
+async fn check_figures(node: &Fixture) {
+    let admin = Some(&node.certificates.admin);
+    let get = async |path: &str| {
+        let (status, text) = node.get(path, admin).await;
+        assert_eq!(status, 200, "{path}: {text}");
+        assert_eq!(node.get(path, Some(&node.certificates.nobody)).await.0, 403, "{path}");
+        text
+    };
+    let text = get("/metrics/resource").await;
+    for part in
+        ["node_cpu_usage_seconds_total ", "resource_scrape_error 0\n", "container_start_time_seconds{container=\"c\""]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let text = get("/metrics/cadvisor").await;
+    for part in ["container_last_seen{container=\"\",id=\"/\"", "machine_cpu_cores{", "container_scrape_error 0\n"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(get("/metrics/probes").await.starts_with("# HELP process_start_time_seconds"));
+    let text = get("/metrics").await;
+    for part in [
+        "kubelet_http_requests_total{long_running=\"false\",method=\"GET\",path=\"metrics/cadvisor\",server_type=\"readwrite\"} 2\n",
+        "kubelet_http_inflight_requests{long_running=\"false\",method=\"GET\",path=\"metrics\",server_type=\"readwrite\"} 1\n",
+        "apiserver_delegated_authz_request_total{code=\"<error>\"} ",
+        "kubelet_runtime_operations_total{operation_type=\"list_containers\"} ",
+        "kubelet_desired_pods{static=\"\"} 1\n",
+        "kubelet_container_log_filesystem_used_bytes{container=\"c\",namespace=\"d\",pod=\"p\",uid=\"u1\"} ",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(get("/statusz").await.starts_with("\nkubelet statusz\n"));
+    assert!(get("/flagz").await.starts_with("\nkubelet flagz\n"));
+    get("/configz").await;
 }
 
 /// Port-forward over a WebSocket with two channels for each port that the query names.

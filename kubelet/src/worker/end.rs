@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use client::{EventType, caught::caught};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
+use metrics::Counter;
 
 use super::{Worker, hooks, plan::Kill};
 use crate::{
@@ -47,7 +48,12 @@ async fn stop_with_hook(
                 tracing::info!(container = container.name, %error, "pre-stop hook failed");
                 agent.container_event(pod, container, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
             }
-            Err(_) => tracing::info!(container = container.name, "pre-stop hook used up the grace period"),
+            Err(_) => {
+                if hook.sleep.is_some() {
+                    agent.figures.sleeps_cut.with([], Counter::add_one);
+                }
+                tracing::info!(container = container.name, "pre-stop hook used up the grace period");
+            }
         }
         let used = agent.config.clock.elapsed().saturating_sub(before).as_secs();
         left = (grace_seconds - i64::try_from(used).unwrap_or(i64::MAX)).max(GRACE_SECONDS_MIN);

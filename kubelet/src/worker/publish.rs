@@ -8,8 +8,9 @@ use super::Worker;
 use crate::{
     container_config,
     directory::{ContainerRecord, PodRecord},
+    figures::PodStart,
     observe::{Life, Observed},
-    pod,
+    pod::{self, Role},
     status::{self, Inputs},
 };
 
@@ -33,9 +34,35 @@ impl Worker {
             ended,
             now: self.agent.config.clock.now(),
         });
+        self.count(observed, &new);
         if self.published.as_ref() != Some(&new) {
             self.published = Some(new.clone());
             self.writer.set(new);
+        }
+    }
+
+    /// Counts a pod that runs for the first time, and the containers that have ended since the agent looked last.
+    fn count(&mut self, observed: &Observed, status: &PodStatus) {
+        let agent = self.agent.clone();
+        if !self.ran && status.phase.as_deref() == Some("Running") {
+            self.ran = true;
+            let created = self.pod.metadata.creation_timestamp.as_ref();
+            let age = created.map(|created| agent.config.clock.now().duration_since(created.0));
+            agent.figures.runs(PodStart {
+                seen: agent.config.clock.elapsed().saturating_sub(self.seen),
+                created: age.and_then(|age| age.try_into().ok()).unwrap_or_default(),
+                pulling: agent.images.pulling(&self.uid),
+            });
+        }
+        let is_there = |id: &String| observed.instances.iter().any(|instance| instance.id == *id);
+        self.counted.retain(is_there);
+        for instance in observed.instances.iter().filter(|instance| instance.life == Life::Exited) {
+            // What had ended before the agent began was counted by the one before.
+            if self.counted.insert(instance.id.clone()) && self.published.is_some() {
+                let role = pod::containers(&self.pod).into_iter().find(|(_, c)| c.name == instance.name);
+                let role = role.map_or(Role::Main, |(role, _)| role);
+                agent.figures.ended_container(role, instance.status.exit_code, &instance.status.reason);
+            }
         }
     }
 

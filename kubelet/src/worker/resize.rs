@@ -46,9 +46,44 @@ pub struct Resizing {
     /// Whether a resize was begun and is not complete.
     begun: bool,
     failed: Option<String>,
+    /// What each container was to have when the pod was looked at last.
+    asked: Option<HashMap<String, ResourceRequirements>>,
+}
+
+/// One amount that is to change: of which resource, its request or its limit, and how.
+type Asked = (&'static str, &'static str, &'static str);
+
+/// The amounts that differ (`resizeOperationForResources`).
+fn differences(old: &ResourceRequirements, new: &ResourceRequirements) -> Vec<Asked> {
+    let (old, new) = (amounts(None, Some(old)), amounts(None, Some(new)));
+    let mut found = Vec::new();
+    for (at, resource) in given::RESIZABLE.into_iter().enumerate() {
+        for (part, requirement) in ["requests", "limits"].into_iter().enumerate() {
+            let operation = match (old[at][part], new[at][part]) {
+                (None, Some(_)) => "add",
+                (Some(_), None) => "remove",
+                (Some(old), Some(new)) if new > old => "increase",
+                (Some(old), Some(new)) if new < old => "decrease",
+                _ => continue,
+            };
+            found.push((resource, requirement, operation));
+        }
+    }
+    found
 }
 
 impl Resizing {
+    /// What the pod asks for anew since this was asked last.
+    fn asks(&mut self, pod: &Pod) -> Vec<Asked> {
+        let wanted = wanted(pod).own;
+        if self.asked.as_ref() == Some(&wanted) {
+            return Vec::new();
+        }
+        let before = self.asked.replace(wanted.clone()).unwrap_or_default();
+        let both = wanted.iter().filter_map(|(name, new)| Some((before.get(name)?, new)));
+        both.flat_map(|(old, new)| differences(old, new)).collect()
+    }
+
     /// The pod with the resources that are allocated to it, and whether that changed now. `admit` tells why what the pod
     /// wants cannot be allocated.
     fn allocate(
@@ -168,16 +203,28 @@ impl Worker {
     /// The pod with the resources that are allocated to it.
     pub(super) fn allocate(&mut self, pod: Arc<Pod>) -> Arc<Pod> {
         let agent = self.agent.clone();
+        for (resource, requirement, operation) in self.resizing.asks(&pod) {
+            agent.figures.resize_asked(resource, requirement, operation);
+        }
+        let waited = self.resizing.pending.as_ref().is_some_and(|pending| pending.reason == Some(DEFERRED));
         let (allocated, news) = self.resizing.allocate(&pod, || agent.admission.refuses_resize(&agent, &pod));
         match news {
             None => {}
-            Some(Allocation::Begun) => self.resize_event(&pod, EventType::Normal, "ResizeStarted", "started", ""),
+            Some(Allocation::Begun) => {
+                if waited {
+                    agent.figures.resize_accepted();
+                }
+                self.resize_event(&pod, EventType::Normal, "ResizeStarted", "started", "");
+            }
             Some(Allocation::Refused) => {
                 let (reason, message) = match &self.resizing.pending {
                     Some(pending) => (pending.reason.unwrap_or(DEFERRED), pending.message.clone()),
                     None => return allocated,
                 };
                 let event = if reason == INFEASIBLE { "ResizeInfeasible" } else { "ResizeDeferred" };
+                if reason == INFEASIBLE {
+                    agent.figures.resize_infeasible();
+                }
                 self.resize_event(&pod, EventType::Warning, event, reason, &message);
             }
         }
@@ -236,7 +283,13 @@ impl Worker {
         if !self.resizing.begun {
             return;
         }
-        match self.update_containers(&before, &updates).await {
+        let started = self.agent.config.clock.elapsed();
+        let updated = self.update_containers(&before, &updates).await;
+        if !updates.is_empty() {
+            let took = self.agent.config.clock.elapsed().saturating_sub(started);
+            self.agent.figures.resized(updated.is_ok(), took);
+        }
+        match updated {
             Ok(()) => {
                 for (container, id, _) in updates {
                     let given = Given { own: container.resources.unwrap_or_default(), whole: whole.cloned() };

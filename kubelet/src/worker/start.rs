@@ -149,7 +149,9 @@ impl Context {
             let reference = source.reference.as_deref().unwrap_or_default();
             let wanted = Wanted { reference: events::pod(pod), ..wanted(reference, source.pull_policy.as_deref()) };
             let present = agent.images.ensure(&wanted).await?;
-            if let Err(error) = image::set_up(agent, pod::uid(pod), &volume.name, &present.reference).await {
+            let set_up = image::set_up(agent, pod::uid(pod), &volume.name, &present.reference).await;
+            agent.figures.image_volume(set_up.is_ok());
+            if let Err(error) = set_up {
                 let message = format!("failed to mount the image volume {:?}: {error}", volume.name);
                 agent.container_event(pod, container, EventType::Warning, "Failed", format!("Error: {message}"));
                 return Err(failed("CreateContainerError", message));

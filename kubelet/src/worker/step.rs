@@ -49,7 +49,13 @@ impl Worker {
             .into_iter()
             .map(|start| {
                 let context = context.clone();
-                async move { (start.container.name.clone(), context.start(start).await) }
+                async move {
+                    let (name, role) = (start.container.name.clone(), start.role);
+                    let started = context.start(start).await;
+                    let error = started.as_ref().err().map(|failed| failed.waiting.reason.as_str());
+                    context.agent.figures.started_container(role, error);
+                    (name, started)
+                }
             })
             .collect();
         while let Some((name, result)) = starting.next().await {
@@ -119,6 +125,7 @@ impl Worker {
         if let Err(error) = &volumes {
             self.agent.pod_event(&self.pod, EventType::Warning, "FailedMount", error.clone());
         }
+        self.agent.figures.started_pod(sandbox.is_ok());
         match sandbox {
             Ok(_) => volumes.map(drop),
             Err(error) => {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::status_patch::patch;
-use crate::{agent::Agent, pod};
+use crate::{agent::Agent, figures, pod};
 
 /// The first pause after a failed write.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -41,10 +41,10 @@ impl StatusWriter {
     /// Starts the writer of a pod that the API shows like this.
     pub fn start(agent: &Agent, of: &Arc<Pod>) -> (Self, Shown) {
         let api = Api::namespaced(agent.client.clone(), pod::namespace(of));
-        Self::over(api, agent.config.clock.clone(), of)
+        Self::over(api, agent.config.clock.clone(), agent.figures.clone(), of)
     }
 
-    fn over(api: Api<Pod>, clock: Clock, of: &Arc<Pod>) -> (Self, Shown) {
+    fn over(api: Api<Pod>, clock: Clock, figures: Arc<figures::Agent>, of: &Arc<Pod>) -> (Self, Shown) {
         let (wanted, receiver) = watch::channel((0, None));
         let (done, written) = watch::channel(0);
         let (shown, seen) = watch::channel(of.clone());
@@ -58,7 +58,9 @@ impl StatusWriter {
             shown: seen,
             done,
             reconciled: None,
+            since: clock.elapsed(),
             clock,
+            figures,
         };
         tokio::spawn(writing.run());
         (Self { wanted, written, sent: 0, api, name, uid }, shown)
@@ -126,7 +128,10 @@ struct Writing {
     done: watch::Sender<u64>,
     /// When something was last put right that another wrote.
     reconciled: Option<Duration>,
+    /// When there was something to write last.
+    since: Duration,
     clock: Clock,
+    figures: Arc<figures::Agent>,
 }
 
 impl Writing {
@@ -137,6 +142,7 @@ impl Writing {
                 // Who tells of the pod may go before the last status is written.
                 Ok(()) = self.shown.changed() => {}
             }
+            self.since = self.clock.elapsed();
             let mut retry = RETRY_MIN;
             loop {
                 match self.write().await {
@@ -172,6 +178,7 @@ impl Writing {
         let body = json!({"metadata": {"uid": self.uid}, "status": patch});
         match self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Strategic(body)).await {
             Ok(answer) => {
+                self.figures.wrote_status(self.clock.elapsed().saturating_sub(self.since));
                 self.done.send_replace(number);
                 let (before, answered) = (self.known.revision, Known::of(&answer));
                 let same = before == answered.revision;

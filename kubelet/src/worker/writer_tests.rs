@@ -63,7 +63,7 @@ impl Server {
             }
         });
         let api = Api::namespaced(kube::Client::new(service, "n"), "n");
-        let (writer, shown) = StatusWriter::over(api, clock.clone(), &self.pod());
+        let (writer, shown) = StatusWriter::over(api, clock.clone(), Arc::default(), &self.pod());
         *self.shown.lock() = Some(shown);
         writer
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The resources that can be changed.
-const RESIZABLE: [&str; 2] = ["cpu", "memory"];
+pub(super) const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 
 /// The resources of a pod as a whole, and of its containers by name.
 #[derive(Debug, Clone)]
