@@ -1,7 +1,7 @@
 //! What is answered to a head that is no request. Hyper refuses it before anybody here is asked, mostly with 400 and
 //! always without a word; its answer is replaced on its way out by that of Go's server (`conn.serve` in `net/http`).
 //!
-//! Deliberately narrower than Go's server, with the code of it: folded headers (400), more than 2 000 headers (431), and
+//! Deliberately narrower than Go's server, with the code of it: folded headers (400), more than 256 headers (431), and
 //! addresses of more than 64 KiB (414).
 
 use http::StatusCode;
