@@ -18,6 +18,15 @@ pub const REASON: &str = "Evicted";
 /// The resource.
 const STORAGE: &str = "ephemeral-storage";
 
+/// Why a pod is evicted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excess {
+    /// What was too much, as figures name it.
+    pub signal: &'static str,
+    /// The message for people.
+    pub message: String,
+}
+
 /// What a pod uses of the node's disk, in bytes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Used {
@@ -27,8 +36,8 @@ struct Used {
     containers: BTreeMap<String, u64>,
 }
 
-/// Looks at what pods use, for ever, and hands those that use too much to `evict` with the message for people.
-pub async fn keep(agent: Arc<Agent>, evict: impl Fn(&str, String)) {
+/// Looks at what pods use, for ever, and hands those that use too much to `evict`.
+pub async fn keep(agent: Arc<Agent>, evict: impl Fn(&str, Excess)) {
     loop {
         agent.config.clock.sleep(PERIOD).await;
         for record in agent.directory.list() {
@@ -37,7 +46,7 @@ pub async fn keep(agent: Arc<Agent>, evict: impl Fn(&str, String)) {
                 continue;
             }
             match used(&agent, pod).await {
-                Ok(used) => excess(pod, &used).into_iter().for_each(|message| evict(pod::uid(pod), message)),
+                Ok(used) => excess(pod, &used).into_iter().for_each(|excess| evict(pod::uid(pod), excess)),
                 Err(error) => tracing::debug!(pod = pod::name(pod), %error, "the local storage of a pod is not known"),
             }
         }
@@ -68,21 +77,24 @@ fn limited_containers(pod: &Pod) -> impl Iterator<Item = (&str, i64, &str)> {
 }
 
 /// Why the pod is evicted, if it uses too much.
-fn excess(pod: &Pod, used: &Used) -> Option<String> {
+fn excess(pod: &Pod, used: &Used) -> Option<Excess> {
     let over = |used: u64, limit: i64| used > limit.unsigned_abs();
     for (name, limit, text) in limited_volumes(pod) {
         if over(used.volumes.get(name).copied().unwrap_or(0), limit) {
-            return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. "));
+            let message = format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. ");
+            return Some(Excess { signal: "emptydirfs.limit", message });
         }
     }
     let limits = status::limits(pod);
     let all: u64 = used.volumes.values().chain(used.containers.values()).sum();
     if let Some(limit) = limits.get(STORAGE).filter(|limit| over(all, resources::value(limit))) {
-        return Some(format!("Pod ephemeral local storage usage exceeds the total limit of containers {}. ", limit.0));
+        let message = format!("Pod ephemeral local storage usage exceeds the total limit of containers {}. ", limit.0);
+        return Some(Excess { signal: "ephemeralpodfs.limit", message });
     }
-    limited_containers(pod)
-        .find(|(name, limit, _)| over(used.containers.get(*name).copied().unwrap_or(0), *limit))
-        .map(|(name, _, text)| format!("Container {name} exceeded its local ephemeral storage limit {text:?}. "))
+    let (name, _, text) = limited_containers(pod)
+        .find(|(name, limit, _)| over(used.containers.get(*name).copied().unwrap_or(0), *limit))?;
+    let message = format!("Container {name} exceeded its local ephemeral storage limit {text:?}. ");
+    Some(Excess { signal: "ephemeralcontainerfs.limit", message })
 }
 
 /// What the pod uses: the runtime knows the writable layers, the rest is looked at.
@@ -133,12 +145,18 @@ mod tests {
 
     use super::*;
 
-    fn check(spec: &Value, volumes: &[(&str, u64)], containers: &[(&str, u64)], expected: Option<&str>) {
+    fn check(
+        spec: &Value,
+        volumes: &[(&str, u64)],
+        containers: &[(&str, u64)],
+        expected: Option<(&'static str, &str)>,
+    ) {
         let pod: Pod = serde_json::from_value(json!({"spec": spec})).expect("a pod");
         assert!(is_limited(&pod));
         let list = |of: &[(&str, u64)]| of.iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect();
         let used = Used { volumes: list(volumes), containers: list(containers) };
-        assert_eq!(excess(&pod, &used).as_deref(), expected, "{spec} {used:?}");
+        let expected = expected.map(|(signal, message)| Excess { signal, message: message.to_owned() });
+        assert_eq!(excess(&pod, &used), expected, "{spec} {used:?}");
     }
 
     #[test]
@@ -146,15 +164,20 @@ mod tests {
         let volume =
             json!({"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Ki"}}]});
         check(&volume, &[("v", 1024)], &[("a", 9999)], None);
-        check(&volume, &[("v", 1025)], &[], Some(r#"Usage of EmptyDir volume "v" exceeds the limit "1Ki". "#));
+        check(
+            &volume,
+            &[("v", 1025)],
+            &[],
+            Some(("emptydirfs.limit", r#"Usage of EmptyDir volume "v" exceeds the limit "1Ki". "#)),
+        );
         let limit = |amount: &str| json!({"limits": {STORAGE: amount}});
         let two = json!({"containers": [{"name": "a", "resources": limit("1Ki")}, {"name": "b", "resources": limit("2Ki")}],
             "volumes": [{"name": "v", "emptyDir": {}}]});
         check(&two, &[("v", 1024)], &[("a", 1024), ("b", 1024)], None);
         let whole = "Pod ephemeral local storage usage exceeds the total limit of containers 3Ki. ";
-        check(&two, &[("v", 1025)], &[("a", 1024), ("b", 1024)], Some(whole));
+        check(&two, &[("v", 1025)], &[("a", 1024), ("b", 1024)], Some(("ephemeralpodfs.limit", whole)));
         let own = r#"Container a exceeded its local ephemeral storage limit "1Ki". "#;
-        check(&two, &[], &[("a", 1025)], Some(own));
+        check(&two, &[], &[("a", 1025)], Some(("ephemeralcontainerfs.limit", own)));
     }
 
     #[test]

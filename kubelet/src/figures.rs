@@ -53,6 +53,7 @@ impl Runtime {
 families! {
     /// Pods, containers, images and resizes.
     pub struct Agent {
+        evictions: Counter = "kubelet_evictions" ["eviction_signal"] FEW;
         started_pods: Counter = "kubelet_started_pods_total" [] 1;
         started_pod_errors: Counter = "kubelet_started_pods_errors_total" [] 1;
         started: Counter = "kubelet_started_containers_total" ["container_type"] FEW;
@@ -105,6 +106,11 @@ pub(crate) struct PodStart {
 }
 
 impl Agent {
+    /// A pod is evicted, for what it used too much of.
+    pub(crate) fn evicted(&self, signal: &str) {
+        self.evictions.with([signal], Counter::add_one);
+    }
+
     /// A pod's sandbox was to be made.
     pub(crate) fn started_pod(&self, ok: bool) {
         self.started_pods.with([], Counter::add_one);

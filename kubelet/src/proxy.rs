@@ -74,8 +74,9 @@ impl Proxy {
     #[must_use]
     pub fn start(config: Config, informers: &Informers, token: CancellationToken) -> Self {
         let (sender, synced) = watch::channel(false);
-        let health = Arc::new(status::Health::new(informers.clock().clone()));
-        let feed = Feed::new(informers, config.metrics.families(), health.clone());
+        let figures: Arc<Figures> = config.metrics.families();
+        let health = Arc::new(status::Health::new(informers.clock().clone(), figures.clone()));
+        let feed = Feed::new(informers, figures, health.clone());
         let own = Selection { fields: Some(format!("metadata.name={}", config.node_name)), labels: None };
         status::serve(health, informers.selected::<Node>(own), &token);
         tokio::spawn(async move {

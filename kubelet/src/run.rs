@@ -90,9 +90,9 @@ impl Workers {
         handle
     }
 
-    fn evict(&self, uid: &str, message: String) {
+    fn evict(&self, uid: &str, excess: eviction::Excess) {
         if let Some(handle) = self.handles.lock().get(uid) {
-            handle.wake().evict(message);
+            handle.wake().evict(excess);
         }
     }
 
@@ -175,7 +175,7 @@ pub fn run(
             () = node.keep(cancel.clone()) => {}
             () = orphans => {}
             () = log_rotation::keep(agent.clone()) => {}
-            () = eviction::keep(agent.clone(), |uid, message| workers.evict(uid, message)) => {}
+            () = eviction::keep(agent.clone(), |uid, excess| workers.evict(uid, excess)) => {}
         }
         cancel.cancel();
         workers.tasks.close();

@@ -68,7 +68,7 @@ impl Input {
 pub struct Wake {
     notify: Arc<Notify>,
     exited: Arc<Mutex<HashSet<String>>>,
-    evicted: Arc<Mutex<Option<String>>>,
+    evicted: Arc<Mutex<Option<eviction::Excess>>>,
 }
 
 impl Wake {
@@ -78,8 +78,8 @@ impl Wake {
     }
 
     /// Ends the pod because of what it uses.
-    pub fn evict(&self, message: String) {
-        *self.evicted.lock() = Some(message);
+    pub fn evict(&self, excess: eviction::Excess) {
+        *self.evicted.lock() = Some(excess);
         self.wake();
     }
 
@@ -384,10 +384,11 @@ impl Worker {
 
     /// Notes that the pod uses too much, unless it has ended anyway.
     fn check_eviction(&mut self) {
-        let message = self.wake.evicted.lock().take();
-        if let Some(message) = message.filter(|_| self.verdict.is_none() && !self.is_terminal()) {
-            self.agent.pod_event(&self.pod, EventType::Warning, eviction::REASON, message.clone());
-            self.verdict = Some(Verdict { reason: eviction::REASON.to_owned(), message });
+        let excess = self.wake.evicted.lock().take();
+        if let Some(excess) = excess.filter(|_| self.verdict.is_none() && !self.is_terminal()) {
+            self.agent.figures.evicted(excess.signal);
+            self.agent.pod_event(&self.pod, EventType::Warning, eviction::REASON, excess.message.clone());
+            self.verdict = Some(Verdict { reason: eviction::REASON.to_owned(), message: excess.message });
         }
     }
 

@@ -22,6 +22,8 @@ families! {
         endpoint_changes: Counter = "kubeproxy_sync_proxy_rules_endpoint_changes_total" [] 1;
         deleted: Counter = "kubeproxy_conntrack_reconciler_deleted_entries_total" ["ip_family"] 1;
         deletions: Histogram = "kubeproxy_conntrack_reconciler_sync_duration_seconds" ["ip_family"] 1;
+        healthz: Counter = "kubeproxy_proxy_healthz_total" ["code"] 2;
+        livez: Counter = "kubeproxy_proxy_livez_total" ["code"] 2;
         not_local: Gauge = "kubeproxy_sync_proxy_rules_no_local_endpoints_total" ["ip_family", "traffic_policy"] 2;
     }
 }
@@ -79,6 +81,12 @@ impl Figures {
     pub(super) fn forgot(&self, entries: u64, took: Duration) {
         self.families.deleted.with(IPV4, |counter| counter.add(entries));
         self.families.deletions.with(IPV4, |durations| durations.observe(took.as_secs_f64()));
+    }
+
+    /// Someone asked whether the rules are current, a load balancer or else who watches over this process alone.
+    pub(super) fn asked(&self, balancer: bool, ok: bool) {
+        let family = if balancer { &self.families.healthz } else { &self.families.livez };
+        family.with([if ok { "200" } else { "503" }], Counter::add_one);
     }
 
     /// So many services have the policy to lead to this node's endpoints only, and none of them here.

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::figures::Figures;
+
 /// Where load balancers ask (`ProxyHealthzPort`).
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10256);
 /// Where the machine itself asks (`ProxyStatusPort`).
@@ -39,12 +41,13 @@ struct Times {
 /// Whether the rules are current (`ProxyHealthServer`).
 pub(super) struct Health {
     clock: Clock,
+    figures: Arc<Figures>,
     times: Mutex<Times>,
 }
 
 impl Health {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, times: Mutex::default() }
+    pub(super) fn new(clock: Clock, figures: Arc<Figures>) -> Self {
+        Self { clock, figures, times: Mutex::default() }
     }
 
     /// Notes that something changed.
@@ -64,6 +67,7 @@ impl Health {
         let late = |since: Timestamp| now.duration_since(since).unsigned_abs() >= PENDING_MAX;
         let healthy = !times.pending.is_some_and(late);
         let ok = healthy && eligible != Some(false);
+        self.figures.asked(eligible.is_some(), ok);
         // Of rules that are current the time is now, as it was when they were looked at in turns.
         let updated = if ok { Some(now) } else { times.updated };
         let family = times.updated.map(|updated| json!({"IPv4": {"lastUpdated": updated, "healthy": healthy}}));
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn a_change_that_waits_too_long_is_a_fault() {
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let health = Health::new(clock.clone());
+        let health = Health::new(clock.clone(), Arc::default());
         let check = |eligible, ok: bool, updated: &str| {
             let (found, body) = health.answer(eligible);
             assert_eq!((found, body["lastUpdated"].as_str().unwrap_or("none")), (ok, updated), "{body}");
