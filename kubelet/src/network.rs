@@ -22,6 +22,8 @@ use ranges::BRIDGE_PREFIX;
 pub use ranges::{Route, collisions, routes};
 pub use teardown::teardown;
 
+/// What every cluster's nftables table is called, before its name.
+pub(crate) const TABLE_PREFIX: &str = "coracle-";
 /// The kernel's limit on the name of a link (IFNAMSIZ less the final zero).
 const LINK_NAME_BYTES_MAX: usize = 15;
 /// Directories in which distributions put the CNI plugins.
@@ -99,7 +101,7 @@ impl Config {
     #[must_use]
     pub fn table(&self) -> String {
         let name: String = self.id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        format!("coracle-{name}")
+        format!("{TABLE_PREFIX}{name}")
     }
 
     /// The bridge's own address, the first of the CIDR: the pods' gateway.

@@ -13,6 +13,7 @@ mod conntrack;
 pub mod element;
 mod figures;
 mod health;
+mod neighbours;
 pub mod nft;
 pub mod ruleset;
 pub mod service;
@@ -23,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Change, Clock, Informer, Informers, ObjectKey, Selection};
+use client::{Change, Clock, Informer, Informers, ObjectKey, Selection, SeriesRecorder};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -72,7 +73,7 @@ impl Proxy {
     /// Starts to keep the table current, until `token` is cancelled. The table stays when it is: connections of pods go
     /// on while the agent restarts. (`network::teardown` removes it.)
     #[must_use]
-    pub fn start(config: Config, informers: &Informers, token: CancellationToken) -> Self {
+    pub fn start(config: Config, informers: &Informers, events: SeriesRecorder, token: CancellationToken) -> Self {
         let (sender, synced) = watch::channel(false);
         let figures: Arc<Figures> = config.metrics.families();
         let health = Arc::new(status::Health::new(informers.clock().clone(), figures.clone()));
@@ -82,7 +83,7 @@ impl Proxy {
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                () = run(config, feed, sender) => {}
+                () = run(config, feed, events, sender) => {}
             }
         });
         Self { synced }
@@ -195,13 +196,14 @@ fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     Some(ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
 }
 
-async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
+async fn run(config: Config, feed: Feed, events: SeriesRecorder, synced: watch::Sender<bool>) {
     feed.services.wait_synced().await;
     feed.slices.wait_synced().await;
     let table = config.frame.network.table();
     let mut rules = Ruleset::default();
     let mut health = health::Servers::default();
     let mut broken = true;
+    let mut new_ports = Vec::new();
     let mut pause = Duration::from_millis(RETRY_MS);
     let (figures, clock, begun) = (feed.marked.figures.clone(), feed.marked.clock.clone(), feed.marked.clock.now());
     let mut elsewhere = Elsewhere::default();
@@ -218,6 +220,8 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
             let old = rules.of_service(&key);
             stale.note(old, &new);
             sticky_moved |= lost_sticky_endpoint(old, &new);
+            let known = old.map(neighbours::node_ports).unwrap_or_default();
+            new_ports.extend(neighbours::node_ports(&new).difference(&known).map(|front| (key.clone(), *front)));
             let service = feed.service(&key);
             elsewhere.note(&key, service.as_deref(), || feed.slices_of(&key), &config.node_name);
             health.update(&key, service.as_deref(), || {
@@ -253,6 +257,22 @@ async fn run(config: Config, feed: Feed, synced: watch::Sender<bool>) {
         broken = false;
         pause = Duration::from_millis(RETRY_MS);
         synced.send_replace(true);
+        if !new_ports.is_empty() {
+            tell_shared(std::mem::take(&mut new_ports), &table, &feed, &events).await;
+        }
+    }
+}
+
+/// Tells of each new node port that another cluster on this machine serves.
+async fn tell_shared(new_ports: Vec<(ObjectKey, element::Front)>, table: &str, feed: &Feed, events: &SeriesRecorder) {
+    let others = match neighbours::served(table).await {
+        Ok(others) => others,
+        Err(error) => return tracing::warn!(%error, "whether other clusters serve the same node ports is not known"),
+    };
+    for (key, front) in new_ports {
+        if let (Some(other), Some(service)) = (others.get(&front), feed.service(&key)) {
+            neighbours::tell(&service, &key, front, other, events);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::UserInfo;
-use client::Informers;
+use client::{Informers, SeriesRecorder};
 use kubelet::containerd::Containerd;
 use kubelet::dns::{self, Dns};
 use kubelet::proxy::{self, Frame, Proxy};
@@ -134,8 +134,15 @@ async fn start(
     };
     plane.server.registry().state().set_agent(config.node_name.clone(), server.address());
     let frame = Frame { network, dns: answering };
+    let events = SeriesRecorder::start(
+        plane.client(UserInfo::new("system:kube-proxy", &[])),
+        "kube-proxy",
+        &config.node_name,
+        plane.clock.clone(),
+        token.clone(),
+    );
     let settings = proxy::Config { frame, node_name: config.node_name.clone(), metrics: agent.metrics.agent.clone() };
-    let proxy = Proxy::start(settings, &wide, token.clone());
+    let proxy = Proxy::start(settings, &wide, events, token.clone());
     let agent = kubelet::Config { server_port: server.address().port(), ..agent };
     Ok((agent, client, directory, (runtime, dns, proxy, server)))
 }

@@ -52,21 +52,45 @@ pub async fn apply(transaction: &str) -> Result<(), Error> {
     Err(Error::Refused(message.get(..=end).unwrap_or(&message).trim().to_owned()))
 }
 
+/// What a command that lists prints, item by item.
+///
+/// # Errors
+/// [`Error::Refused`] if there is no such thing, or what is printed is no JSON.
+pub async fn list(command: &[&str]) -> Result<Vec<Value>, Error> {
+    let output = Command::new("nft").args(["--json", "--numeric"]).args(command).kill_on_drop(true).output().await?;
+    if !output.status.success() {
+        return Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    let mut document: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| Error::Refused(format!("its JSON: {error}")))?;
+    match document["nftables"].take() {
+        Value::Array(items) => Ok(items),
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// Reads the clients whose endpoint the table remembers.
 ///
 /// # Errors
 /// [`Error::Refused`] if the table cannot be listed.
 pub async fn affinity(table: &str) -> Result<Vec<Remembered>, Error> {
-    let arguments = ["--json", "--numeric", "list", "map", "ip", table, "affinity"];
-    let output = Command::new("nft").args(arguments).kill_on_drop(true).output().await?;
-    if !output.status.success() {
-        return Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    let document: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| Error::Refused(format!("its JSON: {error}")))?;
-    let maps = document["nftables"].as_array().into_iter().flatten().filter_map(|item| item.get("map"));
-    let elements = maps.flat_map(|map| map["elem"].as_array().into_iter().flatten());
+    let items = list(&["list", "map", "ip", table, "affinity"]).await?;
+    let elements = items.iter().flat_map(|item| item["map"]["elem"].as_array().into_iter().flatten());
     Ok(elements.filter_map(remembered).collect())
+}
+
+/// A protocol as nft prints it, by name or by number.
+pub fn protocol(printed: &Value) -> Protocol {
+    match (printed.as_str(), printed.as_u64()) {
+        (Some("tcp" | "6"), _) | (_, Some(6)) => Protocol::Tcp,
+        (Some("udp" | "17"), _) | (_, Some(17)) => Protocol::Udp,
+        _ => Protocol::Sctp,
+    }
+}
+
+/// A port as nft prints it.
+pub fn port(printed: &Value) -> Option<u16> {
+    printed.as_u64().and_then(|port| u16::try_from(port).ok())
 }
 
 /// One element: `[{"elem": {"val": {"concat": [client, address, protocol, port]}, …}}, {"concat": [address, port]}]`.
@@ -75,16 +99,10 @@ fn remembered(element: &Value) -> Option<Remembered> {
     let key = key.get("elem").map_or(key, |elem| &elem["val"])["concat"].as_array()?;
     let value = element.get(1)?;
     let value = value.get("elem").map_or(value, |elem| &elem["val"])["concat"].as_array()?;
-    let [client, address, protocol, port] = key.as_slice() else { return None };
-    let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
-    let protocol = match (protocol.as_str(), protocol.as_u64()) {
-        (Some("tcp" | "6"), _) | (_, Some(6)) => Protocol::Tcp,
-        (Some("udp" | "17"), _) | (_, Some(17)) => Protocol::Udp,
-        _ => Protocol::Sctp,
-    };
+    let [client, address, of, number] = key.as_slice() else { return None };
     Some(Remembered {
         client: client.as_str()?.parse().ok()?,
-        front: Front { address: Some(address.as_str()?.parse().ok()?), protocol, port: number(port)? },
-        endpoint: SocketAddrV4::new(value.first()?.as_str()?.parse().ok()?, number(value.get(1)?)?),
+        front: Front { address: Some(address.as_str()?.parse().ok()?), protocol: protocol(of), port: port(number)? },
+        endpoint: SocketAddrV4::new(value.first()?.as_str()?.parse().ok()?, port(value.get(1)?)?),
     })
 }
