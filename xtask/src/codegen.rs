@@ -6,7 +6,6 @@
 mod check;
 mod choices;
 mod go;
-mod metrics;
 mod overlay;
 mod report;
 mod resources;
@@ -24,14 +23,13 @@ use universe::Universe;
 type Read<T> = Result<T, Box<dyn Error>>;
 
 /// The files that are generated.
-pub const GENERATED: [&str; 6] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES, FAMILIES];
+pub const GENERATED: [&str; 5] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES];
 
 const SCHEMA: &str = "api/data/schema.txt";
 const ENUMS: &str = "api/data/enums.txt";
 const UNIONS: &str = "api/data/unions.txt";
 const RESOURCES: &str = "api/data/resources.txt";
 const ROLES: &str = "apiserver/data/roles.json";
-const FAMILIES: &str = "metrics/data/families.txt";
 
 /// Where the project stands.
 fn root() -> PathBuf {
@@ -61,7 +59,6 @@ pub fn write(from: &Path, into: Option<&Path>) -> Result<(), Box<dyn Error>> {
         (UNIONS, Ok(choices::unions(&definitions))),
         (RESOURCES, resources::write(from, &overlay)),
         (ROLES, roles::write(from)),
-        (FAMILIES, metrics::write(from, &overlay)),
     ];
     let mut problems = Vec::new();
     let mut written = BTreeMap::new();

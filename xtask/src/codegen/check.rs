@@ -50,7 +50,7 @@ pub fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     tables::enums(&text(super::ENUMS)?, &facts, &mut problems);
     tables::unions(&text(super::UNIONS)?, &facts, &mut problems);
     tables::internal(&overlay.internal, &mut problems);
-    tables::families(&text(super::FAMILIES)?, &overlay.families, &mut problems);
+    tables::families(&overlay.families, &mut problems);
     Lines::of(ZONES, &text(ZONES)?).sorted(&mut problems);
     for (file, text) in [(overlay::BOOTSTRAP, overlay.bootstrap.clone()), (super::ROLES, text(super::ROLES)?)] {
         objects::check(file, &text, &resources, &mut problems);

@@ -13,7 +13,7 @@ pub const DISABLED: &str = "api/data/overlay/disabled.txt";
 pub const INTERNAL: &str = "api/data/overlay/internal.txt";
 pub const SELECTABLE: &str = "api/data/overlay/selectable.txt";
 pub const BOOTSTRAP: &str = "apiserver/data/overlay/bootstrap.json";
-pub const FAMILIES: &str = "metrics/data/overlay/families.txt";
+pub const FAMILIES: &str = "metrics/data/families.txt";
 
 /// The packages of the internal types, by the names that `internal.txt` has for them.
 const INTERNAL_PACKAGES: [(&str, &str); 12] = [
@@ -76,7 +76,6 @@ impl Overlay {
         found.extend(self.defaults.lines().filter_map(|line| line.rsplit('\t').next()).map(str::to_string));
         found.extend(self.disabled.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_string));
         found.extend(self.selectable.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_string));
-        found.extend(self.families.lines().filter_map(|line| line.split('\t').nth(4)).map(str::to_string));
         found.extend(
             self.bootstrap.split("\"source\":\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_string),
         );

@@ -126,16 +126,14 @@ fn enums_unions_and_internal_types_name_what_exists() {
 }
 
 #[test]
-fn families_are_those_that_the_overlay_selects() {
-    let check = |text: &str, overlay: &str, expect: &str| {
-        told(|problems| tables::families(text, overlay, problems), expect);
-    };
-    const GOOD: &str = "a\tcounter\t-\thelp\nb\thistogram\t1,2\thelp\n";
-    check(GOOD, "a\nb\thistogram\t1,2\thelp\tpkg/a.B\n", "");
-    check(GOOD, "a\n", "others than the overlay selects");
-    check(GOOD, "a\nb\tgauge\t-\thelp\tpkg/a.B\n", "is not as the overlay says");
-    check(&GOOD.replace("1,2", "2,1"), "a\nb\n", "bounds that are none");
-    check(&GOOD.replace("counter", "number"), "a\nb\n", "number is no type");
+fn families_have_a_type_and_bounds_that_rise() {
+    let check = |text: &str, expect: &str| told(|problems| tables::families(text, problems), expect);
+    const GOOD: &str = "a\tcounter\tx\t-\thelp\nb\thistogram\t-\t1,2\thelp\n";
+    check(GOOD, "");
+    check(&GOOD.replace("1,2", "2,1"), "bounds that are none");
+    check(&GOOD.replace("1,2", "-"), "bounds that are none");
+    check(&GOOD.replace("counter", "number"), "number is no type");
+    check(&GOOD.replace("\tx", ""), "a has 4 columns");
 }
 
 #[test]
