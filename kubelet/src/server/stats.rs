@@ -60,6 +60,9 @@ pub(super) async fn summary(node: &Node) -> Result<Value, Error> {
     let machine = machine();
     let mut node_memory = memory(&machine, &now);
     node_memory["availableBytes"] = json!(meminfo("MemAvailable:"));
+    for (name, counter) in [("pageFaults", "pgfault "), ("majorPageFaults", "pgmajfault ")] {
+        node_memory[name] = json!(vmstat(counter));
+    }
     let summary = json!({"nodeName": node.name, "cpu": cpu(&machine, &now), "memory": node_memory});
     Ok(json!({"node": summary, "pods": pods}))
 }
@@ -218,6 +221,8 @@ fn total(containers: &Containers) -> Usage {
         cpu_nanos: sum(|usage| usage.cpu_nanos),
         cpu_nanos_per_second: containers.values().map(|usage| usage.cpu_nanos_per_second).sum(),
         working_set_bytes: sum(|usage| usage.working_set_bytes),
+        usage_bytes: containers.values().map(|usage| usage.usage_bytes).sum(),
+        rss_bytes: containers.values().map(|usage| usage.rss_bytes).sum(),
         swap_bytes: containers.values().map(|usage| usage.swap_bytes).sum(),
         ..Usage::default()
     }
@@ -260,8 +265,17 @@ fn machine() -> Usage {
     Usage {
         cpu_nanos: busy * (NANOS_PER_SECOND / TICKS_PER_SECOND),
         working_set_bytes: meminfo("MemTotal:").saturating_sub(meminfo("MemAvailable:")),
+        // What the root cgroup is said to use, where it has no figures of its own (`rootStatsFromMeminfo` in cgroups).
+        usage_bytes: Some(meminfo("MemTotal:").saturating_sub(meminfo("MemFree:"))),
+        rss_bytes: Some(meminfo("AnonPages:")),
         ..Usage::default()
     }
+}
+
+/// A counter of the kernel's memory management since the machine started.
+fn vmstat(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn meminfo(name: &str) -> u64 {

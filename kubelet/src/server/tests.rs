@@ -278,7 +278,12 @@ async fn check_all(node: &Fixture) {
     let (status, text) = node.get("/containerLogs/d/p/c?previous=true", admin).await;
     assert_eq!((status, text.trim()), (400, "previous terminated container \"c\" in pod \"p\" not found"));
     assert!(node.get("/pods", admin).await.1.contains("\"uid\":\"u1\""));
-    assert!(node.get("/stats/summary", admin).await.1.contains("\"workingSetBytes\""));
+    let summary: serde_json::Value = serde_json::from_str(&node.get("/stats/summary", admin).await.1).unwrap();
+    let memory = |name: &str| summary["node"]["memory"][name].as_u64().unwrap_or(0);
+    for name in ["workingSetBytes", "rssBytes", "pageFaults"] {
+        assert!(memory(name) > 0, "{name} of {summary}");
+    }
+    assert!(memory("usageBytes") >= memory("rssBytes"), "{summary}");
     assert!(
         node.get("/metrics", admin).await.1.contains("kubelet_running_containers{container_state=\"running\"} 1\n")
     );
