@@ -132,10 +132,18 @@ impl Cri {
     }
 
     /// Waits for the answer of a call, and counts it.
-    async fn counted<T>(&self, operation: &str, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-        match &self.watched {
-            Some(watched) => watched.count(operation, call).await,
-            None => call.await,
+    fn counted<T>(
+        &self,
+        operation: &str,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> impl Future<Output = Result<T, Status>> {
+        // A future that is handed on is kept in each that it is handed to: what a pod's worker awaits would fill a stack.
+        let call = Box::pin(call);
+        async move {
+            match &self.watched {
+                Some(watched) => watched.count(operation, call).await,
+                None => call.await,
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod disk;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{agent::Agent, config::Config, labels, pod, resources, status};
@@ -37,20 +38,24 @@ struct Used {
 }
 
 /// Looks at what pods use, for ever, and hands those that use too much to `evict`.
-pub async fn keep(agent: Arc<Agent>, evict: impl Fn(&str, Excess)) {
-    loop {
-        agent.config.clock.sleep(PERIOD).await;
-        for record in agent.directory.list() {
-            let pod = &record.pod;
-            if !is_limited(pod) || pod::is_terminal(pod) || resources::is_critical(pod) {
-                continue;
-            }
-            match used(&agent, pod).await {
-                Ok(used) => excess(pod, &used).into_iter().for_each(|excess| evict(pod::uid(pod), excess)),
-                Err(error) => tracing::debug!(pod = pod::name(pod), %error, "the local storage of a pod is not known"),
+pub fn keep<'a>(agent: Arc<Agent>, evict: impl Fn(&str, Excess) + Send + Sync + 'a) -> BoxFuture<'a, ()> {
+    Box::pin(async move {
+        loop {
+            agent.config.clock.sleep(PERIOD).await;
+            for record in agent.directory.list() {
+                let pod = &record.pod;
+                if !is_limited(pod) || pod::is_terminal(pod) || resources::is_critical(pod) {
+                    continue;
+                }
+                match used(&agent, pod).await {
+                    Ok(used) => excess(pod, &used).into_iter().for_each(|excess| evict(pod::uid(pod), excess)),
+                    Err(error) => {
+                        tracing::debug!(pod = pod::name(pod), %error, "the local storage of a pod is not known")
+                    }
+                }
             }
         }
-    }
+    })
 }
 
 /// Whether anything limits what the pod uses. Nothing is measured otherwise.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::agent::Agent;
@@ -26,21 +27,23 @@ const COMPRESSED: &str = ".gz";
 const TEMPORARY: &str = ".tmp";
 
 /// Looks after the logs of this node's containers, for ever.
-pub async fn keep(agent: Arc<Agent>) {
-    loop {
-        agent.config.clock.sleep(PERIOD).await;
-        for record in agent.directory.list() {
-            for container in record.containers.iter().filter(|container| container.running) {
-                let size = tokio::fs::metadata(&container.log_path).await.map_or(0, |metadata| metadata.len());
-                if size < LOG_BYTES_MAX {
-                    continue;
-                }
-                if let Err(error) = rotate(&agent, &container.id, &container.log_path).await {
-                    tracing::warn!(container = container.name, %error, "a log is not rotated");
+pub fn keep(agent: Arc<Agent>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        loop {
+            agent.config.clock.sleep(PERIOD).await;
+            for record in agent.directory.list() {
+                for container in record.containers.iter().filter(|container| container.running) {
+                    let size = tokio::fs::metadata(&container.log_path).await.map_or(0, |metadata| metadata.len());
+                    if size < LOG_BYTES_MAX {
+                        continue;
+                    }
+                    if let Err(error) = rotate(&agent, &container.id, &container.log_path).await {
+                        tracing::warn!(container = container.name, %error, "a log is not rotated");
+                    }
                 }
             }
         }
-    }
+    })
 }
 
 async fn rotate(agent: &Agent, id: &str, log: &Path) -> Result<(), String> {

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::{catalogue::Catalogue, patch::strategic};
 use client::{EventType, Informer, Lease, Selection, informer::drop_managed_fields};
+use futures::future::BoxFuture;
 use k8s_openapi::{
     api::core::v1::{
         DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
@@ -66,15 +67,17 @@ impl NodeObject {
     }
 
     /// Creates the Node, or brings the one of this name up to date; tries until the API server takes it.
-    pub async fn register(&self) {
-        self.wait_for_network().await;
-        loop {
-            match self.try_register().await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(node = self.name(), %error, "cannot register the node"),
+    pub fn register(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.wait_for_network().await;
+            loop {
+                match self.try_register().await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(node = self.name(), %error, "cannot register the node"),
+                }
+                self.agent.config.clock.sleep(RETRY).await;
             }
-            self.agent.config.clock.sleep(RETRY).await;
-        }
+        })
     }
 
     async fn wait_for_network(&self) {
@@ -152,36 +155,38 @@ impl NodeObject {
     }
 
     /// Renews the lease and looks at the node again from time to time, until cancelled.
-    pub async fn keep(&self, cancel: CancellationToken) {
-        let config = &self.agent.config;
-        let owner = OwnerReference {
-            api_version: "v1".to_owned(),
-            kind: "Node".to_owned(),
-            name: config.node_name.clone(),
-            uid: self.uid.lock().clone().unwrap_or_default(),
-            ..Default::default()
-        };
-        let lease = Lease::new(
-            self.agent.client.clone(),
-            LEASE_NAMESPACE,
-            &config.node_name,
-            &config.node_name,
-            LEASE_DURATION,
-            config.clock.clone(),
-        );
-        let heartbeat = lease.owned_by(owner).heartbeat(HEARTBEAT, cancel.clone());
-        let resync = async {
-            loop {
-                config.clock.sleep(RESYNC).await;
-                self.refresh().await;
+    pub fn keep(&self, cancel: CancellationToken) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let config = &self.agent.config;
+            let owner = OwnerReference {
+                api_version: "v1".to_owned(),
+                kind: "Node".to_owned(),
+                name: config.node_name.clone(),
+                uid: self.uid.lock().clone().unwrap_or_default(),
+                ..Default::default()
+            };
+            let lease = Lease::new(
+                self.agent.client.clone(),
+                LEASE_NAMESPACE,
+                &config.node_name,
+                &config.node_name,
+                LEASE_DURATION,
+                config.clock.clone(),
+            );
+            let heartbeat = lease.owned_by(owner).heartbeat(HEARTBEAT, cancel.clone());
+            let resync = async {
+                loop {
+                    config.clock.sleep(RESYNC).await;
+                    self.refresh().await;
+                }
+            };
+            tokio::select! {
+                () = heartbeat => {}
+                () = resync => {}
+                () = self.watch_runtime() => {}
+                () = self.watch_object(cancel) => {}
             }
-        };
-        tokio::select! {
-            () = heartbeat => {}
-            () = resync => {}
-            () = self.watch_runtime() => {}
-            () = self.watch_object(cancel) => {}
-        }
+        })
     }
 
     /// Looks at the runtime again and again: one that hangs tells of nothing.
@@ -228,26 +233,28 @@ impl NodeObject {
     }
 
     /// Writes the status if it has changed.
-    pub async fn refresh(&self) {
-        let written = self.written.lock().clone();
-        let status = self.status(written.as_ref()).await;
-        if written.as_ref() == Some(&status) {
-            return;
-        }
-        let was_ready = self.is_ready();
-        if let Err(error) = self.write(status).await {
-            tracing::warn!(node = self.name(), %error, "cannot write the node's status");
-            return;
-        }
-        if was_ready != self.is_ready() {
-            let (reason, node) = (if was_ready { "NodeNotReady" } else { "NodeReady" }, self.name());
-            let reference = events::node(&Node {
-                metadata: ObjectMeta { name: Some(node.to_owned()), ..Default::default() },
-                ..Default::default()
-            });
-            let message = format!("Node {node} status is now: {reason}");
-            self.agent.recorder.event_about(reference, EventType::Normal, reason, message);
-        }
+    pub fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let written = self.written.lock().clone();
+            let status = self.status(written.as_ref()).await;
+            if written.as_ref() == Some(&status) {
+                return;
+            }
+            let was_ready = self.is_ready();
+            if let Err(error) = self.write(status).await {
+                tracing::warn!(node = self.name(), %error, "cannot write the node's status");
+                return;
+            }
+            if was_ready != self.is_ready() {
+                let (reason, node) = (if was_ready { "NodeNotReady" } else { "NodeReady" }, self.name());
+                let reference = events::node(&Node {
+                    metadata: ObjectMeta { name: Some(node.to_owned()), ..Default::default() },
+                    ..Default::default()
+                });
+                let message = format!("Node {node} status is now: {reason}");
+                self.agent.recorder.event_about(reference, EventType::Normal, reason, message);
+            }
+        })
     }
 
     async fn write(&self, status: NodeStatus) -> Result<(), kube::Error> {

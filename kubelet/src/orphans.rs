@@ -12,30 +12,32 @@ use crate::{agent::Agent, cgroup, config::Config, cri::Cri, images, labels, volu
 const GRACE_SECONDS_DEFAULT: i64 = 30;
 
 /// Removes all that belongs to no known pod.
-pub async fn remove(agent: &Agent, known: HashSet<String>) {
-    match agent.cri.sandboxes(None).await {
-        Ok(sandboxes) => {
-            let owner = |s: &k8s_cri::v1::PodSandbox| s.labels.get(labels::POD_UID).cloned().unwrap_or_default();
-            let lost = sandboxes.iter().filter(|sandbox| !known.contains(&owner(sandbox)));
-            join_all(lost.map(|sandbox| {
-                agent.figures.orphans.with([], Counter::add_one);
-                end_sandbox(&agent.cri, &sandbox.id)
-            }))
-            .await;
+pub fn remove(agent: &Agent, known: HashSet<String>) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        match agent.cri.sandboxes(None).await {
+            Ok(sandboxes) => {
+                let owner = |s: &k8s_cri::v1::PodSandbox| s.labels.get(labels::POD_UID).cloned().unwrap_or_default();
+                let lost = sandboxes.iter().filter(|sandbox| !known.contains(&owner(sandbox)));
+                join_all(lost.map(|sandbox| {
+                    agent.figures.orphans.with([], Counter::add_one);
+                    end_sandbox(&agent.cri, &sandbox.id)
+                }))
+                .await;
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for orphaned sandboxes"),
         }
-        Err(error) => tracing::warn!(%error, "cannot look for orphaned sandboxes"),
-    }
-    remove_directories(&agent.config, &known);
-    match images::view::holders(&agent.cri).await {
-        Ok(holders) => {
-            for uid in holders.iter().filter(|uid| !known.contains(*uid)) {
-                if let Err(error) = images::view::release(&agent.cri, uid).await {
-                    tracing::warn!(uid, %error, "the images of an orphaned pod's volumes stay");
+        remove_directories(&agent.config, &known);
+        match images::view::holders(&agent.cri).await {
+            Ok(holders) => {
+                for uid in holders.iter().filter(|uid| !known.contains(*uid)) {
+                    if let Err(error) = images::view::release(&agent.cri, uid).await {
+                        tracing::warn!(uid, %error, "the images of an orphaned pod's volumes stay");
+                    }
                 }
             }
+            Err(error) => tracing::warn!(%error, "cannot look for images of orphaned pods"),
         }
-        Err(error) => tracing::warn!(%error, "cannot look for images of orphaned pods"),
-    }
+    })
 }
 
 async fn end_sandbox(cri: &Cri, id: &str) {

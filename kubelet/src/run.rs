@@ -184,87 +184,95 @@ pub fn run(
     })
 }
 
-async fn agent(
+fn agent(
     config: Config,
     client: Client,
     directory: Directory,
     handles: Arc<Mutex<HashMap<String, Handle>>>,
     cancel: CancellationToken,
-) -> Result<Agent, Error> {
-    let figures: Arc<figures::Agent> = config.metrics.agent.families();
-    let runtime = config.metrics.agent.families();
-    let cri = Cri::connect(&config.socket).await?.watched(runtime, config.clock.clone());
-    let recorder = EventRecorder::start(
-        client.clone(),
-        "kubelet",
-        Some(config.node_name.clone()),
-        config.clock.clone(),
-        cancel.clone(),
-    );
-    let services: Informer<Service> = Informer::start(
-        Api::all(client.clone()),
-        Selection::default(),
-        drop_managed_fields,
-        config.clock.clone(),
-        cancel.clone(),
-    );
-    let wake = move |uid: &str| {
-        if let Some(handle) = handles.lock().get(uid) {
-            handle.wake().wake();
-        }
-    };
-    let machine = Machine::look(&config.root_dir);
-    let sysctls = Sysctls::new(&machine.info.kernel_version, &config.allowed_unsafe_sysctls).map_err(Error::Sysctls)?;
-    Ok(Agent {
-        admission: Admission::new(sysctls),
-        images: Images::new(cri.clone(), recorder.clone(), config.clock.clone(), figures.clone()),
-        probe_log: config.metrics.probes.families(),
-        figures,
-        references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
-        machine,
-        config,
-        cri,
-        client,
-        directory,
-        recorder,
-        services,
+) -> BoxFuture<'static, Result<Agent, Error>> {
+    Box::pin(async move {
+        let figures: Arc<figures::Agent> = config.metrics.agent.families();
+        let runtime = config.metrics.agent.families();
+        let cri = Cri::connect(&config.socket).await?.watched(runtime, config.clock.clone());
+        let recorder = EventRecorder::start(
+            client.clone(),
+            "kubelet",
+            Some(config.node_name.clone()),
+            config.clock.clone(),
+            cancel.clone(),
+        );
+        let services: Informer<Service> = Informer::start(
+            Api::all(client.clone()),
+            Selection::default(),
+            drop_managed_fields,
+            config.clock.clone(),
+            cancel.clone(),
+        );
+        let wake = move |uid: &str| {
+            if let Some(handle) = handles.lock().get(uid) {
+                handle.wake().wake();
+            }
+        };
+        let machine = Machine::look(&config.root_dir);
+        let sysctls =
+            Sysctls::new(&machine.info.kernel_version, &config.allowed_unsafe_sysctls).map_err(Error::Sysctls)?;
+        Ok(Agent {
+            admission: Admission::new(sysctls),
+            images: Images::new(cri.clone(), recorder.clone(), config.clock.clone(), figures.clone()),
+            probe_log: config.metrics.probes.families(),
+            figures,
+            references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
+            machine,
+            config,
+            cri,
+            client,
+            directory,
+            recorder,
+            services,
+        })
     })
 }
 
-async fn import_pause(agent: &Agent) -> Result<(), Error> {
-    let cri = &agent.cri;
-    if cri.image_status(images::pause::NAME).await?.is_none() {
-        images::import::import_into(cri, std::io::Cursor::new(images::pause::archive()), &agent.config.clock).await?;
-    }
-    Ok(())
+fn import_pause(agent: &Agent) -> BoxFuture<'_, Result<(), Error>> {
+    Box::pin(async move {
+        let cri = &agent.cri;
+        if cri.image_status(images::pause::NAME).await?.is_none() {
+            images::import::import_into(cri, std::io::Cursor::new(images::pause::archive()), &agent.config.clock)
+                .await?;
+        }
+        Ok(())
+    })
 }
 
 /// Passes the runtime's events on to the workers; when the stream breaks the node is looked at again.
-async fn follow_runtime(workers: Workers, node: Arc<NodeObject>) {
-    let figures = workers.agent.figures.clone();
-    loop {
-        match runtime_events::subscribe(workers.agent.cri.channel()).await {
-            Err(error) => {
-                figures.subscription_errors.with([], Counter::add_one);
-                tracing::warn!(%error, "cannot subscribe to the runtime's events");
-            }
-            Ok(stream) => {
-                figures.subscribed.with([], Counter::add_one);
-                // What happened while nobody listened is found by looking.
-                workers.wake_all();
-                tokio::pin!(stream);
-                while let Some(event) = stream.next().await {
-                    match event {
-                        Ok(RuntimeEvent::Exited { id } | RuntimeEvent::OutOfMemory { id }) => {
-                            workers.exited(&id).await;
+fn follow_runtime(workers: Workers, node: Arc<NodeObject>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let figures = workers.agent.figures.clone();
+        loop {
+            match runtime_events::subscribe(workers.agent.cri.channel()).await {
+                Err(error) => {
+                    figures.subscription_errors.with([], Counter::add_one);
+                    tracing::warn!(%error, "cannot subscribe to the runtime's events");
+                }
+                Ok(stream) => {
+                    figures.subscribed.with([], Counter::add_one);
+                    // What happened while nobody listened is found by looking.
+                    workers.wake_all();
+                    tokio::pin!(stream);
+                    while let Some(event) = stream.next().await {
+                        match event {
+                            Ok(RuntimeEvent::Exited { id } | RuntimeEvent::OutOfMemory { id }) => {
+                                workers.exited(&id).await;
+                            }
+                            Err(error) => tracing::warn!(%error, "the runtime's event stream broke"),
                         }
-                        Err(error) => tracing::warn!(%error, "the runtime's event stream broke"),
                     }
                 }
             }
+            node.refresh().await;
+            tokio::time::sleep(RESUBSCRIBE_PAUSE).await;
+            node.refresh().await;
         }
-        node.refresh().await;
-        tokio::time::sleep(RESUBSCRIBE_PAUSE).await;
-        node.refresh().await;
-    }
+    })
 }

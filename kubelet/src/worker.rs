@@ -419,3 +419,21 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Worker;
+
+    /// How much memory the future of an async function takes.
+    fn future_bytes<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is moved over a thread's stack when it is made, and there is one for each pod.
+    #[test]
+    fn the_future_of_a_worker_is_small() {
+        const BYTES_MAX: usize = 48 << 10;
+        let bytes = future_bytes(Worker::run);
+        assert!(bytes <= BYTES_MAX, "{bytes}");
+    }
+}
