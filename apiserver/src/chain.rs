@@ -113,7 +113,7 @@ async fn answer_request(
         None => inflight.enter(&user, &info).await.map_err(TooMany::status)?,
     };
     authorize(registry, attributes(&user, &info, &query)).await?;
-    let resource = resource(registry, &info);
+    let resource = resource(registry, &info).await;
     notes.counts = counts(resource.as_deref(), &info);
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
@@ -144,10 +144,16 @@ fn takes_body(info: &RequestInfo) -> bool {
     info.is_resource_request && inflight::changes(info) && !info.is_long_running()
 }
 
-/// The row of the catalogue that a request is about, if there is one.
-fn resource(registry: &Registry, info: &RequestInfo) -> Option<Arc<Resource>> {
-    let catalogue = registry.peek_catalogue();
-    catalogue.get(&info.group, &info.version, &info.resource).filter(|_| info.is_resource_request).cloned()
+/// The row of the catalogue that a request is about, if there is one. Requests for what is not served, and for what
+/// tells what is, wait for definitions whose status is ahead of the catalogue.
+async fn resource(registry: &Registry, info: &RequestInfo) -> Option<Arc<Resource>> {
+    let served = || registry.peek_catalogue().get(&info.group, &info.version, &info.resource).cloned();
+    let found = if info.is_resource_request { served() } else { None };
+    if found.is_none() && (info.is_resource_request || documents::tells_resources(&info.path)) {
+        registry.state().catalogue_followed().await;
+        return if info.is_resource_request { served() } else { None };
+    }
+    found
 }
 
 /// Whether a path leads into a group that is served.

@@ -126,8 +126,11 @@ impl Follower {
     ///
     /// What is served was written before that it is: a client that finds a resource can change its definition without
     /// meeting us (`crdHandler.ServeHTTP` and `DiscoveryController.sync` in apiextensions go by the stored conditions).
+    /// Who reads the status in between is kept waiting by the round.
     async fn synchronise(&mut self, snapshot: &Snapshot) {
         let (changed, gone) = self.learn_all(snapshot);
+        let registry = self.registry.clone();
+        let round = registry.state().begin_round();
         for name in &changed {
             let settled = self.settle(name).await;
             tell_failure(name, settled);
@@ -140,6 +143,7 @@ impl Follower {
             let rows = self.known.values().flat_map(|known| known.rows.iter().cloned());
             self.registry.set_catalogue(self.builtin.with(rows));
         }
+        drop(round);
         for name in &changed {
             let cleaned = self.clean_up(name).await;
             tell_failure(name, cleaned);

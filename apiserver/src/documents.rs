@@ -75,6 +75,11 @@ pub(crate) fn is_measured(path: &str) -> bool {
     matches!(path, "/healthz" | "/livez" | "/readyz" | "/api" | "/apis" | "/statusz" | "/flagz" | "/openapi/v3")
 }
 
+/// Whether a document tells which resources are served.
+pub(crate) fn tells_resources(path: &str) -> bool {
+    path.starts_with("/apis") || path.starts_with("/openapi/")
+}
+
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 

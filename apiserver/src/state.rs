@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -28,14 +29,35 @@ impl Step {
     pub const ALL: [Self; 4] = [Self::Bootstrap, Self::Running, Self::Definitions, Self::FlowControl];
 }
 
+/// How long a request waits for definitions that are on their way into the catalogue.
+const CATALOGUE_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// The state that health endpoints show.
 #[derive(Debug, Default)]
 pub struct State {
     done: watch::Sender<BTreeSet<Step>>,
+    rounds: watch::Sender<Rounds>,
     stopping: CancellationToken,
     bodies: Room,
     workers: Workers,
     agent: RwLock<Option<OwnAgent>>,
+}
+
+/// How often definitions were brought into the catalogue.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rounds {
+    begun: u64,
+    ended: u64,
+}
+
+/// Definitions are on their way into the catalogue for as long as this lives.
+#[derive(Debug)]
+pub struct Round<'a>(&'a State);
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        self.0.rounds.send_modify(|rounds| rounds.ended = rounds.begun);
+    }
 }
 
 /// The node agent of this process. It is known by having been started here and not by what any object says, so that its
@@ -62,6 +84,25 @@ impl State {
         let mut done = self.done.subscribe();
         // The sender lives as long as this does.
         let _ = done.wait_for(|done| Step::ALL.iter().all(|step| done.contains(step))).await;
+    }
+
+    /// The statuses of definitions are about to be written, and the catalogue to follow them. One at a time.
+    pub fn begin_round(&self) -> Round<'_> {
+        self.rounds.send_modify(|rounds| rounds.begun += 1);
+        Round(self)
+    }
+
+    /// Resolves when the catalogue has what every status of a definition said when this was called: whoever reads that
+    /// one is established finds its resources. After [`CATALOGUE_WAIT_MAX`] it is given up.
+    pub async fn catalogue_followed(&self) {
+        let mut rounds = self.rounds.subscribe();
+        let Rounds { begun, ended } = *rounds.borrow();
+        if ended == begun {
+            return;
+        }
+        // The sender lives as long as this does.
+        let ended = rounds.wait_for(|rounds| rounds.ended >= begun);
+        let _ = tokio::time::timeout(CATALOGUE_WAIT_MAX, ended).await;
     }
 
     /// Tells where the server of this process's own node agent listens.
@@ -105,6 +146,21 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_is_waited_for_and_no_more() {
+        let state = State::default();
+        assert!(state.catalogue_followed().now_or_never().is_some());
+        let first = state.begin_round();
+        let mut waiting = std::pin::pin!(state.catalogue_followed());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = state.begin_round();
+        assert!(waiting.as_mut().now_or_never().is_some(), "the second round began after the call");
+        assert!(state.catalogue_followed().now_or_never().is_none());
+        drop(second);
+        assert!(state.catalogue_followed().now_or_never().is_some());
+    }
 
     #[test]
     fn the_start_is_over_when_every_step_is_done() {
