@@ -17,6 +17,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// The mode of files, whatever the umask.
 const FILE_MODE: u32 = 0o600;
 
+/// The unit of `st_blocks`, whatever the file system's own is.
+const STAT_BLOCK_BYTES: u64 = 512;
+
 /// The operations on directories and names.
 pub trait Files: Send + Sync + 'static {
     /// Creates a directory and its parents, readable by the owner alone.
@@ -78,6 +81,12 @@ pub trait Files: Send + Sync + 'static {
     /// # Errors
     /// As the system says.
     fn room(&self, directory: &Path) -> io::Result<Room>;
+
+    /// How many bytes of its disk the files in a directory take.
+    ///
+    /// # Errors
+    /// As the system says; an absent directory takes none.
+    fn taken(&self, directory: &Path) -> io::Result<u64>;
 }
 
 /// The room on a disk, in bytes.
@@ -183,6 +192,25 @@ impl Files for Disk {
         }
         let block = found.f_frsize;
         Ok(Room { total: found.f_blocks.saturating_mul(block), free: found.f_bavail.saturating_mul(block) })
+    }
+
+    fn taken(&self, directory: &Path) -> io::Result<u64> {
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            entries => entries?,
+        };
+        let mut taken = 0;
+        for entry in entries {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => taken += self.taken(&entry.path())?,
+                Ok(found) => taken += found.blocks() * STAT_BLOCK_BYTES,
+                // One that another thread has just removed takes nothing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(taken)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, release_memory};
 use super::directory::is_full;
@@ -10,6 +11,10 @@ use super::export;
 use super::recovery::FIRST_REVISION;
 use super::shared::Shared;
 use crate::{Revision, Snapshot, StoreError};
+
+/// How often, and how long apart, an export is tried after the checkpoint was given up for it.
+const FREED_ATTEMPTS: u32 = 20;
+const FREED_RETRY: Duration = Duration::from_millis(50);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,10 +68,13 @@ impl Checkpointer {
         }
     }
 
-    /// Reserves room for the log, and as much as an export will take; a checkpoint can be given up for that.
+    /// Reserves room for the next file of the log, and with what giving up the checkpoint frees, as much as an export of
+    /// everything will take when that file is full. So deletes always make room: an export of what they leave fits.
     fn reserve(&self) {
-        let exported = self.export.map_or(0, |(_, bytes)| bytes);
-        self.shared.spare.want_reserve(if self.checkpoint.is_some() { 0 } else { exported + exported / 4 });
+        let directory = &self.shared.directory;
+        let freed = directory.files.taken(&directory.checkpoint_path()).unwrap_or(0);
+        let needed = export::bytes_max(&self.shared.history.snapshot()) + self.shared.spare.bytes();
+        self.shared.spare.want_reserve(needed.saturating_sub(freed));
         match self.shared.spare.prepare() {
             Ok(()) => self.shared.clear_full(),
             Err(error) => {
@@ -110,6 +118,13 @@ impl Checkpointer {
         if matches!(exported, Err(StoreError::Full(_))) && directory.has_checkpoint()? {
             self.remove_checkpoint()?;
             exported = self.export_newer(&snapshot);
+            let mut attempt = 0;
+            while matches!(exported, Err(StoreError::Full(_))) && attempt < FREED_ATTEMPTS {
+                // Until sled's threads let go of its file, its room is not free.
+                std::thread::sleep(FREED_RETRY);
+                exported = self.export_newer(&snapshot);
+                attempt += 1;
+            }
         }
         if self.checkpoint.is_some() {
             shared.put_back(dirty);

@@ -1,7 +1,7 @@
 //! The export: one flat file of the whole map, from which, with the log, a broken checkpoint is rebuilt.
 
 use super::directory::{Directory, corrupt};
-use super::frame::{self, Base, FILE_HEADER_BYTES, FileHeader, FileKind, Found};
+use super::frame::{self, Base, FILE_HEADER_BYTES, FRAME_OVERHEAD_BYTES, FileHeader, FileKind, Found};
 use super::shelf::Shelf;
 use crate::limits::GROUP_BYTES_MAX;
 use crate::{Entry, Revision, Snapshot, StoreError};
@@ -25,6 +25,14 @@ pub(crate) fn write(directory: &Directory, snapshot: &Snapshot) -> Result<u64, S
         directory.files.remove(&path).map_err(|error| directory.failed("remove", &path, &error))?;
     }
     Ok(bytes)
+}
+
+/// No export of `snapshot` takes more than this, whether its values can be compressed or not.
+pub(crate) fn bytes_max(snapshot: &Snapshot) -> u64 {
+    let entries: u64 = snapshot.entries().map(frame::entry_bytes_max).sum();
+    // A frame is begun when the one before holds enough.
+    let frames = entries / GROUP_BYTES_MAX as u64 + 1;
+    FILE_HEADER_BYTES as u64 + entries + frames * FRAME_OVERHEAD_BYTES as u64
 }
 
 fn write_file(directory: &Directory, snapshot: &Snapshot, new: &std::path::Path) -> std::io::Result<u64> {

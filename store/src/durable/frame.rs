@@ -38,6 +38,8 @@ const TAG_STATE_PACKED: u8 = 4;
 pub(crate) const SAVED_PART_MIN: usize = 8;
 
 /// What a frame takes besides its operations, at most.
+/// What an entry of an export has beside key and value: a tag, the key's length, two revisions and two lengths.
+const ENTRY_OVERHEAD_BYTES_MAX: usize = 1 + 2 + 8 + 8 + 4 + 4;
 pub(crate) const FRAME_OVERHEAD_BYTES: usize = FRAME_HEADER_BYTES + TRAILER_BYTES + FRAME_ALIGN;
 /// What each commit takes besides its operations.
 pub(crate) const COMMIT_OVERHEAD_BYTES: usize = 4;
@@ -164,6 +166,11 @@ pub(crate) fn encode_entries<'a>(
         count += 1;
     }
     finish(buffer, sequence, after.revision, count, after);
+}
+
+/// How many bytes of an export an entry takes at most.
+pub(crate) fn entry_bytes_max(entry: &Entry) -> u64 {
+    (ENTRY_OVERHEAD_BYTES_MAX + entry.key().len() + entry.value().len()) as u64
 }
 
 fn begin(buffer: &mut Vec<u8>) {

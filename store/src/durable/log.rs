@@ -89,8 +89,12 @@ impl Spare {
 
     fn hold_reserve(&self) -> io::Result<()> {
         let mut reserve = self.reserve.lock();
-        if reserve.held >= reserve.wanted {
+        if (reserve.wanted..=reserve.wanted * 2).contains(&reserve.held) {
             return Ok(());
+        }
+        if reserve.held > reserve.wanted {
+            self.directory.files.remove(&self.directory.reserve_path())?;
+            reserve.held = 0;
         }
         let file = self.directory.files.open(&self.directory.reserve_path(), true)?;
         let Err(error) = file.allocate(reserve.wanted) else {
@@ -98,11 +102,12 @@ impl Spare {
             return Ok(());
         };
         // What there is must not go to somebody else, or deletes would not help.
-        let mut part = reserve.wanted / 2;
-        while part > reserve.held.max(RESERVE_PART_BYTES_MIN) && file.allocate(part).is_err() {
-            part /= 2;
+        let free = self.directory.files.room(&self.directory.path).map_or(0, |room| room.free);
+        let mut more = free.min(reserve.wanted - reserve.held);
+        while more > RESERVE_PART_BYTES_MIN && file.allocate(reserve.held + more).is_err() {
+            more -= more / RESERVE_SHARE;
         }
-        reserve.held = reserve.held.max(part);
+        reserve.held += if more > RESERVE_PART_BYTES_MIN { more } else { 0 };
         Err(error)
     }
 
@@ -151,6 +156,8 @@ impl Spare {
             .and_then(|()| files.sync_directory(&self.directory.path))
             .map_err(LogError::Failed)?;
         *prepared = None;
+        // What is written to it may have to be exported.
+        self.reserve.lock().wanted += allocated;
         Ok(Position { file: begun, sequence: header.sequence, offset: FILE_HEADER_BYTES as u64, allocated })
     }
 }

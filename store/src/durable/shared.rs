@@ -20,6 +20,9 @@ use crate::history::History;
 use crate::stage::Stage;
 use crate::{Revision, Snapshot, StoreError};
 
+/// How often a full disk is looked at again.
+const FULL_RECHECK: Duration = Duration::from_secs(1);
+
 /// What was written since the checkpoint.
 pub(super) struct Dirty {
     pub(super) keys: HashSet<Arc<str>>,
@@ -116,12 +119,17 @@ impl Shared {
         file.sync().map_err(|error| StoreError::Stopped(format!("the log cannot be synced: {error}")))
     }
 
-    /// Waits until there is something to do. As long as a checkpoint waits for quiet, it looks whether that has come.
+    /// Waits until there is something to do. As long as a checkpoint waits for quiet, it looks whether that has come;
+    /// as long as the disk is full, whether somebody else made room.
     pub(super) fn wait_for_work(&self) -> Todo {
         let mut todo = self.todo.lock();
         while !(todo.spare || todo.checkpoint || todo.stop) {
             if !todo.checkpoint_when_quiet {
-                self.work.wait(&mut todo);
+                if !self.is_full() {
+                    self.work.wait(&mut todo);
+                } else if self.work.wait_for(&mut todo, FULL_RECHECK).timed_out() {
+                    todo.spare = true;
+                }
                 continue;
             }
             let before = self.history.revision();
@@ -138,7 +146,7 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// About how many bytes were logged after `revision`.
+    /// About how many bytes were logged after `revision`: whole files of the log.
     pub(super) fn logged_since(&self, revision: Revision) -> u64 {
         let segments = self.segments.lock();
         segments.iter().filter(|segment| segment.base >= revision).count() as u64 * self.segment_bytes

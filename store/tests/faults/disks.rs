@@ -142,10 +142,21 @@ fn a_directory_that_cannot_be_written_is_refused_by_name() {
     assert_eq!(content(&*again).len(), 1);
 }
 
-/// On a disk that is full to the last byte the store opens and is read, and deletes make room for writes again.
+/// On a disk that others filled to the last byte the store opens and is read, and deletes make room for writes again.
 #[test]
 fn deletes_make_room_on_a_full_disk() {
-    let Some(disk) = mount::Small::new("24m") else { return };
+    deletes_make_room("24m", 2, true);
+}
+
+#[test]
+fn few_deletes_make_room_on_a_disk_that_is_full_of_objects() {
+    deletes_make_room("24m", 20, false);
+    deletes_make_room("64m", 30, false);
+}
+
+/// Fills a disk, and deletes a part of what is there.
+fn deletes_make_room(size: &str, part: usize, filled_by_others: bool) {
+    let Some(disk) = mount::Small::new(size) else { return };
     let data = disk.path().join("data");
     let mut config = DurableConfig::new(&data);
     config.checkpoint_quiet = Duration::from_millis(20);
@@ -164,12 +175,13 @@ fn deletes_make_room_on_a_full_disk() {
     let held = written.len() * 30_000;
     assert!(held > 5_000_000, "a disk of 24 MB held {held} bytes");
     drop(store);
-    // Whatever is left is taken.
-    let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
-    while std::io::Write::write(&mut filler, &[1; 4096]).is_ok_and(|written| written > 0) {}
+    if filled_by_others {
+        let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
+        while std::io::Write::write(&mut filler, &[1; 4096]).is_ok_and(|written| written > 0) {}
+    }
     let store = Durable::open(config.clone()).unwrap();
     assert_eq!(store.snapshot().len(), written.len());
-    for (key, revision) in written.drain(..written.len() / 2) {
+    for (key, revision) in written.drain(..written.len() / part) {
         futures::executor::block_on(store.commit(Transaction::delete(key.as_str(), revision))).unwrap();
     }
     let begin = Instant::now();

@@ -209,6 +209,10 @@ impl Files for FaultyFiles {
     fn room(&self, directory: &Path) -> io::Result<Room> {
         Disk.room(directory)
     }
+
+    fn taken(&self, directory: &Path) -> io::Result<u64> {
+        Disk.taken(directory)
+    }
 }
 
 struct FaultyFile {
