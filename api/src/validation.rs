@@ -41,8 +41,8 @@ use at::At;
 /// looks at before anything else.
 pub fn cluster_ips(new: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = ErrorList::new();
-    let before = old.map(|old| At::root(old).get("spec"));
-    core::cluster_ips(&At::root(new).get("spec"), before.as_ref(), &mut errors);
+    let before = old.map(|old| At::root(old).field("spec"));
+    core::cluster_ips(&At::root(new).field("spec"), before.as_ref(), &mut errors);
     errors
 }
 
@@ -100,8 +100,8 @@ fn rules_of(group: &str, resource: &str) -> Option<Rules> {
         ("rbac.authorization.k8s.io", "clusterroles") => rbac::cluster_role,
         ("rbac.authorization.k8s.io", "rolebindings") => rbac::role_binding,
         ("rbac.authorization.k8s.io", "clusterrolebindings") => rbac::cluster_role_binding,
-        ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks::configuration,
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks::configuration,
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks::validating,
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks::mutating,
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => admission_policies::validating_policy,
         ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => admission_policies::validating_binding,
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => admission_policies::mutating_policy,

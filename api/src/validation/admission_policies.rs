@@ -14,13 +14,13 @@ const VALUE_EXPRESSION_BYTES_MAX: usize = 5 * 1024;
 
 /// `ValidateValidatingAdmissionPolicy` and `ValidateValidatingAdmissionPolicyUpdate`
 pub fn validating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     let mut scope = common(&spec, old, errors);
-    if spec.get("variables").is_empty() {
+    if spec.field("variables").is_empty() {
         scope = Scope::without_variables(scope.has_params);
     }
     variables(&spec, &mut scope, errors);
-    let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
+    let (validations, annotations) = (spec.field("validations"), spec.field("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         for at in [&validations, &annotations] {
             let detail = "validations or auditAnnotations must contain at least one item";
@@ -38,7 +38,7 @@ pub fn validating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorL
     let mut seen = BTreeSet::new();
     for annotation in annotations.items() {
         audit_annotation(new.at(&["metadata", "name"]).text(), &annotation, &scope, errors);
-        let key = annotation.get("key");
+        let key = annotation.field("key");
         if !seen.insert(key.text()) {
             errors.push(FieldError::duplicate(&key.path, key.text()));
         }
@@ -47,25 +47,25 @@ pub fn validating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorL
 
 /// `ValidateMutatingAdmissionPolicy` and `ValidateMutatingAdmissionPolicyUpdate`
 pub fn mutating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     let mut scope = common(&spec, old, errors);
     variables(&spec, &mut scope, errors);
-    let mutations = spec.get("mutations");
+    let mutations = spec.field("mutations");
     if mutations.is_empty() {
         errors.push(FieldError::required(&mutations.path, "mutations must contain at least one item"));
     }
     for mutation in mutations.items() {
         self::mutation(&mutation, &scope, errors);
     }
-    let policy = spec.get("reinvocationPolicy");
+    let policy = spec.field("reinvocationPolicy");
     rules::required_one_of(&policy, &["IfNeeded", "Never"], "", errors);
 }
 
 /// `ValidateValidatingAdmissionPolicyBinding`
 pub fn validating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     binding(&spec, errors);
-    let actions = spec.get("validationActions");
+    let actions = spec.field("validationActions");
     let mut seen = BTreeSet::new();
     for action in actions.items() {
         rules::one_of(&action, &["Audit", "Deny", "Warn"], errors);
@@ -85,39 +85,39 @@ pub fn validating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLi
 
 /// `ValidateMutatingAdmissionPolicyBinding`
 pub fn mutating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    binding(&new.get("spec"), errors);
+    binding(&new.field("spec"), errors);
 }
 
 /// `validateValidatingAdmissionPolicyStatus`
 pub fn validating_policy_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let status = new.get("status");
+    let status = new.field("status");
     for warning in status.at(&["typeChecking", "expressionWarnings"]).items() {
-        rules::required(&warning.get("warning"), errors);
-        rules::required(&warning.get("fieldRef"), errors);
+        rules::required(&warning.field("warning"), errors);
+        rules::required(&warning.field("fieldRef"), errors);
     }
-    conditions::all(&status.get("conditions"), errors);
+    conditions::all(&status.field("conditions"), errors);
 }
 
 /// What both kinds of policy begin with. Returns what their expressions may name.
 fn common(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) -> Scope {
-    let failure = spec.get("failurePolicy");
+    let failure = spec.field("failurePolicy");
     if failure.is_absent() {
         errors.push(FieldError::required(&failure.path, ""));
     } else {
         rules::one_of(&failure, &["Fail", "Ignore"], errors);
     }
-    let kind = spec.get("paramKind");
+    let kind = spec.field("paramKind");
     if kind.is_set() {
         param_kind(&kind, errors);
     }
-    let matched = spec.get("matchConstraints");
+    let matched = spec.field("matchConstraints");
     if matched.is_absent() {
         errors.push(FieldError::required(&matched.path, ""));
     } else {
         match_resources(&matched, errors);
-        rules::required(&matched.get("resourceRules"), errors);
+        rules::required(&matched.field("resourceRules"), errors);
     }
-    let list = spec.get("matchConditions");
+    let list = spec.field("matchConditions");
     // Conditions that are stored and do not change are not looked at again.
     if old.is_none_or(|old| old.at(&["spec", "matchConditions"]).value != list.value) {
         let scope = Scope::without_variables(kind.is_set());
@@ -128,7 +128,7 @@ fn common(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) -> Scope 
 
 /// `validateParamKind`
 fn param_kind(at: &At<'_>, errors: &mut ErrorList) {
-    let (version, kind) = (at.get("apiVersion"), at.get("kind"));
+    let (version, kind) = (at.field("apiVersion"), at.field("kind"));
     let text = version.text();
     let mut invalid = |value: &str, detail: String| errors.push(FieldError::invalid(&version.path, value, detail));
     match text.matches('/').count() {
@@ -159,22 +159,21 @@ fn param_kind(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateMatchResources`
 fn match_resources(at: &At<'_>, errors: &mut ErrorList) {
-    let policy = at.get("matchPolicy");
+    let policy = at.field("matchPolicy");
     if policy.is_absent() {
         errors.push(FieldError::required(&policy.path, ""));
     }
     rules::one_of(&policy, &["Equivalent", "Exact"], errors);
-    for name in ["namespaceSelector", "objectSelector"] {
-        let selector = at.get(name);
+    for selector in at.fields(["namespaceSelector", "objectSelector"]) {
         if selector.is_absent() {
             errors.push(FieldError::required(&selector.path, ""));
         }
         rules::label_selector(&selector, errors);
     }
-    for list in ["resourceRules", "excludeResourceRules"] {
-        for rule in at.get(list).items() {
+    for list in at.fields(["resourceRules", "excludeResourceRules"]) {
+        for rule in list.items() {
             let mut seen = BTreeSet::new();
-            for name in rule.get("resourceNames").items() {
+            for name in rule.field("resourceNames").items() {
                 rules::invalid_each(&name, names::path_segment(name.text()), errors);
                 if !seen.insert(name.text()) {
                     errors.push(FieldError::duplicate(&name.path, name.text()));
@@ -192,7 +191,7 @@ pub(super) fn match_conditions(list: &At<'_>, scope: &Scope, errors: &mut ErrorL
     }
     let mut seen = BTreeSet::new();
     for condition in list.items() {
-        let (name, expression) = (condition.get("name"), condition.get("expression"));
+        let (name, expression) = (condition.field("name"), condition.field("expression"));
         let source = expression.text().trim();
         if source.is_empty() {
             errors.push(FieldError::required(&expression.path, ""));
@@ -210,8 +209,8 @@ pub(super) fn match_conditions(list: &At<'_>, scope: &Scope, errors: &mut ErrorL
 
 /// `validateVariable`
 fn variables(spec: &At<'_>, scope: &mut Scope, errors: &mut ErrorList) {
-    for variable in spec.get("variables").items() {
-        let (name, expression) = (variable.get("name"), variable.get("expression"));
+    for variable in spec.field("variables").items() {
+        let (name, expression) = (variable.field("name"), variable.field("expression"));
         if name.text().trim().is_empty() {
             errors.push(FieldError::required(&name.path, "name is not specified"));
         } else if !is_identifier(name.text()) {
@@ -227,13 +226,13 @@ fn variables(spec: &At<'_>, scope: &mut Scope, errors: &mut ErrorList) {
 
 /// `validateValidation`
 fn validation(at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
-    let (expression, message) = (at.get("expression"), at.get("message"));
+    let (expression, message) = (at.field("expression"), at.field("message"));
     if expression.text().trim().is_empty() {
         errors.push(FieldError::required(&expression.path, "expression is not specified"));
     } else if let Some(problem) = scope.problem(expression.text(), Wanted::Bool) {
         errors.push(FieldError::invalid(&expression.path, expression.text(), problem));
     }
-    let of_message = at.get("messageExpression");
+    let of_message = at.field("messageExpression");
     if !of_message.is_empty() {
         let problem = match of_message.text().trim() {
             "" => Some("must be non-empty if specified".to_string()),
@@ -250,12 +249,12 @@ fn validation(at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
         errors.push(FieldError::invalid(&message.path, message.text(), "must not contain line breaks"));
     }
     let supported = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
-    rules::one_of(&at.get("reason"), &supported, errors);
+    rules::one_of(&at.field("reason"), &supported, errors);
 }
 
 /// `validateAuditAnnotation`
 fn audit_annotation(policy: &str, at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
-    let (key, expression) = (at.get("key"), at.get("valueExpression"));
+    let (key, expression) = (at.field("key"), at.field("valueExpression"));
     if policy.is_empty() {
         errors.push(FieldError::invalid(&key.path, key.text(), "requires metadata.name be non-empty"));
     } else {
@@ -277,14 +276,15 @@ fn audit_annotation(policy: &str, at: &At<'_>, scope: &Scope, errors: &mut Error
 
 /// `validateMutation`
 fn mutation(at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
-    const PATCHES: [(&str, &str); 2] = [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
-    let type_ = at.get("patchType");
-    let Some((name, own)) = PATCHES.iter().find(|(name, _)| *name == type_.text()) else {
-        rules::required_one_of(&type_, &PATCHES.map(|(name, _)| name), "", errors);
+    let [apply, json] = at.known(["applyConfiguration", "jsonPatch"]);
+    let patches = [("ApplyConfiguration", apply), ("JSONPatch", json)];
+    let type_ = at.field("patchType");
+    let Some((name, own)) = patches.iter().find(|(name, _)| *name == type_.text()) else {
+        rules::required_one_of(&type_, &patches.map(|(name, _)| name), "", errors);
         return;
     };
-    let patch = at.get(own);
-    let expression = patch.get("expression");
+    let patch = at.get(*own);
+    let expression = patch.field("expression");
     let source = expression.text().trim();
     if patch.is_absent() {
         errors.push(FieldError::required(&patch.path, format!("must be specified when patchType is {name}")));
@@ -293,23 +293,23 @@ fn mutation(at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
     } else if let Some(problem) = scope.problem(source, Wanted::Anything) {
         errors.push(FieldError::invalid(&expression.path, source, problem));
     }
-    for (_, other) in PATCHES.iter().filter(|(_, field)| field != own && at.get(field).is_set()) {
+    for (_, other) in patches.iter().filter(|(_, field)| field != own && at.get(*field).is_set()) {
         let detail = format!("must not be specified when patchType is {name}");
-        errors.push(FieldError::invalid(&at.get(other).path, format!("{{{other}}}"), detail));
+        errors.push(FieldError::invalid(&at.get(*other).path, format!("{{{other}}}"), detail));
     }
 }
 
 /// What both kinds of binding begin with.
 fn binding(spec: &At<'_>, errors: &mut ErrorList) {
-    let policy = spec.get("policyName");
+    let policy = spec.field("policyName");
     if rules::required(&policy, errors) {
         rules::invalid_each(&policy, names::dns1123_subdomain(policy.text()), errors);
     }
-    let params = spec.get("paramRef");
+    let params = spec.field("paramRef");
     if params.is_set() {
         param_ref(&params, errors);
     }
-    let matched = spec.get("matchResources");
+    let matched = spec.field("matchResources");
     if matched.is_set() {
         match_resources(&matched, errors);
     }
@@ -318,7 +318,7 @@ fn binding(spec: &At<'_>, errors: &mut ErrorList) {
 /// `validateParamRef`
 fn param_ref(at: &At<'_>, errors: &mut ErrorList) {
     const EXCLUSIVE: &str = "name and selector are mutually exclusive";
-    let (name, selector, action) = (at.get("name"), at.get("selector"), at.get("parameterNotFoundAction"));
+    let (name, selector, action) = (at.field("name"), at.field("selector"), at.field("parameterNotFoundAction"));
     if !name.is_empty() {
         rules::invalid_each(&name, names::path_segment(name.text()), errors);
         if selector.is_set() {

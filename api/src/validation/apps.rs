@@ -26,7 +26,7 @@ fn selector(at: &At<'_>, kind: &str, errors: &mut ErrorList) {
 }
 
 fn empty_selector(at: &At<'_>, kind: &str, errors: &mut ErrorList) {
-    if at.is_set() && at.get("matchLabels").is_empty() && at.get("matchExpressions").is_empty() {
+    if at.is_set() && at.field("matchLabels").is_empty() && at.field("matchExpressions").is_empty() {
         let detail = format!("empty selector is invalid for {kind}");
         errors.push(rules::invalid_selector(at, detail));
     }
@@ -40,7 +40,7 @@ fn selects(selector: &At<'_>, template: &At<'_>) -> Option<bool> {
 
 /// The selector of a set must select what its template makes; an empty one is told of elsewhere.
 fn template_labels(selector: &At<'_>, template: &At<'_>, errors: &mut ErrorList) {
-    let is_empty = selector.get("matchLabels").is_empty() && selector.get("matchExpressions").is_empty();
+    let is_empty = selector.field("matchLabels").is_empty() && selector.field("matchExpressions").is_empty();
     if selector.is_set() && is_empty {
         return;
     }
@@ -72,10 +72,10 @@ fn only_always(template: &At<'_>, kind: &str, errors: &mut ErrorList) {
 
 /// `ValidateControllerRevisionCreate` and `ValidateControllerRevisionUpdate`
 pub fn controller_revision(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    rules::nonnegative(&new.get("revision"), errors);
-    let data = new.get("data");
+    rules::nonnegative(&new.field("revision"), errors);
+    let data = new.field("data");
     match old {
-        Some(old) if data.value != old.get("data").value => {
+        Some(old) if data.value != old.field("data").value => {
             errors.push(FieldError::invalid(&data.path, data.value.clone(), rules::IMMUTABLE));
         }
         Some(_) => {}

@@ -12,8 +12,8 @@ const WINDOW_SECONDS_MAX: i64 = 3600;
 
 /// `ValidateHorizontalPodAutoscaler` and `ValidateHorizontalPodAutoscalerUpdate`, in version 2's fields.
 pub fn autoscaler(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let (min, max) = (spec.get("minReplicas"), spec.get("maxReplicas"));
+    let spec = new.field("spec");
+    let (min, max) = (spec.field("minReplicas"), spec.field("maxReplicas"));
     // An object from the time of a server that scaled to nothing stays what it is.
     let least = if old.is_some_and(|old| old.at(&["spec", "minReplicas"]).number() == Some(0)) { 0 } else { 1 };
     if min.number().is_some_and(|number| number < least) {
@@ -29,28 +29,29 @@ pub fn autoscaler(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     if min.number().is_some_and(|least| most < least) {
         errors.push(FieldError::invalid(&max.path, most, "must be greater than or equal to `minReplicas`"));
     }
-    let target = spec.get("scaleTargetRef");
+    let target = spec.field("scaleTargetRef");
     let before = old.map(|old| old.at(&["spec", "scaleTargetRef"]));
-    let same = |name: &str| before.as_ref().is_some_and(|before| before.get(name).text() == target.get(name).text());
-    let version = if same("apiVersion") && same("kind") {
+    let fixed = target.known(["apiVersion", "kind"]);
+    let is_same = |before: &At<'_>| fixed.iter().all(|name| before.get(*name).text() == target.get(*name).text());
+    let version = if before.as_ref().is_some_and(is_same) {
         VersionRule::Any
-    } else if target.get("kind").text() == "ReplicationController" {
+    } else if target.field("kind").text() == "ReplicationController" {
         VersionRule::Parsable
     } else {
         VersionRule::WithGroup
     };
     reference(&target, version, errors);
     metrics::all(&spec, old, errors);
-    let behavior = spec.get("behavior");
-    for direction in ["scaleUp", "scaleDown"] {
-        scaling(&behavior.get(direction), errors);
+    let behavior = spec.field("behavior");
+    for direction in behavior.fields(["scaleUp", "scaleDown"]) {
+        scaling(&direction, errors);
     }
 }
 
 /// `ValidateHorizontalPodAutoscalerStatusUpdate`
 pub fn autoscaler_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    for name in ["currentReplicas", "desiredReplicas"] {
-        rules::nonnegative(&new.at(&["status", name]), errors);
+    for count in new.field("status").fields(["currentReplicas", "desiredReplicas"]) {
+        rules::nonnegative(&count, errors);
     }
 }
 
@@ -76,13 +77,12 @@ fn version_problem(version: &str, rule: VersionRule) -> Option<String> {
 
 /// `ValidateCrossVersionObjectReference`
 fn reference(at: &At<'_>, version_rule: VersionRule, errors: &mut ErrorList) {
-    for name in ["kind", "name"] {
-        let field = at.get(name);
+    for field in at.fields(["kind", "name"]) {
         if rules::required(&field, errors) {
             rules::invalid_each(&field, names::path_segment(field.text()), errors);
         }
     }
-    let version = at.get("apiVersion");
+    let version = at.field("apiVersion");
     if let Some(problem) = version_problem(version.text(), version_rule) {
         errors.push(FieldError::invalid(&version.path, version.text(), problem));
     }
@@ -93,7 +93,7 @@ fn scaling(at: &At<'_>, errors: &mut ErrorList) {
     if at.is_absent() {
         return;
     }
-    let window = at.get("stabilizationWindowSeconds");
+    let window = at.field("stabilizationWindowSeconds");
     if window.number().is_some_and(|number| number < 0) {
         let detail = "must be greater than or equal to zero";
         errors.push(FieldError::invalid(&window.path, window.value.clone(), detail));
@@ -102,17 +102,17 @@ fn scaling(at: &At<'_>, errors: &mut ErrorList) {
         let detail = format!("must be less than or equal to {WINDOW_SECONDS_MAX}");
         errors.push(FieldError::invalid(&window.path, window.value.clone(), detail));
     }
-    rules::one_of(&at.get("selectPolicy"), &["Disabled", "Max", "Min"], errors);
-    let policies = at.get("policies");
+    rules::one_of(&at.field("selectPolicy"), &["Disabled", "Max", "Min"], errors);
+    let policies = at.field("policies");
     if policies.is_empty() {
         errors.push(FieldError::required(&policies.path, "must specify at least one Policy"));
     }
     for policy in policies.items() {
-        let type_ = policy.get("type");
+        let type_ = policy.field("type");
         if !matches!(type_.text(), "Percent" | "Pods") {
             errors.push(FieldError::not_supported(&type_.path, type_.text(), &["Percent", "Pods"]));
         }
-        let (value, period) = (policy.get("value"), policy.get("periodSeconds"));
+        let (value, period) = (policy.field("value"), policy.field("periodSeconds"));
         for number in [&value, &period] {
             let found = number.number().unwrap_or(0);
             if found <= 0 {
@@ -124,5 +124,5 @@ fn scaling(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&period.path, period.value.clone(), detail));
         }
     }
-    rules::nonnegative_quantity(&at.get("tolerance"), errors);
+    rules::nonnegative_quantity(&at.field("tolerance"), errors);
 }

@@ -24,19 +24,15 @@ const COMPLETIONS_SOFT_MAX: i64 = 100_000;
 const HIGH_COMPLETIONS_MAX: i64 = 10_000;
 const MANAGED_BY_LENGTH_MAX: usize = 63;
 /// The labels by which a job finds its pods, the older two first.
-const LABELS: [(&str, &str); 4] = [
-    ("controller-uid", "uid"),
-    ("job-name", "name"),
-    ("batch.kubernetes.io/controller-uid", "uid"),
-    ("batch.kubernetes.io/job-name", "name"),
-];
+const LABELS: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
 /// `ValidateJob` and `ValidateJobUpdate`
 pub fn job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     let prefixed = old.is_none_or(|old| {
         let labels = old.at(&["spec", "template", "metadata", "labels"]);
-        LABELS[2..].iter().all(|(label, _)| labels.value.get(label).is_some())
+        LABELS[2..].iter().all(|label| labels.value.get(label).is_some())
     });
     generated_selector(new, if prefixed { &LABELS } else { &LABELS[..2] }, errors);
     whole_spec(&spec, errors);
@@ -48,9 +44,9 @@ pub fn job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// The name of the last pod of an indexed job must be a label.
 fn hostnames(new: &At<'_>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let completions = spec.get("completions").number().unwrap_or(0);
-    if spec.get("completionMode").text() != "Indexed" || completions <= 0 {
+    let spec = new.field("spec");
+    let completions = spec.field("completions").number().unwrap_or(0);
+    if spec.field("completionMode").text() != "Indexed" || completions <= 0 {
         return;
     }
     let name = new.at(&["metadata", "name"]);
@@ -62,16 +58,17 @@ fn hostnames(new: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `validateGeneratedSelector`
-fn generated_selector(new: &At<'_>, labels: &[(&str, &str)], errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let selector = spec.get("selector");
-    if spec.get("manualSelector").is_true() || selector.is_absent() {
+fn generated_selector(new: &At<'_>, labels: &[&str], errors: &mut ErrorList) {
+    let spec = new.field("spec");
+    let selector = spec.field("selector");
+    if spec.field("manualSelector").is_true() || selector.is_absent() {
         return;
     }
     let found = spec.at(&["template", "metadata", "labels"]);
     let mut expected = serde_json::Map::new();
-    for (label, field) in labels {
-        let wanted = new.at(&["metadata", field]).text();
+    let own = [new.at(&["metadata", "uid"]), new.at(&["metadata", "name"])];
+    for (label, own) in labels.iter().zip(own.iter().cycle()) {
+        let wanted = own.text();
         has_label(&found, label, wanted, errors);
         expected.insert((*label).to_string(), wanted.into());
     }
@@ -95,7 +92,7 @@ fn has_label(labels: &At<'_>, label: &str, wanted: &str, errors: &mut ErrorList)
 /// `ValidateJobSpec`
 fn whole_spec(spec: &At<'_>, errors: &mut ErrorList) {
     job_spec(spec, errors);
-    let selector = spec.get("selector");
+    let selector = spec.field("selector");
     if selector.is_absent() {
         errors.push(FieldError::required(&selector.path, ""));
     } else {
@@ -120,14 +117,14 @@ fn job_spec(spec: &At<'_>, errors: &mut ErrorList) {
         "backoffLimitPerIndex",
         "maxFailedIndexes",
     ];
-    for name in COUNTS {
-        rules::nonnegative(&spec.get(name), errors);
+    for count in spec.fields(COUNTS) {
+        rules::nonnegative(&count, errors);
     }
-    let per_index = spec.get("backoffLimitPerIndex");
-    if spec.get("maxFailedIndexes").is_set() && per_index.is_absent() {
+    let per_index = spec.field("backoffLimitPerIndex");
+    if spec.field("maxFailedIndexes").is_set() && per_index.is_absent() {
         errors.push(FieldError::required(&per_index.path, "when maxFailedIndexes is specified"));
     }
-    let managed = spec.get("managedBy");
+    let managed = spec.field("managedBy");
     if managed.is_set() {
         rules::domain_prefixed_path(&managed, errors);
         if managed.text().len() > MANAGED_BY_LENGTH_MAX {
@@ -138,14 +135,14 @@ fn job_spec(spec: &At<'_>, errors: &mut ErrorList) {
     policies::failure(spec, errors);
     policies::success(spec, errors);
     policies::replacement(spec, errors);
-    let template = spec.get("template");
+    let template = spec.field("template");
     pod::template(&template, errors);
     let policy = template.at(&["spec", "restartPolicy"]);
     match policy.text() {
         "Always" | "" => {
             errors.push(FieldError::required(&policy.path, "valid values: \"OnFailure\", \"Never\""));
         }
-        "OnFailure" if spec.get("podFailurePolicy").is_set() => {
+        "OnFailure" if spec.field("podFailurePolicy").is_set() => {
             let detail = "only \"Never\" is supported when podFailurePolicy is specified";
             errors.push(FieldError::invalid(&policy.path, policy.text(), detail));
         }
@@ -155,7 +152,7 @@ fn job_spec(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn completion_mode(spec: &At<'_>, errors: &mut ErrorList) {
-    let (mode, failed) = (spec.get("completionMode"), spec.get("maxFailedIndexes"));
+    let (mode, failed) = (spec.field("completionMode"), spec.field("maxFailedIndexes"));
     match mode.text() {
         "Indexed" => indexed(spec, errors),
         "NonIndexed" | "" => {
@@ -163,7 +160,7 @@ fn completion_mode(spec: &At<'_>, errors: &mut ErrorList) {
                 errors.push(FieldError::not_supported(&mode.path, "", &["NonIndexed", "Indexed"]));
                 return;
             }
-            for at in [spec.get("backoffLimitPerIndex"), failed].iter().filter(|at| at.is_set()) {
+            for at in [spec.field("backoffLimitPerIndex"), failed].iter().filter(|at| at.is_set()) {
                 errors.push(FieldError::invalid(&at.path, at.value.clone(), "requires indexed completion mode"));
             }
         }
@@ -172,8 +169,7 @@ fn completion_mode(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn indexed(spec: &At<'_>, errors: &mut ErrorList) {
-    let [completions, parallelism, failed] =
-        ["completions", "parallelism", "maxFailedIndexes"].map(|name| spec.get(name));
+    let [completions, parallelism, failed] = spec.fields(["completions", "parallelism", "maxFailedIndexes"]);
     if completions.is_absent() {
         errors.push(FieldError::required(&completions.path, "when completion mode is Indexed"));
     }
@@ -189,7 +185,7 @@ fn indexed(spec: &At<'_>, errors: &mut ErrorList) {
     }
     at_most(&failed, FAILED_INDEXES_MAX, format!("must be less than or equal to {FAILED_INDEXES_MAX}"));
     let is_high = completions.number().is_some_and(|number| number > COMPLETIONS_SOFT_MAX);
-    if !is_high || spec.get("backoffLimitPerIndex").is_absent() {
+    if !is_high || spec.field("backoffLimitPerIndex").is_absent() {
         return;
     }
     let detail = format!(

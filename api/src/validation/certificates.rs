@@ -71,13 +71,13 @@ struct Allowed {
 
 /// `validateCertificateSigningRequest`; whether the request can be parsed and is signed is checked elsewhere.
 fn whole(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let body = spec.get("request");
+    let spec = new.field("spec");
+    let body = spec.field("request");
     if pem_blocks(body.text()).first().is_none_or(|(type_, _)| type_ != "CERTIFICATE REQUEST") {
         let detail = "PEM block type must be CERTIFICATE REQUEST";
         errors.push(FieldError::invalid(&body.path, body.value.clone(), detail));
     }
-    let usages = spec.get("usages");
+    let usages = spec.field("usages");
     rules::required(&usages, errors);
     for usage in usages.items() {
         rules::one_of(&usage, &USAGES, errors);
@@ -86,8 +86,8 @@ fn whole(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     for usage in usages.items().filter(|usage| !seen.insert(usage.text())) {
         errors.push(FieldError::duplicate(&usage.path, usage.text()));
     }
-    signer(&spec.get("signerName"), errors);
-    let seconds = spec.get("expirationSeconds");
+    signer(&spec.field("signerName"), errors);
+    let seconds = spec.field("expirationSeconds");
     if seconds.number().is_some_and(|number| number < EXPIRATION_SECONDS_MIN) {
         let detail = "may not specify a duration less than 600 seconds (10 minutes)";
         errors.push(FieldError::invalid(&seconds.path, seconds.value.clone(), detail));
@@ -104,7 +104,7 @@ fn whole(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 fn conditions(list: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for condition in list.items() {
-        let (type_, status) = (condition.get("type"), condition.get("status"));
+        let (type_, status) = (condition.field("type"), condition.field("status"));
         rules::required(&type_, errors);
         let supported: &[&str] =
             if DECIDED.contains(&type_.text()) { &["True"] } else { &["False", "True", "Unknown"] };
@@ -132,7 +132,7 @@ fn changes(new: &At<'_>, old: Option<&At<'_>>, allowed: Allowed, errors: &mut Er
     let list = new.at(&["status", "conditions"]);
     let of_type = |request: &At<'_>, type_: &str| {
         let all = request.at(&["status", "conditions"]).items();
-        all.filter(|c| c.get("type").text() == type_).map(|c| c.value.clone()).collect::<Vec<_>>()
+        all.filter(|c| c.field("type").text() == type_).map(|c| c.value.clone()).collect::<Vec<_>>()
     };
     for type_ in DECIDED {
         if of_type(new, type_).len() < of_type(old, type_).len() {

@@ -15,7 +15,7 @@ const MESSAGE_LENGTH_MAX: usize = 32 * 1024;
 pub fn all(list: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for condition in list.items() {
-        let type_ = condition.get("type");
+        let type_ = condition.field("type");
         if !seen.insert(type_.text()) {
             errors.push(FieldError::duplicate(&type_.path, type_.text()));
         }
@@ -25,7 +25,7 @@ pub fn all(list: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateCondition`
 fn condition(at: &At<'_>, errors: &mut ErrorList) {
-    let (type_, status) = (at.get("type"), at.get("status"));
+    let (type_, status) = (at.field("type"), at.field("status"));
     for message in names::label_key(type_.text()) {
         errors.push(FieldError::invalid(&type_.path, type_.text(), message));
     }
@@ -33,12 +33,12 @@ fn condition(at: &At<'_>, errors: &mut ErrorList) {
     if !supported.contains(&status.text()) {
         errors.push(FieldError::not_supported(&status.path, status.text(), &supported));
     }
-    let generation = at.get("observedGeneration");
+    let generation = at.field("observedGeneration");
     if let Some(number) = generation.number().filter(|number| *number < 0) {
         errors.push(FieldError::invalid(&generation.path, number, "must be greater than or equal to zero"));
     }
-    rules::required(&at.get("lastTransitionTime"), errors);
-    let (reason, message) = (at.get("reason"), at.get("message"));
+    rules::required(&at.field("lastTransitionTime"), errors);
+    let (reason, message) = (at.field("reason"), at.field("message"));
     if rules::required(&reason, errors) {
         if !is_reason(reason.text()) {
             let detail = names::regex_error(

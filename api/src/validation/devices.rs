@@ -31,12 +31,12 @@ const TAINT_EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 
 /// `ValidateDeviceClass` and `ValidateDeviceClassUpdate`
 pub fn class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    selectors(&spec.get("selectors"), errors);
-    let config = spec.get("config");
+    let spec = new.field("spec");
+    selectors(&spec.field("selectors"), errors);
+    let config = spec.field("config");
     let is_stored = old.is_some_and(|old| rules::same(old.at(&["spec", "config"]).value, config.value));
     list(&config, CONFIG_MAX, errors, |item, errors| configuration(item, is_stored, errors));
-    let name = spec.get("extendedResourceName");
+    let name = spec.field("extendedResourceName");
     if name.is_set() && !is_extended(name.text()) {
         errors.push(FieldError::invalid(&name.path, name.text(), "must be a valid extended resource name"));
     }
@@ -77,18 +77,18 @@ fn set(
 
 /// The name of an item of a set.
 fn name_of(at: &At<'_>) -> String {
-    at.get("name").text().to_string()
+    at.field("name").text().to_string()
 }
 
 /// `validateSelectorSlice`
 fn selectors(at: &At<'_>, errors: &mut ErrorList) {
     list(at, SELECTORS_MAX, errors, |selector, errors| {
-        let cel = selector.get("cel");
+        let cel = selector.field("cel");
         if cel.is_absent() {
             errors.push(FieldError::required(&cel.path, ""));
             return;
         }
-        let expression = cel.get("expression");
+        let expression = cel.field("expression");
         if expression.text().len() > EXPRESSION_LENGTH_MAX {
             errors.push(FieldError::too_long(&expression.path, EXPRESSION_LENGTH_MAX));
         } else if let Some(problem) = devices::problem(expression.text()) {
@@ -102,14 +102,14 @@ fn selectors(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateDeviceConfiguration`; what is stored may be longer than what is new.
 fn configuration(at: &At<'_>, is_stored: bool, errors: &mut ErrorList) {
-    let opaque = at.get("opaque");
+    let opaque = at.field("opaque");
     if opaque.is_absent() {
         errors.push(FieldError::required(&opaque.path, ""));
         return;
     }
-    driver_name(&opaque.get("driver"), errors);
+    driver_name(&opaque.field("driver"), errors);
     let length_max = if is_stored { usize::MAX } else { PARAMETERS_LENGTH_MAX };
-    raw_object(&opaque.get("parameters"), length_max, errors);
+    raw_object(&opaque.field("parameters"), length_max, errors);
 }
 
 /// An object of any kind (`validateRawExtension`).
@@ -142,7 +142,7 @@ fn label(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateDeviceTaint`; an effect that was there is left alone.
 fn taint(at: &At<'_>, errors: &mut ErrorList) {
-    let (key, value, effect) = (at.get("key"), at.get("value"), at.get("effect"));
+    let (key, value, effect) = (at.field("key"), at.field("value"), at.field("effect"));
     rules::invalid_each(&key, names::label_key(key.text()), errors);
     rules::invalid_each(&value, names::label_value(value.text()), errors);
     rules::required_one_of(&effect, &TAINT_EFFECTS, "", errors);
@@ -150,7 +150,7 @@ fn taint(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateDeviceToleration`
 fn toleration(at: &At<'_>, errors: &mut ErrorList) {
-    let (key, operator, value, effect) = (at.get("key"), at.get("operator"), at.get("value"), at.get("effect"));
+    let (key, operator, value, effect) = (at.field("key"), at.field("operator"), at.field("value"), at.field("effect"));
     if !key.is_empty() {
         rules::invalid_each(&key, names::label_key(key.text()), errors);
     }
@@ -169,7 +169,7 @@ fn toleration(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateDeviceBindingParameters`
 fn binding_conditions(at: &At<'_>, errors: &mut ErrorList) {
-    let (wanted, failing) = (at.get("bindingConditions"), at.get("bindingFailureConditions"));
+    let (wanted, failing) = (at.field("bindingConditions"), at.field("bindingFailureConditions"));
     for conditions in [&wanted, &failing] {
         list(conditions, CONDITIONS_MAX, errors, |name, errors| {
             rules::invalid_each(name, names::label_key(name.text()), errors);

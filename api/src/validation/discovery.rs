@@ -15,13 +15,13 @@ const TOPOLOGY_LABELS_MAX: usize = 16;
 
 /// `ValidateEndpointSliceCreate` and `ValidateEndpointSliceUpdate`
 pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let type_ = new.get("addressType");
+    let type_ = new.field("addressType");
     if rules::required(&type_, errors) {
         rules::one_of(&type_, &["FQDN", "IPv4", "IPv6"], errors);
     }
-    ports(&new.get("ports"), errors);
-    let list = new.get("endpoints");
-    let unchanged = old.is_some_and(|old| old.get("endpoints").value == list.value);
+    ports(&new.field("ports"), errors);
+    let list = new.field("endpoints");
+    let unchanged = old.is_some_and(|old| old.field("endpoints").value == list.value);
     if list.len() > ENDPOINTS_MAX && !unchanged {
         errors.push(FieldError::too_many(&list.path, list.len(), ENDPOINTS_MAX));
     } else if !unchanged {
@@ -30,7 +30,7 @@ pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
         }
     }
     if let Some(old) = old {
-        rules::immutable(&type_, &old.get("addressType"), errors);
+        rules::immutable(&type_, &old.field("addressType"), errors);
     }
 }
 
@@ -41,19 +41,19 @@ fn ports(at: &At<'_>, errors: &mut ErrorList) {
     }
     let mut seen = BTreeSet::new();
     for port in at.items() {
-        let name = port.get("name");
+        let name = port.field("name");
         if !name.is_empty() {
             rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
         }
         if !seen.insert(name.text()) {
             errors.push(FieldError::duplicate(&name.path, name.text()));
         }
-        let protocol = port.get("protocol");
+        let protocol = port.field("protocol");
         if protocol.is_absent() {
             errors.push(FieldError::required(&protocol.path, ""));
         }
         rules::one_of(&protocol, &["SCTP", "TCP", "UDP"], errors);
-        let application = port.get("appProtocol");
+        let application = port.field("appProtocol");
         if application.is_set() {
             rules::invalid_each(&application, names::label_key(application.text()), errors);
         }
@@ -61,7 +61,7 @@ fn ports(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
-    let list = at.get("addresses");
+    let list = at.field("addresses");
     if list.is_empty() {
         errors.push(FieldError::required(&list.path, "must contain at least 1 address"));
     } else if list.len() > ADDRESSES_MAX {
@@ -74,20 +74,20 @@ fn endpoint(at: &At<'_>, type_: &str, errors: &mut ErrorList) {
             self::address(&list, &address, type_, errors);
         }
     }
-    let node = at.get("nodeName");
+    let node = at.field("nodeName");
     if node.is_set() {
         rules::invalid_each(&node, names::dns1123_subdomain(node.text()), errors);
     }
-    let topology = at.get("deprecatedTopology");
+    let topology = at.field("deprecatedTopology");
     if topology.len() > TOPOLOGY_LABELS_MAX {
         errors.push(FieldError::too_many(&topology.path, topology.len(), TOPOLOGY_LABELS_MAX));
     }
     rules::labels(&topology, errors);
-    let host = at.get("hostname");
+    let host = at.field("hostname");
     if host.is_set() {
         rules::invalid_each(&host, names::dns1123_label(host.text()), errors);
     }
-    hints(&at.get("hints"), errors);
+    hints(&at.field("hints"), errors);
 }
 
 /// An address that others can reach; those of version 6 must be in their canonical form.
@@ -126,16 +126,15 @@ fn domain(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn hints(at: &At<'_>, errors: &mut ErrorList) {
-    for (field, check) in
-        [("forZones", names::label_value as fn(&str) -> Vec<String>), ("forNodes", names::dns1123_subdomain)]
-    {
-        let list = at.get(field);
+    let (zones, nodes) = (at.field("forZones"), at.field("forNodes"));
+    let lists = [(zones, names::label_value as fn(&str) -> Vec<String>), (nodes, names::dns1123_subdomain)];
+    for (list, check) in lists {
         if list.len() > HINTS_MAX {
             errors.push(FieldError::too_many(&list.path, list.len(), HINTS_MAX));
             return;
         }
         let mut seen = BTreeSet::new();
-        for name in list.items().map(|item| item.get("name")) {
+        for name in list.items().map(|item| item.field("name")) {
             if !seen.insert(name.text()) {
                 errors.push(FieldError::duplicate(&name.path, name.text()));
             }

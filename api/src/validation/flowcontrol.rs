@@ -16,8 +16,8 @@ const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list",
 
 /// `ValidateFlowSchema`
 pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let at = spec.get("matchingPrecedence");
+    let spec = new.field("spec");
+    let at = spec.field("matchingPrecedence");
     let precedence = at.number().unwrap_or(0);
     if precedence <= 0 {
         errors.push(FieldError::invalid(&at.path, precedence, "must be a positive value"));
@@ -30,8 +30,8 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
         let detail = "only the schema named 'exempt' may have matchingPrecedence 1";
         errors.push(FieldError::invalid(&at.path, precedence, detail));
     }
-    let method = spec.get("distinguisherMethod");
-    let type_ = method.get("type");
+    let method = spec.field("distinguisherMethod");
+    let type_ = method.field("type");
     if method.is_set() && !matches!(type_.text(), "ByNamespace" | "ByUser") {
         // The reference shows the whole method.
         let shown = internal::shown("flowcontrol.FlowDistinguisherMethod", method.value);
@@ -44,7 +44,7 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     } else {
         rules::invalid_each(&level, names::dns1123_subdomain(level.text()), errors);
     }
-    for rule in spec.get("rules").items() {
+    for rule in spec.field("rules").items() {
         self::rule(&rule, errors);
     }
     status(new, None, errors);
@@ -53,7 +53,7 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 /// `ValidateFlowSchemaStatus` and `ValidatePriorityLevelConfigurationStatus`
 pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let mut seen = std::collections::BTreeSet::new();
-    for type_ in new.at(&["status", "conditions"]).items().map(|condition| condition.get("type")) {
+    for type_ in new.at(&["status", "conditions"]).items().map(|condition| condition.field("type")) {
         if !seen.insert(type_.text()) {
             errors.push(FieldError::duplicate(&type_.path, type_.text()));
         }
@@ -79,32 +79,32 @@ fn url(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn rule(at: &At<'_>, errors: &mut ErrorList) {
-    let subjects = at.get("subjects");
+    let subjects = at.field("subjects");
     if subjects.is_empty() {
         errors.push(FieldError::required(&subjects.path, "subjects must contain at least one value"));
     }
     for subject in subjects.items() {
         self::subject(&subject, errors);
     }
-    let (resources, others) = (at.get("resourceRules"), at.get("nonResourceRules"));
+    let (resources, others) = (at.field("resourceRules"), at.field("nonResourceRules"));
     if resources.is_empty() && others.is_empty() {
         let detail = "at least one of resourceRules and nonResourceRules has to be non-empty";
         errors.push(FieldError::required(&at.path, detail));
     }
     for rule in resources.items() {
-        verbs(&rule.get("verbs"), errors);
+        verbs(&rule.field("verbs"), errors);
         let all = [
-            ("apiGroups", "resource rules must supply at least one api group", "api groups"),
-            ("resources", "resource rules must supply at least one resource", "resources"),
+            (rule.field("apiGroups"), "resource rules must supply at least one api group", "api groups"),
+            (rule.field("resources"), "resource rules must supply at least one resource", "resources"),
         ];
-        for (name, missing, what) in all {
-            wildcard(&rule.get(name), missing, what, errors);
+        for (list, missing, what) in all {
+            wildcard(&list, missing, what, errors);
         }
         namespaces(&rule, errors);
     }
     for rule in others.items() {
-        verbs(&rule.get("verbs"), errors);
-        let urls = rule.get("nonResourceURLs");
+        verbs(&rule.field("verbs"), errors);
+        let urls = rule.field("nonResourceURLs");
         let missing = "nonResourceURLs must contain at least one value";
         wildcard(&urls, missing, "non-resource URLs", errors);
         if !has_wildcard(&urls) {
@@ -135,8 +135,8 @@ fn verbs(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn namespaces(rule: &At<'_>, errors: &mut ErrorList) {
-    let at = rule.get("namespaces");
-    if at.is_empty() && rule.get("clusterScope").is_true() {
+    let at = rule.field("namespaces");
+    if at.is_empty() && rule.field("clusterScope").is_true() {
         return;
     }
     let missing = "resource rules that are not cluster scoped must supply at least one namespace";
@@ -153,38 +153,42 @@ fn namespaces(rule: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn subject(at: &At<'_>, errors: &mut ErrorList) {
-    const KINDS: [(&str, &str); 3] = [("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
-    let kind = at.get("kind");
-    let Some((_, own)) = KINDS.iter().find(|(name, _)| *name == kind.text()) else {
+    let [account, user, group] = at.known(["serviceAccount", "user", "group"]);
+    let kinds = [("ServiceAccount", account), ("User", user), ("Group", group)];
+    let kind = at.field("kind");
+    let Some((_, own)) = kinds.iter().find(|(name, _)| *name == kind.text()) else {
         errors.push(FieldError::not_supported(&kind.path, kind.text(), &["Group", "ServiceAccount", "User"]));
         return;
     };
-    let given = at.get(own);
+    let given = at.get(*own);
     if given.is_absent() {
         let detail = format!("{own} is required when subject kind is '{}'", kind.text());
         errors.push(FieldError::required(&given.path, detail));
     } else {
-        let (name, namespace) = (given.get("name"), given.get("namespace"));
-        let account = *own == "serviceAccount";
-        if rules::required(&name, errors) && account && name.text() != "*" {
-            rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
-        }
-        if account && namespace.is_empty() {
-            errors.push(FieldError::required(&namespace.path, "must specify namespace for service account"));
-        } else if account {
-            rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors);
+        let name = given.field("name");
+        let is_named = rules::required(&name, errors);
+        if *own == account {
+            if is_named && name.text() != "*" {
+                rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
+            }
+            let namespace = given.field("namespace");
+            if namespace.is_empty() {
+                errors.push(FieldError::required(&namespace.path, "must specify namespace for service account"));
+            } else {
+                rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors);
+            }
         }
     }
-    for (name, field) in KINDS.iter().filter(|(_, field)| field != own && at.get(field).is_set()) {
+    for (name, field) in kinds.iter().filter(|(_, field)| field != own && at.get(*field).is_set()) {
         let detail = format!("{field} is forbidden when subject kind is not '{name}'");
-        errors.push(FieldError::forbidden(&at.get(field).path, detail));
+        errors.push(FieldError::forbidden(&at.get(*field).path, detail));
     }
 }
 
 /// `ValidatePriorityLevelConfiguration`
 pub fn level(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let (type_, limited, exempt) = (spec.get("type"), spec.get("limited"), spec.get("exempt"));
+    let spec = new.field("spec");
+    let (type_, limited, exempt) = (spec.field("type"), spec.field("limited"), spec.field("exempt"));
     if (new.at(&["metadata", "name"]).text() == EXEMPT) != (type_.text() == "Exempt") {
         let detail = "must be 'Exempt' if and only if `name` is 'exempt'";
         errors.push(FieldError::invalid(&type_.path, type_.text(), detail));
@@ -213,22 +217,22 @@ pub fn level(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 fn shares(at: &At<'_>, errors: &mut ErrorList) {
-    let nominal = at.get("nominalConcurrencyShares");
+    let nominal = at.field("nominalConcurrencyShares");
     if let Some(number) = nominal.number().filter(|number| *number < 0) {
         errors.push(FieldError::invalid(&nominal.path, number, "must be a non-negative integer"));
     }
 }
 
 fn lendable(at: &At<'_>, errors: &mut ErrorList) {
-    let lendable = at.get("lendablePercent");
+    let lendable = at.field("lendablePercent");
     if let Some(number) = lendable.number().filter(|number| !(0..=100).contains(number)) {
         errors.push(FieldError::invalid(&lendable.path, number, "must be between 0 and 100, inclusive"));
     }
 }
 
 fn limited(at: &At<'_>, errors: &mut ErrorList) {
-    let response = at.get("limitResponse");
-    let (type_, queuing) = (response.get("type"), response.get("queuing"));
+    let response = at.field("limitResponse");
+    let (type_, queuing) = (response.field("type"), response.field("queuing"));
     shares(at, errors);
     match type_.text() {
         "Reject" if queuing.is_set() => {
@@ -244,7 +248,7 @@ fn limited(at: &At<'_>, errors: &mut ErrorList) {
         other => errors.push(FieldError::not_supported(&type_.path, other, &["Queue", "Reject"])),
     }
     lendable(at, errors);
-    let borrowing = at.get("borrowingLimitPercent");
+    let borrowing = at.field("borrowingLimitPercent");
     if let Some(number) = borrowing.number().filter(|number| *number < 0) {
         errors.push(FieldError::invalid(&borrowing.path, number, "if specified, must be a non-negative integer"));
     }
@@ -252,9 +256,8 @@ fn limited(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidatePriorityLevelQueuingConfiguration`
 fn queuing(at: &At<'_>, errors: &mut ErrorList) {
-    let field = |name: &str| (at.get(name), at.get(name).number().unwrap_or(0));
-    let ((length, limit), (queues, count), (hand, size)) =
-        (field("queueLengthLimit"), field("queues"), field("handSize"));
+    let [length, queues, hand] = at.fields(["queueLengthLimit", "queues", "handSize"]);
+    let [limit, count, size] = [&length, &queues, &hand].map(|at| at.number().unwrap_or(0));
     if limit <= 0 {
         errors.push(FieldError::invalid(&length.path, limit, "must be positive"));
     }

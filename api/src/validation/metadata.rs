@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::addresses;
+use super::at::At;
 use crate::Object;
 use crate::apply::MANAGER_LENGTH_MAX;
 use crate::field::{ErrorList, FieldError, Path, VALUE_BYTES_MAX, in_html};
@@ -18,6 +19,9 @@ pub use again::validate_kind_update;
 pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 /// How long the name of a subresource in managed fields may be.
 const SUBRESOURCE_LENGTH_MAX: usize = 256;
+/// What of the metadata never changes.
+const FIXED: [&str; 6] =
+    ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 /// Makes the garbage collector orphan dependents.
 pub const ORPHAN_FINALIZER: &str = "orphan";
 /// Makes the garbage collector delete dependents first.
@@ -85,54 +89,49 @@ pub fn path_segment(name: &str, prefix: bool) -> Vec<String> {
 
 /// Checks the metadata of an object; names have been generated.
 pub fn validate(object: &Object, namespaced: bool, rule: NameRule) -> ErrorList {
-    let path = Path::new("metadata");
+    let metadata = At::metadata(object);
     let mut errors = ErrorList::new();
-    let generate_name = object.str_at(&["metadata", "generateName"]);
-    if !generate_name.is_empty() {
-        let at = path.child("generateName");
-        errors.extend(rule.check(generate_name, true).into_iter().map(|m| FieldError::invalid(&at, generate_name, m)));
+    let prefix = metadata.field("generateName");
+    if !prefix.is_empty() {
+        let wrong = rule.check(prefix.text(), true).into_iter();
+        errors.extend(wrong.map(|m| FieldError::invalid(&prefix.path, prefix.text(), m)));
     }
-    let name = object.name();
-    let at = path.child("name");
-    if name.is_empty() {
-        errors.push(FieldError::required(&at, "name or generateName is required"));
+    let name = metadata.field("name");
+    if name.text().is_empty() {
+        errors.push(FieldError::required(&name.path, "name or generateName is required"));
     } else {
-        errors.extend(rule.check(name, false).into_iter().map(|m| FieldError::invalid(&at, name, m)));
+        let wrong = rule.check(name.text(), false).into_iter();
+        errors.extend(wrong.map(|m| FieldError::invalid(&name.path, name.text(), m)));
     }
-    errors.extend(validate_namespace(object.namespace(), namespaced, &path.child("namespace")));
-    if let Some(generation) = object.at(&["metadata", "generation"]).and_then(Value::as_i64).filter(|g| *g < 0) {
+    errors.extend(validate_namespace(&metadata.field("namespace"), namespaced));
+    let generation = metadata.field("generation");
+    if let Some(number) = generation.number().filter(|number| *number < 0) {
         let why = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid(&path.child("generation"), generation, why));
+        errors.push(FieldError::invalid(&generation.path, number, why));
     }
-    errors.extend(validate_labels(map_at(object, "labels"), &path.child("labels")));
-    errors.extend(validate_annotations(map_at(object, "annotations"), &path.child("annotations")));
-    errors.extend(validate_owners(object, &path.child("ownerReferences")));
-    errors.extend(validate_finalizers(&finalizers(object), &path.child("finalizers")));
-    errors.extend(validate_managed_fields(object, &path.child("managedFields")));
+    errors.extend(labels_and_annotations(&metadata));
+    errors.extend(validate_owners(&metadata.field("ownerReferences")));
+    errors.extend(validate_finalizers(&finalizers(object), &metadata.field("finalizers").path));
+    errors.extend(validate_managed_fields(&metadata.field("managedFields")));
     errors
 }
 
 /// Checks the entries of managed fields that a client may have stated itself.
-fn validate_managed_fields(object: &Object, path: &Path) -> ErrorList {
+fn validate_managed_fields(entries: &At<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
-    let entries = object.at(&["metadata", "managedFields"]).and_then(Value::as_array);
-    for (place, entry) in entries.into_iter().flatten().enumerate() {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or("");
-        let usual = matches!(text("operation"), "Apply" | "Update") && matches!(text("fieldsType"), "" | "FieldsV1");
-        if usual && text("manager").len() <= MANAGER_LENGTH_MAX && text("subresource").len() <= SUBRESOURCE_LENGTH_MAX {
-            continue;
-        }
-        let path = path.index(place);
-        if !matches!(text("operation"), "Apply" | "Update") {
+    for entry in entries.items() {
+        let [operation, fields_type] = entry.fields(["operation", "fieldsType"]);
+        if !matches!(operation.text(), "Apply" | "Update") {
             let why = "must be `Apply` or `Update`";
-            errors.push(FieldError::invalid(&path.child("operation"), text("operation"), why));
+            errors.push(FieldError::invalid(&operation.path, operation.text(), why));
         }
-        if !matches!(text("fieldsType"), "" | "FieldsV1") {
-            errors.push(FieldError::invalid(&path.child("fieldsType"), text("fieldsType"), "must be `FieldsV1`"));
+        if !matches!(fields_type.text(), "" | "FieldsV1") {
+            errors.push(FieldError::invalid(&fields_type.path, fields_type.text(), "must be `FieldsV1`"));
         }
-        errors.extend(validate_manager(text("manager"), &path.child("manager")));
-        if text("subresource").len() > SUBRESOURCE_LENGTH_MAX {
-            errors.push(FieldError::too_long(&path.child("subresource"), SUBRESOURCE_LENGTH_MAX));
+        let (manager, subresource) = (entry.field("manager"), entry.field("subresource"));
+        errors.extend(validate_manager(manager.text(), &manager.path));
+        if subresource.text().len() > SUBRESOURCE_LENGTH_MAX {
+            errors.push(FieldError::too_long(&subresource.path, SUBRESOURCE_LENGTH_MAX));
         }
     }
     errors
@@ -153,9 +152,9 @@ pub fn validate_manager(manager: &str, path: &Path) -> ErrorList {
 
 /// Checks what may not change in the metadata of an object.
 pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
-    let path = Path::new("metadata");
     let mut errors = ErrorList::new();
-    if old.at(&["metadata", "deletionTimestamp"]).is_some() {
+    let (metadata, former) = (At::metadata(new), At::metadata(old));
+    if former.field("deletionTimestamp").is_set() {
         let before: HashSet<&str> = finalizers(old).into_iter().collect();
         let mut extra: Vec<&str> = finalizers(new).into_iter().filter(|f| !before.contains(f)).collect();
         extra.sort_unstable();
@@ -166,29 +165,35 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
                 list.join(", ")
             );
-            errors.push(FieldError::forbidden(&path.child("finalizers"), why));
+            errors.push(FieldError::forbidden(&metadata.field("finalizers").path, why));
         }
     }
-    if new.resource_version().is_empty() {
-        errors.push(FieldError::invalid(&path.child("resourceVersion"), "", "must be specified for an update"));
+    let version = metadata.field("resourceVersion");
+    if version.text().is_empty() {
+        errors.push(FieldError::invalid(&version.path, "", "must be specified for an update"));
     }
-    let generation = |o: &Object| o.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
-    if generation(new) < generation(old) {
-        let why = "must not be decremented";
-        errors.push(FieldError::invalid(&path.child("generation"), generation(new), why));
+    let generation = metadata.field("generation");
+    let number = generation.number().unwrap_or(0);
+    if number < former.field("generation").number().unwrap_or(0) {
+        errors.push(FieldError::invalid(&generation.path, number, "must not be decremented"));
     }
-    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        let value = |o: &Object| o.at(&["metadata", field]).filter(|v| !v.is_null()).cloned();
-        let (after, before) = (value(new), value(old));
-        if after != before {
-            let shown = after
-                .unwrap_or_else(|| if field.ends_with("name") || field == "uid" { "".into() } else { Value::Null });
-            errors.push(FieldError::invalid(&path.child(field), shown, "field is immutable"));
+    for name in metadata.known(FIXED) {
+        let (after, before) = (metadata.get(name), former.get(name));
+        if after.value != before.value {
+            let is_text = after.is_absent() && (name.ends_with("name") || &*name == "uid");
+            let shown = if is_text { "".into() } else { after.value.clone() };
+            errors.push(FieldError::invalid(&after.path, shown, "field is immutable"));
         }
     }
-    errors.extend(validate_labels(map_at(new, "labels"), &path.child("labels")));
-    errors.extend(validate_annotations(map_at(new, "annotations"), &path.child("annotations")));
-    errors.extend(validate_owners(new, &path.child("ownerReferences")));
+    errors.extend(labels_and_annotations(&metadata));
+    errors.extend(validate_owners(&metadata.field("ownerReferences")));
+    errors
+}
+
+fn labels_and_annotations(metadata: &At<'_>) -> ErrorList {
+    let (labels, annotations) = (metadata.field("labels"), metadata.field("annotations"));
+    let mut errors = validate_labels(labels.value.as_object(), &labels.path);
+    errors.extend(validate_annotations(annotations.value.as_object(), &annotations.path));
     errors
 }
 
@@ -205,7 +210,8 @@ pub fn has_core_finalizers(group: &str) -> bool {
     )
 }
 
-fn validate_namespace(namespace: &str, namespaced: bool, path: &Path) -> ErrorList {
+fn validate_namespace(at: &At<'_>, namespaced: bool) -> ErrorList {
+    let (namespace, path) = (at.text(), &at.path);
     match (namespaced, namespace.is_empty()) {
         (true, true) => FieldError::required(path, "").into(),
         (true, false) => {
@@ -242,28 +248,28 @@ pub fn validate_annotations(annotations: Option<&Map<String, Value>>, path: &Pat
     errors
 }
 
-fn validate_owners(object: &Object, path: &Path) -> ErrorList {
+fn validate_owners(owners: &At<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
-    let Some(Value::Array(owners)) = object.at(&["metadata", "ownerReferences"]) else { return errors };
+    let path = &owners.path;
     let mut controller = String::new();
-    for owner in owners {
-        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or("");
-        let api_version = text("apiVersion");
+    for owner in owners.items() {
+        let api_version = owner.field("apiVersion").text();
+        let named = owner.fields(["kind", "name", "uid"]);
         // Errors are at the list, not at the item, as the reference has them.
         if api_version.is_empty() || api_version.ends_with('/') {
             errors.push(FieldError::invalid(&path.child("apiVersion"), api_version, "version must not be empty"));
         }
-        for field in ["kind", "name", "uid"] {
-            if text(field).is_empty() {
-                errors.push(FieldError::invalid(&path.child(field), "", "must not be empty"));
-            }
+        for (at, name) in named.iter().zip(["kind", "name", "uid"]).filter(|(at, _)| at.text().is_empty()) {
+            debug_assert!(at.path.as_str().ends_with(name), "the names are those of the fields");
+            errors.push(FieldError::invalid(&path.child(name), "", "must not be empty"));
         }
-        if (api_version, text("kind")) == ("v1", "Event") {
+        let [kind, name, _] = &named;
+        if (api_version, kind.text()) == ("v1", "Event") {
             let why = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(FieldError::invalid_text(path, shown_owner(owner), why));
+            errors.push(FieldError::invalid_text(path, shown_owner(&owner), why));
         }
-        if owner.get("controller").and_then(Value::as_bool) == Some(true) {
-            let this = format!("{}/{}", text("kind"), text("name"));
+        if owner.field("controller").is_true() {
+            let this = format!("{}/{}", kind.text(), name.text());
             if controller.is_empty() {
                 controller = this;
             } else {
@@ -280,23 +286,24 @@ fn validate_owners(object: &Object, path: &Path) -> ErrorList {
 }
 
 /// Owner references, as many as an error shows.
-fn shown_owners(owners: &[Value]) -> String {
+fn shown_owners(owners: &At<'_>) -> String {
     let mut text = String::from("[");
-    for (place, owner) in owners.iter().enumerate() {
+    for (place, owner) in owners.items().enumerate() {
         if text.len() > VALUE_BYTES_MAX {
             break;
         }
         text.push_str(if place > 0 { "," } else { "" });
-        text.push_str(&shown_owner(owner));
+        text.push_str(&shown_owner(&owner));
     }
     text.push(']');
     text
 }
 
 /// An owner reference with its fields in Go's order.
-fn shown_owner(owner: &Value) -> String {
-    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"].into_iter();
-    let shown = fields.filter_map(|name| Some(format!("\"{name}\":{}", in_html(owner.get(name)?.to_string()))));
+fn shown_owner(owner: &At<'_>) -> String {
+    let fields = owner.known(["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]);
+    let given = fields.into_iter().map(|name| (name, owner.get(name))).filter(|(_, at)| at.is_set());
+    let shown = given.map(|(name, at)| format!("\"{name}\":{}", in_html(at.value.to_string())));
     format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
 }
 
@@ -325,14 +332,8 @@ pub fn validate_core_finalizers(object: &Object) -> ErrorList {
 
 /// `metadata.finalizers`.
 pub fn finalizers(object: &Object) -> Vec<&str> {
-    match object.at(&["metadata", "finalizers"]) {
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn map_at<'a>(object: &'a Object, field: &str) -> Option<&'a Map<String, Value>> {
-    object.at(&["metadata", field]).and_then(Value::as_object)
+    let items = At::metadata(object).field("finalizers").value.as_array();
+    items.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 #[cfg(test)]

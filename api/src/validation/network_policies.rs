@@ -9,30 +9,25 @@ use super::{addresses, rules};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 
-/// Where the rules of a policy are, and their peers.
-const DIRECTIONS: [(&str, &str); 2] = [("ingress", "from"), ("egress", "to")];
-
 /// `ValidateNetworkPolicy` and `ValidateNetworkPolicyUpdate`
 pub fn policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let blocks: Vec<At<'_>> = old.iter().flat_map(|old| blocks(&old.get("spec"))).collect();
+    let spec = new.field("spec");
+    let blocks: Vec<At<'_>> = old.iter().flat_map(|old| blocks(&old.field("spec"))).collect();
     let kept: HashSet<&str> = blocks
         .iter()
-        .flat_map(|block| block.get("except").items().chain([block.get("cidr")]).collect::<Vec<_>>())
+        .flat_map(|block| block.field("except").items().chain([block.field("cidr")]).collect::<Vec<_>>())
         .map(|range| range.text())
         .collect();
-    rules::label_selector(&spec.get("podSelector"), errors);
-    for (list, peers) in DIRECTIONS {
-        for rule in spec.get(list).items() {
-            for port in rule.get("ports").items() {
-                self::port(&port, errors);
-            }
-            for peer in rule.get(peers).items() {
-                self::peer(&peer, &kept, errors);
-            }
+    rules::label_selector(&spec.field("podSelector"), errors);
+    for (rule, peers) in rules_with_peers(&spec) {
+        for port in rule.field("ports").items() {
+            self::port(&port, errors);
+        }
+        for peer in peers.items() {
+            self::peer(&peer, &kept, errors);
         }
     }
-    let types = spec.get("policyTypes");
+    let types = spec.field("policyTypes");
     if types.len() > 2 {
         let detail = "may not specify more than two policyTypes";
         errors.push(FieldError::invalid(&types.path, types.value.clone(), detail));
@@ -45,19 +40,21 @@ pub fn policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// The address ranges of a policy.
 pub fn blocks<'a>(spec: &At<'a>) -> Vec<At<'a>> {
-    let mut blocks = Vec::new();
-    for (list, peers) in DIRECTIONS {
-        for rule in spec.get(list).items() {
-            blocks.extend(rule.get(peers).items().map(|peer| peer.get("ipBlock")).filter(At::is_set));
-        }
-    }
-    blocks
+    let peers = rules_with_peers(spec).flat_map(|(_, peers)| peers.items());
+    peers.map(|peer| peer.field("ipBlock")).filter(At::is_set).collect()
+}
+
+/// The rules of a policy for both directions, each with its peers.
+fn rules_with_peers<'a>(spec: &At<'a>) -> impl Iterator<Item = (At<'a>, At<'a>)> + use<'a> {
+    let ingress = spec.field("ingress").items().map(|rule| (rule.clone(), rule.field("from")));
+    let egress = spec.field("egress").items().map(|rule| (rule.clone(), rule.field("to")));
+    ingress.chain(egress)
 }
 
 /// `ValidateNetworkPolicyPort`
 fn port(at: &At<'_>, errors: &mut ErrorList) {
-    rules::one_of(&at.get("protocol"), &["TCP", "UDP", "SCTP"], errors);
-    let (port, end) = (at.get("port"), at.get("endPort"));
+    rules::one_of(&at.field("protocol"), &["TCP", "UDP", "SCTP"], errors);
+    let (port, end) = (at.field("port"), at.field("endPort"));
     match (port.value, end.number()) {
         (Value::Null, Some(last)) => {
             let detail = "may not be specified when `port` is not specified";
@@ -87,11 +84,11 @@ fn port(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateNetworkPolicyPeer`
 fn peer(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
-    let selectors = ["podSelector", "namespaceSelector"].map(|name| at.get(name));
+    let selectors = at.fields(["podSelector", "namespaceSelector"]);
     for selector in selectors.iter().filter(|selector| selector.is_set()) {
         rules::label_selector(selector, errors);
     }
-    let block = at.get("ipBlock");
+    let block = at.field("ipBlock");
     if block.is_set() {
         ip_block(&block, kept, errors);
     }
@@ -105,13 +102,13 @@ fn peer(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
 
 /// `ValidateIPBlock`
 fn ip_block(at: &At<'_>, kept: &HashSet<&str>, errors: &mut ErrorList) {
-    let range = at.get("cidr");
+    let range = at.field("cidr");
     if !rules::required(&range, errors) {
         return;
     }
     addresses::legacy_range(&range, kept, errors);
     let Some(net) = addresses::parse_range(range.text()) else { return };
-    for except in at.get("except").items() {
+    for except in at.field("except").items() {
         addresses::legacy_range(&except, kept, errors);
         let Some(part) = addresses::parse_range(except.text()) else { continue };
         if !net.contains(&part.addr()) || net.prefix_len() >= part.prefix_len() {

@@ -18,10 +18,10 @@ struct Kept {
 
 /// `ValidateIngressCreate` and `ValidateIngressUpdate`
 pub fn ingress(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     ingress_spec(&spec, kept(old), errors);
     let annotation = new.at(&["metadata", "annotations"]).key(CLASS_ANNOTATION);
-    let class = spec.get("ingressClassName");
+    let class = spec.field("ingressClassName");
     if old.is_none() && annotation.is_set() && class.is_set() && annotation.text() != class.text() {
         let path = crate::field::Path::new("annotations").child(CLASS_ANNOTATION);
         let detail = "must match `ingressClassName` when both are specified";
@@ -30,22 +30,22 @@ pub fn ingress(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 fn kept(old: Option<&At<'_>>) -> Kept {
-    let Some(spec) = old.map(|old| old.get("spec")) else { return Kept::default() };
+    let Some(spec) = old.map(|old| old.field("spec")) else { return Kept::default() };
     let is_bad = |name: &At<'_>| !name.is_empty() && !names::dns1123_subdomain(name.text()).is_empty();
     let is_bad_rule = |rule: &At<'_>| {
         let mut errors = ErrorList::new();
         http(rule, &mut errors);
-        rule.get("host").text().contains('*') && !errors.is_empty()
+        rule.field("host").text().contains('*') && !errors.is_empty()
     };
     Kept {
-        secret_names: spec.get("tls").items().any(|tls| is_bad(&tls.get("secretName"))),
-        wildcard_rules: spec.get("rules").items().any(|rule| is_bad_rule(&rule)),
+        secret_names: spec.field("tls").items().any(|tls| is_bad(&tls.field("secretName"))),
+        wildcard_rules: spec.field("rules").items().any(|rule| is_bad_rule(&rule)),
     }
 }
 
 /// `ValidateIngressSpec`
 fn ingress_spec(spec: &At<'_>, kept: Kept, errors: &mut ErrorList) {
-    let (default, rules_list) = (spec.get("defaultBackend"), spec.get("rules"));
+    let (default, rules_list) = (spec.field("defaultBackend"), spec.field("rules"));
     if rules_list.is_empty() && default.is_absent() {
         let detail = "either `defaultBackend` or `rules` must be specified";
         errors.push(FieldError::invalid(&spec.path, rules_list.value.clone(), detail));
@@ -54,7 +54,7 @@ fn ingress_spec(spec: &At<'_>, kept: Kept, errors: &mut ErrorList) {
         backend(&default, errors);
     }
     for rule in rules_list.items() {
-        let name = rule.get("host");
+        let name = rule.field("host");
         if !name.is_empty() {
             if addresses::parse_address(name.text()).is_some() {
                 errors.push(FieldError::invalid(&name.path, name.text(), "must be a DNS name, not an IP address"));
@@ -65,16 +65,16 @@ fn ingress_spec(spec: &At<'_>, kept: Kept, errors: &mut ErrorList) {
             http(&rule, errors);
         }
     }
-    for tls in spec.get("tls").items() {
-        for item in tls.get("hosts").items() {
+    for tls in spec.field("tls").items() {
+        for item in tls.field("hosts").items() {
             host(&item, errors);
         }
-        let secret = tls.get("secretName");
+        let secret = tls.field("secretName");
         if !kept.secret_names && !secret.is_empty() {
             rules::invalid_each(&secret, names::dns1123_subdomain(secret.text()), errors);
         }
     }
-    let class = spec.get("ingressClassName");
+    let class = spec.field("ingressClassName");
     if class.is_set() {
         rules::invalid_each(&class, names::dns1123_subdomain(class.text()), errors);
     }
@@ -87,11 +87,11 @@ fn host(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateIngressRuleValue`
 fn http(rule: &At<'_>, errors: &mut ErrorList) {
-    let http = rule.get("http");
-    if http.is_set() && http.get("paths").is_empty() {
-        errors.push(FieldError::required(&http.get("paths").path, ""));
+    let http = rule.field("http");
+    if http.is_set() && http.field("paths").is_empty() {
+        errors.push(FieldError::required(&http.field("paths").path, ""));
     }
-    for path in http.get("paths").items() {
+    for path in http.field("paths").items() {
         ingress_path(&path, errors);
     }
 }
@@ -100,7 +100,7 @@ fn http(rule: &At<'_>, errors: &mut ErrorList) {
 fn ingress_path(item: &At<'_>, errors: &mut ErrorList) {
     const INVALID_SEQUENCES: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
     const INVALID_SUFFIXES: [&str; 2] = ["/..", "/."];
-    let (path, type_) = (item.get("path"), item.get("pathType"));
+    let (path, type_) = (item.field("path"), item.field("pathType"));
     if type_.is_absent() {
         errors.push(FieldError::required(&type_.path, "pathType must be specified"));
         return;
@@ -128,12 +128,12 @@ fn ingress_path(item: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::not_supported(&type_.path, other, &supported));
         }
     }
-    backend(&item.get("backend"), errors);
+    backend(&item.field("backend"), errors);
 }
 
 /// `validateIngressBackend`
 fn backend(at: &At<'_>, errors: &mut ErrorList) {
-    let (service, resource) = (at.get("service"), at.get("resource"));
+    let (service, resource) = (at.field("service"), at.field("resource"));
     match (service.is_set(), resource.is_set()) {
         (true, true) => {
             let detail = "cannot set both resource and service backends";
@@ -143,12 +143,11 @@ fn backend(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&at.path, "", "resource or service backend is required"));
         }
         (false, true) => {
-            let group = resource.get("apiGroup");
+            let group = resource.field("apiGroup");
             if group.is_set() {
                 rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
             }
-            for name in ["kind", "name"] {
-                let field = resource.get(name);
+            for field in resource.fields(["kind", "name"]) {
                 if rules::required(&field, errors) {
                     rules::invalid_each(&field, names::path_segment(field.text()), errors);
                 }
@@ -159,7 +158,7 @@ fn backend(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn service_backend(at: &At<'_>, service: &At<'_>, errors: &mut ErrorList) {
-    let name = service.get("name");
+    let name = service.field("name");
     if rules::required(&name, errors) {
         rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
     }
@@ -178,9 +177,9 @@ fn service_backend(at: &At<'_>, service: &At<'_>, errors: &mut ErrorList) {
 pub fn ingress_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let before = old.map(|old| old.at(&["status", "loadBalancer", "ingress"]));
     let kept: HashSet<&str> =
-        before.iter().flat_map(At::items).map(|item| item.get("ip").text()).filter(|ip| !ip.is_empty()).collect();
+        before.iter().flat_map(At::items).map(|item| item.field("ip").text()).filter(|ip| !ip.is_empty()).collect();
     for item in new.at(&["status", "loadBalancer", "ingress"]).items() {
-        let (ip, host) = (item.get("ip"), item.get("hostname"));
+        let (ip, host) = (item.field("ip"), item.field("hostname"));
         if !ip.is_empty() {
             addresses::legacy_address(&ip, &kept, errors);
         }

@@ -9,29 +9,28 @@ const CONTROLLER_LENGTH_MAX: usize = 250;
 
 /// `ValidateIngressClass` and `ValidateIngressClassUpdate`
 pub fn ingress_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let controller = spec.get("controller");
-    if let Some(old) = old.filter(|old| old.at(&["spec", "controller"]).text() != controller.text()) {
-        debug_assert!(!old.at(&["spec", "controller"]).is_empty(), "a stored class has a controller");
+    let spec = new.field("spec");
+    let controller = spec.field("controller");
+    if old.is_some_and(|old| old.at(&["spec", "controller"]).text() != controller.text()) {
         errors.push(FieldError::invalid(&controller.path, controller.text(), rules::IMMUTABLE));
     }
     if controller.text().len() > CONTROLLER_LENGTH_MAX {
         errors.push(FieldError::too_long(&controller.path, CONTROLLER_LENGTH_MAX));
     }
     rules::domain_prefixed_path(&controller, errors);
-    parameters(&spec.get("parameters"), errors);
+    parameters(&spec.field("parameters"), errors);
 }
 
 fn parameters(at: &At<'_>, errors: &mut ErrorList) {
     if at.is_absent() {
         return;
     }
-    let (group, scope, namespace) = (at.get("apiGroup"), at.get("scope"), at.get("namespace"));
+    let (group, scope, namespace) = (at.field("apiGroup"), at.field("scope"), at.field("namespace"));
     if group.is_set() {
         rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
     }
-    for name in ["kind", "name"] {
-        path_segment(&at.get(name), errors);
+    for field in at.fields(["kind", "name"]) {
+        path_segment(&field, errors);
     }
     match scope.text() {
         _ if scope.is_absent() => errors.push(FieldError::required(&scope.path, "")),
@@ -63,20 +62,19 @@ pub fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     } else {
         self::parent(&parent, errors);
     }
-    if let Some(old) = old.filter(|old| old.at(&["spec", "parentRef"]).value != parent.value) {
-        debug_assert!(old.at(&["spec", "parentRef"]).is_set(), "a stored address has an owner");
+    if old.is_some_and(|old| old.at(&["spec", "parentRef"]).value != parent.value) {
         errors.push(rules::invalid_as(&parent, "*networking.ParentReference", rules::IMMUTABLE));
     }
 }
 
 /// `validateIPAddressParentReference`
 fn parent(parent: &At<'_>, errors: &mut ErrorList) {
-    let (group, namespace) = (parent.get("group"), parent.get("namespace"));
+    let (group, namespace) = (parent.field("group"), parent.field("namespace"));
     if !group.is_empty() {
         rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
     }
-    path_segment(&parent.get("resource"), errors);
-    path_segment(&parent.get("name"), errors);
+    path_segment(&parent.field("resource"), errors);
+    path_segment(&parent.field("name"), errors);
     if !namespace.is_empty() {
         rules::invalid_each(&namespace, names::path_segment(namespace.text()), errors);
     }

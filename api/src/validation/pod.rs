@@ -39,16 +39,16 @@ pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
         Some(old) => update::pod(new, old, errors),
         None => {
             metadata_and_spec(new, errors);
-            let spec = new.get("spec");
-            let containers = spec.get("ephemeralContainers");
+            let spec = new.field("spec");
+            let containers = spec.field("ephemeralContainers");
             if !containers.is_empty() {
                 errors.push(FieldError::forbidden(&containers.path, "cannot be set on create"));
             }
-            if !spec.get("nodeName").is_empty() && !spec.get("schedulingGates").is_empty() {
+            if !spec.field("nodeName").is_empty() && !spec.field("schedulingGates").is_empty() {
                 let path = spec.path.child("nodeName");
                 errors.push(FieldError::forbidden(&path, "cannot be set until all schedulingGates have been cleared"));
             }
-            annotations::agree(&new.get("metadata"), &spec, errors);
+            annotations::agree(&new.field("metadata"), &spec, errors);
         }
     }
 }
@@ -65,17 +65,17 @@ pub fn subresource(name: &str) -> Option<super::Rules> {
 
 /// A pod template object.
 pub fn pod_template(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    template(&new.get("template"), errors);
+    template(&new.field("template"), errors);
 }
 
 /// The template of a workload.
 pub fn template(at: &At<'_>, errors: &mut ErrorList) {
     template_metadata(at, errors);
-    let (metadata, spec) = (at.get("metadata"), at.get("spec"));
-    annotations::pod(&at.path.child("annotations"), &metadata.get("annotations"), &spec, errors);
+    let (metadata, spec) = (at.field("metadata"), at.field("spec"));
+    annotations::pod(&at.path.child("annotations"), &metadata.field("annotations"), &spec, errors);
     pod_spec(&spec, &Scope::of_template(&spec), errors);
     annotations::agree(&metadata, &spec, errors);
-    let ephemeral = spec.get("ephemeralContainers");
+    let ephemeral = spec.field("ephemeralContainers");
     if !ephemeral.is_empty() {
         let detail = "ephemeral containers not allowed in pod template";
         errors.push(FieldError::forbidden(&ephemeral.path, detail));
@@ -85,28 +85,28 @@ pub fn template(at: &At<'_>, errors: &mut ErrorList) {
 /// The labels and annotations of a template; their paths leave the metadata out.
 pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
     let labels = at.at(&["metadata", "labels"]);
-    rules::labels(&At::new(at.path.child("labels"), labels.value), errors);
+    rules::labels(&labels.moved(at.path.child("labels")), errors);
     let annotations = at.at(&["metadata", "annotations"]);
     errors.extend(metadata::validate_annotations(annotations.value.as_object(), &at.path.child("annotations")));
 }
 
 /// `validatePodMetadataAndSpec`, less what the metadata of all kinds have in common.
 fn metadata_and_spec(new: &At<'_>, errors: &mut ErrorList) {
-    let (metadata, spec) = (new.get("metadata"), new.get("spec"));
-    let annotations = metadata.get("annotations");
+    let (metadata, spec) = (new.field("metadata"), new.field("spec"));
+    let annotations = metadata.field("annotations");
     annotations::pod(&annotations.path, &annotations, &spec, errors);
     pod_spec(&spec, &Scope::of_pod(&spec, &metadata), errors);
-    if spec.get("serviceAccountName").is_empty() {
-        for source in spec.get("volumes").items().flat_map(|volume| volume.at(&["projected", "sources"]).items()) {
-            let token = source.get("serviceAccountToken");
+    if spec.field("serviceAccountName").is_empty() {
+        for source in spec.field("volumes").items().flat_map(|volume| volume.at(&["projected", "sources"]).items()) {
+            let token = source.field("serviceAccountToken");
             if token.is_set() {
                 let detail = "must not be specified when serviceAccountName is not set";
                 errors.push(FieldError::forbidden(&token.path, detail));
             }
         }
     }
-    for list in ["containers", "initContainers"] {
-        for container in spec.get(list).items() {
+    for list in spec.fields(["containers", "initContainers"]) {
+        for container in list.items() {
             containers::trimmed_image(&container, errors);
         }
     }
@@ -114,59 +114,55 @@ fn metadata_and_spec(new: &At<'_>, errors: &mut ErrorList) {
 
 /// The spec of a pod, in the reference's order of checks (`ValidatePodSpec`).
 fn pod_spec(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    if spec.get("terminationGracePeriodSeconds").is_absent() {
+    if spec.field("terminationGracePeriodSeconds").is_absent() {
         errors.push(FieldError::required(&spec.path.child("terminationGracePeriodSeconds"), ""));
     }
-    let volumes = volumes::check(&spec.get("volumes"), scope, errors);
-    claims::pod(&spec.get("resourceClaims"), scope, errors);
+    let volumes = volumes::check(&spec.field("volumes"), scope, errors);
+    claims::pod(&spec.field("resourceClaims"), scope, errors);
     containers::all(spec, &volumes, scope, errors);
     ephemeral::containers(spec, &volumes, scope, errors);
     resources::of_pod(spec, scope, errors);
     network::host_ports(spec, scope, errors);
-    one_of_required(&spec.get("restartPolicy"), &["Always", "OnFailure", "Never"], errors);
-    one_of_required(&spec.get("dnsPolicy"), network::DNS_POLICIES, errors);
-    rules::labels(&spec.get("nodeSelector"), errors);
+    one_of_required(&spec.field("restartPolicy"), &["Always", "OnFailure", "Never"], errors);
+    one_of_required(&spec.field("dnsPolicy"), network::DNS_POLICIES, errors);
+    rules::labels(&spec.field("nodeSelector"), errors);
     security::pod(spec, errors);
-    affinity::affinity(&spec.get("affinity"), errors);
+    affinity::affinity(&spec.field("affinity"), errors);
     network::dns_config(spec, errors);
     gates(spec, errors);
-    spread::constraints(&spec.get("topologySpreadConstraints"), errors);
+    spread::constraints(&spec.field("topologySpreadConstraints"), errors);
     windows::host_process(spec, errors);
     network::host_users(spec, errors);
     network::hostname_override(spec, errors);
     identity(spec, errors);
-    affinity::tolerations(&spec.get("tolerations"), errors);
+    affinity::tolerations(&spec.field("tolerations"), errors);
     network::host_aliases(spec, errors);
-    for name in ["priorityClassName", "runtimeClassName"] {
-        let at = spec.get(name);
-        if at.is_set() && (name == "runtimeClassName" || !at.is_empty()) {
-            rules::invalid_each(&at, names::dns1123_subdomain(at.text()), errors);
-        }
+    let (priority, runtime) = (spec.field("priorityClassName"), spec.field("runtimeClassName"));
+    for at in [(!priority.is_empty()).then_some(priority), runtime.is_set().then_some(runtime)].iter().flatten() {
+        rules::invalid_each(at, names::dns1123_subdomain(at.text()), errors);
     }
-    let preemption = spec.get("preemptionPolicy");
+    let preemption = spec.field("preemptionPolicy");
     if preemption.is_set() {
         one_of_required(&preemption, &["PreemptLowerPriority", "Never"], errors);
     }
-    resources::limits(&spec.get("overhead"), errors);
+    resources::limits(&spec.field("overhead"), errors);
     os(spec, errors);
     environment::files(spec, errors);
 }
 
 /// Who the pod is and how long it may run.
 fn identity(spec: &At<'_>, errors: &mut ErrorList) {
-    for name in ["serviceAccountName", "nodeName"] {
-        let at = spec.get(name);
+    for at in spec.fields(["serviceAccountName", "nodeName"]) {
         if !at.is_empty() {
             rules::invalid_each(&at, names::dns1123_subdomain(at.text()), errors);
         }
     }
-    let deadline = spec.get("activeDeadlineSeconds");
+    let deadline = spec.field("activeDeadlineSeconds");
     if deadline.number().is_some_and(|number| !(1..=i64::from(i32::MAX)).contains(&number)) {
         let detail = "must be between 1 and 2147483647, inclusive";
         errors.push(FieldError::invalid(&deadline.path, deadline.value.clone(), detail));
     }
-    for name in ["hostname", "subdomain"] {
-        let at = spec.get(name);
+    for at in spec.fields(["hostname", "subdomain"]) {
         if !at.is_empty() {
             rules::invalid_each(&at, names::dns1123_label(at.text()), errors);
         }
@@ -175,13 +171,13 @@ fn identity(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateReadinessGates` and `validateSchedulingGates`
 fn gates(spec: &At<'_>, errors: &mut ErrorList) {
-    for gate in spec.get("readinessGates").items() {
-        let type_ = gate.get("conditionType");
+    for gate in spec.field("readinessGates").items() {
+        let type_ = gate.field("conditionType");
         rules::invalid_each(&type_, names::label_key(type_.text()), errors);
     }
     let mut seen = std::collections::BTreeSet::new();
-    for gate in spec.get("schedulingGates").items() {
-        let name = gate.get("name").text();
+    for gate in spec.field("schedulingGates").items() {
+        let name = gate.field("name").text();
         for message in names::label_key(name) {
             errors.push(FieldError::invalid(&gate.path, name, message));
         }
@@ -193,11 +189,11 @@ fn gates(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateOS`, then what the system that is named cannot do.
 fn os(spec: &At<'_>, errors: &mut ErrorList) {
-    let os = spec.get("os");
+    let os = spec.field("os");
     if os.is_absent() {
         return;
     }
-    let name = os.get("name");
+    let name = os.field("name");
     match name.text() {
         "" => errors.push(FieldError::required(&name.path, "")),
         "linux" => windows::forbid_options(spec, errors),
@@ -217,10 +213,7 @@ pub(super) fn one_of_required(at: &At<'_>, supported: &[&str], errors: &mut Erro
 
 /// Every container of a pod, with its path (`VisitContainersWithPath`): first those that run before the others.
 fn containers_of<'a>(spec: &At<'a>) -> impl Iterator<Item = At<'a>> + use<'a> {
-    ["initContainers", "containers", "ephemeralContainers"]
-        .map(|list| spec.get(list))
-        .into_iter()
-        .flat_map(|l| l.items())
+    spec.fields(["initContainers", "containers", "ephemeralContainers"]).into_iter().flat_map(|list| list.items())
 }
 
 /// The error of a pod that a file describes, which has no path.

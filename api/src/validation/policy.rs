@@ -6,8 +6,8 @@ use crate::field::ErrorList;
 
 /// `ValidatePodDisruptionBudget`
 pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let bounds = ["minAvailable", "maxUnavailable"].map(|name| spec.get(name));
+    let spec = new.field("spec");
+    let bounds = spec.fields(["minAvailable", "maxUnavailable"]);
     if bounds.iter().all(At::is_set) {
         let detail = "minAvailable and maxUnavailable cannot be both set";
         errors.push(rules::invalid_as(&spec, "policy.PodDisruptionBudgetSpec", detail));
@@ -16,15 +16,15 @@ pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLis
         rules::int_or_percent(bound, errors);
         rules::at_most_100_percent(bound, errors);
     }
-    rules::label_selector(&spec.get("selector"), errors);
-    rules::one_of(&spec.get("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"], errors);
+    rules::label_selector(&spec.field("selector"), errors);
+    rules::one_of(&spec.field("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"], errors);
 }
 
 /// `ValidatePodDisruptionBudgetStatusUpdate`
 pub fn disruption_budget_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let status = new.get("status");
-    conditions::all(&status.get("conditions"), errors);
-    for name in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
-        rules::nonnegative(&status.get(name), errors);
+    let status = new.field("status");
+    conditions::all(&status.field("conditions"), errors);
+    for count in status.fields(["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"]) {
+        rules::nonnegative(&count, errors);
     }
 }

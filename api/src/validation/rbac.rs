@@ -10,8 +10,8 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// `ValidateClusterRole`, but for the policy rules.
 pub fn cluster_role(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let rule = new.get("aggregationRule");
-    let selectors = rule.get("clusterRoleSelectors");
+    let rule = new.field("aggregationRule");
+    let selectors = rule.field("clusterRoleSelectors");
     if rule.is_set() && selectors.is_empty() {
         let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
         errors.push(FieldError::required(&selectors.path, detail));
@@ -35,14 +35,14 @@ pub fn cluster_role_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut Error
 }
 
 fn binding(new: &At<'_>, kinds: &[&str], namespaced: bool, errors: &mut ErrorList) {
-    let role = new.get("roleRef");
-    supported(&role.get("apiGroup"), &[GROUP], errors);
-    supported(&role.get("kind"), kinds, errors);
-    let name = role.get("name");
+    let role = new.field("roleRef");
+    supported(&role.field("apiGroup"), &[GROUP], errors);
+    supported(&role.field("kind"), kinds, errors);
+    let name = role.field("name");
     if rules::required(&name, errors) {
         rules::invalid_each(&name, names::path_segment(name.text()), errors);
     }
-    for subject in new.get("subjects").items() {
+    for subject in new.field("subjects").items() {
         self::subject(&subject, namespaced, errors);
     }
 }
@@ -56,19 +56,19 @@ fn supported(at: &At<'_>, values: &[&str], errors: &mut ErrorList) {
 
 /// `ValidateRoleBindingSubject`
 fn subject(at: &At<'_>, namespaced: bool, errors: &mut ErrorList) {
-    let (name, kind, namespace) = (at.get("name"), at.get("kind"), at.get("namespace"));
+    let (name, kind, namespace) = (at.field("name"), at.field("kind"), at.field("namespace"));
     rules::required(&name, errors);
     match kind.text() {
         "ServiceAccount" => {
             if !name.is_empty() {
                 rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
             }
-            supported(&at.get("apiGroup"), &[""], errors);
+            supported(&at.field("apiGroup"), &[""], errors);
             if !namespaced {
                 rules::required(&namespace, errors);
             }
         }
-        "User" | "Group" => supported(&at.get("apiGroup"), &[GROUP], errors),
+        "User" | "Group" => supported(&at.field("apiGroup"), &[GROUP], errors),
         _ => supported(&kind, &["ServiceAccount", "User", "Group"], errors),
     }
 }

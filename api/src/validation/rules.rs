@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::addresses;
-use super::at::At;
+use super::at::{At, Name};
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
@@ -22,7 +22,7 @@ pub const NOT_POSITIVE: &str = "must be greater than zero";
 pub const IMMUTABLE: &str = "field is immutable";
 
 /// What the metadata of a template may not have, in the order of the fields.
-const TEMPLATE_FORBIDDEN: &[&str] = &[
+const TEMPLATE_FORBIDDEN: [&str; 13] = [
     "name",
     "generateName",
     "namespace",
@@ -84,14 +84,14 @@ pub fn label_name(path: &Path, name: &str, errors: &mut ErrorList) {
 
 /// The metadata of what is made from a template: labels and annotations, and nothing else (`ValidateTemplateObjectMeta`).
 pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
-    annotations(&at.get("annotations"), errors);
-    labels(&at.get("labels"), errors);
-    for name in TEMPLATE_FORBIDDEN {
+    annotations(&at.field("annotations"), errors);
+    labels(&at.field("labels"), errors);
+    for name in at.known(TEMPLATE_FORBIDDEN) {
         let field = at.get(name);
         // An empty list is something that was set.
         if !field.is_empty() || field.value.is_array() {
             // The name is that of Go's field with its first letter made small.
-            let shown = if *name == "uid" { "uID" } else { name };
+            let shown = if &*name == "uid" { "uID" } else { &name };
             errors.push(FieldError::forbidden(&at.path.child(shown), "cannot be set"));
         }
     }
@@ -151,19 +151,23 @@ pub fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
 /// A field that may not change (`ValidateImmutableField`).
 pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     if !same(new.value, old.value) {
-        // Whatever is a selector has its fields in the reference's order.
-        let is_selector = ["matchLabels", "matchExpressions"].iter().any(|name| new.get(name).is_set());
-        let form = if is_selector { "*metav1.LabelSelector" } else { "null" };
-        errors.push(invalid_as(new, form, IMMUTABLE));
+        errors.push(invalid_as(new, "null", IMMUTABLE));
+    }
+}
+
+/// A label selector that may not change (`ValidateImmutableField`), shown as the reference prints it.
+pub fn immutable_selector(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+    if !same(new.value, old.value) {
+        errors.push(invalid_selector(new, IMMUTABLE));
     }
 }
 
 /// A label selector (`ValidateLabelSelector`).
 pub fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
-    labels(&at.get("matchLabels"), errors);
-    for expression in at.get("matchExpressions").items() {
+    labels(&at.field("matchLabels"), errors);
+    for expression in at.field("matchExpressions").items() {
         requirement(&expression, errors);
-        let operator = expression.get("operator");
+        let operator = expression.field("operator");
         if !OPERATORS.contains(&operator.text()) {
             errors.push(FieldError::invalid(&operator.path, operator.text(), "not a valid selector operator"));
         }
@@ -175,8 +179,8 @@ const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
 /// Whether a requirement has values where its operator wants some, and none elsewhere.
 pub fn requirement(at: &At<'_>, errors: &mut ErrorList) {
-    let values = at.get("values");
-    match at.get("operator").text() {
+    let values = at.field("values");
+    match at.field("operator").text() {
         "In" | "NotIn" if values.is_empty() => {
             let detail = "must be specified when `operator` is 'In' or 'NotIn'";
             errors.push(FieldError::required(&values.path, detail));
@@ -190,9 +194,9 @@ pub fn requirement(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn key_and_values(at: &At<'_>, errors: &mut ErrorList) {
-    let key = at.get("key");
+    let key = at.field("key");
     invalid_each(&key, names::label_key(key.text()), errors);
-    for value in at.get("values").items() {
+    for value in at.field("values").items() {
         invalid_each(&value, names::label_value(value.text()), errors);
     }
 }
@@ -200,12 +204,12 @@ fn key_and_values(at: &At<'_>, errors: &mut ErrorList) {
 /// The selectors of a review, which newer clients may write with operators that are not known here
 /// (`validateResourceAttributes`).
 pub fn review_selectors(attributes: &At<'_>, errors: &mut ErrorList) {
-    for name in ["fieldSelector", "labelSelector"] {
+    for name in attributes.known(["fieldSelector", "labelSelector"]) {
         let selector = attributes.get(name);
         if selector.is_absent() {
             continue;
         }
-        let (raw, requirements) = (selector.get("rawSelector"), selector.get("requirements"));
+        let (raw, requirements) = (selector.field("rawSelector"), selector.field("requirements"));
         match (raw.is_empty(), requirements.is_empty()) {
             (false, false) => {
                 let detail = "may not specified at the same time as requirements";
@@ -219,8 +223,8 @@ pub fn review_selectors(attributes: &At<'_>, errors: &mut ErrorList) {
             _ => {}
         }
         for one in requirements.items() {
-            let key = one.get("key");
-            if name == "labelSelector" {
+            let key = one.field("key");
+            if &*name == "labelSelector" {
                 requirement(&one, errors);
                 key_and_values(&one, errors);
                 continue;
@@ -347,13 +351,13 @@ pub fn is_zero(at: &At<'_>) -> bool {
     }
 }
 
-/// The fields of a map but for those named.
-pub fn without(at: &At<'_>, names: &[&str]) -> Value {
-    let mut value = at.value.clone();
-    if let Some(map) = value.as_object_mut() {
-        map.retain(|key, _| !names.contains(&key.as_str()));
+/// Makes a field of one value what it is in another.
+pub fn copy(to: &mut Value, from: &Value, field: Name) {
+    let Some(map) = to.as_object_mut() else { return };
+    match from.get(&*field) {
+        Some(value) => _ = map.insert(field.to_string(), value.clone()),
+        None => _ = map.remove(&*field),
     }
-    value
 }
 
 /// Annotations (`ValidateAnnotations`), but for their size.

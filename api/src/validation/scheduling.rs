@@ -15,18 +15,18 @@ const SYSTEM_CLASSES: [(&str, i64); 2] =
 
 /// `ValidatePriorityClass` and `ValidatePriorityClassUpdate`
 pub fn priority_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let (name, value) = (new.at(&["metadata", "name"]), new.get("value"));
-    let policy = new.get("preemptionPolicy");
-    let number = |class: &At<'_>| class.get("value").number().unwrap_or(0);
+    let (name, value) = (new.at(&["metadata", "name"]), new.field("value"));
+    let policy = new.field("preemptionPolicy");
+    let number = |class: &At<'_>| class.field("value").number().unwrap_or(0);
     if let Some(old) = old {
         if number(new) != number(old) {
             errors.push(FieldError::forbidden(&value.path, "may not be changed in an update."));
         }
-        rules::immutable(&policy, &old.get("preemptionPolicy"), errors);
+        rules::immutable(&policy, &old.field("preemptionPolicy"), errors);
         return;
     }
     if name.text().starts_with(SYSTEM_PREFIX) {
-        if let Some(problem) = system_problem(name.text(), number(new), new.get("globalDefault").is_true()) {
+        if let Some(problem) = system_problem(name.text(), number(new), new.field("globalDefault").is_true()) {
             let detail = format!(
                 "priority class names with 'system-' prefix are reserved for system use only. error: {problem}"
             );
@@ -56,26 +56,26 @@ fn system_problem(name: &str, value: i64, is_default: bool) -> Option<String> {
 
 /// `ValidateRuntimeClass` and `ValidateRuntimeClassUpdate`
 pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let handler = new.get("handler");
+    let handler = new.field("handler");
     if let Some(old) = old {
-        rules::immutable(&handler, &old.get("handler"), errors);
+        rules::immutable(&handler, &old.field("handler"), errors);
         return;
     }
     if rules::required(&handler, errors) {
         rules::invalid_each(&handler, names::dns1123_label(handler.text()), errors);
     }
-    let overhead = new.get("overhead");
+    let overhead = new.field("overhead");
     if overhead.is_set() {
-        let fixed = overhead.get("podFixed");
-        pod::resources::limits(&At::new(overhead.path, fixed.value), errors);
+        let fixed = overhead.field("podFixed");
+        pod::resources::limits(&fixed.moved(overhead.path), errors);
     }
-    let scheduling = new.get("scheduling");
-    rules::labels(&scheduling.get("nodeSelector"), errors);
-    let tolerations = scheduling.get("tolerations");
+    let scheduling = new.field("scheduling");
+    rules::labels(&scheduling.field("nodeSelector"), errors);
+    let tolerations = scheduling.field("tolerations");
     pod::affinity::tolerations(&tolerations, errors);
     let mut seen = BTreeSet::new();
     for toleration in tolerations.items() {
-        if !seen.insert(["key", "operator", "value", "effect"].map(|field| toleration.get(field).text())) {
+        if !seen.insert(toleration.fields(["key", "operator", "value", "effect"]).map(|part| part.text())) {
             errors.push(rules::duplicate_as(&toleration, "core.Toleration"));
         }
     }
@@ -83,17 +83,17 @@ pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
 
 /// `ValidateLease` and `ValidateLeaseUpdate`
 pub fn lease(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let seconds = spec.get("leaseDurationSeconds");
+    let spec = new.field("spec");
+    let seconds = spec.field("leaseDurationSeconds");
     if seconds.number().is_some_and(|number| number <= 0) {
         errors.push(FieldError::invalid(&seconds.path, seconds.value.clone(), "must be greater than 0"));
     }
-    rules::nonnegative(&spec.get("leaseTransitions"), errors);
-    let strategy = spec.get("strategy");
+    rules::nonnegative(&spec.field("leaseTransitions"), errors);
+    let strategy = spec.field("strategy");
     if strategy.is_set() {
         lease_strategy(&strategy, errors);
     }
-    let preferred = spec.get("preferredHolder");
+    let preferred = spec.field("preferredHolder");
     if !preferred.is_empty() && strategy.is_empty() {
         errors.push(FieldError::forbidden(&preferred.path, "may only be specified if `strategy` is defined"));
     }
@@ -103,7 +103,7 @@ pub fn lease(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 fn lease_strategy(at: &At<'_>, errors: &mut ErrorList) {
     let path = at.path.child("strategy");
     if at.text().contains('/') {
-        rules::invalid_each(&At::new(path, at.value), names::label_key(at.text()), errors);
+        rules::invalid_each(&at.moved(path), names::label_key(at.text()), errors);
     } else if at.text() != "OldestEmulationVersion" {
         errors.push(FieldError::not_supported(&path, at.text(), &["OldestEmulationVersion"]));
     }

@@ -13,8 +13,8 @@ const VERSION_PRIORITY_MAX: i64 = 1_000;
 
 /// `ValidateAPIService` and `ValidateAPIServiceUpdate`
 pub fn api_service(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let (name, group, version) = (new.at(&["metadata", "name"]), spec.get("group"), spec.get("version"));
+    let spec = new.field("spec");
+    let (name, group, version) = (new.at(&["metadata", "name"]), spec.field("group"), spec.field("version"));
     let wanted = format!("{}.{}", version.text(), group.text());
     if !name.is_empty() && name.text() != wanted && names::path_segment(name.text()).is_empty() {
         let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
@@ -31,8 +31,8 @@ pub fn api_service(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for message in names::dns1035_label(version.text()) {
         errors.push(FieldError::invalid(&version.path, version.text(), message));
     }
-    for (field, most) in [("groupPriorityMinimum", GROUP_PRIORITY_MAX), ("versionPriority", VERSION_PRIORITY_MAX)] {
-        let priority = spec.get(field);
+    let (of_group, of_version) = (spec.field("groupPriorityMinimum"), spec.field("versionPriority"));
+    for (priority, most) in [(of_group, GROUP_PRIORITY_MAX), (of_version, VERSION_PRIORITY_MAX)] {
         let number = priority.number().unwrap_or(0);
         if !(1..=most).contains(&number) {
             let detail = format!("must be positive and less than {most}");
@@ -43,7 +43,8 @@ pub fn api_service(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 fn backend(spec: &At<'_>, errors: &mut ErrorList) {
-    let (service, bundle, insecure) = (spec.get("service"), spec.get("caBundle"), spec.get("insecureSkipTLSVerify"));
+    let (service, bundle, insecure) =
+        (spec.field("service"), spec.field("caBundle"), spec.field("insecureSkipTLSVerify"));
     let size = STANDARD.decode(bundle.text()).map_or(0, |bytes| bytes.len());
     if service.is_absent() {
         if size > 0 {
@@ -56,9 +57,9 @@ fn backend(spec: &At<'_>, errors: &mut ErrorList) {
         }
         return;
     }
-    rules::required(&service.get("namespace"), errors);
-    rules::required(&service.get("name"), errors);
-    let port = service.get("port");
+    rules::required(&service.field("namespace"), errors);
+    rules::required(&service.field("name"), errors);
+    let port = service.field("port");
     let number = port.number().unwrap_or(0);
     if !(1..=65535).contains(&number) {
         let detail = "port is not valid: must be between 1 and 65535, inclusive";
@@ -72,7 +73,7 @@ fn backend(spec: &At<'_>, errors: &mut ErrorList) {
 /// `ValidateAPIServiceStatusUpdate`
 pub fn api_service_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for condition in new.at(&["status", "conditions"]).items() {
-        let status = condition.get("status");
+        let status = condition.field("status");
         if !matches!(status.text(), "True" | "False" | "Unknown") {
             errors.push(FieldError::not_supported(&status.path, status.text(), &["True", "False", "Unknown"]));
         }

@@ -14,8 +14,8 @@ const PARAMETERS_BYTES_MAX: usize = 256 * 1024;
 pub fn storage_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     created(new, errors);
     let Some(old) = old else { return };
-    for name in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-        let form = if name == "provisioner" { "\"\"" } else { "null" };
+    for name in new.known(["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"]) {
+        let form = if &*name == "provisioner" { "\"\"" } else { "null" };
         if new.get(name).value != old.get(name).value {
             errors.push(rules::invalid_as(&new.get(name), form, rules::IMMUTABLE));
         }
@@ -23,18 +23,18 @@ pub fn storage_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
 }
 
 fn created(new: &At<'_>, errors: &mut ErrorList) {
-    provisioner(&new.get("provisioner"), errors);
-    parameters(&new.get("parameters"), errors);
-    let policy = new.get("reclaimPolicy");
+    provisioner(&new.field("provisioner"), errors);
+    parameters(&new.field("parameters"), errors);
+    let policy = new.field("reclaimPolicy");
     if !policy.is_empty() {
         rules::one_of(&policy, &["Delete", "Retain"], errors);
     }
-    let mode = new.get("volumeBindingMode");
+    let mode = new.field("volumeBindingMode");
     if mode.is_absent() {
         errors.push(FieldError::required(&mode.path, ""));
     }
     rules::one_of(&mode, &["Immediate", "WaitForFirstConsumer"], errors);
-    topologies(&new.get("allowedTopologies"), errors);
+    topologies(&new.field("allowedTopologies"), errors);
 }
 
 /// `validateProvisioner`
@@ -69,7 +69,7 @@ fn parameters(at: &At<'_>, errors: &mut ErrorList) {
 fn topologies(at: &At<'_>, errors: &mut ErrorList) {
     let mut seen: BTreeMap<BTreeMap<&str, BTreeSet<&str>>, usize> = BTreeMap::new();
     for term in at.items() {
-        let expressions = term.get("matchLabelExpressions");
+        let expressions = term.field("matchLabelExpressions");
         let found = topology(&expressions, errors);
         // Terms that say nothing are equal to the reference's empty ones before them.
         let before = seen.entry(found.clone()).or_default();
@@ -88,7 +88,7 @@ fn topologies(at: &At<'_>, errors: &mut ErrorList) {
 fn topology<'a>(expressions: &At<'a>, errors: &mut ErrorList) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let mut found = BTreeMap::new();
     for expression in expressions.items() {
-        let (key, values) = (expression.get("key"), expression.get("values"));
+        let (key, values) = (expression.field("key"), expression.field("values"));
         if values.is_empty() {
             errors.push(FieldError::required(&values.path, ""));
         }
@@ -108,16 +108,16 @@ fn topology<'a>(expressions: &At<'a>, errors: &mut ErrorList) -> BTreeMap<&'a st
 
 /// `ValidateVolumeAttributesClass` and `ValidateVolumeAttributesClassUpdate`
 pub fn attributes_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let values = new.get("parameters");
+    let values = new.field("parameters");
     if let Some(old) = old {
-        for name in ["driverName", "parameters"] {
+        for name in new.known(["driverName", "parameters"]) {
             if new.get(name).value != old.get(name).value {
                 let detail = format!("updates to {name} are forbidden.");
                 errors.push(FieldError::forbidden(&new.get(name).path, detail));
             }
         }
     }
-    provisioner(&new.get("driverName"), errors);
+    provisioner(&new.field("driverName"), errors);
     parameters(&values, errors);
     if values.is_empty() {
         errors.push(FieldError::required(&values.path, "must contain at least one key/value pair"));

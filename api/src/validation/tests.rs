@@ -1,5 +1,7 @@
 //! One line a case: a kind, an object, and all that is wrong with it.
 
+mod generated;
+mod names;
 mod recorded;
 mod refused;
 

@@ -25,17 +25,17 @@ pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old:
 
 /// A template is looked at when the object is made, and again with each new generation.
 fn templates(group: &str, resource: &str, new: &At<'_>, old: Option<&At<'_>>, warnings: &mut Vec<String>) {
-    let path: &[&str] = match (group, resource) {
+    let template: for<'a> fn(&At<'a>) -> At<'a> = match (group, resource) {
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
         | ("batch", "jobs")
-        | ("", "replicationcontrollers") => &["spec", "template"],
-        ("batch", "cronjobs") => &["spec", "jobTemplate", "spec", "template"],
-        ("", "podtemplates") => &["template"],
+        | ("", "replicationcontrollers") => |new| new.at(&["spec", "template"]),
+        ("batch", "cronjobs") => |new| new.at(&["spec", "jobTemplate", "spec", "template"]),
+        ("", "podtemplates") => |new| new.field("template"),
         _ => return,
     };
     const GENERATION: [&str; 2] = ["metadata", "generation"];
     if old.is_none_or(|old| old.at(&GENERATION).value != new.at(&GENERATION).value) {
-        warnings.extend(super::pod::warnings::template(&new.at(path)));
+        warnings.extend(super::pod::warnings::template(&template(new)));
     }
 }
 
@@ -105,15 +105,15 @@ fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
 
 fn ingress_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let items = new.at(&["status", "loadBalancer", "ingress"]).items();
-    items.flat_map(|item| addresses::address_warnings(&item.path, item.get("ip").text())).collect()
+    items.flat_map(|item| addresses::address_warnings(&item.path, item.field("ip").text())).collect()
 }
 
 fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut warnings = Vec::new();
-    for block in network_policies::blocks(&new.get("spec")) {
-        let range = block.get("cidr");
+    for block in network_policies::blocks(&new.field("spec")) {
+        let range = block.field("cidr");
         warnings.extend(addresses::range_warnings(&range.path, range.text()));
-        for except in block.get("except").items() {
+        for except in block.field("except").items() {
             warnings.extend(addresses::range_warnings(&except.path, except.text()));
         }
     }
@@ -121,7 +121,7 @@ fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
-    let type_ = new.get("addressType").text();
+    let type_ = new.field("addressType").text();
     let mut warnings = Vec::new();
     if type_ == "FQDN" {
         if old.is_none() {
@@ -129,8 +129,8 @@ fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
         }
         return warnings;
     }
-    for endpoint in new.get("endpoints").items() {
-        for address in endpoint.get("addresses").items() {
+    for endpoint in new.field("endpoints").items() {
+        for address in endpoint.field("addresses").items() {
             warnings.extend(addresses::address_warnings(&address.path, address.text()));
         }
     }
@@ -138,10 +138,10 @@ fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
 }
 
 fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
-    let spec = new.get("spec");
-    let requests = spec.get("tokenRequests");
+    let spec = new.field("spec");
+    let requests = spec.field("tokenRequests");
     let same = old.is_some_and(|old| old.at(&["spec", "tokenRequests"]).value == requests.value);
-    if requests.is_empty() || same || spec.get("serviceAccountTokenInSecrets").is_set() {
+    if requests.is_empty() || same || spec.field("serviceAccountTokenInSecrets").is_set() {
         return Vec::new();
     }
     let text = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent \
@@ -171,18 +171,18 @@ pub(super) fn old_label(key: &str) -> Option<&'static str> {
 }
 
 fn storage_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
-    let terms = new.get("allowedTopologies").items();
-    let keys = terms.flat_map(|term| term.get("matchLabelExpressions").items().map(|item| item.get("key")));
+    let terms = new.field("allowedTopologies").items();
+    let keys = terms.flat_map(|term| term.field("matchLabelExpressions").items().map(|item| item.field("key")));
     keys.filter_map(|key| old_label(key.text()).map(|text| format!("{}: {text}", key.path))).collect()
 }
 
 fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
-    let selector = new.get("nodeTopology");
-    let keys = selector.get("matchExpressions").items().map(|item| item.get("key"));
+    let selector = new.field("nodeTopology");
+    let keys = selector.field("matchExpressions").items().map(|item| item.field("key"));
     let mut warnings: Vec<String> = keys
         .filter_map(|key| old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())))
         .collect();
-    let labels = selector.get("matchLabels");
+    let labels = selector.field("matchLabels");
     for (key, _) in labels.entries() {
         warnings.extend(old_label(key).map(|text| format!("{}: {text}", labels.path.child(key))));
     }

@@ -14,41 +14,52 @@ use crate::names;
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const TIMEOUT_SECONDS_MAX: i64 = 30;
 
-/// `ValidateValidatingWebhookConfiguration` and `ValidateMutatingWebhookConfiguration`.
-pub fn configuration(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+/// `ValidateValidatingWebhookConfiguration`
+pub fn validating(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    configuration(new, |_| None, errors);
+}
+
+/// `ValidateMutatingWebhookConfiguration`
+pub fn mutating(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    configuration(new, |hook| Some(hook.field("reinvocationPolicy")), errors);
+}
+
+fn configuration<'a>(new: &At<'a>, reinvocation: fn(&At<'a>) -> Option<At<'a>>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
-    for hook in new.get("webhooks").items() {
-        webhook(&hook, errors);
-        review_versions(&hook.get("admissionReviewVersions"), errors);
-        let name = hook.get("name");
+    for hook in new.field("webhooks").items() {
+        webhook(&hook, reinvocation(&hook).as_ref(), errors);
+        review_versions(&hook.field("admissionReviewVersions"), errors);
+        let name = hook.field("name");
         if !name.is_empty() && !seen.insert(name.text()) {
             errors.push(FieldError::duplicate(&name.path, name.text()));
         }
     }
 }
 
-fn webhook(hook: &At<'_>, errors: &mut ErrorList) {
-    qualified_name(&hook.get("name"), errors);
-    for rule in hook.get("rules").items() {
+fn webhook(hook: &At<'_>, reinvocation: Option<&At<'_>>, errors: &mut ErrorList) {
+    qualified_name(&hook.field("name"), errors);
+    for rule in hook.field("rules").items() {
         self::rule(&rule, errors);
     }
-    rules::one_of(&hook.get("failurePolicy"), &["Fail", "Ignore"], errors);
-    rules::one_of(&hook.get("matchPolicy"), &["Equivalent", "Exact"], errors);
-    let effects = hook.get("sideEffects");
+    rules::one_of(&hook.field("failurePolicy"), &["Fail", "Ignore"], errors);
+    rules::one_of(&hook.field("matchPolicy"), &["Equivalent", "Exact"], errors);
+    let effects = hook.field("sideEffects");
     if effects.is_absent() {
         errors.push(FieldError::required(&effects.path, "must specify one of None, NoneOnDryRun"));
     }
     rules::one_of(&effects, &["None", "NoneOnDryRun"], errors);
-    let timeout = hook.get("timeoutSeconds");
+    let timeout = hook.field("timeoutSeconds");
     if let Some(number) = timeout.number().filter(|number| !(1..=TIMEOUT_SECONDS_MAX).contains(number)) {
         let detail = "the timeout value must be between 1 and 30 seconds";
         errors.push(FieldError::invalid(&timeout.path, number, detail));
     }
-    rules::label_selector(&hook.get("namespaceSelector"), errors);
-    rules::label_selector(&hook.get("objectSelector"), errors);
-    rules::one_of(&hook.get("reinvocationPolicy"), &["IfNeeded", "Never"], errors);
-    client(&hook.get("clientConfig"), errors);
-    match_conditions(&hook.get("matchConditions"), &Scope::default(), errors);
+    rules::label_selector(&hook.field("namespaceSelector"), errors);
+    rules::label_selector(&hook.field("objectSelector"), errors);
+    if let Some(policy) = reinvocation {
+        rules::one_of(policy, &["IfNeeded", "Never"], errors);
+    }
+    client(&hook.field("clientConfig"), errors);
+    match_conditions(&hook.field("matchConditions"), &Scope::default(), errors);
 }
 
 /// `IsFullyQualifiedName`
@@ -68,13 +79,13 @@ fn qualified_name(at: &At<'_>, errors: &mut ErrorList) {
 /// `validateRuleWithOperations`
 pub(super) fn rule(at: &At<'_>, errors: &mut ErrorList) {
     const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-    let operations = at.get("operations");
+    let operations = at.field("operations");
     rules::required(&operations, errors);
     alone(&operations, "operations", errors);
     for operation in operations.items() {
         rules::one_of(&operation, &OPERATIONS, errors);
     }
-    let (groups, versions) = (at.get("apiGroups"), at.get("apiVersions"));
+    let (groups, versions) = (at.field("apiGroups"), at.field("apiVersions"));
     rules::required(&groups, errors);
     alone(&groups, "API groups", errors);
     rules::required(&versions, errors);
@@ -82,8 +93,8 @@ pub(super) fn rule(at: &At<'_>, errors: &mut ErrorList) {
     for version in versions.items() {
         rules::required(&version, errors);
     }
-    resources(&at.get("resources"), errors);
-    rules::one_of(&at.get("scope"), &["*", "Cluster", "Namespaced"], errors);
+    resources(&at.field("resources"), errors);
+    rules::one_of(&at.field("scope"), &["*", "Cluster", "Namespaced"], errors);
 }
 
 /// A wildcard stands alone.
@@ -160,7 +171,7 @@ pub fn client_config(value: &Value, path: &Path, errors: &mut ErrorList) {
 }
 
 fn client(at: &At<'_>, errors: &mut ErrorList) {
-    let (url, service) = (at.get("url"), at.get("service"));
+    let (url, service) = (at.field("url"), at.field("service"));
     match (url.is_set(), service.is_set()) {
         (true, false) => self::url(&url, errors),
         (false, true) => self::service(&service, errors),
@@ -199,17 +210,18 @@ fn url(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateWebhookService`, which is called with name and namespace exchanged, so the paths are too.
 fn service(at: &At<'_>, errors: &mut ErrorList) {
-    for (given, told) in [("namespace", "name"), ("name", "namespace")] {
-        if at.get(given).is_empty() {
-            errors.push(FieldError::required(&at.get(told).path, ""));
+    let (name, namespace) = (at.field("name"), at.field("namespace"));
+    for (given, told) in [(&namespace, &name), (&name, &namespace)] {
+        if given.is_empty() {
+            errors.push(FieldError::required(&told.path, ""));
         }
     }
-    let port = at.get("port");
+    let port = at.field("port");
     if let Some(number) = port.number().filter(|number| !(1..=65535).contains(number)) {
         let detail = "port is not valid: must be between 1 and 65535, inclusive";
         errors.push(FieldError::invalid(&port.path, number, detail));
     }
-    let path = at.get("path");
+    let path = at.field("path");
     let text = path.text();
     let mut refuse = |detail: String| errors.push(FieldError::invalid(&path.path, text, detail));
     if matches!(text, "" | "/") {

@@ -7,12 +7,12 @@ use crate::validation::{pod, rules};
 
 /// `ValidateDaemonSet` and `ValidateDaemonSetUpdate`
 pub fn daemon_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let wanted = spec.get("selector");
+    let spec = new.field("spec");
+    let wanted = spec.field("selector");
     if let Some(old) = old {
-        rules::immutable(&wanted, &old.at(&["spec", "selector"]), errors);
+        rules::immutable_selector(&wanted, &old.at(&["spec", "selector"]), errors);
     }
-    let template = spec.get("template");
+    let template = spec.field("template");
     rules::label_selector(&wanted, errors);
     if selects(&wanted, &template) == Some(false) {
         let labels = template.at(&["metadata", "labels"]);
@@ -22,15 +22,15 @@ pub fn daemon_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     empty_selector(&wanted, "daemonset", errors);
     pod::template(&template, errors);
     only_always(&template, "DaemonSet", errors);
-    rules::nonnegative(&spec.get("minReadySeconds"), errors);
-    strategy(&spec.get("updateStrategy"), errors);
-    rules::nonnegative(&spec.get("revisionHistoryLimit"), errors);
+    rules::nonnegative(&spec.field("minReadySeconds"), errors);
+    strategy(&spec.field("updateStrategy"), errors);
+    rules::nonnegative(&spec.field("revisionHistoryLimit"), errors);
 }
 
 /// `ValidateDaemonSetUpdateStrategy`
 fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
-    let rolling = strategy.get("rollingUpdate");
-    match strategy.get("type").text() {
+    let rolling = strategy.field("rollingUpdate");
+    match strategy.field("type").text() {
         "OnDelete" => {}
         "RollingUpdate" if rolling.is_absent() => errors.push(FieldError::required(&rolling.path, "")),
         "RollingUpdate" => rolling_update(&rolling, errors),
@@ -43,7 +43,7 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateRollingUpdateDaemonSet`
 fn rolling_update(rolling: &At<'_>, errors: &mut ErrorList) {
-    let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+    let (unavailable, surge) = (rolling.field("maxUnavailable"), rolling.field("maxSurge"));
     rules::int_or_percent(&unavailable, errors);
     rules::int_or_percent(&surge, errors);
     rules::at_most_100_percent(&unavailable, errors);

@@ -8,50 +8,50 @@ use crate::validation::rules;
 
 /// `ValidateDeployment` and `ValidateDeploymentUpdate`
 pub fn deployment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    rules::nonnegative(&spec.get("replicas"), errors);
+    let spec = new.field("spec");
+    rules::nonnegative(&spec.field("replicas"), errors);
     selected_template(&spec, errors);
-    strategy(&spec.get("strategy"), errors);
-    rules::nonnegative(&spec.get("minReadySeconds"), errors);
-    rules::nonnegative(&spec.get("revisionHistoryLimit"), errors);
-    let deadline = spec.get("progressDeadlineSeconds");
+    strategy(&spec.field("strategy"), errors);
+    rules::nonnegative(&spec.field("minReadySeconds"), errors);
+    rules::nonnegative(&spec.field("revisionHistoryLimit"), errors);
+    let deadline = spec.field("progressDeadlineSeconds");
     rules::nonnegative(&deadline, errors);
-    let least = spec.get("minReadySeconds").number().unwrap_or(0);
+    let least = spec.field("minReadySeconds").number().unwrap_or(0);
     if deadline.number().is_some_and(|number| number <= least) {
         let detail = "must be greater than minReadySeconds";
         errors.push(FieldError::invalid(&deadline.path, deadline.value.clone(), detail));
     }
     if let Some(old) = old {
-        rules::immutable(&spec.get("selector"), &old.at(&["spec", "selector"]), errors);
+        rules::immutable_selector(&spec.field("selector"), &old.at(&["spec", "selector"]), errors);
     }
 }
 
 /// `ValidateReplicaSet` and `ValidateReplicaSetUpdate`
 pub fn replica_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    rules::nonnegative(&spec.get("replicas"), errors);
-    rules::nonnegative(&spec.get("minReadySeconds"), errors);
+    let spec = new.field("spec");
+    rules::nonnegative(&spec.field("replicas"), errors);
+    rules::nonnegative(&spec.field("minReadySeconds"), errors);
     selected_template(&spec, errors);
     if let Some(old) = old {
-        rules::immutable(&spec.get("selector"), &old.at(&["spec", "selector"]), errors);
+        rules::immutable_selector(&spec.field("selector"), &old.at(&["spec", "selector"]), errors);
     }
 }
 
 /// Both kinds say "deployment" of an empty selector.
 fn selected_template(spec: &At<'_>, errors: &mut ErrorList) {
-    let wanted = spec.get("selector");
+    let wanted = spec.field("selector");
     selector(&wanted, "deployment", errors);
     if LabelSelector::from_object(Some(wanted.value)).is_err() {
         errors.push(rules::invalid_selector(&wanted, "invalid label selector"));
     } else {
-        replica_template(&wanted, &spec.get("template"), errors);
+        replica_template(&wanted, &spec.field("template"), errors);
     }
 }
 
 /// `ValidateDeploymentStrategy`
 fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
-    let rolling = strategy.get("rollingUpdate");
-    match strategy.get("type").text() {
+    let rolling = strategy.field("rollingUpdate");
+    match strategy.field("type").text() {
         "Recreate" if rolling.is_set() => {
             let detail = "may not be specified when strategy `type` is 'Recreate'";
             errors.push(FieldError::forbidden(&rolling.path, detail));
@@ -70,7 +70,7 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateRollingUpdateDeployment`
 fn rolling_update(rolling: &At<'_>, errors: &mut ErrorList) {
-    let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+    let (unavailable, surge) = (rolling.field("maxUnavailable"), rolling.field("maxSurge"));
     rules::int_or_percent(&unavailable, errors);
     rules::int_or_percent(&surge, errors);
     if rules::is_zero(&unavailable) && rules::is_zero(&surge) {

@@ -23,16 +23,16 @@ const MUTABLE: [&str; 7] = [
 
 /// `ValidateStatefulSet` and `ValidateStatefulSetUpdate`
 pub fn stateful_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     let Some(old) = old else {
         self::spec(&spec, false, true, errors);
         return;
     };
     // A stored template that was valid under older rules stays acceptable.
     let mut before = ErrorList::new();
-    self::spec(&old.get("spec"), true, true, &mut before);
+    self::spec(&old.field("spec"), true, true, &mut before);
     self::spec(&spec, true, before.is_empty(), errors);
-    if rules::without(&spec, &MUTABLE) != rules::without(&old.get("spec"), &MUTABLE) {
+    if spec.without(MUTABLE) != old.field("spec").without(MUTABLE) {
         let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
                       'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
                       'minReadySeconds' are forbidden";
@@ -42,37 +42,36 @@ pub fn stateful_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) 
 
 /// `ValidateStatefulSetSpec`
 fn spec(spec: &At<'_>, updates: bool, with_template: bool, errors: &mut ErrorList) {
-    let policy = spec.get("podManagementPolicy");
+    let policy = spec.field("podManagementPolicy");
     match policy.text() {
         "" => errors.push(FieldError::required(&policy.path, "")),
         "OrderedReady" | "Parallel" => {}
         other => errors.push(FieldError::invalid(&policy.path, other, "must be 'OrderedReady' or 'Parallel'")),
     }
-    strategy(&spec.get("updateStrategy"), errors);
-    let retention = spec.get("persistentVolumeClaimRetentionPolicy");
+    strategy(&spec.field("updateStrategy"), errors);
+    let retention = spec.field("persistentVolumeClaimRetentionPolicy");
     if retention.is_set() {
-        for name in ["whenDeleted", "whenScaled"] {
-            let at = retention.get(name);
+        for at in retention.fields(["whenDeleted", "whenScaled"]) {
             if !matches!(at.text(), "Retain" | "Delete") {
                 errors.push(FieldError::not_supported(&at.path, at.text(), &["Retain", "Delete"]));
             }
         }
     }
     if !updates {
-        for claim in spec.get("volumeClaimTemplates").items() {
-            claims::spec(&claim.get("spec"), errors);
+        for claim in spec.field("volumeClaimTemplates").items() {
+            claims::spec(&claim.field("spec"), errors);
         }
     }
-    rules::nonnegative(&spec.get("replicas"), errors);
-    rules::nonnegative(&spec.get("minReadySeconds"), errors);
+    rules::nonnegative(&spec.field("replicas"), errors);
+    rules::nonnegative(&spec.field("minReadySeconds"), errors);
     rules::nonnegative(&spec.at(&["ordinals", "start"]), errors);
-    let service = spec.get("serviceName");
+    let service = spec.field("serviceName");
     if !updates && !service.is_empty() {
         rules::invalid_each(&service, names::dns1123_label(service.text()), errors);
     }
-    let wanted = spec.get("selector");
+    let wanted = spec.field("selector");
     selector(&wanted, "statefulset", errors);
-    let template = spec.get("template");
+    let template = spec.field("template");
     if LabelSelector::from_object(Some(wanted.value)).is_err() {
         errors.push(rules::invalid_selector(&wanted, ""));
     } else {
@@ -82,8 +81,8 @@ fn spec(spec: &At<'_>, updates: bool, with_template: bool, errors: &mut ErrorLis
 }
 
 fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
-    let rolling = strategy.get("rollingUpdate");
-    match strategy.get("type").text() {
+    let rolling = strategy.field("rollingUpdate");
+    match strategy.field("type").text() {
         "" => errors.push(FieldError::required(&strategy.path, "")),
         "OnDelete" if rolling.is_set() => {
             let detail = "only allowed for updateStrategy 'RollingUpdate'";
@@ -91,8 +90,8 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
         }
         "OnDelete" => {}
         "RollingUpdate" => {
-            rules::nonnegative(&rolling.get("partition"), errors);
-            let unavailable = rolling.get("maxUnavailable");
+            rules::nonnegative(&rolling.field("partition"), errors);
+            let unavailable = rolling.field("maxUnavailable");
             if unavailable.is_set() {
                 rules::int_or_percent(&unavailable, errors);
                 if rules::is_zero(&unavailable) {
@@ -110,45 +109,44 @@ fn strategy(strategy: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidatePodTemplateSpecForStatefulSet`, of the template as the controller will complete it.
 fn template(spec: &At<'_>, template: &At<'_>, with_template: bool, errors: &mut ErrorList) {
-    let wanted = spec.get("selector");
+    let wanted = spec.field("selector");
     let labels = template.at(&["metadata", "labels"]);
-    let is_empty = wanted.get("matchLabels").is_empty() && wanted.get("matchExpressions").is_empty();
+    let is_empty = wanted.field("matchLabels").is_empty() && wanted.field("matchExpressions").is_empty();
     if !(wanted.is_set() && is_empty) && selects(&wanted, template) == Some(false) {
         let detail = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid(&labels.path, labels.value.clone(), detail));
     }
     if with_template {
         let completed = completed(spec, template);
-        pod::template(&At::new(template.path.clone(), &completed), errors);
+        pod::template(&template.like(template.path.clone(), &completed), errors);
     }
-    rules::labels(&At::new(template.path.child("labels"), labels.value), errors);
+    rules::labels(&labels.moved(template.path.child("labels")), errors);
     let annotations = template.at(&["metadata", "annotations"]);
-    rules::annotations(&At::new(template.path.child("annotations"), annotations.value), errors);
+    rules::annotations(&annotations.moved(template.path.child("annotations")), errors);
 }
 
 /// The template with a volume for each claim, and without the names that the controller sets.
 fn completed(spec: &At<'_>, template: &At<'_>) -> Value {
     let mut completed = template.value.clone();
     let claims: Vec<&str> =
-        spec.get("volumeClaimTemplates").items().map(|claim| claim.at(&["metadata", "name"]).text()).collect();
-    let Some(pod) = completed.get_mut("spec").and_then(Value::as_object_mut) else { return completed };
-    pod.remove("subdomain");
-    pod.remove("hostname");
+        spec.field("volumeClaimTemplates").items().map(|claim| claim.at(&["metadata", "name"]).text()).collect();
+    let (spec_name, pod_spec) = (template.name("spec"), template.field("spec"));
+    let Some(pod) = completed.get_mut(&*spec_name).and_then(Value::as_object_mut) else { return completed };
+    for name in pod_spec.known(["subdomain", "hostname"]) {
+        pod.remove(&*name);
+    }
     if claims.is_empty() {
         return completed;
     }
-    let own = pod.get("volumes").and_then(Value::as_array).cloned().unwrap_or_default();
-    let kept = own.into_iter().filter(|volume| {
-        let name = volume.get("name").and_then(Value::as_str).unwrap_or("");
-        !claims.contains(&name)
-    });
+    let volumes = pod_spec.name("volumes");
+    let kept = pod_spec.get(volumes).items().filter(|volume| !claims.contains(&volume.field("name").text()));
     // Of templates that are called the same, one makes a volume.
     let mut named = std::collections::BTreeSet::new();
     let of_claims = claims
         .iter()
         .filter(|name| named.insert(**name))
         .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
-    let volumes: Vec<Value> = of_claims.chain(kept).collect();
-    pod.insert("volumes".into(), volumes.into());
+    let all: Vec<Value> = of_claims.chain(kept.map(|volume| volume.value.clone())).collect();
+    pod.insert(volumes.to_string(), all.into());
     completed
 }

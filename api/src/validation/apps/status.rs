@@ -5,19 +5,22 @@ use crate::validation::at::At;
 use crate::validation::rules;
 
 /// Counts that must not be negative, in the order of the reference's checks.
-fn counts(status: &At<'_>, names: &[&str], errors: &mut ErrorList) {
-    for name in names {
-        rules::nonnegative(&status.get(name), errors);
+fn counts<const N: usize>(counts: [At<'_>; N], errors: &mut ErrorList) {
+    for count in &counts {
+        rules::nonnegative(count, errors);
     }
 }
 
-/// Each of the counts may be no more than the one it is a part of.
-fn parts(status: &At<'_>, parts: &[(&str, &str, &str)], errors: &mut ErrorList) {
-    let count = |name: &str| status.get(name).number().unwrap_or(0);
-    for (part, whole, shown) in parts.iter().filter(|(part, whole, _)| count(part) > count(whole)) {
-        debug_assert!(!whole.is_empty(), "every part is of a whole");
-        let detail = format!("cannot be greater than {shown}");
-        errors.push(FieldError::invalid(&status.get(part).path, count(part), detail));
+/// Each of the counts may be no more than all replicas, and those that are available no more than those that are ready.
+fn parts(status: &At<'_>, parts: &[At<'_>], ready_shown: &str, errors: &mut ErrorList) {
+    let count = |at: &At<'_>| at.number().unwrap_or(0);
+    let [all, ready, available] = status.fields(["replicas", "readyReplicas", "availableReplicas"]);
+    let of_all = parts.iter().chain([&available]).map(|part| (part, &all, "status.replicas"));
+    for (part, whole, shown) in of_all.chain([(&available, &ready, ready_shown)]) {
+        if count(part) > count(whole) {
+            let detail = format!("cannot be greater than {shown}");
+            errors.push(FieldError::invalid(&part.path, count(part), detail));
+        }
     }
 }
 
@@ -42,14 +45,9 @@ pub fn deployment_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorL
         "terminatingReplicas",
         "collisionCount",
     ];
-    const PARTS: [(&str, &str, &str); 4] = [
-        ("updatedReplicas", "replicas", "status.replicas"),
-        ("readyReplicas", "replicas", "status.replicas"),
-        ("availableReplicas", "replicas", "status.replicas"),
-        ("availableReplicas", "readyReplicas", "readyReplicas"),
-    ];
-    counts(&new.get("status"), &COUNTS, errors);
-    parts(&new.get("status"), &PARTS, errors);
+    let status = new.field("status");
+    counts(status.fields(COUNTS), errors);
+    parts(&status, &status.fields(["updatedReplicas", "readyReplicas"]), "readyReplicas", errors);
     collisions(new, old, errors);
 }
 
@@ -63,14 +61,9 @@ pub fn replica_set_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLi
         "observedGeneration",
         "terminatingReplicas",
     ];
-    const PARTS: [(&str, &str, &str); 4] = [
-        ("fullyLabeledReplicas", "replicas", "status.replicas"),
-        ("readyReplicas", "replicas", "status.replicas"),
-        ("availableReplicas", "replicas", "status.replicas"),
-        ("availableReplicas", "readyReplicas", "readyReplicas"),
-    ];
-    counts(&new.get("status"), &COUNTS, errors);
-    parts(&new.get("status"), &PARTS, errors);
+    let status = new.field("status");
+    counts(status.fields(COUNTS), errors);
+    parts(&status, &status.fields(["fullyLabeledReplicas", "readyReplicas"]), "readyReplicas", errors);
 }
 
 /// `ValidateStatefulSetStatusUpdate`
@@ -84,15 +77,14 @@ pub fn stateful_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut Erro
         "observedGeneration",
         "collisionCount",
     ];
-    const PARTS: [(&str, &str, &str); 5] = [
-        ("readyReplicas", "replicas", "status.replicas"),
-        ("currentReplicas", "replicas", "status.replicas"),
-        ("updatedReplicas", "replicas", "status.replicas"),
-        ("availableReplicas", "replicas", "status.replicas"),
-        ("availableReplicas", "readyReplicas", "status.readyReplicas"),
-    ];
-    counts(&new.get("status"), &COUNTS, errors);
-    parts(&new.get("status"), &PARTS, errors);
+    let status = new.field("status");
+    counts(status.fields(COUNTS), errors);
+    parts(
+        &status,
+        &status.fields(["readyReplicas", "currentReplicas", "updatedReplicas"]),
+        "status.readyReplicas",
+        errors,
+    );
     collisions(new, old, errors);
 }
 
@@ -109,6 +101,7 @@ pub fn daemon_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorL
         "numberUnavailable",
         "collisionCount",
     ];
-    counts(&new.get("status"), &COUNTS, errors);
+    let status = new.field("status");
+    counts(status.fields(COUNTS), errors);
     collisions(new, old, errors);
 }

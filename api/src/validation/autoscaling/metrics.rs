@@ -3,29 +3,23 @@
 use super::{VersionRule, reference, version_problem};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
-use crate::validation::at::At;
+use crate::validation::at::{At, Name};
 use crate::validation::{pod, rules};
 
 /// The sources by type, in the order in which messages list them.
 const TYPES: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
-/// The sources in the order in which they are looked for.
-const SOURCES: [(&str, &str); 5] = [
-    ("Object", "object"),
-    ("External", "external"),
-    ("Pods", "pods"),
-    ("Resource", "resource"),
-    ("ContainerResource", "containerResource"),
-];
+/// The types of the sources in the order in which these are looked for.
+const SOURCES: [&str; 5] = ["Object", "External", "Pods", "Resource", "ContainerResource"];
 
 /// `validateMetrics`
 pub(super) fn all(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let list = spec.get("metrics");
+    let list = spec.field("metrics");
     // References that are stored with a version that is wrong stay so.
     let was_wrong = old.is_some_and(|old| {
         old.at(&["spec", "metrics"]).items().any(|metric| {
             let version = metric.at(&["object", "describedObject", "apiVersion"]);
-            metric.get("type").text() == "Object"
-                && metric.get("object").is_set()
+            metric.field("type").text() == "Object"
+                && metric.field("object").is_set()
                 && version_problem(version.text(), VersionRule::Parsable).is_some()
         })
     });
@@ -33,8 +27,8 @@ pub(super) fn all(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     for metric in list.items() {
         self::metric(&metric, version, errors);
     }
-    let counts_from_outside = list.items().any(|metric| matches!(metric.get("type").text(), "Object" | "External"));
-    if spec.get("minReplicas").number() == Some(0) && !counts_from_outside {
+    let counts_from_outside = list.items().any(|metric| matches!(metric.field("type").text(), "Object" | "External"));
+    if spec.field("minReplicas").number() == Some(0) && !counts_from_outside {
         let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
         errors.push(FieldError::forbidden(&list.path, detail));
     }
@@ -42,8 +36,9 @@ pub(super) fn all(spec: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// `validateMetricSpec`
 fn metric(at: &At<'_>, version: VersionRule, errors: &mut ErrorList) {
-    let type_ = at.get("type");
-    let known = SOURCES.iter().find(|(name, _)| *name == type_.text());
+    let type_ = at.field("type");
+    let fields = at.known(["object", "external", "pods", "resource", "containerResource"]);
+    let known = SOURCES.iter().position(|name| *name == type_.text()).map(|place| fields[place]);
     if type_.is_empty() {
         errors.push(FieldError::required(&type_.path, "must specify a metric source type"));
     }
@@ -51,12 +46,12 @@ fn metric(at: &At<'_>, version: VersionRule, errors: &mut ErrorList) {
     if known.is_none() {
         errors.push(unsupported.clone());
     }
-    let present: Vec<&str> = SOURCES.iter().map(|(_, field)| *field).filter(|field| at.get(field).is_set()).collect();
+    let present: Vec<Name> = fields.into_iter().filter(|field| at.get(*field).is_set()).collect();
     if let Some(first) = present.first() {
-        source(&at.get(first), first, version, errors);
+        source(&at.get(*first), first, version, errors);
     }
     match known {
-        Some((_, field)) if at.get(field).is_absent() => {
+        Some(field) if at.get(field).is_absent() => {
             let detail = "must populate information for the given metric source";
             errors.push(FieldError::required(&at.get(field).path, detail));
         }
@@ -64,16 +59,16 @@ fn metric(at: &At<'_>, version: VersionRule, errors: &mut ErrorList) {
         None => errors.push(unsupported),
     }
     if present.len() != 1 {
-        let expected = known.map_or("", |(_, field)| field);
-        for field in present.iter().filter(|field| **field != expected) {
-            errors.push(FieldError::forbidden(&at.get(field).path, "must populate the given metric source only"));
+        for field in present.iter().filter(|field| known != Some(**field)) {
+            errors.push(FieldError::forbidden(&at.get(*field).path, "must populate the given metric source only"));
         }
     }
 }
 
 fn source(at: &At<'_>, field: &str, version: VersionRule, errors: &mut ErrorList) {
-    let goal = at.get("target");
-    let (value, average, utilization) = (goal.get("value"), goal.get("averageValue"), goal.get("averageUtilization"));
+    let goal = at.field("target");
+    let (value, average, utilization) =
+        (goal.field("value"), goal.field("averageValue"), goal.field("averageUtilization"));
     match field {
         "resource" | "containerResource" => {
             named_resource(at, field, errors);
@@ -88,7 +83,7 @@ fn source(at: &At<'_>, field: &str, version: VersionRule, errors: &mut ErrorList
             }
             return;
         }
-        "object" => reference(&at.get("describedObject"), version, errors),
+        "object" => reference(&at.field("describedObject"), version, errors),
         _ => {}
     }
     let name = at.at(&["metric", "name"]);
@@ -117,7 +112,7 @@ fn source(at: &At<'_>, field: &str, version: VersionRule, errors: &mut ErrorList
 
 fn named_resource(at: &At<'_>, field: &str, errors: &mut ErrorList) {
     let of_container = field == "containerResource";
-    let name = at.get("name");
+    let name = at.field("name");
     if name.is_empty() {
         errors.push(FieldError::required(&name.path, "must specify a resource name"));
     } else if of_container {
@@ -126,7 +121,7 @@ fn named_resource(at: &At<'_>, field: &str, errors: &mut ErrorList) {
     if !of_container {
         return;
     }
-    let container = at.get("container");
+    let container = at.field("container");
     if container.is_empty() {
         errors.push(FieldError::required(&container.path, "must specify a container"));
     } else {
@@ -136,7 +131,7 @@ fn named_resource(at: &At<'_>, field: &str, errors: &mut ErrorList) {
 
 /// `validateMetricTarget`
 fn target(at: &At<'_>, errors: &mut ErrorList) {
-    let type_ = at.get("type");
+    let type_ = at.field("type");
     if type_.is_empty() {
         errors.push(FieldError::required(&type_.path, "must specify a metric target type"));
     }
@@ -144,13 +139,12 @@ fn target(at: &At<'_>, errors: &mut ErrorList) {
         let detail = "must be either Utilization, Value, or AverageValue";
         errors.push(FieldError::invalid(&type_.path, type_.text(), detail));
     }
-    for name in ["value", "averageValue"] {
-        let amount = at.get(name);
+    for amount in at.fields(["value", "averageValue"]) {
         if rules::quantity(&amount).is_some_and(|quantity| quantity.sign() <= 0) {
             errors.push(FieldError::invalid(&amount.path, amount.value.clone(), "must be positive"));
         }
     }
-    let utilization = at.get("averageUtilization");
+    let utilization = at.field("averageUtilization");
     if utilization.number().is_some_and(|number| number < 1) {
         errors.push(FieldError::invalid(&utilization.path, utilization.value.clone(), "must be greater than 0"));
     }

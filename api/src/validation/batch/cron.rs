@@ -11,21 +11,21 @@ const NAME_LENGTH_MAX: usize = 52;
 
 /// `ValidateCronJobCreate` and `ValidateCronJobUpdate`
 pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let before = old.map(|old| old.get("spec"));
-    let at = spec.get("schedule");
+    let spec = new.field("spec");
+    let before = old.map(|old| old.field("spec"));
+    let at = spec.field("schedule");
     if at.is_empty() {
         errors.push(FieldError::required(&at.path, ""));
     } else {
-        let had_zone = before.as_ref().is_some_and(|spec| spec.get("schedule").text().contains("TZ"));
-        schedule(&at, had_zone, spec.get("timeZone").is_set(), errors);
+        let had_zone = before.as_ref().is_some_and(|spec| spec.field("schedule").text().contains("TZ"));
+        schedule(&at, had_zone, spec.field("timeZone").is_set(), errors);
     }
-    rules::nonnegative(&spec.get("startingDeadlineSeconds"), errors);
-    let zone = spec.get("timeZone");
-    if before.is_none_or(|spec| spec.get("timeZone").value != zone.value) {
+    rules::nonnegative(&spec.field("startingDeadlineSeconds"), errors);
+    let zone = spec.field("timeZone");
+    if before.is_none_or(|spec| spec.field("timeZone").value != zone.value) {
         self::zone(&zone, errors);
     }
-    let policy = spec.get("concurrencyPolicy");
+    let policy = spec.field("concurrencyPolicy");
     let supported = ["Allow", "Forbid", "Replace"];
     match policy.text() {
         "" => errors.push(FieldError::required(&policy.path, "")),
@@ -33,8 +33,8 @@ pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
         _ => {}
     }
     job_template(&spec.at(&["jobTemplate", "spec"]), errors);
-    for name in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        rules::nonnegative(&spec.get(name), errors);
+    for limit in spec.fields(["successfulJobsHistoryLimit", "failedJobsHistoryLimit"]) {
+        rules::nonnegative(&limit, errors);
     }
     let name = new.at(&["metadata", "name"]);
     if old.is_none() && name.text().len() > NAME_LENGTH_MAX {
@@ -45,11 +45,11 @@ pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 /// `ValidateJobTemplateSpec`
 fn job_template(spec: &At<'_>, errors: &mut ErrorList) {
     job_spec(spec, errors);
-    let selector = spec.get("selector");
+    let selector = spec.field("selector");
     if selector.is_set() {
         errors.push(rules::invalid_selector(&selector, "`selector` will be auto-generated"));
     }
-    let manual = spec.get("manualSelector");
+    let manual = spec.field("manualSelector");
     if manual.is_true() {
         errors.push(FieldError::not_supported(&manual.path, true, &["nil", "false"]));
     }

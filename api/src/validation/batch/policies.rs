@@ -22,19 +22,20 @@ fn quoted(values: &[&str]) -> String {
 
 /// `validatePodFailurePolicy`
 pub(super) fn failure(spec: &At<'_>, errors: &mut ErrorList) {
-    let policy = spec.get("podFailurePolicy");
+    let policy = spec.field("podFailurePolicy");
     if policy.is_absent() {
         return;
     }
-    let list = policy.get("rules");
+    let list = policy.field("rules");
     if list.len() > RULES_MAX {
         errors.push(FieldError::too_many(&list.path, list.len(), RULES_MAX));
     }
     let pod = spec.at(&["template", "spec"]);
-    let containers: BTreeSet<&str> = ["containers", "initContainers"]
+    let containers: BTreeSet<&str> = pod
+        .fields(["containers", "initContainers"])
         .iter()
-        .flat_map(|name| pod.get(name).items().collect::<Vec<_>>())
-        .map(|container| container.get("name").text())
+        .flat_map(At::items)
+        .map(|container| container.field("name").text())
         .collect();
     for rule in list.items() {
         failure_rule(spec, &rule, &containers, errors);
@@ -42,10 +43,10 @@ pub(super) fn failure(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn failure_rule(spec: &At<'_>, rule: &At<'_>, containers: &BTreeSet<&str>, errors: &mut ErrorList) {
-    let action = rule.get("action");
+    let action = rule.field("action");
     match action.text() {
         "" => errors.push(FieldError::required(&action.path, quoted(&ACTIONS))),
-        "FailIndex" if spec.get("backoffLimitPerIndex").is_absent() => {
+        "FailIndex" if spec.field("backoffLimitPerIndex").is_absent() => {
             let detail = "requires the backoffLimitPerIndex to be set";
             errors.push(FieldError::invalid(&action.path, "FailIndex", detail));
         }
@@ -54,7 +55,7 @@ fn failure_rule(spec: &At<'_>, rule: &At<'_>, containers: &BTreeSet<&str>, error
         }
         _ => {}
     }
-    let (codes, conditions) = (rule.get("onExitCodes"), rule.get("onPodConditions"));
+    let (codes, conditions) = (rule.field("onExitCodes"), rule.field("onPodConditions"));
     if codes.is_set() {
         exit_codes(&codes, containers, errors);
     }
@@ -79,7 +80,7 @@ fn failure_rule(spec: &At<'_>, rule: &At<'_>, containers: &BTreeSet<&str>, error
 
 fn condition(pattern: &At<'_>, errors: &mut ErrorList) {
     const STATUSES: [&str; 3] = ["False", "True", "Unknown"];
-    let (type_, status) = (pattern.get("type"), pattern.get("status"));
+    let (type_, status) = (pattern.field("type"), pattern.field("status"));
     for message in names::label_key(type_.text()) {
         errors.push(FieldError::invalid(&type_.path, type_.text(), message));
     }
@@ -94,7 +95,7 @@ fn condition(pattern: &At<'_>, errors: &mut ErrorList) {
 
 fn exit_codes(at: &At<'_>, containers: &BTreeSet<&str>, errors: &mut ErrorList) {
     const OPERATORS: [&str; 2] = ["In", "NotIn"];
-    let operator = at.get("operator");
+    let operator = at.field("operator");
     match operator.text() {
         "" => errors.push(FieldError::required(&operator.path, quoted(&OPERATORS))),
         other if !OPERATORS.contains(&other) => {
@@ -102,12 +103,12 @@ fn exit_codes(at: &At<'_>, containers: &BTreeSet<&str>, errors: &mut ErrorList) 
         }
         _ => {}
     }
-    let name = at.get("containerName");
+    let name = at.field("containerName");
     if name.is_set() && !containers.contains(name.text()) {
         let detail = "must be one of the container or initContainer names in the pod template";
         errors.push(FieldError::invalid(&name.path, name.text(), detail));
     }
-    let values = at.get("values");
+    let values = at.field("values");
     if values.is_empty() {
         errors.push(FieldError::invalid(&values.path, values.value.clone(), "at least one value is required"));
     } else if values.len() > EXIT_CODES_MAX {
@@ -134,15 +135,15 @@ fn exit_codes(at: &At<'_>, containers: &BTreeSet<&str>, errors: &mut ErrorList) 
 
 /// `validateSuccessPolicy`
 pub(super) fn success(spec: &At<'_>, errors: &mut ErrorList) {
-    let policy = spec.get("successPolicy");
+    let policy = spec.field("successPolicy");
     if policy.is_absent() {
         return;
     }
-    if spec.get("completionMode").text() != "Indexed" {
+    if spec.field("completionMode").text() != "Indexed" {
         errors.push(rules::invalid_as(&policy, "batch.SuccessPolicy", "requires indexed completion mode"));
         return;
     }
-    let list = policy.get("rules");
+    let list = policy.field("rules");
     if list.is_empty() {
         let detail = "at least one rules must be specified when the successPolicy is specified";
         errors.push(FieldError::required(&list.path, detail));
@@ -150,14 +151,14 @@ pub(super) fn success(spec: &At<'_>, errors: &mut ErrorList) {
     if list.len() > RULES_MAX {
         errors.push(FieldError::too_many(&list.path, list.len(), RULES_MAX));
     }
-    let completions = spec.get("completions").number().unwrap_or(0);
+    let completions = spec.field("completions").number().unwrap_or(0);
     for rule in list.items() {
         success_rule(&rule, completions, errors);
     }
 }
 
 fn success_rule(rule: &At<'_>, completions: i64, errors: &mut ErrorList) {
-    let (indexes, count) = (rule.get("succeededIndexes"), rule.get("succeededCount"));
+    let (indexes, count) = (rule.field("succeededIndexes"), rule.field("succeededCount"));
     if indexes.is_absent() && count.is_absent() {
         let detail = "at least one of succeededCount or succeededIndexes must be specified";
         errors.push(FieldError::required(&rule.path, detail));
@@ -191,8 +192,8 @@ fn success_rule(rule: &At<'_>, completions: i64, errors: &mut ErrorList) {
 
 /// `validatePodReplacementPolicy`
 pub(super) fn replacement(spec: &At<'_>, errors: &mut ErrorList) {
-    let policy = spec.get("podReplacementPolicy");
+    let policy = spec.field("podReplacementPolicy");
     let supported: &[&str] =
-        if spec.get("podFailurePolicy").is_set() { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+        if spec.field("podFailurePolicy").is_set() { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
     rules::one_of(&policy, supported, errors);
 }

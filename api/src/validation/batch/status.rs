@@ -21,8 +21,9 @@ fn is_true(status: &At<'_>, kind: &str) -> bool {
 }
 
 fn has_condition(status: &At<'_>, kind: &str, value: &str) -> bool {
-    let of_kind = |condition: &At<'_>| condition.get("type").text() == kind && condition.get("status").text() == value;
-    status.get("conditions").items().any(|condition| of_kind(&condition))
+    let of_kind =
+        |condition: &At<'_>| condition.field("type").text() == kind && condition.field("status").text() == value;
+    status.field("conditions").items().any(|condition| of_kind(&condition))
 }
 
 fn is_finished(status: &At<'_>) -> bool {
@@ -42,23 +43,23 @@ impl Change<'_> {
         is_finished(&self.new) != is_finished(&self.old)
     }
 
-    fn changed(&self, name: &str) -> bool {
-        self.new.get(name).value != self.old.get(name).value
+    fn changed<'a>(&'a self, part: impl Fn(&At<'a>) -> At<'a>) -> bool {
+        part(&self.new).value != part(&self.old).value
     }
 
-    fn count(&self, name: &str) -> i64 {
-        self.new.get(name).number().unwrap_or(0)
+    fn count<'a>(&'a self, part: impl Fn(&At<'a>) -> At<'a>) -> i64 {
+        part(&self.new).number().unwrap_or(0)
     }
 
     fn conditions(&self, detail: impl Into<String>, errors: &mut ErrorList) {
-        errors.push(rules::invalid_without_value(&self.new.get("conditions").path, detail));
+        errors.push(rules::invalid_without_value(&self.new.field("conditions").path, detail));
     }
 }
 
 /// `ValidateJobUpdateStatus`
 pub fn job_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
-    let change = Change { spec: new.get("spec"), new: new.get("status"), old: old.get("status") };
+    let change = Change { spec: new.field("spec"), new: new.field("status"), old: old.field("status") };
     counts(&change, errors);
     times(&change, errors);
     finished(&change, errors);
@@ -68,12 +69,12 @@ pub fn job_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 fn counts(change: &Change<'_>, errors: &mut ErrorList) {
-    for name in ["active", "succeeded", "failed", "ready", "terminating"] {
-        rules::nonnegative(&change.new.get(name), errors);
+    for count in change.new.fields(["active", "succeeded", "failed", "ready", "terminating"]) {
+        rules::nonnegative(&count, errors);
     }
     let mut seen = BTreeSet::new();
-    for name in ["succeeded", "failed"] {
-        for uid in change.new.at(&["uncountedTerminatedPods", name]).items() {
+    for list in change.new.field("uncountedTerminatedPods").fields(["succeeded", "failed"]) {
+        for uid in list.items() {
             if uid.text().is_empty() {
                 errors.push(FieldError::invalid(&uid.path, "", "must not be empty"));
             } else if !seen.insert(uid.text()) {
@@ -92,8 +93,8 @@ fn times(change: &Change<'_>, errors: &mut ErrorList) {
     if target && complete && change.is("FailureTarget") {
         change.conditions("cannot set Complete=True and FailureTarget=true conditions", errors);
     }
-    let (start, completion) = (change.new.get("startTime"), change.new.get("completionTime"));
-    if change.switched("Complete") || change.changed("completionTime") {
+    let (start, completion) = (change.new.field("startTime"), change.new.field("completionTime"));
+    if change.switched("Complete") || change.changed(|status| status.field("completionTime")) {
         if completion.is_set() && !complete {
             let detail = "cannot set completionTime when there is no Complete=True condition";
             errors.push(FieldError::invalid(&completion.path, completion.value.clone(), detail));
@@ -102,13 +103,14 @@ fn times(change: &Change<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::required(&completion.path, "completionTime is required for Complete jobs"));
         }
     }
-    let moved = change.changed("startTime") || change.changed("completionTime");
+    let moved =
+        change.changed(|status| status.field("startTime")) || change.changed(|status| status.field("completionTime"));
     // Times are written in one form, which sorts as they do.
     if moved && start.is_set() && completion.is_set() && completion.text() < start.text() {
         let detail = "must be equal to or after `startTime`";
         errors.push(FieldError::invalid(&completion.path, completion.value.clone(), detail));
     }
-    let failed = change.switched("Failed") || change.changed("failedIndexes");
+    let failed = change.switched("Failed") || change.changed(|status| status.field("failedIndexes"));
     if failed && change.is("Failed") && !change.is("FailureTarget") {
         change.conditions("cannot set Failed=True condition without the FailureTarget=true condition", errors);
     }
@@ -123,28 +125,33 @@ fn finished(change: &Change<'_>, errors: &mut ErrorList) {
         return;
     }
     let switched = change.finished_switched();
-    if (switched || change.changed("active")) && change.count("active") > 0 {
-        let at = change.new.get("active");
+    if (switched || change.changed(|status| status.field("active")))
+        && change.count(|status| status.field("active")) > 0
+    {
+        let at = change.new.field("active");
         errors.push(FieldError::invalid(&at.path, at.value.clone(), "active>0 is invalid for finished job"));
     }
-    let never_ran = change.spec.get("suspend").is_true() && change.spec.get("completions").number() == Some(0);
-    let start = change.new.get("startTime");
-    if (switched || change.changed("startTime")) && !never_ran && start.is_absent() {
+    let never_ran = change.spec.field("suspend").is_true() && change.spec.field("completions").number() == Some(0);
+    let start = change.new.field("startTime");
+    if (switched || change.changed(|status| status.field("startTime"))) && !never_ran && start.is_absent() {
         errors.push(FieldError::required(&start.path, "startTime is required for finished job"));
     }
-    let uncounted = change.new.get("uncountedTerminatedPods");
-    let some = !uncounted.get("failed").is_empty() || !uncounted.get("succeeded").is_empty();
-    if (switched || change.changed("uncountedTerminatedPods")) && some {
+    let uncounted = change.new.field("uncountedTerminatedPods");
+    let some = !uncounted.field("failed").is_empty() || !uncounted.field("succeeded").is_empty();
+    if (switched || change.changed(|status| status.field("uncountedTerminatedPods"))) && some {
         let form = "batch.UncountedTerminatedPods";
         errors.push(rules::invalid_as(&uncounted, form, "must be empty for finished job"));
     }
 }
 
 fn index_sets(change: &Change<'_>, errors: &mut ErrorList) {
-    let (completed, failed) = (change.new.get("completedIndexes"), change.new.get("failedIndexes"));
-    let (completed_changed, failed_changed) = (change.changed("completedIndexes"), change.changed("failedIndexes"));
-    let completions = change.spec.get("completions").number();
-    let per_index = change.spec.get("backoffLimitPerIndex").is_set();
+    let (completed, failed) = (change.new.field("completedIndexes"), change.new.field("failedIndexes"));
+    let (completed_changed, failed_changed) = (
+        change.changed(|status| status.field("completedIndexes")),
+        change.changed(|status| status.field("failedIndexes")),
+    );
+    let completions = change.spec.field("completions").number();
+    let per_index = change.spec.field("backoffLimitPerIndex").is_set();
     let mut parse = |at: &At<'_>, name: &str, completions: i64| {
         if let Err(problem) = indexes::total(at.text(), completions) {
             errors.push(FieldError::invalid(&at.path, at.text(), format!("error parsing {name}: {problem}")));
@@ -156,7 +163,7 @@ fn index_sets(change: &Change<'_>, errors: &mut ErrorList) {
     if let Some(completions) = completions.filter(|_| failed_changed && per_index && failed.is_set()) {
         parse(&failed, "failedIndexes", completions);
     }
-    if completed_changed && !completed.is_empty() && change.spec.get("completionMode").text() != "Indexed" {
+    if completed_changed && !completed.is_empty() && change.spec.field("completionMode").text() != "Indexed" {
         let detail = "cannot set non-empty completedIndexes when non-indexed completion mode";
         errors.push(FieldError::invalid(&completed.path, completed.text(), detail));
     }
@@ -174,14 +181,17 @@ fn index_sets(change: &Change<'_>, errors: &mut ErrorList) {
 }
 
 fn last(change: &Change<'_>, errors: &mut ErrorList) {
-    let changed = change.finished_switched() || change.changed("terminating");
-    if changed && change.count("terminating") > 0 && is_finished(&change.new) {
-        let at = change.new.get("terminating");
+    let changed = change.finished_switched() || change.changed(|status| status.field("terminating"));
+    if changed && change.count(|status| status.field("terminating")) > 0 && is_finished(&change.new) {
+        let at = change.new.field("terminating");
         errors.push(FieldError::invalid(&at.path, at.value.clone(), "terminating>0 is invalid for finished job"));
     }
-    let changed = change.changed("ready") || change.changed("active");
-    if changed && change.new.get("ready").is_set() && change.count("ready") > change.count("active") {
-        let at = change.new.get("ready");
+    let changed = change.changed(|status| status.field("ready")) || change.changed(|status| status.field("active"));
+    if changed
+        && change.new.field("ready").is_set()
+        && change.count(|status| status.field("ready")) > change.count(|status| status.field("active"))
+    {
+        let at = change.new.field("ready");
         errors.push(FieldError::invalid(&at.path, at.value.clone(), "cannot set more ready pods than active"));
     }
     let met = change.is("SuccessCriteriaMet");
@@ -191,7 +201,7 @@ fn last(change: &Change<'_>, errors: &mut ErrorList) {
     if met && change.is("FailureTarget") {
         change.conditions("cannot set SuccessCriteriaMet=True and FailureTarget=true conditions", errors);
     }
-    if change.spec.get("successPolicy").is_set() && !met && change.is("Complete") {
+    if change.spec.field("successPolicy").is_set() && !met && change.is("Complete") {
         let detail = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True";
         change.conditions(detail, errors);
     }
@@ -203,23 +213,29 @@ fn transitions(change: &Change<'_>, errors: &mut ErrorList) {
             change.conditions(format!("cannot disable the terminal {kind}=True condition"), errors);
         }
     }
-    let indexed = change.spec.get("completionMode").text() == "Indexed";
-    let elastic = indexed && change.spec.get("completions").value == change.spec.get("parallelism").value;
-    let counters: &[&str] = if elastic { &["failed"] } else { &["failed", "succeeded"] };
-    for name in counters {
-        if change.count(name) < change.old.get(name).number().unwrap_or(0) {
+    let indexed = change.spec.field("completionMode").text() == "Indexed";
+    let elastic = indexed && change.spec.field("completions").value == change.spec.field("parallelism").value;
+    let counters = change.new.known(["failed", "succeeded"]);
+    for name in counters.into_iter().take(if elastic { 1 } else { 2 }) {
+        let [now, before] = [&change.new, &change.old].map(|status| status.get(name));
+        let (count, before) = (now.number().unwrap_or(0), before.number().unwrap_or(0));
+        if count < before {
             let detail = format!("cannot decrease the {name} counter");
-            errors.push(FieldError::invalid(&change.new.get(name).path, change.count(name), detail));
+            errors.push(FieldError::invalid(&now.path, count, detail));
         }
     }
-    let (start, completion) = (change.new.get("startTime"), change.new.get("completionTime"));
-    let was = change.old.get("completionTime");
+    let (start, completion) = (change.new.field("startTime"), change.new.field("completionTime"));
+    let was = change.old.field("completionTime");
     if completion.is_set() && was.is_set() && completion.value != was.value {
         errors.push(FieldError::invalid(&completion.path, completion.value.clone(), rules::IMMUTABLE));
     }
     let resuming = is_true(&change.old, "Suspended") && has_condition(&change.new, "Suspended", "False");
-    let was_started = change.old.get("startTime").is_set();
-    if change.changed("startTime") && was_started && !resuming && !change.spec.get("suspend").is_true() {
+    let was_started = change.old.field("startTime").is_set();
+    if change.changed(|status| status.field("startTime"))
+        && was_started
+        && !resuming
+        && !change.spec.field("suspend").is_true()
+    {
         let detail = "field is immutable for unsuspended job once set";
         errors.push(FieldError::invalid(&start.path, start.value.clone(), detail));
     }

@@ -1,6 +1,6 @@
 //! Persistent volume claims.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::field::{ErrorList, FieldError, Path};
 use crate::internal;
@@ -12,6 +12,8 @@ use crate::validation::rules;
 
 pub(super) const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 pub(super) const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
+/// The one resource that is asked for.
+const STORAGE: &str = "storage";
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const RESIZE_STATES: &[&str] = &[
     "ControllerResizeInProgress",
@@ -25,7 +27,7 @@ const FIXED: &str =
 
 /// `ValidatePersistentVolumeClaim` and `ValidatePersistentVolumeClaimUpdate`
 pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    spec(&new.get("spec"), errors);
+    spec(&new.field("spec"), errors);
     if let Some(old) = old {
         update(new, old, errors);
     }
@@ -33,34 +35,34 @@ pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// The template of the claim of an ephemeral volume (`ValidatePersistentVolumeClaimTemplate`).
 pub fn template(at: &At<'_>, errors: &mut ErrorList) {
-    rules::template_metadata(&at.get("metadata"), errors);
-    spec(&at.get("spec"), errors);
+    rules::template_metadata(&at.field("metadata"), errors);
+    spec(&at.field("spec"), errors);
 }
 
 /// `ValidatePersistentVolumeClaimSpec`, also of claim templates.
 pub fn spec(spec: &At<'_>, errors: &mut ErrorList) {
-    let modes = spec.get("accessModes");
+    let modes = spec.field("accessModes");
     if modes.is_empty() {
         errors.push(FieldError::required(&modes.path, "at least 1 access mode is required"));
     }
-    if spec.get("selector").is_set() {
-        rules::label_selector(&spec.get("selector"), errors);
+    if spec.field("selector").is_set() {
+        rules::label_selector(&spec.field("selector"), errors);
     }
     access_modes(&modes, errors);
-    let wanted = spec.at(&["resources", "requests"]).key("storage");
-    let storage = At::new(spec.get("resources").path.key("storage"), wanted.value);
+    let wanted = spec.at(&["resources", "requests"]).key(STORAGE);
+    let storage = wanted.moved(spec.field("resources").path.key(STORAGE));
     if storage.is_absent() {
         errors.push(FieldError::required(&storage.path, ""));
     } else {
         rules::positive_quantity(&storage, errors);
     }
-    let class = spec.get("storageClassName");
+    let class = spec.field("storageClassName");
     if !class.is_empty() {
         rules::invalid_each(&class, names::dns1123_subdomain(class.text()), errors);
     }
-    rules::one_of(&spec.get("volumeMode"), VOLUME_MODES, errors);
+    rules::one_of(&spec.field("volumeMode"), VOLUME_MODES, errors);
     sources(spec, errors);
-    let attributes = spec.get("volumeAttributesClassName");
+    let attributes = spec.field("volumeAttributesClassName");
     if !attributes.is_empty() {
         rules::invalid_each(&attributes, names::dns1123_subdomain(attributes.text()), errors);
     }
@@ -86,26 +88,27 @@ pub(super) fn access_modes(modes: &At<'_>, errors: &mut ErrorList) {
 
 /// What the volume is filled from.
 fn sources(spec: &At<'_>, errors: &mut ErrorList) {
-    let (source, reference) = (spec.get("dataSource"), spec.get("dataSourceRef"));
+    let (source, reference) = (spec.field("dataSource"), spec.field("dataSourceRef"));
     for at in [&source, &reference].into_iter().filter(|at| at.is_set()) {
-        rules::required(&at.get("name"), errors);
-        rules::required(&at.get("kind"), errors);
-        let (group, kind) = (at.get("apiGroup"), at.get("kind"));
+        rules::required(&at.field("name"), errors);
+        rules::required(&at.field("kind"), errors);
+        let (group, kind) = (at.field("apiGroup"), at.field("kind"));
         if group.is_empty() && kind.text() != "PersistentVolumeClaim" {
             let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
             errors.push(FieldError::invalid(&at.path, kind.text(), detail));
         } else if !group.is_empty() {
             rules::invalid_each(&group, names::dns1123_subdomain(group.text()), errors);
         }
-        let namespace = at.get("namespace");
-        if !namespace.is_empty() {
-            rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors);
-        }
     }
-    let same = ["apiGroup", "kind", "name"].iter().all(|name| source.get(name).value == reference.get(name).value);
+    let namespace = reference.field("namespace");
+    if !namespace.is_empty() {
+        rules::invalid_each(&namespace, names::dns1123_label(namespace.text()), errors);
+    }
+    let names = source.known(["apiGroup", "kind", "name"]);
+    let same = names.into_iter().all(|name| source.get(name).value == reference.get(name).value);
     let detail = if source.is_absent() || reference.is_absent() {
         return;
-    } else if !reference.get("namespace").is_empty() {
+    } else if !namespace.is_empty() {
         "may not be specified when dataSourceRef.namespace is specified"
     } else if !same {
         "must match dataSourceRef"
@@ -117,53 +120,55 @@ fn sources(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn storage(of: &At<'_>) -> Quantity {
-    rules::quantity(&of.key("storage")).unwrap_or_default()
+    rules::quantity(&of.key(STORAGE)).unwrap_or_default()
 }
 
 fn update(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    let (spec, before) = (new.get("spec"), old.get("spec"));
+    let (spec, before) = (new.field("spec"), old.field("spec"));
     let (mut now, mut then) = (spec.value.clone(), before.value.clone());
-    if before.get("volumeName").is_empty() {
-        copy(&mut then, &now, "volumeName");
+    if before.field("volumeName").is_empty() {
+        rules::copy(&mut then, &now, spec.name("volumeName"));
     }
     let [annotation, former] = [new, old].map(|at| at.at(&["metadata", "annotations"]).key(CLASS_ANNOTATION));
-    let (given, was_given) = (spec.get("storageClassName"), before.get("storageClassName"));
+    let class = spec.name("storageClassName");
+    let (given, was_given) = (spec.get(class), before.get(class));
     let taken_over = was_given.is_absent() && given.is_set() && former.is_set() && given.value == former.value;
     if taken_over && (annotation.is_absent() || annotation.value == former.value) {
-        now.as_object_mut().map(|map| map.remove("storageClassName"));
+        now.as_object_mut().map(|map| map.remove(&*class));
     } else {
         if annotation.text() != former.text() {
             let path = Path::new("metadata").child("annotations").child(CLASS_ANNOTATION);
             errors.push(FieldError::invalid(&path, annotation.text(), rules::IMMUTABLE));
         }
         if given.is_set() && was_given.is_absent() && (former.is_absent() || former.value == given.value) {
-            copy(&mut now, &then, "storageClassName");
+            rules::copy(&mut now, &then, class);
         }
     }
     let [requests, requests_before] = [&spec, &before].map(|spec| spec.at(&["resources", "requests"]));
     let (size, size_before) = (storage(&requests), storage(&requests_before));
     if new.at(&["status", "phase"]).text() == "Bound" {
         if requests.is_set() && size != size_before {
-            now["resources"]["requests"]["storage"] = requests_before.key("storage").value.clone();
+            let [resources, requests] = [spec.name("resources"), spec.field("resources").name("requests")];
+            now[&*resources][&*requests][STORAGE] = requests_before.key(STORAGE).value.clone();
         }
-        copy(&mut now, &then, "volumeAttributesClassName");
+        rules::copy(&mut now, &then, spec.name("volumeAttributesClassName"));
     }
     if !rules::same(&now, &then) {
         let difference = internal::difference("core.PersistentVolumeClaimSpec", &then, &now);
         errors.push(FieldError::forbidden(&spec.path, format!("{FIXED}\n{difference}")));
     }
     if size < size_before && size <= storage(&old.at(&["status", "capacity"])) {
-        let path = spec.path.child("resources").child("requests").child("storage");
+        let path = spec.path.child("resources").child("requests").child(STORAGE);
         errors.push(FieldError::forbidden(&path, "field can not be less than status.capacity"));
     }
-    let mode = At::new(Path::new("volumeMode"), spec.get("volumeMode").value);
-    rules::immutable(&mode, &before.get("volumeMode"), errors);
-    attributes_class(&spec.get("volumeAttributesClassName"), &before, old, errors);
+    let mode = spec.field("volumeMode").moved(Path::new("volumeMode"));
+    rules::immutable(&mode, &before.field("volumeMode"), errors);
+    attributes_class(&spec.field("volumeAttributesClassName"), &before, old, errors);
 }
 
 fn attributes_class(at: &At<'_>, before: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     let current = old.at(&["status", "currentVolumeAttributesClassName"]);
-    if at.value == before.get("volumeAttributesClassName").value || current.is_absent() || !at.is_empty() {
+    if at.value == before.field("volumeAttributesClassName").value || current.is_absent() || !at.is_empty() {
         return;
     }
     let to = if at.is_absent() { "nil" } else { "empty string" };
@@ -171,31 +176,23 @@ fn attributes_class(at: &At<'_>, before: &At<'_>, old: &At<'_>, errors: &mut Err
     errors.push(FieldError::forbidden(&at.path, detail));
 }
 
-fn copy(to: &mut Value, from: &Value, field: &str) {
-    let Some(map) = to.as_object_mut() else { return };
-    match from.get(field) {
-        Some(value) => _ = map.insert(field.to_string(), value.clone()),
-        None => _ = map.remove(field),
-    }
-}
-
 /// `ValidatePersistentVolumeClaimStatusUpdate`
 pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     if new.at(&["spec", "accessModes"]).is_empty() {
         errors.push(FieldError::required(&Path::new("Spec").child("accessModes"), ""));
     }
-    let status = new.get("status");
-    for (_, amount) in status.get("capacity").entries() {
+    let status = new.field("status");
+    for (_, amount) in status.field("capacity").entries() {
         rules::basic_amount(&amount, errors);
     }
-    let states = status.get("allocatedResourceStatuses");
+    let states = status.field("allocatedResourceStatuses");
     for (name, state) in states.entries() {
         resource(name, &states.path, errors);
         if !RESIZE_STATES.contains(&state.text()) {
             errors.push(FieldError::not_supported(&states.path, name, RESIZE_STATES));
         }
     }
-    let allocated = status.get("allocatedResources");
+    let allocated = status.field("allocatedResources");
     for (name, amount) in allocated.entries() {
         if !resource(name, &allocated.path, errors) {
             continue;
@@ -203,7 +200,7 @@ pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
         let before = errors.len();
         rules::basic_amount(&amount, errors);
         if errors.len() == before {
-            resources::amount("storage", &amount, errors);
+            resources::amount(STORAGE, &amount, errors);
         }
     }
 }
@@ -216,8 +213,8 @@ fn resource(name: &str, path: &Path, errors: &mut ErrorList) -> bool {
         return false;
     }
     let is_native = !name.contains('/') || name.contains("kubernetes.io/");
-    if is_native && name != "storage" {
-        errors.push(FieldError::not_supported(path, name, &["storage"]));
+    if is_native && name != STORAGE {
+        errors.push(FieldError::not_supported(path, name, &[STORAGE]));
     }
-    !is_native || name == "storage"
+    !is_native || name == STORAGE
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
-use crate::validation::at::At;
+use crate::validation::at::{At, Name};
 use crate::validation::rules;
 
 /// How many bytes the data of a config map or a secret may have (`MaxSecretSize`).
@@ -18,9 +18,9 @@ const ACCOUNT: &str = "kubernetes.io/service-account.name";
 /// `ValidateConfigMap` and `ValidateConfigMapUpdate`
 pub fn config_map(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     if let Some(old) = old {
-        sealed(new, old, &["data", "binaryData"], errors);
+        sealed(new, old, new.known(["data", "binaryData"]), errors);
     }
-    let (data, binary) = (new.get("data"), new.get("binaryData"));
+    let (data, binary) = (new.field("data"), new.field("binaryData"));
     let mut size = 0;
     for (key, value) in data.entries() {
         config_key(key, &value.path, errors);
@@ -41,13 +41,13 @@ pub fn config_map(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 /// `ValidateSecret` and `ValidateSecretUpdate`
 pub fn secret(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     if let Some(old) = old {
-        let type_ = new.get("type");
-        if type_.text() != old.get("type").text() {
+        let type_ = new.field("type");
+        if type_.text() != old.field("type").text() {
             errors.push(FieldError::invalid(&type_.path, type_.text(), rules::IMMUTABLE));
         }
-        sealed(new, old, &["data"], errors);
+        sealed(new, old, new.known(["data"]), errors);
     }
-    let data = new.get("data");
+    let data = new.field("data");
     let mut size = 0;
     for (key, value) in data.entries() {
         config_key(key, &value.path, errors);
@@ -63,7 +63,7 @@ pub fn secret(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 fn of_type(new: &At<'_>, data: &At<'_>, errors: &mut ErrorList) {
     let has = |key: &str| data.value.get(key).is_some();
     let mut need = |key: &str| errors.push(FieldError::required(&data.path.key(key), ""));
-    match new.get("type").text() {
+    match new.field("type").text() {
         "kubernetes.io/service-account-token" => {
             let account = new.at(&["metadata", "annotations"]).key(ACCOUNT);
             rules::required(&account, errors);
@@ -121,14 +121,14 @@ fn is_object(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// What was made immutable stays so, and stays as it is.
-fn sealed(new: &At<'_>, old: &At<'_>, fields: &[&str], errors: &mut ErrorList) {
-    if !old.get("immutable").is_true() {
+fn sealed<const N: usize>(new: &At<'_>, old: &At<'_>, fields: [Name; N], errors: &mut ErrorList) {
+    if !old.field("immutable").is_true() {
         return;
     }
-    if !new.get("immutable").is_true() {
-        errors.push(FieldError::forbidden(&new.get("immutable").path, SEALED));
+    if !new.field("immutable").is_true() {
+        errors.push(FieldError::forbidden(&new.field("immutable").path, SEALED));
     }
-    for (now, before) in fields.iter().map(|name| (new.get(name), old.get(name))) {
+    for (now, before) in fields.map(|name| (new.get(name), old.get(name))) {
         if now.value != before.value && !(now.is_empty() && before.is_empty()) {
             errors.push(FieldError::forbidden(&now.path, SEALED));
         }

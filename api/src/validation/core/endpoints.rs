@@ -7,12 +7,13 @@ use crate::validation::rules;
 
 /// `ValidateEndpoints`; subsets that were stored so stay as they are.
 pub fn endpoints(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let subsets = new.get("subsets");
-    if old.is_some_and(|old| rules::same(old.get("subsets").value, subsets.value)) {
+    let subsets = new.field("subsets");
+    if old.is_some_and(|old| rules::same(old.field("subsets").value, subsets.value)) {
         return;
     }
     for subset in subsets.items() {
-        let (ready, other, ports) = (subset.get("addresses"), subset.get("notReadyAddresses"), subset.get("ports"));
+        let (ready, other, ports) =
+            (subset.field("addresses"), subset.field("notReadyAddresses"), subset.field("ports"));
         if ready.is_empty() && other.is_empty() {
             let detail = "must specify `addresses` or `notReadyAddresses`";
             errors.push(FieldError::required(&subset.path, detail));
@@ -27,7 +28,7 @@ pub fn endpoints(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 fn address(address: &At<'_>, errors: &mut ErrorList) {
-    let (ip, host, node) = (address.get("ip"), address.get("hostname"), address.get("nodeName"));
+    let (ip, host, node) = (address.field("ip"), address.field("hostname"), address.field("nodeName"));
     rules::ip(&ip, errors);
     if !host.is_empty() {
         rules::invalid_each(&host, names::dns1123_label(host.text()), errors);
@@ -39,14 +40,14 @@ fn address(address: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn port(port: &At<'_>, needs_name: bool, errors: &mut ErrorList) {
-    let (name, protocol) = (port.get("name"), port.get("appProtocol"));
+    let (name, protocol) = (port.field("name"), port.field("appProtocol"));
     if !name.is_empty() {
         rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
     } else if needs_name {
         errors.push(FieldError::required(&name.path, ""));
     }
-    rules::port(&port.get("port"), errors);
-    rules::required_one_of(&port.get("protocol"), &["SCTP", "TCP", "UDP"], "", errors);
+    rules::port(&port.field("port"), errors);
+    rules::required_one_of(&port.field("protocol"), &["SCTP", "TCP", "UDP"], "", errors);
     if protocol.is_set() {
         rules::invalid_each(&protocol, names::label_key(protocol.text()), errors);
     }

@@ -30,7 +30,7 @@ pub fn event(new: &Object, old: Option<&Object>, strict: bool) -> ErrorList {
 fn legacy(new: &At<'_>, strict: bool, errors: &mut ErrorList) {
     let namespace = new.at(&["metadata", "namespace"]).text();
     let of = new.at(&["involvedObject", "namespace"]);
-    let timed = new.get("eventTime").is_set();
+    let timed = new.field("eventTime").is_set();
     let fits = match (of.text(), timed) {
         ("", false) => matches!(namespace, "" | "default"),
         ("", true) => matches!(namespace, "default" | "kube-system"),
@@ -50,40 +50,39 @@ fn legacy(new: &At<'_>, strict: bool, errors: &mut ErrorList) {
 
 /// What an event with a time must say of who reports what.
 fn reporter(new: &At<'_>, strict: bool, errors: &mut ErrorList) {
-    let controller = new.get("reportingComponent");
+    let controller = new.field("reportingComponent");
     let path = Path::new(if strict { "reportingController" } else { "reportingComponent" });
     if controller.is_empty() {
         errors.push(FieldError::required(&path, ""));
     }
     rules::label_name(&path, controller.text(), errors);
-    for name in ["reportingInstance", "action", "reason"] {
-        let at = new.get(name);
+    for at in new.fields(["reportingInstance", "action", "reason"]) {
         rules::required(&at, errors);
         if at.text().len() > TEXT_LENGTH_MAX {
             let detail = format!("can have at most {TEXT_LENGTH_MAX} characters");
             errors.push(FieldError::invalid(&at.path, "", detail));
         }
     }
-    let message = new.get("message");
+    let message = new.field("message");
     if message.text().len() > NOTE_LENGTH_MAX {
         errors.push(FieldError::invalid(&message.path, "", format!("can have at most {NOTE_LENGTH_MAX} characters")));
     }
 }
 
 fn created(new: &At<'_>, errors: &mut ErrorList) {
-    series(&new.get("series"), errors);
-    let type_ = new.get("type");
-    if new.get("eventTime").is_absent() {
+    series(&new.field("series"), errors);
+    let type_ = new.field("type");
+    if new.field("eventTime").is_absent() {
         errors.push(FieldError::required(&Path::new("eventTime"), ""));
     }
     if !matches!(type_.text(), "Normal" | "Warning") {
         errors.push(FieldError::invalid(&type_.path, "", format!("has invalid value: {}", type_.text())));
     }
-    let counted = new.get("count").number().unwrap_or(0) != 0;
-    let sourced = ["component", "host"].iter().any(|name| !new.at(&["source", name]).is_empty());
+    let counted = new.field("count").number().unwrap_or(0) != 0;
+    let sourced = new.field("source").fields(["component", "host"]).iter().any(|at| !at.is_empty());
     let set = [
-        ("firstTimestamp", new.get("firstTimestamp").is_set()),
-        ("lastTimestamp", new.get("lastTimestamp").is_set()),
+        ("firstTimestamp", new.field("firstTimestamp").is_set()),
+        ("lastTimestamp", new.field("lastTimestamp").is_set()),
         ("count", counted),
         ("source", sourced),
     ];
@@ -97,20 +96,20 @@ fn series(at: &At<'_>, errors: &mut ErrorList) {
     if at.is_absent() {
         return;
     }
-    if at.get("count").number().unwrap_or(0) < SERIES_COUNT_MIN {
+    if at.field("count").number().unwrap_or(0) < SERIES_COUNT_MIN {
         errors.push(FieldError::invalid(&at.path.child("count"), "", "should be at least 2"));
     }
-    if at.get("lastObservedTime").is_absent() {
+    if at.field("lastObservedTime").is_absent() {
         errors.push(FieldError::required(&at.path.child("lastObservedTime"), ""));
     }
 }
 
 /// Nothing but the series changes.
 fn fixed(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    if new.get("series").value != old.get("series").value {
-        series(&new.get("series"), errors);
+    if new.field("series").value != old.field("series").value {
+        series(&new.field("series"), errors);
     }
-    let fields = [
+    const FIXED: [(&str, &str); 14] = [
         ("involvedObject", "core.ObjectReference"),
         ("reason", ""),
         ("message", ""),
@@ -123,11 +122,11 @@ fn fixed(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         ("eventTime", "null"),
         ("action", ""),
         ("related", "*core.ObjectReference"),
-        ("reportingController", ""),
+        ("reportingComponent", ""),
         ("reportingInstance", ""),
     ];
-    for (name, type_name) in fields {
-        let stored = if name == "reportingController" { "reportingComponent" } else { name };
+    for (stored, type_name) in new.known(FIXED.map(|(name, _)| name)).into_iter().zip(FIXED.map(|(_, form)| form)) {
+        let name = if &*stored == "reportingComponent" { "reportingController" } else { &stored };
         let (now, before) = (new.get(stored), old.get(stored));
         if rules::same(now.value, before.value) {
             continue;

@@ -15,7 +15,7 @@ const TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
 pub fn limit_range(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let mut types = BTreeSet::new();
     for limit in new.at(&["spec", "limits"]).items() {
-        let type_ = limit.get("type");
+        let type_ = limit.field("type");
         let mut messages = names::label_key(type_.text());
         if messages.is_empty() && !type_.text().contains('/') && !TYPES.contains(&type_.text()) {
             messages.push("must be a standard limit type or fully qualified".into());
@@ -35,10 +35,10 @@ pub fn limit_range(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 /// The names in every list; the lists that count.
 fn names_of<'a>(limit: &At<'a>, type_: &str, errors: &mut ErrorList) -> Vec<At<'a>> {
     let mut lists = Vec::new();
-    for name in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+    for name in limit.known(["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]) {
         let list = limit.get(name);
-        if type_ == "PersistentVolumeClaim" && name == "maxLimitRequestRatio" {
-            let bounds = ["min", "max"].map(|name| limit.get(name).key("storage").is_set());
+        if type_ == "PersistentVolumeClaim" && &*name == "maxLimitRequestRatio" {
+            let bounds = limit.fields(["min", "max"]).map(|list| list.key("storage").is_set());
             if bounds == [false, false] {
                 let detail = "either minimum or maximum storage value is required, but neither was provided";
                 errors.push(FieldError::required(&limit.path.child("limits"), detail));
@@ -63,7 +63,7 @@ fn names_of<'a>(limit: &At<'a>, type_: &str, errors: &mut ErrorList) -> Vec<At<'
 
 fn compare(limit: &At<'_>, key: &str, is_pod: bool, errors: &mut ErrorList) {
     let [min, max, default, request, ratio] =
-        ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"].map(|name| limit.get(name).key(key));
+        limit.fields(["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"]).map(|list| list.key(key));
     let amount = |at: &At<'_>| rules::quantity(at);
     let mut refuse = |blamed: &At<'_>, shown: &Quantity, detail: String| {
         errors.push(FieldError::invalid(&blamed.path, shown.to_string(), detail));

@@ -17,7 +17,7 @@ const RANGES_MAX: usize = 2;
 /// `ValidateNode`, and on an update `ValidateNodeUpdate` after it.
 pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     annotations(new, errors);
-    taints(&new.at(&["spec", "taints"]), &Path::new("metadata.taints"), errors);
+    taints(&new.at(&["spec", "taints"]).moved(Path::new("metadata.taints")), errors);
     amounts(new, errors);
     swap(new, errors);
     features(&new.at(&["status", "declaredFeatures"]), errors);
@@ -33,12 +33,12 @@ pub fn update(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     features(&new.at(&["status", "declaredFeatures"]), errors);
     let mut seen = BTreeSet::new();
     for address in new.at(&["status", "addresses"]).items() {
-        if !seen.insert((address.get("type").text(), address.get("address").text())) {
+        if !seen.insert((address.field("type").text(), address.field("address").text())) {
             errors.push(rules::duplicate_as(&address, "core.NodeAddress"));
         }
     }
-    let (spec, before) = (new.get("spec"), old.get("spec"));
-    let (ranges, then) = (spec.get("podCIDRs"), before.get("podCIDRs"));
+    let (spec, before) = (new.field("spec"), old.field("spec"));
+    let (ranges, then) = (spec.field("podCIDRs"), before.field("podCIDRs"));
     if !then.is_empty() {
         let changed = match ranges.len() == then.len() {
             true => then.items().zip(ranges.items()).filter(|(a, b)| a.value != b.value).count(),
@@ -49,14 +49,14 @@ pub fn update(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
             errors.push(FieldError::forbidden(&ranges.path, detail));
         }
     }
-    let provider = spec.get("providerID");
-    if !before.get("providerID").is_empty() && before.get("providerID").text() != provider.text() {
+    let provider = spec.field("providerID");
+    if !before.field("providerID").is_empty() && before.field("providerID").text() != provider.text() {
         let detail = "node updates may not change providerID except from \"\" to valid";
         errors.push(FieldError::forbidden(&provider.path, detail));
     }
-    taints(&spec.get("taints"), &Path::new("metadata.taints"), errors);
-    if before.get("externalID").text() != spec.get("externalID").text() {
-        errors.push(FieldError::forbidden(&spec.get("externalID").path, "may not be updated"));
+    taints(&spec.field("taints").moved(Path::new("metadata.taints")), errors);
+    if before.field("externalID").text() != spec.field("externalID").text() {
+        errors.push(FieldError::forbidden(&spec.field("externalID").path, "may not be updated"));
     }
 }
 
@@ -67,16 +67,19 @@ fn annotations(new: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     match serde_json::from_str::<Value>(text) {
-        Ok(list) => taints(&At::new(Path::root(), &list), &annotations.path.child(TAINTS_ANNOTATION), errors),
+        Ok(list) => {
+            let list = new.at(&["spec", "taints"]).like(annotations.path.child(TAINTS_ANNOTATION), &list);
+            taints(&list, errors);
+        }
         Err(error) => errors.push(FieldError::invalid(&annotations.path, TAINTS_ANNOTATION, error.to_string())),
     }
 }
 
 /// `validateNodeTaints`, which places the taints below the metadata.
-fn taints(at: &At<'_>, path: &Path, errors: &mut ErrorList) {
+fn taints(at: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
-    for taint in At::new(path.clone(), at.value).items() {
-        let (key, value, effect) = (taint.get("key"), taint.get("value"), taint.get("effect"));
+    for taint in at.items() {
+        let (key, value, effect) = (taint.field("key"), taint.field("value"), taint.field("effect"));
         rules::invalid_each(&key, names::label_key(key.text()), errors);
         let wrong = names::label_value(value.text());
         if !wrong.is_empty() {
@@ -94,9 +97,9 @@ fn taints(at: &At<'_>, path: &Path, errors: &mut ErrorList) {
 
 /// `ValidateNodeResources`, whose paths know no keys.
 fn amounts(new: &At<'_>, errors: &mut ErrorList) {
-    for list in ["capacity", "allocatable"].map(|name| new.at(&["status", name])) {
+    for list in new.field("status").fields(["capacity", "allocatable"]) {
         for (name, amount) in list.entries() {
-            resources::amount(name, &At::new(list.path.child(name), amount.value), errors);
+            resources::amount(name, &amount.moved(list.path.child(name)), errors);
         }
     }
 }

@@ -36,18 +36,19 @@ const CONFLICTS: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["Terminatin
 
 /// `ValidateResourceQuota` and `ValidateResourceQuotaUpdate`
 pub fn quota(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let hard = spec.get("hard");
+    let spec = new.field("spec");
+    let hard = spec.field("hard");
     for (key, amount) in hard.entries() {
         resource(key, &amount, errors);
     }
     let limited: Vec<&str> = hard.entries().map(|(key, _)| key).filter(|key| is_standard(key)).collect();
-    scopes(&spec.get("scopes"), &limited, errors);
+    scopes(&spec.field("scopes"), &limited, errors);
     selector(&spec, &limited, errors);
     let Some(old) = old else { return };
-    let set = |spec: &At<'_>| spec.get("scopes").items().map(|scope| scope.text().to_string()).collect::<BTreeSet<_>>();
-    if set(&spec) != set(&old.get("spec")) {
-        let at = spec.get("scopes");
+    let set =
+        |spec: &At<'_>| spec.field("scopes").items().map(|scope| scope.text().to_string()).collect::<BTreeSet<_>>();
+    if set(&spec) != set(&old.field("spec")) {
+        let at = spec.field("scopes");
         errors.push(FieldError::invalid(&at.path, at.value.clone(), IMMUTABLE));
     }
 }
@@ -71,8 +72,8 @@ fn resource(key: &str, amount: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateResourceQuotaStatusUpdate`
 pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
-    for list in ["hard", "used"] {
-        for (key, amount) in new.at(&["status", list]).entries() {
+    for list in new.field("status").fields(["hard", "used"]) {
+        for (key, amount) in list.entries() {
             resource(key, &amount, errors);
         }
     }
@@ -117,11 +118,12 @@ fn selector(spec: &At<'_>, limited: &[&str], errors: &mut ErrorList) {
     const EXISTS_ONLY: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
                                ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
                                ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
-    let at = spec.get("scopeSelector");
-    let list = at.get("matchExpressions");
+    let at = spec.field("scopeSelector");
+    let list = at.field("matchExpressions");
     let mut seen = BTreeSet::new();
     for item in list.items() {
-        let (scope, operator, values) = (item.get("scopeName").text(), item.get("operator").text(), item.get("values"));
+        let (scope, operator, values) =
+            (item.field("scopeName").text(), item.field("operator").text(), item.field("values"));
         if !is_scope(scope) {
             errors.push(FieldError::invalid(&list.path.child("scopeName"), scope, "unsupported scope"));
         }
@@ -153,6 +155,6 @@ fn selector(spec: &At<'_>, limited: &[&str], errors: &mut ErrorList) {
         seen.insert(scope);
     }
     for _ in CONFLICTS.iter().filter(|pair| pair.iter().all(|scope| seen.contains(scope))) {
-        errors.push(FieldError::invalid(&list.path, spec.get("scopes").value.clone(), "conflicting scopes"));
+        errors.push(FieldError::invalid(&list.path, spec.field("scopes").value.clone(), "conflicting scopes"));
     }
 }

@@ -9,7 +9,7 @@ const FIXED: &str = "may not change once set";
 
 /// The checks that compare a service with the one before it.
 pub(super) fn spec(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
-    let external = |spec: &At<'_>| spec.get("type").text() == "ExternalName";
+    let external = |spec: &At<'_>| spec.field("type").text() == "ExternalName";
     if !external(spec) && !external(before) {
         let (headless, was_headless) = (is_headless(spec), is_headless(before));
         if !headless || !was_headless {
@@ -21,10 +21,10 @@ pub(super) fn spec(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
     }
     load_balancer_class(spec, Some(before), errors);
     let checked = |spec: &At<'_>| {
-        spec.get("type").text() == "LoadBalancer" && spec.get("externalTrafficPolicy").text() == "Local"
+        spec.field("type").text() == "LoadBalancer" && spec.field("externalTrafficPolicy").text() == "Local"
     };
-    let health = spec.get("healthCheckNodePort");
-    if checked(spec) && checked(before) && health.value != before.get("healthCheckNodePort").value {
+    let health = spec.field("healthCheckNodePort");
+    if checked(spec) && checked(before) && health.value != before.field("healthCheckNodePort").value {
         errors.push(FieldError::forbidden(&health.path, "field is immutable"));
     }
 }
@@ -35,7 +35,7 @@ fn text_at<'a>(list: &At<'a>, index: usize) -> Option<&'a str> {
 
 /// What a release of the second address or family needs.
 fn single_stack(spec: &At<'_>, what: &str, errors: &mut ErrorList) {
-    let policy = spec.get("ipFamilyPolicy");
+    let policy = spec.field("ipFamilyPolicy");
     if policy.text() != "SingleStack" {
         let detail = format!("must be set to 'SingleStack' when releasing the secondary {what}");
         errors.push(FieldError::invalid(&policy.path, policy.value.clone(), detail));
@@ -44,7 +44,7 @@ fn single_stack(spec: &At<'_>, what: &str, errors: &mut ErrorList) {
 
 /// `validateUpgradeDowngradeClusterIPs`
 fn addresses(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
-    let (now, then) = (spec.get("clusterIPs"), before.get("clusterIPs"));
+    let (now, then) = (spec.field("clusterIPs"), before.field("clusterIPs"));
     let refuse = |index: usize, detail: &str| FieldError::invalid(&now.path.index(index), now.value.clone(), detail);
     if now.len() == then.len() {
         let pairs = now.items().zip(then.items()).enumerate();
@@ -65,9 +65,9 @@ fn addresses(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateUpgradeDowngradeIPFamilies`, which shows addresses where their number changes.
 fn families(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
-    let (now, then) = (spec.get("ipFamilies"), before.get("ipFamilies"));
+    let (now, then) = (spec.field("ipFamilies"), before.field("ipFamilies"));
     let first = now.path.index(0);
-    let addresses = spec.get("clusterIPs");
+    let addresses = spec.field("clusterIPs");
     if now.len() == then.len() {
         for _ in now.items().zip(then.items()).filter(|(a, b)| a.value != b.value) {
             errors.push(FieldError::invalid(&first, now.value.clone(), FIXED));

@@ -25,8 +25,8 @@ const AFFINITY_SECONDS_MAX: i64 = 86_400;
 
 /// `ValidateServiceCreate` and `ValidateServiceUpdate`
 pub fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let before = old.map(|old| old.get("spec"));
+    let spec = new.field("spec");
+    let before = old.map(|old| old.field("spec"));
     if let Some(before) = &before {
         super::service_update::spec(&spec, before, errors);
     }
@@ -38,11 +38,11 @@ pub fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     }
     of_type(&spec, errors);
     ports(&spec, errors);
-    rules::labels(&spec.get("selector"), errors);
+    rules::labels(&spec.field("selector"), errors);
     affinity(&spec, errors);
     cluster_ips(&spec, before.as_ref(), errors);
     external_ips(&spec, before.as_ref(), errors);
-    rules::required_one_of(&spec.get("type"), TYPES, "", errors);
+    rules::required_one_of(&spec.field("type"), TYPES, "", errors);
     port_numbers(&spec, errors);
     source_ranges(&spec, &annotations, old, errors);
     load_balancer(&spec, errors);
@@ -52,33 +52,33 @@ pub fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 
 /// Whether the service has no address of its own by intent.
 pub(super) fn is_headless(spec: &At<'_>) -> bool {
-    let addresses = spec.get("clusterIPs");
+    let addresses = spec.field("clusterIPs");
     addresses.len() == 1 && addresses.items().all(|address| address.text() == "None")
 }
 
 fn is_type(spec: &At<'_>, name: &str) -> bool {
-    spec.get("type").text() == name
+    spec.field("type").text() == name
 }
 
 fn of_type(spec: &At<'_>, errors: &mut ErrorList) {
-    let (ports, addresses) = (spec.get("ports"), spec.get("clusterIPs"));
+    let (ports, addresses) = (spec.field("ports"), spec.field("clusterIPs"));
     let headless = is_headless(spec);
     if ports.is_empty() && !headless && !is_type(spec, "ExternalName") {
         errors.push(FieldError::required(&ports.path, ""));
     }
-    match spec.get("type").text() {
+    match spec.field("type").text() {
         kind @ ("LoadBalancer" | "NodePort") if headless => {
             let detail = format!("may not be set to 'None' for {kind} services");
             errors.push(FieldError::invalid(&addresses.path.index(0), "None", detail));
         }
         "ExternalName" => {
-            for (name, whole) in [("clusterIPs", false), ("ipFamilies", false), ("ipFamilyPolicy", true)] {
-                let at = spec.get(name);
-                if if whole { at.is_set() } else { !at.is_empty() } {
-                    errors.push(FieldError::forbidden(&at.path, "may not be set for ExternalName services"));
-                }
+            let policy = spec.field("ipFamilyPolicy");
+            let lists = spec.fields(["clusterIPs", "ipFamilies"]);
+            let given = lists.iter().filter(|list| !list.is_empty());
+            for at in given.chain([&policy].into_iter().filter(|policy| policy.is_set())) {
+                errors.push(FieldError::forbidden(&at.path, "may not be set for ExternalName services"));
             }
-            let name = spec.get("externalName");
+            let name = spec.field("externalName");
             let bare = name.text().strip_suffix('.').unwrap_or(name.text());
             match bare {
                 "" => errors.push(FieldError::required(&name.path, "")),
@@ -95,10 +95,10 @@ fn of_type(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateServicePort`
 fn ports(spec: &At<'_>, errors: &mut ErrorList) {
-    let list = spec.get("ports");
+    let list = spec.field("ports");
     let mut seen = BTreeSet::new();
     for port in list.items() {
-        let name = port.get("name");
+        let name = port.field("name");
         if !name.is_empty() {
             rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
             if !seen.insert(name.text()) {
@@ -107,10 +107,10 @@ fn ports(spec: &At<'_>, errors: &mut ErrorList) {
         } else if list.len() > 1 {
             errors.push(FieldError::required(&name.path, ""));
         }
-        rules::port(&port.get("port"), errors);
-        rules::required_one_of(&port.get("protocol"), PROTOCOLS, "", errors);
-        rules::port_or_name(&port.get("targetPort"), errors);
-        let protocol = port.get("appProtocol");
+        rules::port(&port.field("port"), errors);
+        rules::required_one_of(&port.field("protocol"), PROTOCOLS, "", errors);
+        rules::port_or_name(&port.field("targetPort"), errors);
+        let protocol = port.field("appProtocol");
         if protocol.is_set() {
             rules::invalid_each(&protocol, names::label_key(protocol.text()), errors);
         }
@@ -118,7 +118,7 @@ fn ports(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn affinity(spec: &At<'_>, errors: &mut ErrorList) {
-    let (kind, config) = (spec.get("sessionAffinity"), spec.get("sessionAffinityConfig"));
+    let (kind, config) = (spec.field("sessionAffinity"), spec.field("sessionAffinityConfig"));
     rules::required_one_of(&kind, &["ClientIP", "None"], "", errors);
     match kind.text() {
         "None" if config.is_set() => {
@@ -127,7 +127,7 @@ fn affinity(spec: &At<'_>, errors: &mut ErrorList) {
         }
         "ClientIP" => {
             let seconds = config.at(&["clientIP", "timeoutSeconds"]);
-            let missing = [config.clone(), config.get("clientIP"), seconds.clone()].into_iter().find(At::is_absent);
+            let missing = [config.clone(), config.field("clientIP"), seconds.clone()].into_iter().find(At::is_absent);
             if let Some(missing) = missing {
                 errors.push(FieldError::required(&missing.path, "when session affinity type is ClientIP"));
             } else if !(1..=AFFINITY_SECONDS_MAX).contains(&seconds.number().unwrap_or(0)) {
@@ -144,7 +144,7 @@ pub fn cluster_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorLis
     if is_type(spec, "ExternalName") {
         return;
     }
-    let (one, all) = (spec.get("clusterIP"), spec.get("clusterIPs"));
+    let (one, all) = (spec.field("clusterIP"), spec.field("clusterIPs"));
     let mut refuse = |detail: &str| errors.push(FieldError::invalid(&all.path, all.value.clone(), detail));
     let first = all.items().next().map(|address| address.text());
     match (one.text(), first) {
@@ -155,13 +155,13 @@ pub fn cluster_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorLis
         _ => {}
     }
     let mut seen = BTreeSet::new();
-    for family in spec.get("ipFamilies").items() {
+    for family in spec.field("ipFamilies").items() {
         rules::one_of(&family, FAMILIES, errors);
         if !seen.insert(family.text()) {
             errors.push(FieldError::duplicate(&family.path, family.text()));
         }
     }
-    rules::one_of(&spec.get("ipFamilyPolicy"), FAMILY_POLICIES, errors);
+    rules::one_of(&spec.field("ipFamilyPolicy"), FAMILY_POLICIES, errors);
     if addresses(&all, before, errors) && !is_headless(spec) {
         families(spec, errors);
     }
@@ -181,7 +181,8 @@ fn addresses(all: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) -> b
             }
             continue;
         }
-        let known = before.is_some_and(|before| before.get("clusterIPs").items().any(|old| old.value == address.value));
+        let known =
+            before.is_some_and(|before| before.field("clusterIPs").items().any(|old| old.value == address.value));
         let count = errors.len();
         if !known {
             rules::ip(&address, errors);
@@ -202,7 +203,7 @@ fn addresses(all: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) -> b
 }
 
 fn families(spec: &At<'_>, errors: &mut ErrorList) {
-    let pairs = spec.get("clusterIPs").items().zip(spec.get("ipFamilies").items());
+    let pairs = spec.field("clusterIPs").items().zip(spec.field("ipFamilies").items());
     for (index, (address, family)) in pairs.enumerate() {
         let is_v6 = matches!(addresses::parse_address(address.text()), Some(IpAddr::V6(_)));
         if FAMILIES.contains(&family.text()) && is_v6 != (family.text() == "IPv6") {
@@ -213,9 +214,9 @@ fn families(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn external_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) {
-    for address in spec.get("externalIPs").items() {
+    for address in spec.field("externalIPs").items() {
         let known =
-            before.is_some_and(|before| before.get("externalIPs").items().any(|old| old.value == address.value));
+            before.is_some_and(|before| before.field("externalIPs").items().any(|old| old.value == address.value));
         let count = errors.len();
         if !known {
             rules::ip(&address, errors);
@@ -228,25 +229,25 @@ fn external_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) 
 
 /// What one service may not have twice.
 fn port_numbers(spec: &At<'_>, errors: &mut ErrorList) {
-    let list = spec.get("ports");
-    let number = |port: &At<'_>, name: &str| port.get(name).number().unwrap_or(0);
+    let list = spec.field("ports");
+    let number = |at: At<'_>| at.number().unwrap_or(0);
     if is_type(spec, "ClusterIP") {
-        for port in list.items().filter(|port| number(port, "nodePort") != 0) {
+        for port in list.items().filter(|port| number(port.field("nodePort")) != 0) {
             let detail = "may not be used when `type` is 'ClusterIP'";
             errors.push(FieldError::forbidden(&port.path.child("nodePort"), detail));
         }
     }
     let mut taken = BTreeSet::new();
-    for port in list.items().filter(|port| number(port, "nodePort") != 0) {
-        let held = number(&port, "nodePort");
-        if !taken.insert((port.get("protocol").text(), held)) {
+    for port in list.items().filter(|port| number(port.field("nodePort")) != 0) {
+        let held = number(port.field("nodePort"));
+        if !taken.insert((port.field("protocol").text(), held)) {
             errors.push(FieldError::duplicate(&port.path.child("nodePort"), held));
         }
     }
     let mut seen = BTreeSet::new();
     for port in list.items() {
-        if !seen.insert((port.get("protocol").text(), number(&port, "port"))) {
-            let key = serde_json::json!({"protocol": port.get("protocol").value, "port": port.get("port").value});
+        if !seen.insert((port.field("protocol").text(), number(port.field("port")))) {
+            let key = serde_json::json!({"protocol": port.field("protocol").value, "port": port.field("port").value});
             // An unset target is a number there.
             errors.push(rules::duplicate_as(&At::new(port.path.clone(), &key), "core.ServicePort"));
         }
@@ -255,7 +256,7 @@ fn port_numbers(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// The ranges that may reach a load balancer, in the field or in the annotation before it.
 fn source_ranges(spec: &At<'_>, annotations: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let (list, annotation) = (spec.get("loadBalancerSourceRanges"), annotations.key(SOURCE_RANGES));
+    let (list, annotation) = (spec.field("loadBalancerSourceRanges"), annotations.key(SOURCE_RANGES));
     let is_balancer = is_type(spec, "LoadBalancer");
     if !list.is_empty() {
         let path = spec.path.child("LoadBalancerSourceRanges");
@@ -285,7 +286,7 @@ fn source_ranges(spec: &At<'_>, annotations: &At<'_>, old: Option<&At<'_>>, erro
 }
 
 fn load_balancer(spec: &At<'_>, errors: &mut ErrorList) {
-    let at = spec.get("allocateLoadBalancerNodePorts");
+    let at = spec.field("allocateLoadBalancerNodePorts");
     let is_balancer = is_type(spec, "LoadBalancer");
     if at.is_set() && !is_balancer {
         errors.push(FieldError::forbidden(&at.path, ONLY_LOAD_BALANCERS));
@@ -296,10 +297,10 @@ fn load_balancer(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateLoadBalancerClassField`
 pub(super) fn load_balancer_class(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) {
-    let at = spec.get("loadBalancerClass");
+    let at = spec.field("loadBalancerClass");
     let is_balancer = is_type(spec, "LoadBalancer");
     if let Some(before) = before.filter(|before| is_balancer && is_type(before, "LoadBalancer"))
-        && before.get("loadBalancerClass").value != at.value
+        && before.field("loadBalancerClass").value != at.value
     {
         errors.push(FieldError::invalid(&at.path, at.value.clone(), "may not change once set"));
     }
@@ -312,17 +313,17 @@ pub(super) fn load_balancer_class(spec: &At<'_>, before: Option<&At<'_>>, errors
 
 /// Policies of traffic from outside and inside, and the port that tells where local traffic is served.
 fn traffic(spec: &At<'_>, errors: &mut ErrorList) {
-    let (external, internal) = (spec.get("externalTrafficPolicy"), spec.get("internalTrafficPolicy"));
+    let (external, internal) = (spec.field("externalTrafficPolicy"), spec.field("internalTrafficPolicy"));
     let has_type = |names: &[&str]| names.iter().any(|name| is_type(spec, name));
-    let outside =
-        has_type(&["NodePort", "LoadBalancer"]) || (is_type(spec, "ClusterIP") && !spec.get("externalIPs").is_empty());
+    let outside = has_type(&["NodePort", "LoadBalancer"])
+        || (is_type(spec, "ClusterIP") && !spec.field("externalIPs").is_empty());
     if outside {
         rules::required_one_of(&external, &["Cluster", "Local"], "", errors);
     } else if !external.is_empty() {
         let detail = "may only be set for externally-accessible services";
         errors.push(FieldError::invalid(&external.path, external.text(), detail));
     }
-    let health = spec.get("healthCheckNodePort");
+    let health = spec.field("healthCheckNodePort");
     let number = health.number().unwrap_or(0);
     if is_type(spec, "LoadBalancer") && external.text() == "Local" {
         // The allocator fills in a port that is not given.
@@ -337,28 +338,28 @@ fn traffic(spec: &At<'_>, errors: &mut ErrorList) {
         errors.push(FieldError::required(&internal.path, ""));
     }
     rules::one_of(&internal, &["Cluster", "Local"], errors);
-    rules::one_of(&spec.get("trafficDistribution"), DISTRIBUTIONS, errors);
+    rules::one_of(&spec.field("trafficDistribution"), DISTRIBUTIONS, errors);
 }
 
 /// `ValidateServiceStatusUpdate`
 pub fn status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let at = new.at(&["status", "loadBalancer"]);
     let known = old.map(|old| old.at(&["status", "loadBalancer"]));
-    load_balancer_status(&at, known.as_ref(), is_type(&new.get("spec"), "LoadBalancer"), errors);
+    load_balancer_status(&at, known.as_ref(), is_type(&new.field("spec"), "LoadBalancer"), errors);
 }
 
 /// `ValidateLoadBalancerStatus`
 fn load_balancer_status(at: &At<'_>, old: Option<&At<'_>>, is_balancer: bool, errors: &mut ErrorList) {
-    let list = at.get("ingress");
+    let list = at.field("ingress");
     if !is_balancer && !list.is_empty() {
         let detail = "may only be used when `spec.type` is 'LoadBalancer'";
         errors.push(FieldError::forbidden(&list.path, detail));
         return;
     }
     let known: HashSet<&str> =
-        old.into_iter().flat_map(|old| old.get("ingress").items()).map(|i| i.get("ip").text()).collect();
+        old.into_iter().flat_map(|old| old.field("ingress").items()).map(|i| i.field("ip").text()).collect();
     for ingress in list.items() {
-        let (ip, mode, host) = (ingress.get("ip"), ingress.get("ipMode"), ingress.get("hostname"));
+        let (ip, mode, host) = (ingress.field("ip"), ingress.field("ipMode"), ingress.field("hostname"));
         if !ip.is_empty() && !known.contains(ip.text()) {
             rules::ip(&ip, errors);
         }

@@ -23,8 +23,8 @@ type More = fn(&At<'_>, &mut ErrorList);
 pub struct Source {
     /// The name of its field.
     pub name: &'static str,
-    /// Fields that must be there.
-    required: &'static [&'static str],
+    /// Whether the fields are there that must be.
+    required: More,
     /// What else it must fulfil.
     more: More,
 }
@@ -42,123 +42,127 @@ impl Source {
     /// Checks a source below `path`.
     pub fn check(&self, path: &Path, at: &At<'_>, errors: &mut ErrorList) {
         let inner = if self.name == "gcePersistentDisk" { "persistentDisk" } else { self.name };
-        let at = At::new(path.child(inner), at.value);
-        for name in self.required {
-            rules::required(&at.get(name), errors);
-        }
+        let at = at.moved(path.child(inner));
+        (self.required)(&at, errors);
         (self.more)(&at, errors);
     }
 }
 
-const fn plain(name: &'static str, required: &'static [&'static str]) -> Source {
+fn all<const N: usize>(fields: [At<'_>; N], errors: &mut ErrorList) {
+    for field in &fields {
+        rules::required(field, errors);
+    }
+}
+
+const fn plain(name: &'static str, required: More) -> Source {
     Source { name, required, more: nothing }
 }
 
-const fn more(name: &'static str, required: &'static [&'static str], more: More) -> Source {
+const fn more(name: &'static str, required: More, more: More) -> Source {
     Source { name, required, more }
 }
 
 fn nothing(_: &At<'_>, _: &mut ErrorList) {}
 
-const HOST_PATH: Source = more("hostPath", &[], host_path);
-const GCE: Source = more("gcePersistentDisk", &["pdName"], partition);
-const AWS: Source = more("awsElasticBlockStore", &["volumeID"], partition);
-const NFS: Source = more("nfs", &["server", "path"], nfs);
-const GLUSTER: Source = plain("glusterfs", &["endpoints", "path"]);
-const FLOCKER: Source = more("flocker", &[], flocker);
-const RBD: Source = plain("rbd", &["monitors", "image"]);
-const CEPH: Source = plain("cephfs", &["monitors"]);
-const QUOBYTE: Source = more("quobyte", &[], quobyte);
-const FC: Source = more("fc", &[], fibre_channel);
-const FLEX: Source = more("flexVolume", &["driver"], flex);
-const AZURE_DISK: Source = more("azureDisk", &["diskName", "diskURI"], azure_disk);
-const VSPHERE: Source = plain("vsphereVolume", &["volumePath"]);
-const PHOTON: Source = plain("photonPersistentDisk", &["pdID"]);
-const PORTWORX: Source = plain("portworxVolume", &["volumeID"]);
-const SCALE_IO: Source = plain("scaleIO", &["gateway", "system", "volumeName"]);
+const HOST_PATH: Source = more("hostPath", nothing, host_path);
+const GCE: Source = more("gcePersistentDisk", |at, errors| all(at.fields(["pdName"]), errors), partition);
+const AWS: Source = more("awsElasticBlockStore", |at, errors| all(at.fields(["volumeID"]), errors), partition);
+const NFS: Source = more("nfs", |at, errors| all(at.fields(["server", "path"]), errors), nfs);
+const GLUSTER: Source = plain("glusterfs", |at, errors| all(at.fields(["endpoints", "path"]), errors));
+const FLOCKER: Source = more("flocker", nothing, flocker);
+const RBD: Source = plain("rbd", |at, errors| all(at.fields(["monitors", "image"]), errors));
+const CEPH: Source = plain("cephfs", |at, errors| all(at.fields(["monitors"]), errors));
+const QUOBYTE: Source = more("quobyte", nothing, quobyte);
+const FC: Source = more("fc", nothing, fibre_channel);
+const FLEX: Source = more("flexVolume", |at, errors| all(at.fields(["driver"]), errors), flex);
+const AZURE_DISK: Source = more("azureDisk", |at, errors| all(at.fields(["diskName", "diskURI"]), errors), azure_disk);
+const VSPHERE: Source = plain("vsphereVolume", |at, errors| all(at.fields(["volumePath"]), errors));
+const PHOTON: Source = plain("photonPersistentDisk", |at, errors| all(at.fields(["pdID"]), errors));
+const PORTWORX: Source = plain("portworxVolume", |at, errors| all(at.fields(["volumeID"]), errors));
+const SCALE_IO: Source = plain("scaleIO", |at, errors| all(at.fields(["gateway", "system", "volumeName"]), errors));
 
 /// The sources of a pod's volume, in the order in which they are looked at. Those without rules here have them with the
 /// pods.
-pub const OF_PODS: &[Source] = &[
-    plain("emptyDir", &[]),
+pub const OF_PODS: [Source; 30] = [
+    plain("emptyDir", nothing),
     HOST_PATH,
-    more("gitRepo", &["repository"], git_repo),
+    more("gitRepo", |at, errors| all(at.fields(["repository"]), errors), git_repo),
     GCE,
     AWS,
-    plain("secret", &[]),
+    plain("secret", nothing),
     NFS,
-    more("iscsi", &["targetPortal"], iscsi::of_pod),
+    more("iscsi", |at, errors| all(at.fields(["targetPortal"]), errors), iscsi::of_pod),
     GLUSTER,
     FLOCKER,
-    plain("persistentVolumeClaim", &["claimName"]),
+    plain("persistentVolumeClaim", |at, errors| all(at.fields(["claimName"]), errors)),
     RBD,
-    more("cinder", &["volumeID"], local_secret),
+    more("cinder", |at, errors| all(at.fields(["volumeID"]), errors), local_secret),
     CEPH,
     QUOBYTE,
-    plain("downwardAPI", &[]),
+    plain("downwardAPI", nothing),
     FC,
     FLEX,
-    plain("configMap", &[]),
-    plain("azureFile", &["secretName", "shareName"]),
+    plain("configMap", nothing),
+    plain("azureFile", |at, errors| all(at.fields(["secretName", "shareName"]), errors)),
     VSPHERE,
     PHOTON,
     PORTWORX,
     AZURE_DISK,
-    more("storageos", &[], storage_os),
-    plain("projected", &[]),
+    more("storageos", nothing, storage_os),
+    plain("projected", nothing),
     SCALE_IO,
-    more("csi", &[], csi_inline),
-    plain("ephemeral", &[]),
-    plain("image", &[]),
+    more("csi", nothing, csi_inline),
+    plain("ephemeral", nothing),
+    plain("image", nothing),
 ];
 
 /// The sources of a persistent volume.
-pub const OF_VOLUMES: &[Source] = &[
+pub const OF_VOLUMES: [Source; 22] = [
     HOST_PATH,
     GCE,
     AWS,
-    more("glusterfs", &["endpoints", "path"], gluster_namespace),
+    more("glusterfs", |at, errors| all(at.fields(["endpoints", "path"]), errors), gluster_namespace),
     FLOCKER,
     NFS,
     RBD,
     QUOBYTE,
     CEPH,
-    more("iscsi", &["targetPortal"], iscsi::persistent),
-    more("cinder", &["volumeID"], secret),
+    more("iscsi", |at, errors| all(at.fields(["targetPortal"]), errors), iscsi::persistent),
+    more("cinder", |at, errors| all(at.fields(["volumeID"]), errors), secret),
     FC,
     FLEX,
-    more("azureFile", &["secretName", "shareName"], azure_namespace),
+    more("azureFile", |at, errors| all(at.fields(["secretName", "shareName"]), errors), azure_namespace),
     VSPHERE,
     PHOTON,
     PORTWORX,
     AZURE_DISK,
     SCALE_IO,
-    more("local", &[], local),
-    more("storageos", &[], storage_os_persistent),
-    more("csi", &[], csi_persistent),
+    more("local", nothing, local),
+    more("storageos", nothing, storage_os_persistent),
+    more("csi", nothing, csi_persistent),
 ];
 
 /// `validateHostPathVolumeSource`
 fn host_path(at: &At<'_>, errors: &mut ErrorList) {
-    if rules::required(&at.get("path"), errors) {
-        rules::no_backsteps(&at.get("path"), errors);
-        rules::one_of(&at.get("type"), HOST_PATH_TYPES, errors);
+    if rules::required(&at.field("path"), errors) {
+        rules::no_backsteps(&at.field("path"), errors);
+        rules::one_of(&at.field("type"), HOST_PATH_TYPES, errors);
     }
 }
 
 /// `validateLocalVolumeSource`
 fn local(at: &At<'_>, errors: &mut ErrorList) {
-    if rules::required(&at.get("path"), errors) {
-        rules::no_backsteps(&at.get("path"), errors);
+    if rules::required(&at.field("path"), errors) {
+        rules::no_backsteps(&at.field("path"), errors);
     }
 }
 
 fn git_repo(at: &At<'_>, errors: &mut ErrorList) {
-    rules::descending_path(&at.get("directory"), errors);
+    rules::descending_path(&at.field("directory"), errors);
 }
 
 fn partition(at: &At<'_>, errors: &mut ErrorList) {
-    let at = at.get("partition");
+    let at = at.field("partition");
     if at.number().is_some_and(|number| !(0..=BYTE_MAX).contains(&number)) {
         errors.push(FieldError::invalid(&at.path, at.value.clone(), "must be between 1 and 255, inclusive"));
     }
@@ -171,14 +175,14 @@ fn unit(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn nfs(at: &At<'_>, errors: &mut ErrorList) {
-    let path = at.get("path");
+    let path = at.field("path");
     if !path.text().starts_with('/') {
         errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
     }
 }
 
 fn gluster_namespace(at: &At<'_>, errors: &mut ErrorList) {
-    let namespace = at.get("endpointsNamespace");
+    let namespace = at.field("endpointsNamespace");
     if namespace.is_set() && namespace.is_empty() {
         let detail = "if the endpointnamespace is set, it must be a valid namespace name";
         errors.push(FieldError::invalid(&namespace.path, "", detail));
@@ -188,7 +192,7 @@ fn gluster_namespace(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn flocker(at: &At<'_>, errors: &mut ErrorList) {
-    let (name, uuid) = (at.get("datasetName"), at.get("datasetUUID"));
+    let (name, uuid) = (at.field("datasetName"), at.field("datasetUUID"));
     match (name.is_empty(), uuid.is_empty()) {
         (true, true) => errors.push(FieldError::required(&at.path, "one of datasetName and datasetUUID is required")),
         (false, false) => {
@@ -204,7 +208,7 @@ fn flocker(at: &At<'_>, errors: &mut ErrorList) {
 
 fn quobyte(at: &At<'_>, errors: &mut ErrorList) {
     const DETAIL: &str = "must be a host:port pair or multiple pairs separated by commas";
-    let (registry, tenant) = (at.get("registry"), at.get("tenant"));
+    let (registry, tenant) = (at.field("registry"), at.field("tenant"));
     if registry.is_empty() {
         errors.push(FieldError::required(&registry.path, DETAIL));
     } else if tenant.text().len() > TENANT_LENGTH_MAX {
@@ -215,7 +219,7 @@ fn quobyte(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&registry.path, registry.text(), DETAIL));
         }
     }
-    rules::required(&at.get("volume"), errors);
+    rules::required(&at.field("volume"), errors);
 }
 
 fn is_host_port(pair: &str) -> bool {
@@ -226,7 +230,7 @@ fn is_host_port(pair: &str) -> bool {
 }
 
 fn fibre_channel(at: &At<'_>, errors: &mut ErrorList) {
-    let (targets, wwids, lun) = (at.get("targetWWNs"), at.get("wwids"), at.get("lun"));
+    let (targets, wwids, lun) = (at.field("targetWWNs"), at.field("wwids"), at.field("lun"));
     if targets.is_empty() && wwids.is_empty() {
         let detail = "must specify either targetWWNs or wwids, but not both";
         errors.push(FieldError::required(&targets.path, detail));
@@ -245,7 +249,7 @@ fn fibre_channel(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn flex(at: &At<'_>, errors: &mut ErrorList) {
-    for (key, option) in at.get("options").entries() {
+    for (key, option) in at.field("options").entries() {
         let namespace = format!(".{}", key.split('/').next().unwrap_or(key).to_lowercase());
         if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
             let detail = "kubernetes.io and k8s.io namespaces are reserved";
@@ -255,15 +259,15 @@ fn flex(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn azure_namespace(at: &At<'_>, errors: &mut ErrorList) {
-    let namespace = at.get("secretNamespace");
+    let namespace = at.field("secretNamespace");
     if namespace.is_set() {
         rules::required(&namespace, errors);
     }
 }
 
 fn azure_disk(at: &At<'_>, errors: &mut ErrorList) {
-    let (kind, uri) = (at.get("kind"), at.get("diskURI"));
-    rules::one_of(&at.get("cachingMode"), &["None", "ReadOnly", "ReadWrite"], errors);
+    let (kind, uri) = (at.field("kind"), at.field("diskURI"));
+    rules::one_of(&at.field("cachingMode"), &["None", "ReadOnly", "ReadWrite"], errors);
     rules::one_of(&kind, &["Dedicated", "Managed", "Shared"], errors);
     if kind.is_absent() {
         return;
@@ -282,23 +286,23 @@ fn azure_disk(at: &At<'_>, errors: &mut ErrorList) {
 
 /// A reference to a secret beside the pod.
 fn local_secret(at: &At<'_>, errors: &mut ErrorList) {
-    let secret = at.get("secretRef");
+    let secret = at.field("secretRef");
     if secret.is_set() {
-        rules::required(&secret.get("name"), errors);
+        rules::required(&secret.field("name"), errors);
     }
 }
 
 /// A reference to a secret anywhere.
 fn secret(at: &At<'_>, errors: &mut ErrorList) {
     local_secret(at, errors);
-    let secret = at.get("secretRef");
+    let secret = at.field("secretRef");
     if secret.is_set() {
-        rules::required(&secret.get("namespace"), errors);
+        rules::required(&secret.field("namespace"), errors);
     }
 }
 
 fn storage_names(at: &At<'_>, errors: &mut ErrorList) {
-    let (name, namespace) = (at.get("volumeName"), at.get("volumeNamespace"));
+    let (name, namespace) = (at.field("volumeName"), at.field("volumeNamespace"));
     if rules::required(&name, errors) {
         rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
     }
@@ -329,22 +333,22 @@ pub fn driver(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn csi_inline(at: &At<'_>, errors: &mut ErrorList) {
-    driver(&at.get("driver"), errors);
-    let secret = at.get("nodePublishSecretRef");
-    let name = secret.get("name");
+    driver(&at.field("driver"), errors);
+    let secret = at.field("nodePublishSecretRef");
+    let name = secret.field("name");
     if secret.is_set() && rules::required(&name, errors) {
         // The path leaves the reference out.
-        rules::invalid_each(&At::new(at.path.child("name"), name.value), names::dns1123_subdomain(name.text()), errors);
+        rules::invalid_each(&name.moved(at.path.child("name")), names::dns1123_subdomain(name.text()), errors);
     }
 }
 
 fn csi_persistent(at: &At<'_>, errors: &mut ErrorList) {
-    driver(&at.get("driver"), errors);
-    rules::required(&at.get("volumeHandle"), errors);
-    let secrets =
+    driver(&at.field("driver"), errors);
+    rules::required(&at.field("volumeHandle"), errors);
+    const SECRETS: [&str; 4] =
         ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
-    for secret in secrets.map(|name| at.get(name)).iter().filter(|at| at.is_set()) {
-        let (name, namespace) = (secret.get("name"), secret.get("namespace"));
+    for secret in at.fields(SECRETS).iter().filter(|at| at.is_set()) {
+        let (name, namespace) = (secret.field("name"), secret.field("namespace"));
         if rules::required(&name, errors) {
             rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
         }

@@ -13,7 +13,7 @@ use crate::validation::{pod, rules};
 const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 const PORTAL_LENGTH_MAX: usize = 64;
 /// Volumes of these kinds may be mounted with options (`checkMountOption`).
-const MOUNTABLE: &[&str] = &[
+const MOUNTABLE: [&str; 13] = [
     "gcePersistentDisk",
     "awsElasticBlockStore",
     "glusterfs",
@@ -40,11 +40,11 @@ const RENAMED: &[(&str, &str)] = &[
 /// `ValidatePersistentVolume` and `ValidatePersistentVolumeUpdate`, which begins with what it said before.
 pub fn volume(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let name = new.at(&["metadata", "name"]).text();
-    spec(&new.get("spec"), name, false, errors);
+    spec(&new.field("spec"), name, false, errors);
     mount_options(new, errors);
     if let Some(old) = old {
-        spec(&new.get("spec"), name, false, errors);
-        update(&new.get("spec"), &old.get("spec"), errors);
+        spec(&new.field("spec"), name, false, errors);
+        update(&new.field("spec"), &old.field("spec"), errors);
     }
 }
 
@@ -53,18 +53,18 @@ pub fn spec(spec: &At<'_>, name: &str, inline: bool, errors: &mut ErrorList) {
     if inline {
         not_inline(spec, errors);
     }
-    let modes = spec.get("accessModes");
+    let modes = spec.field("accessModes");
     rules::required(&modes, errors);
     access_modes(&modes, errors);
     if !inline {
-        capacity(&spec.get("capacity"), errors);
+        capacity(&spec.field("capacity"), errors);
     }
-    reclaim_policy(&spec.get("persistentVolumeReclaimPolicy"), inline, errors);
-    let affinity = spec.get("nodeAffinity");
+    reclaim_policy(&spec.field("persistentVolumeReclaimPolicy"), inline, errors);
+    let affinity = spec.field("nodeAffinity");
     if affinity.is_set() && inline {
         errors.push(FieldError::forbidden(&affinity.path, "may not be specified in the context of inline volumes"));
     } else if affinity.is_set() {
-        let required = affinity.get("required");
+        let required = affinity.field("required");
         match required.is_set() {
             true => pod::affinity::node_selector(&required, errors),
             false => errors.push(FieldError::required(&required.path, "must specify required node constraints")),
@@ -73,7 +73,7 @@ pub fn spec(spec: &At<'_>, name: &str, inline: bool, errors: &mut ErrorList) {
     source(spec, name, affinity.is_set() && !inline, errors);
     let host = spec.at(&["hostPath", "path"]);
     let is_root = !host.is_empty() && host.text().split('/').all(|part| matches!(part, "" | "."));
-    let policy = spec.get("persistentVolumeReclaimPolicy");
+    let policy = spec.field("persistentVolumeReclaimPolicy");
     if is_root && host.text().starts_with('/') && policy.text() == "Recycle" {
         errors.push(FieldError::forbidden(&policy.path, "may not be 'recycle' for a hostPath mount of '/'"));
     }
@@ -81,10 +81,10 @@ pub fn spec(spec: &At<'_>, name: &str, inline: bool, errors: &mut ErrorList) {
 }
 
 fn not_inline(spec: &At<'_>, errors: &mut ErrorList) {
-    for at in ["claimRef", "capacity"].map(|name| spec.get(name)).iter().filter(|at| !at.is_empty()) {
+    for at in spec.fields(["claimRef", "capacity"]).iter().filter(|at| !at.is_empty()) {
         errors.push(FieldError::forbidden(&at.path, "may not be specified in the context of inline volumes"));
     }
-    if spec.get("csi").is_absent() {
+    if spec.field("csi").is_absent() {
         let detail = "has to be specified in the context of inline volumes";
         errors.push(FieldError::required(&spec.path.child("csi"), detail));
     }
@@ -92,7 +92,7 @@ fn not_inline(spec: &At<'_>, errors: &mut ErrorList) {
 
 fn capacity(at: &At<'_>, errors: &mut ErrorList) {
     rules::required(at, errors);
-    if at.value.get("storage").is_none() || at.len() > 1 {
+    if at.key("storage").is_absent() || at.len() > 1 {
         errors.push(FieldError::not_supported(&at.path, at.value.clone(), &["storage"]));
     }
     for (_, amount) in at.entries() {
@@ -115,8 +115,7 @@ fn reclaim_policy(at: &At<'_>, inline: bool, errors: &mut ErrorList) {
 /// The one source. Flex volumes are counted and never refused.
 fn source(spec: &At<'_>, name: &str, placed: bool, errors: &mut ErrorList) {
     let mut found = false;
-    for source in OF_VOLUMES {
-        let at = spec.get(source.name);
+    for (source, at) in OF_VOLUMES.iter().zip(spec.fields(OF_VOLUMES.each_ref().map(|source| source.name))) {
         if at.is_absent() {
             continue;
         }
@@ -127,11 +126,11 @@ fn source(spec: &At<'_>, name: &str, placed: bool, errors: &mut ErrorList) {
         }
         found = true;
         source.check(&spec.path, &at, errors);
-        let portal = at.get("targetPortal");
-        let length = name.len() + 1 + portal.text().len();
-        if source.name == "iscsi" && at.get("initiatorName").is_set() && length > PORTAL_LENGTH_MAX {
-            let path = at.path.child("targetportal");
-            errors.push(FieldError::invalid(&path, portal.text(), sources::PORTAL_TOO_LONG));
+        if source.name == "iscsi" && at.field("initiatorName").is_set() {
+            let portal = at.field("targetPortal").text();
+            if name.len() + 1 + portal.len() > PORTAL_LENGTH_MAX {
+                errors.push(FieldError::invalid(&at.path.child("targetportal"), portal, sources::PORTAL_TOO_LONG));
+            }
         }
         if source.name == "local" && !placed {
             let path = spec.path.child("nodeAffinity");
@@ -144,7 +143,7 @@ fn source(spec: &At<'_>, name: &str, placed: bool, errors: &mut ErrorList) {
 }
 
 fn classes(spec: &At<'_>, inline: bool, errors: &mut ErrorList) {
-    let (class, mode) = (spec.get("storageClassName"), spec.get("volumeMode"));
+    let (class, mode) = (spec.field("storageClassName"), spec.field("volumeMode"));
     if inline && !class.is_empty() {
         errors.push(FieldError::forbidden(&class.path, "may not be specified in the context of inline volumes"));
     } else if !class.is_empty() {
@@ -156,7 +155,7 @@ fn classes(spec: &At<'_>, inline: bool, errors: &mut ErrorList) {
         let detail = "may not specify volumeMode other than Filesystem in the context of inline volumes";
         errors.push(FieldError::forbidden(&mode.path, detail));
     }
-    let attributes = spec.get("volumeAttributesClassName");
+    let attributes = spec.field("volumeAttributesClassName");
     if attributes.is_absent() {
         return;
     }
@@ -165,43 +164,44 @@ fn classes(spec: &At<'_>, inline: bool, errors: &mut ErrorList) {
     } else {
         rules::invalid_each(&attributes, names::dns1123_subdomain(attributes.text()), errors);
     }
-    if spec.get("csi").is_absent() {
+    if spec.field("csi").is_absent() {
         let detail = "has to be specified when using volumeAttributesClassName";
         errors.push(FieldError::required(&spec.path.child("csi"), detail));
     }
 }
 
 fn mount_options(new: &At<'_>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let at = new.at(&["metadata", "annotations"]).get(MOUNT_OPTIONS);
-    if at.is_set() && !MOUNTABLE.iter().any(|name| spec.get(name).is_set()) {
+    let spec = new.field("spec");
+    let annotations = new.at(&["metadata", "annotations"]);
+    let at = annotations.key(MOUNT_OPTIONS).moved(annotations.path.child(MOUNT_OPTIONS));
+    if at.is_set() && !spec.fields(MOUNTABLE).iter().any(At::is_set) {
         errors.push(FieldError::forbidden(&at.path, "may not specify mount options for this volume type"));
     }
 }
 
 fn update(spec: &At<'_>, before: &At<'_>, errors: &mut ErrorList) {
     let mut now = spec.value.clone();
-    let secret = "controllerExpandSecretRef";
-    if before.get("csi").is_set() && before.at(&["csi", secret]).is_absent() {
-        now.get_mut("csi").and_then(Value::as_object_mut).map(|csi| csi.remove(secret));
+    let csi = before.name("csi");
+    let secret = before.get(csi).name("controllerExpandSecretRef");
+    if before.get(csi).is_set() && before.get(csi).get(secret).is_absent() {
+        now.get_mut(&*csi).and_then(Value::as_object_mut).map(|csi| csi.remove(&*secret));
     }
-    let none = Value::Null;
-    let of = |spec: &Value, name: &str| spec.get(name).unwrap_or(&none).clone();
-    if OF_VOLUMES.iter().any(|source| !rules::same(&of(&now, source.name), &of(before.value, source.name))) {
+    let is_changed = |name| !rules::same(spec.like(Path::root(), &now).get(name).value, before.get(name).value);
+    if spec.known(OF_VOLUMES.each_ref().map(|source| source.name)).into_iter().any(is_changed) {
         let difference = internal::difference("core.PersistentVolumeSource", before.value, &now);
         let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
         errors.push(FieldError::forbidden(&spec.path.child("persistentvolumesource"), detail));
     }
-    let mode = At::new(Path::new("volumeMode"), spec.get("volumeMode").value);
-    rules::immutable(&mode, &before.get("volumeMode"), errors);
-    let (affinity, placed) = (spec.get("nodeAffinity"), before.get("nodeAffinity"));
+    let mode = spec.field("volumeMode").moved(Path::new("volumeMode"));
+    rules::immutable(&mode, &before.field("volumeMode"), errors);
+    let (affinity, placed) = (spec.field("nodeAffinity"), before.field("nodeAffinity"));
     if placed.is_set() && !rules::same(affinity.value, placed.value) && !renamed(affinity.value, placed.value) {
         let shown = internal::shown("*core.VolumeNodeAffinity", affinity.value);
         let detail = format!("{}, except for updating from beta label to GA", rules::IMMUTABLE);
         errors.push(FieldError::invalid_text(&Path::new("nodeAffinity"), shown, detail));
     }
-    let attributes = spec.get("volumeAttributesClassName");
-    if before.get("volumeAttributesClassName").is_set() && attributes.is_absent() {
+    let attributes = spec.field("volumeAttributesClassName");
+    if before.field("volumeAttributesClassName").is_set() && attributes.is_absent() {
         errors.push(FieldError::forbidden(&attributes.path, "update from non-nil value to nil is forbidden"));
     }
 }

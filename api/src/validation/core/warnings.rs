@@ -37,36 +37,36 @@ pub(in crate::validation) fn rules_of(resource: &str, subresource: &str) -> Opti
 }
 
 fn pod_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
-    let lists = ["podIPs", "hostIPs"].map(|list| new.at(&["status", list]));
-    let ips = lists.iter().flat_map(|list| list.items().map(|item| item.get("ip")));
+    let lists = new.field("status").fields(["podIPs", "hostIPs"]);
+    let ips = lists.iter().flat_map(|list| list.items().map(|item| item.field("ip")));
     ips.flat_map(|ip| address_warnings(&ip.path, ip.text())).collect()
 }
 
 fn service_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
-    let items = new.at(&["status", "loadBalancer", "ingress"]).items().filter(|item| !item.get("ip").is_empty());
-    items.flat_map(|item| address_warnings(&item.path, item.get("ip").text())).collect()
+    let items = new.at(&["status", "loadBalancer", "ingress"]).items().filter(|item| !item.field("ip").is_empty());
+    items.flat_map(|item| address_warnings(&item.path, item.field("ip").text())).collect()
 }
 
 /// `GetWarningsForService`
 fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     let mut out = Vec::new();
     if new.at(&["metadata", "annotations"]).key(HINTS).is_set() {
         out.push(format!("annotation {HINTS} is deprecated, please use {MODE} instead"));
     }
-    let (address, external) = (spec.get("clusterIP").text(), spec.get("externalIPs"));
+    let (address, external) = (spec.field("clusterIP").text(), spec.field("externalIPs"));
     if !matches!(address, "" | "None") {
-        let all = spec.get("clusterIPs").items();
+        let all = spec.field("clusterIPs").items();
         out.extend(all.flat_map(|ip| address_warnings(&ip.path, ip.text())));
     }
-    let is_external = spec.get("type").text() == "ExternalName";
-    let headless = spec.get("type").text() == "ClusterIP" && address == "None";
-    let balancer = spec.get("loadBalancerIP");
+    let is_external = spec.field("type").text() == "ExternalName";
+    let headless = spec.field("type").text() == "ClusterIP" && address == "None";
+    let balancer = spec.field("loadBalancerIP");
     if headless {
         let ignored = [
             ("loadBalancerIP", !balancer.is_empty()),
             ("externalIPs", !external.is_empty()),
-            ("SessionAffinity", spec.get("sessionAffinity").text() != "None"),
+            ("SessionAffinity", spec.field("sessionAffinity").text() != "None"),
         ];
         let set = ignored.iter().filter(|(_, set)| *set);
         out.extend(set.map(|(name, _)| format!("spec.{name} is ignored for headless services")));
@@ -78,15 +78,15 @@ fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     if !balancer.is_empty() {
         out.extend(address_warnings(&balancer.path, balancer.text()));
     }
-    let ranges = spec.get("loadBalancerSourceRanges").items();
+    let ranges = spec.field("loadBalancerSourceRanges").items();
     out.extend(ranges.flat_map(|range| range_warnings(&range.path, range.text())));
     if is_external && !external.is_empty() {
         out.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".into());
     }
-    if !is_external && !spec.get("externalName").is_empty() {
+    if !is_external && !spec.field("externalName").is_empty() {
         out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
     }
-    if spec.get("trafficDistribution").text() == "PreferClose" {
+    if spec.field("trafficDistribution").text() == "PreferClose" {
         out.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
     }
     out
@@ -96,7 +96,7 @@ fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     let class = new.at(&["metadata", "annotations"]).key(CLASS);
     out.extend(class.is_set().then(|| format!("{}: {CLASS_TEXT}", class.path)));
-    pods::claim(&new.get("spec"), &mut out);
+    pods::claim(&new.field("spec"), &mut out);
     out
 }
 
@@ -108,8 +108,8 @@ fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
         let at = new.at(&["metadata", "annotations"]).key(key);
         out.extend(at.is_set().then(|| format!("{}: {text}", at.path)));
     }
-    let spec = new.get("spec");
-    let policy = spec.get("persistentVolumeReclaimPolicy");
+    let spec = new.field("spec");
+    let policy = spec.field("persistentVolumeReclaimPolicy");
     if policy.text() == "Recycle" {
         out.push(format!(
             "{}: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic \
@@ -120,19 +120,20 @@ fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     for term in spec.at(&["nodeAffinity", "required", "nodeSelectorTerms"]).items() {
         pods::node_term(&term, false, &mut out);
     }
-    let gone = VOLUMES.iter().filter(|(name, ..)| spec.get(name).is_set());
-    out.extend(gone.map(|(_, shown, text)| format!("{}: {text}", spec.path.child(shown))));
+    let given = spec.fields(VOLUMES.map(|(name, ..)| name));
+    let gone = VOLUMES.iter().zip(given).filter(|(_, at)| at.is_set());
+    out.extend(gone.map(|((_, shown, text), _)| format!("{}: {text}", spec.path.child(shown))));
     out
 }
 
 /// `nodeWarnings`
 fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     let mut out = Vec::new();
-    if !spec.get("externalID").is_empty() {
+    if !spec.field("externalID").is_empty() {
         out.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
     }
-    for range in spec.get("podCIDRs").items() {
+    for range in spec.field("podCIDRs").items() {
         out.extend(range_warnings(&range.path, range.text()));
     }
     out

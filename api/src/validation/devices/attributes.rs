@@ -29,7 +29,7 @@ static SEMVER: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) fn by_name(at: &At<'_>, errors: &mut ErrorList, each: impl Fn(&At<'_>, &mut ErrorList)) {
     for (name, value) in at.entries() {
         qualified_name(name, &at.path, errors);
-        each(&At::new(at.path.key(&shortened(name, DOMAIN_LENGTH_MAX + 1 + ID_LENGTH_MAX)), value.value), errors);
+        each(&value.moved(at.path.key(&shortened(name, DOMAIN_LENGTH_MAX + 1 + ID_LENGTH_MAX))), errors);
     }
 }
 
@@ -86,9 +86,9 @@ fn identifier(id: &str, path: &Path, errors: &mut ErrorList) {
 
 /// `validateDeviceAttribute`
 pub(super) fn attribute(at: &At<'_>, errors: &mut ErrorList) {
-    text(&at.get("string"), errors);
-    version(&at.get("version"), errors);
-    let shown = match VALUES.iter().filter(|name| at.get(name).is_set()).count() {
+    text(&at.field("string"), errors);
+    version(&at.field("version"), errors);
+    let shown = match at.fields(VALUES).iter().filter(|value| value.is_set()).count() {
         0 => "\"\"".to_string(),
         1 => return,
         _ => internal::shown("resource.DeviceAttribute", at.value),

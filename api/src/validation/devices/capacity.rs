@@ -10,7 +10,7 @@ const VALID_VALUES_MAX: usize = 10;
 
 /// `validateMultiAllocatableDeviceCapacity`, or `validateSingleAllocatableDeviceCapacity` for a device that only one may have.
 pub(super) fn capacity(at: &At<'_>, is_shared: bool, errors: &mut ErrorList) {
-    let policy = at.get("requestPolicy");
+    let policy = at.field("requestPolicy");
     if policy.is_absent() {
         return;
     }
@@ -18,7 +18,7 @@ pub(super) fn capacity(at: &At<'_>, is_shared: bool, errors: &mut ErrorList) {
         errors.push(FieldError::forbidden(&policy.path, "allowMultipleAllocations must be true"));
         return;
     }
-    let (values, range) = (policy.get("validValues"), policy.get("validRange"));
+    let (values, range) = (policy.field("validValues"), policy.field("validRange"));
     let name = match (!values.is_empty(), range.is_set()) {
         (true, true) => {
             let detail = "exactly one policy can be specified, cannot specify \"validValues\" and \"validRange\" at the same time";
@@ -29,8 +29,8 @@ pub(super) fn capacity(at: &At<'_>, is_shared: bool, errors: &mut ErrorList) {
         (true, false) => "validValues",
         (false, true) => "validRange",
     };
-    let default = policy.get("default");
-    let (Some(default), Some(most)) = (rules::quantity(&default), rules::quantity(&at.get("value"))) else {
+    let default = policy.field("default");
+    let (Some(default), Some(most)) = (rules::quantity(&default), rules::quantity(&at.field("value"))) else {
         errors.push(FieldError::required(&default.path, format!("required when {name} is defined")));
         return;
     };
@@ -67,7 +67,7 @@ fn valid_values(at: &At<'_>, default: &Quantity, most: &Quantity, errors: &mut E
 
 /// `validateRequestPolicyRange`
 fn valid_range(at: &At<'_>, default: &Quantity, most: &Quantity, errors: &mut ErrorList) {
-    let [at_min, at_max, at_step] = ["min", "max", "step"].map(|name| at.get(name));
+    let [at_min, at_max, at_step] = at.fields(["min", "max", "step"]);
     let Some(min) = rules::quantity(&at_min) else {
         errors.push(FieldError::required(&at_min.path, "required when validRange is defined"));
         return;

@@ -23,20 +23,20 @@ const ONE_SORT: &str = "exactly one of `exactly` or `firstAvailable` is required
 
 /// `ValidateResourceClaim` and `ValidateResourceClaimUpdate`
 pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
+    let spec = new.field("spec");
     match old {
-        Some(old) => fixed(&spec, &old.get("spec"), "resource.ResourceClaimSpec", errors),
-        None => devices(&spec.get("devices"), errors),
+        Some(old) => fixed(&spec, &old.field("spec"), "resource.ResourceClaimSpec", errors),
+        None => devices(&spec.field("devices"), errors),
     }
 }
 
 /// `ValidateResourceClaimTemplate` and `ValidateResourceClaimTemplateUpdate`
 pub fn template(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    rules::template_metadata(&spec.get("metadata"), errors);
+    let spec = new.field("spec");
+    rules::template_metadata(&spec.field("metadata"), errors);
     devices(&spec.at(&["spec", "devices"]), errors);
     if let Some(old) = old {
-        fixed(&spec, &old.get("spec"), "resource.ResourceClaimTemplateSpec", errors);
+        fixed(&spec, &old.field("spec"), "resource.ResourceClaimTemplateSpec", errors);
     }
 }
 
@@ -49,10 +49,10 @@ fn fixed(new: &At<'_>, old: &At<'_>, form: &str, errors: &mut ErrorList) {
 /// `validateDeviceClaim`
 fn devices(at: &At<'_>, errors: &mut ErrorList) {
     let names = RequestNames::of(at);
-    set(&at.get("requests"), REQUESTS_MAX, name_of, errors, request);
-    list(&at.get("constraints"), CONSTRAINTS_MAX, errors, |item, errors| constraint(item, &names, errors));
-    list(&at.get("config"), CONFIG_MAX, errors, |item, errors| {
-        names.refer(&item.get("requests"), errors);
+    set(&at.field("requests"), REQUESTS_MAX, name_of, errors, request);
+    list(&at.field("constraints"), CONSTRAINTS_MAX, errors, |item, errors| constraint(item, &names, errors));
+    list(&at.field("config"), CONFIG_MAX, errors, |item, errors| {
+        names.refer(&item.field("requests"), errors);
         configuration(item, false, errors);
     });
 }
@@ -62,9 +62,9 @@ pub(super) struct RequestNames<'a>(BTreeMap<&'a str, BTreeSet<&'a str>>);
 
 impl<'a> RequestNames<'a> {
     pub(super) fn of(devices: &At<'a>) -> Self {
-        let alternatives = |request: &At<'a>| request.get("firstAvailable").items().map(|a| a.get("name").text());
-        let of_one = |request: At<'a>| (request.get("name").text(), alternatives(&request).collect());
-        Self(devices.get("requests").items().map(of_one).collect())
+        let alternatives = |request: &At<'a>| request.field("firstAvailable").items().map(|a| a.field("name").text());
+        let of_one = |request: At<'a>| (request.field("name").text(), alternatives(&request).collect());
+        Self(devices.field("requests").items().map(of_one).collect())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -95,8 +95,8 @@ impl<'a> RequestNames<'a> {
 
 /// `validateDeviceRequest`
 fn request(at: &At<'_>, errors: &mut ErrorList) {
-    label(&at.get("name"), errors);
-    let (exactly, alternatives) = (at.get("exactly"), at.get("firstAvailable"));
+    label(&at.field("name"), errors);
+    let (exactly, alternatives) = (at.field("exactly"), at.field("firstAvailable"));
     match (exactly.is_set(), !alternatives.is_empty()) {
         (false, false) => errors.push(FieldError::required(&at.path, ONE_SORT)),
         (true, true) => {
@@ -105,7 +105,7 @@ fn request(at: &At<'_>, errors: &mut ErrorList) {
         }
         (true, false) => of_class(&exactly, errors),
         (false, true) => set(&alternatives, ALTERNATIVES_MAX, name_of, errors, |alternative, errors| {
-            label(&alternative.get("name"), errors);
+            label(&alternative.field("name"), errors);
             of_class(alternative, errors);
         }),
     }
@@ -113,13 +113,13 @@ fn request(at: &At<'_>, errors: &mut ErrorList) {
 
 /// What a request and its alternatives have in common.
 fn of_class(at: &At<'_>, errors: &mut ErrorList) {
-    let class = at.get("deviceClassName");
+    let class = at.field("deviceClassName");
     if rules::required(&class, errors) {
         rules::invalid_each(&class, names::dns1123_subdomain(class.text()), errors);
     }
-    selectors(&at.get("selectors"), errors);
-    allocation_mode(&at.get("allocationMode"), &at.get("count"), errors);
-    at.get("tolerations").items().for_each(|item| toleration(&item, errors));
+    selectors(&at.field("selectors"), errors);
+    allocation_mode(&at.field("allocationMode"), &at.field("count"), errors);
+    at.field("tolerations").items().for_each(|item| toleration(&item, errors));
 }
 
 /// `validateDeviceAllocationMode`
@@ -140,8 +140,8 @@ fn allocation_mode(mode: &At<'_>, count: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateDeviceConstraint`
 fn constraint(at: &At<'_>, names: &RequestNames<'_>, errors: &mut ErrorList) {
-    names.refer(&at.get("requests"), errors);
-    let given = ["matchAttribute", "distinctAttribute"].map(|name| at.get(name)).into_iter().find(At::is_set);
+    names.refer(&at.field("requests"), errors);
+    let given = at.fields(["matchAttribute", "distinctAttribute"]).into_iter().find(At::is_set);
     match given {
         Some(attribute) => fully_qualified_name(&attribute, errors),
         None => errors.push(FieldError::required(&at.path, NO_ATTRIBUTE)),

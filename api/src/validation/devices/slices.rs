@@ -28,23 +28,27 @@ const ONE_PLACE_OF_DEVICE: &str = "exactly one of `nodeName`, `nodeSelector`, or
 const NO_PLACE_OF_DEVICE: &str = "`nodeName`, `nodeSelector` and `allNodes` can only be set if \
                                   `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
 
+/// What of a slice never changes.
+fn frozen<'a>(spec: &At<'a>) -> [At<'a>; 3] {
+    [spec.at(&["pool", "name"]), spec.field("driver"), spec.field("nodeName")]
+}
+
 /// `ValidateResourceSlice` and `ValidateResourceSliceUpdate`
 pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let spec = new.get("spec");
-    let before = old.map(|old| old.get("spec"));
-    driver_name(&spec.get("driver"), errors);
-    pool(&spec.get("pool"), errors);
+    let spec = new.field("spec");
+    let before = old.map(|old| old.field("spec"));
+    driver_name(&spec.field("driver"), errors);
+    pool(&spec.field("pool"), errors);
     if let Some(before) = &before {
-        for path in [&["pool", "name"][..], &["driver"], &["nodeName"]] {
-            let (now, then) = (spec.at(path), before.at(path));
+        for (now, then) in frozen(&spec).iter().zip(frozen(before)) {
             // An empty name is not no name.
             if now.value != then.value {
                 errors.push(FieldError::invalid(&now.path, now.value.clone(), rules::IMMUTABLE));
             }
         }
     }
-    let mut set_places = place(&spec, "must be either unset or set to a non-empty string", errors);
-    flag(&spec.get("perDeviceNodeSelection"), "`perDeviceNodeSelection`", &mut set_places, errors);
+    let mut set_places = place(&spec, true, errors);
+    flag(&spec.field("perDeviceNodeSelection"), "`perDeviceNodeSelection`", &mut set_places, errors);
     match set_places[..] {
         [] => errors.push(FieldError::required(&spec.path, ONE_PLACE)),
         [_] => {}
@@ -53,25 +57,26 @@ pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&spec.path, format!("{{{}}}", set_places.join(", ")), detail));
         }
     }
-    let (counters, devices) = (spec.get("sharedCounters"), spec.get("devices"));
+    let (counters, devices) = (spec.field("sharedCounters"), spec.field("devices"));
     if counters.is_set() && devices.is_set() {
         errors.push(FieldError::invalid(&spec.path, "", "only one of `sharedCounters` or `devices` is allowed"));
     }
     let max = if devices.items().any(|device| is_advanced(&device)) { DEVICES_ADVANCED_MAX } else { DEVICES_MAX };
     set(&devices, max, name_of, errors, |item, errors| {
-        let known = before.as_ref().map(|before| before.get("devices"));
-        let known = known.and_then(|all| all.items().find(|other| other.get("name").value == item.get("name").value));
-        device(item, known.as_ref(), spec.get("perDeviceNodeSelection").is_true(), errors);
+        let known = before.as_ref().map(|before| before.field("devices"));
+        let known =
+            known.and_then(|all| all.items().find(|other| other.field("name").value == item.field("name").value));
+        device(item, known.as_ref(), spec.field("perDeviceNodeSelection").is_true(), errors);
     });
     set(&counters, COUNTER_SETS_MAX, name_of, errors, |item, errors| {
-        counters_of(item, "name", errors);
+        counters_of(item, &item.field("name"), errors);
     });
 }
 
 /// `validateResourcePool`
 fn pool(at: &At<'_>, errors: &mut ErrorList) {
-    pool_name(&at.get("name"), errors);
-    let (count, generation) = (at.get("resourceSliceCount"), at.get("generation"));
+    pool_name(&at.field("name"), errors);
+    let (count, generation) = (at.field("resourceSliceCount"), at.field("generation"));
     if count.number().unwrap_or(0) <= 0 {
         errors.push(FieldError::invalid(&count.path, count.number().unwrap_or(0), rules::NOT_POSITIVE));
     }
@@ -80,12 +85,13 @@ fn pool(at: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// Where the devices are: the fields that say so, in the reference's order.
-fn place(at: &At<'_>, empty: &str, errors: &mut ErrorList) -> Vec<&'static str> {
-    let (name, selector, all) = (at.get("nodeName"), at.get("nodeSelector"), at.get("allNodes"));
+/// Where the devices of a slice are, or one device: the fields that say so, in the reference's order.
+fn place(at: &At<'_>, of_slice: bool, errors: &mut ErrorList) -> Vec<&'static str> {
+    let (name, selector, all) = (at.field("nodeName"), at.field("nodeSelector"), at.field("allNodes"));
     let mut set_fields = Vec::new();
     if name.is_set() && name.is_empty() {
-        errors.push(FieldError::invalid(&name.path, "", empty));
+        let detail = if of_slice { "must be either unset or set to a non-empty string" } else { "must not be empty" };
+        errors.push(FieldError::invalid(&name.path, "", detail));
     } else if name.is_set() {
         set_fields.push("`nodeName`");
         rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
@@ -93,8 +99,8 @@ fn place(at: &At<'_>, empty: &str, errors: &mut ErrorList) -> Vec<&'static str> 
     if selector.is_set() {
         set_fields.push("`nodeSelector`");
         node_selector(&selector, errors);
-        let terms = selector.get("nodeSelectorTerms");
-        if terms.len() != 1 && at.get("driver").is_set() {
+        let terms = selector.field("nodeSelectorTerms");
+        if terms.len() != 1 && of_slice {
             let shown = internal::shown("[]core.NodeSelectorTerm", terms.value);
             let detail = "must have exactly one node selector term";
             errors.push(FieldError::invalid_text(&terms.path, shown, detail));
@@ -114,14 +120,14 @@ fn flag(at: &At<'_>, name: &'static str, set_fields: &mut Vec<&'static str>, err
 }
 
 fn is_advanced(device: &At<'_>) -> bool {
-    ["taints", "consumesCounters"].iter().any(|name| !device.get(name).is_empty())
+    device.fields(["taints", "consumesCounters"]).iter().any(|list| !list.is_empty())
 }
 
 /// A set of counters, or what is consumed of one (`validateCounterSet`, `validateDeviceCounterConsumption`).
-fn counters_of(at: &At<'_>, name: &str, errors: &mut ErrorList) {
-    let (name, counters) = (at.get(name), at.get("counters"));
-    if rules::required(&name, errors) {
-        label(&name, errors);
+fn counters_of(at: &At<'_>, name: &At<'_>, errors: &mut ErrorList) {
+    let counters = at.field("counters");
+    if rules::required(name, errors) {
+        label(name, errors);
     }
     if counters.len() > COUNTERS_MAX {
         errors.push(FieldError::too_many(&counters.path, counters.len(), COUNTERS_MAX));
@@ -135,29 +141,29 @@ fn counters_of(at: &At<'_>, name: &str, errors: &mut ErrorList) {
 
 /// `validateDevice`
 fn device(at: &At<'_>, before: Option<&At<'_>>, has_place: bool, errors: &mut ErrorList) {
-    label(&at.get("name"), errors);
+    label(&at.field("name"), errors);
     sizes(at, errors);
-    by_name(&at.get("attributes"), errors, attribute);
-    let is_shared = at.get("allowMultipleAllocations").is_true();
-    by_name(&at.get("capacity"), errors, |item, errors| capacity(item, is_shared, errors));
-    let taints = at.get("taints");
-    if before.is_none_or(|before| !rules::same(before.get("taints").value, taints.value)) {
+    by_name(&at.field("attributes"), errors, attribute);
+    let is_shared = at.field("allowMultipleAllocations").is_true();
+    by_name(&at.field("capacity"), errors, |item, errors| capacity(item, is_shared, errors));
+    let taints = at.field("taints");
+    if before.is_none_or(|before| !rules::same(before.field("taints").value, taints.value)) {
         list(&taints, TAINTS_MAX, errors, taint);
     }
-    let key = |item: &At<'_>| item.get("counterSet").text().to_string();
-    set(&at.get("consumesCounters"), CONSUMPTIONS_MAX, key, errors, |item, errors| {
-        counters_of(item, "counterSet", errors);
+    let key = |item: &At<'_>| item.field("counterSet").text().to_string();
+    set(&at.field("consumesCounters"), CONSUMPTIONS_MAX, key, errors, |item, errors| {
+        counters_of(item, &item.field("counterSet"), errors);
     });
     if has_place {
         place_of_device(at, errors);
-    } else if ["nodeName", "nodeSelector", "allNodes"].iter().any(|name| at.get(name).is_set()) {
+    } else if at.fields(["nodeName", "nodeSelector", "allNodes"]).iter().any(At::is_set) {
         errors.push(FieldError::invalid(&at.path, Value::Null, NO_PLACE_OF_DEVICE));
     }
     binding_conditions(at, errors);
 }
 
 fn place_of_device(at: &At<'_>, errors: &mut ErrorList) {
-    let set_fields = place(at, "must not be empty", errors);
+    let set_fields = place(at, false, errors);
     match set_fields[..] {
         [] => errors.push(FieldError::required(&at.path, ONE_PLACE_OF_DEVICE)),
         [_] => {}
@@ -170,7 +176,7 @@ fn place_of_device(at: &At<'_>, errors: &mut ErrorList) {
 
 /// How many attributes, values of attributes and capacities there are.
 fn sizes(at: &At<'_>, errors: &mut ErrorList) {
-    let (attributes, capacities) = (at.get("attributes"), at.get("capacity"));
+    let (attributes, capacities) = (at.field("attributes"), at.field("capacity"));
     let both = attributes.len() + capacities.len();
     if both > ATTRIBUTES_AND_CAPACITIES_MAX {
         let detail =

@@ -24,24 +24,24 @@ const ADDRESSES_MAX: usize = 16;
 
 /// `ValidateResourceClaimStatusUpdate`
 pub fn claim_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
-    let status = new.get("status");
-    let none = At::new(status.path.clone(), &Value::Null);
-    let before = old.map_or(none, |old| old.get("status"));
-    let (reserved, allocation) = (status.get("reservedFor"), status.get("allocation"));
-    let uid = |user: &At<'_>| user.get("uid").text().to_string();
+    let status = new.field("status");
+    let none = status.like(status.path.clone(), &Value::Null);
+    let before = old.map_or(none, |old| old.field("status"));
+    let (reserved, allocation) = (status.field("reservedFor"), status.field("allocation"));
+    let uid = |user: &At<'_>| user.field("uid").text().to_string();
     set(&reserved, RESERVED_FOR_MAX, uid, errors, |user, errors| {
-        for name in ["resource", "name", "uid"] {
-            rules::required(&user.get(name), errors);
+        for at in user.fields(["resource", "name", "uid"]) {
+            rules::required(&at, errors);
         }
     });
     let allocated: BTreeSet<String> = allocation.at(&["devices", "results"]).items().map(|r| id(&r)).collect();
-    set(&status.get("devices"), usize::MAX, id, errors, |device, errors| {
+    set(&status.field("devices"), usize::MAX, id, errors, |device, errors| {
         told(device, &allocated, errors);
     });
     if !reserved.is_empty() {
-        reservation(&reserved, &before.get("reservedFor"), new, errors);
+        reservation(&reserved, &before.field("reservedFor"), new, errors);
     }
-    let was_allocated = before.get("allocation");
+    let was_allocated = before.field("allocation");
     if was_allocated.is_set() && allocation.is_set() {
         rules::immutable(&allocation, &was_allocated, errors);
     } else if allocation.is_set() {
@@ -51,7 +51,7 @@ pub fn claim_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) 
 
 /// The name of a share of a device, `SharedDeviceID`.
 fn id(at: &At<'_>) -> String {
-    let parts = ["driver", "pool", "device", "shareID"].map(|name| at.get(name).text());
+    let parts = at.fields(["driver", "pool", "device", "shareID"]).map(|part| part.text());
     parts.join("/").trim_end_matches('/').to_string()
 }
 
@@ -69,23 +69,23 @@ fn reservation(at: &At<'_>, before: &At<'_>, claim: &At<'_>, errors: &mut ErrorL
 
 /// `validateAllocationResult`
 fn result_of_allocation(at: &At<'_>, names: &RequestNames<'_>, errors: &mut ErrorList) {
-    let devices = at.get("devices");
-    list(&devices.get("results"), RESULTS_MAX, errors, |result, errors| {
-        names.refer_to(&result.get("request"), errors);
-        driver_name(&result.get("driver"), errors);
-        pool_name(&result.get("pool"), errors);
-        label(&result.get("device"), errors);
+    let devices = at.field("devices");
+    list(&devices.field("results"), RESULTS_MAX, errors, |result, errors| {
+        names.refer_to(&result.field("request"), errors);
+        driver_name(&result.field("driver"), errors);
+        pool_name(&result.field("pool"), errors);
+        label(&result.field("device"), errors);
         binding_conditions(result, errors);
-        share(&result.get("shareID"), errors);
+        share(&result.field("shareID"), errors);
     });
-    list(&devices.get("config"), 2 * CONFIG_MAX, errors, |config, errors| {
-        rules::required_one_of(&config.get("source"), &["FromClaim", "FromClass"], "", errors);
-        let requests = config.get("requests");
+    list(&devices.field("config"), 2 * CONFIG_MAX, errors, |config, errors| {
+        rules::required_one_of(&config.field("source"), &["FromClaim", "FromClass"], "", errors);
+        let requests = config.field("requests");
         names.refer(&requests, errors);
         configuration(config, false, errors);
     });
-    if at.get("nodeSelector").is_set() {
-        node_selector(&at.get("nodeSelector"), errors);
+    if at.field("nodeSelector").is_set() {
+        node_selector(&at.field("nodeSelector"), errors);
     }
 }
 
@@ -113,33 +113,34 @@ fn share(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateDeviceStatus`
 fn told(at: &At<'_>, allocated: &BTreeSet<String>, errors: &mut ErrorList) {
-    driver_name(&at.get("driver"), errors);
-    pool_name(&at.get("pool"), errors);
-    label(&at.get("device"), errors);
-    share(&at.get("shareID"), errors);
+    driver_name(&at.field("driver"), errors);
+    pool_name(&at.field("pool"), errors);
+    label(&at.field("device"), errors);
+    share(&at.field("shareID"), errors);
     if !allocated.contains(&id(at)) {
         errors.push(rules::invalid_as(at, "structured.SharedDeviceID", "must be an allocated device in the claim"));
     }
-    let conditions = at.get("conditions");
+    let conditions = at.field("conditions");
     if conditions.len() > CONDITIONS_MAX {
         errors.push(FieldError::too_many(&conditions.path, conditions.len(), CONDITIONS_MAX));
     }
     conditions::all(&conditions, errors);
-    if at.get("data").is_set() {
-        raw_object(&at.get("data"), DATA_LENGTH_MAX, errors);
+    if at.field("data").is_set() {
+        raw_object(&at.field("data"), DATA_LENGTH_MAX, errors);
     }
-    network(&at.get("networkData"), errors);
+    network(&at.field("networkData"), errors);
 }
 
 /// `validateNetworkDeviceData`
 fn network(at: &At<'_>, errors: &mut ErrorList) {
-    for (name, max) in [("interfaceName", INTERFACE_LENGTH_MAX), ("hardwareAddress", HARDWARE_ADDRESS_LENGTH_MAX)] {
-        if at.get(name).text().len() > max {
-            errors.push(FieldError::too_long(&at.get(name).path, max));
+    let (interface, hardware) = (at.field("interfaceName"), at.field("hardwareAddress"));
+    for (name, max) in [(interface, INTERFACE_LENGTH_MAX), (hardware, HARDWARE_ADDRESS_LENGTH_MAX)] {
+        if name.text().len() > max {
+            errors.push(FieldError::too_long(&name.path, max));
         }
     }
     let address = |at: &At<'_>| at.text().to_string();
-    set(&at.get("ips"), ADDRESSES_MAX, address, errors, |address, errors| {
+    set(&at.field("ips"), ADDRESSES_MAX, address, errors, |address, errors| {
         rules::invalid_each(address, addresses::interface(address.text()), errors);
     });
 }

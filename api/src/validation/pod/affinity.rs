@@ -11,21 +11,21 @@ const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 /// `validateAffinity`
 pub fn affinity(at: &At<'_>, errors: &mut ErrorList) {
-    let node = at.get("nodeAffinity");
-    if node.get(REQUIRED).is_set() {
-        node_selector(&node.get(REQUIRED), errors);
+    let node = at.field("nodeAffinity");
+    if node.field(REQUIRED).is_set() {
+        node_selector(&node.field(REQUIRED), errors);
     }
-    for term in node.get(PREFERRED).items() {
-        weight(&term.get("weight"), errors);
-        node_selector_term(&term.get("preference"), false, errors);
+    for term in node.field(PREFERRED).items() {
+        weight(&term.field("weight"), errors);
+        node_selector_term(&term.field("preference"), false, errors);
     }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        for term in at.get(kind).get(REQUIRED).items() {
+    for kind in at.fields(["podAffinity", "podAntiAffinity"]) {
+        for term in kind.field(REQUIRED).items() {
             pod_term(&term, errors);
         }
-        for term in at.get(kind).get(PREFERRED).items() {
-            weight(&term.get("weight"), errors);
-            pod_term(&term.get("podAffinityTerm"), errors);
+        for term in kind.field(PREFERRED).items() {
+            weight(&term.field("weight"), errors);
+            pod_term(&term.field("podAffinityTerm"), errors);
         }
     }
 }
@@ -39,7 +39,7 @@ fn weight(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateNodeSelector`
 pub fn node_selector(at: &At<'_>, errors: &mut ErrorList) {
-    let terms = at.get("nodeSelectorTerms");
+    let terms = at.field("nodeSelectorTerms");
     if terms.is_empty() {
         errors.push(FieldError::required(&terms.path, "must have at least one node selector term"));
     }
@@ -50,18 +50,18 @@ pub fn node_selector(at: &At<'_>, errors: &mut ErrorList) {
 
 /// One term; values are looked at only where they bind.
 fn node_selector_term(term: &At<'_>, binds: bool, errors: &mut ErrorList) {
-    for expression in term.get("matchExpressions").items() {
+    for expression in term.field("matchExpressions").items() {
         requirement(&expression, binds, errors);
     }
-    for field in term.get("matchFields").items() {
-        let (key, values) = (field.get("key"), field.get("values"));
-        if matches!(field.get("operator").text(), "In" | "NotIn") {
+    for field in term.field("matchFields").items() {
+        let (key, values) = (field.field("key"), field.field("values"));
+        if matches!(field.field("operator").text(), "In" | "NotIn") {
             if values.len() != 1 {
                 let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
                 errors.push(FieldError::required(&values.path, detail));
             }
         } else {
-            let operator = field.get("operator");
+            let operator = field.field("operator");
             errors.push(FieldError::invalid(&operator.path, operator.text(), "not a valid selector operator"));
         }
         if key.text() != "metadata.name" {
@@ -75,7 +75,7 @@ fn node_selector_term(term: &At<'_>, binds: bool, errors: &mut ErrorList) {
 }
 
 fn requirement(at: &At<'_>, binds: bool, errors: &mut ErrorList) {
-    let (operator, values) = (at.get("operator"), at.get("values"));
+    let (operator, values) = (at.field("operator"), at.field("values"));
     rules::requirement(at, errors);
     match operator.text() {
         "Gt" | "Lt" if values.len() != 1 => {
@@ -85,7 +85,7 @@ fn requirement(at: &At<'_>, binds: bool, errors: &mut ErrorList) {
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
         other => errors.push(FieldError::invalid(&operator.path, other, "not a valid selector operator")),
     }
-    let key = at.get("key");
+    let key = at.field("key");
     rules::invalid_each(&key, names::label_key(key.text()), errors);
     for value in values.items().filter(|_| binds) {
         rules::invalid_each(&value, names::label_value(value.text()), errors);
@@ -93,18 +93,16 @@ fn requirement(at: &At<'_>, binds: bool, errors: &mut ErrorList) {
 }
 
 fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
-    for name in ["labelSelector", "namespaceSelector"] {
-        if term.get(name).is_set() {
-            rules::label_selector(&term.get(name), errors);
-        }
+    for selector in term.fields(["labelSelector", "namespaceSelector"]).iter().filter(|selector| selector.is_set()) {
+        rules::label_selector(selector, errors);
     }
-    for namespace in term.get("namespaces").items() {
+    for namespace in term.field("namespaces").items() {
         for message in names::dns1123_label(namespace.text()) {
             errors.push(FieldError::invalid(&term.path.child("namespace"), namespace.text(), message));
         }
     }
-    spread::label_keys(term, errors);
-    let key = term.get("topologyKey");
+    spread::label_keys(term, Some(&term.field("mismatchLabelKeys")), errors);
+    let key = term.field("topologyKey");
     if key.is_empty() {
         errors.push(FieldError::required(&key.path, "can not be empty"));
     }
@@ -115,8 +113,8 @@ fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
 /// `ValidateTolerations`
 pub fn tolerations(at: &At<'_>, errors: &mut ErrorList) {
     for toleration in at.items() {
-        let (key, operator, value) = (toleration.get("key"), toleration.get("operator"), toleration.get("value"));
-        let effect = toleration.get("effect");
+        let (key, operator, value) = (toleration.field("key"), toleration.field("operator"), toleration.field("value"));
+        let effect = toleration.field("effect");
         if !key.is_empty() {
             rules::invalid_each(&key, names::label_key(key.text()), errors);
         }
@@ -124,7 +122,7 @@ pub fn tolerations(at: &At<'_>, errors: &mut ErrorList) {
             let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
             errors.push(FieldError::invalid(&operator.path, operator.text(), detail));
         }
-        if toleration.get("tolerationSeconds").is_set() && effect.text() != "NoExecute" {
+        if toleration.field("tolerationSeconds").is_set() && effect.text() != "NoExecute" {
             let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
             errors.push(FieldError::invalid(&effect.path, effect.text(), detail));
         }

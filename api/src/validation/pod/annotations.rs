@@ -19,13 +19,15 @@ const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// The annotations of a pod or a template; `path` is that of the annotations.
 pub(super) fn pod(path: &Path, annotations: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
     let text = |key: &str| annotations.value.get(key).and_then(Value::as_str);
-    if let Some(value) = text(MIRROR).filter(|_| spec.get("nodeName").is_empty()) {
+    if let Some(value) = text(MIRROR).filter(|_| spec.field("nodeName").is_empty()) {
         let detail = "must set spec.nodeName if mirror pod annotation is set";
         errors.push(FieldError::invalid(&path.key(MIRROR), value, detail));
     }
     if let Some(value) = text(TOLERATIONS).filter(|value| !value.is_empty()) {
         match serde_json::from_str::<Value>(value) {
-            Ok(parsed) => affinity::tolerations(&At::new(path.child(TOLERATIONS), &parsed), errors),
+            Ok(parsed) => {
+                affinity::tolerations(&spec.field("tolerations").like(path.child(TOLERATIONS), &parsed), errors);
+            }
             Err(error) => errors.push(FieldError::invalid(path, TOLERATIONS, error.to_string())),
         }
     }
@@ -38,7 +40,7 @@ pub(super) fn pod(path: &Path, annotations: &At<'_>, spec: &At<'_>, errors: &mut
     for (key, profile) in annotations.entries().filter(|(key, _)| key.starts_with(SECCOMP_CONTAINER)) {
         seccomp(profile.text(), path.child(key), errors);
     }
-    let names: HashSet<&str> = containers_of(spec).map(|container| container.get("name").text()).collect();
+    let names: HashSet<&str> = containers_of(spec).map(|container| container.field("name").text()).collect();
     for (key, profile) in annotations.entries() {
         let Some(container) = key.strip_prefix(APP_ARMOR) else { continue };
         if !names.contains(container) {
@@ -71,7 +73,7 @@ fn seccomp(profile: &str, path: Path, errors: &mut ErrorList) {
 
 /// Annotation and field may both be there, and then say the same.
 pub(super) fn agree(metadata: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
-    let annotations = metadata.get("annotations");
+    let annotations = metadata.field("annotations");
     let text = |key: String| annotations.value.get(key).and_then(Value::as_str);
     let is_windows = spec.at(&["os", "name"]).text() == "windows";
     let pod = spec.at(&["securityContext", "seccompProfile"]);
@@ -80,7 +82,7 @@ pub(super) fn agree(metadata: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
     }
     for container in containers_of(spec) {
         let field = container.at(&["securityContext", "seccompProfile"]);
-        if let Some(annotation) = text(format!("{SECCOMP_CONTAINER}{}", container.get("name").text())) {
+        if let Some(annotation) = text(format!("{SECCOMP_CONTAINER}{}", container.field("name").text())) {
             same(annotation, &field, &field.path, "seccomp", errors);
         }
     }
@@ -89,15 +91,15 @@ pub(super) fn agree(metadata: &At<'_>, spec: &At<'_>, errors: &mut ErrorList) {
         let own = container.at(&["securityContext", "appArmorProfile"]);
         let path = own.path.clone();
         let field = if own.is_set() { own } else { of_pod.clone() };
-        if let Some(annotation) = text(format!("{APP_ARMOR}{}", container.get("name").text())) {
+        if let Some(annotation) = text(format!("{APP_ARMOR}{}", container.field("name").text())) {
             same(annotation, &field, &path, "apparmor", errors);
         }
     }
 }
 
 fn same(annotation: &str, field: &At<'_>, path: &Path, what: &str, errors: &mut ErrorList) {
-    let file = field.get("localhostProfile");
-    let fits = match field.get("type").text() {
+    let file = field.field("localhostProfile");
+    let fits = match field.field("type").text() {
         "Unconfined" => annotation == "unconfined",
         "RuntimeDefault" => annotation == "runtime/default" || (what == "seccomp" && annotation == "docker/default"),
         "Localhost" => match annotation.strip_prefix("localhost/") {
@@ -137,5 +139,5 @@ pub(super) fn update(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
             refuse(key, "may not add mirror pod annotation");
         }
     }
-    pod(&now.path, &now, &new.get("spec"), errors);
+    pod(&now.path, &now, &new.field("spec"), errors);
 }

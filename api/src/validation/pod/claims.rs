@@ -17,7 +17,7 @@ pub(super) fn pod(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::forbidden(&Path::unnamed(), "static pods do not support resource claims"));
             continue;
         }
-        let name = claim.get("name");
+        let name = claim.field("name");
         if name.is_empty() {
             errors.push(FieldError::required(&name.path, ""));
         } else if seen.insert(name.text()) {
@@ -25,7 +25,7 @@ pub(super) fn pod(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
         } else {
             errors.push(FieldError::duplicate(&name.path, name.text()));
         }
-        let sources = ["resourceClaimName", "resourceClaimTemplateName"].map(|name| claim.get(name));
+        let sources = claim.fields(["resourceClaimName", "resourceClaimTemplateName"]);
         let detail = match sources.iter().filter(|at| at.is_set()).count() {
             0 => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
             1 => "",
@@ -47,7 +47,7 @@ pub(super) fn of_container(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorLis
     // How many requests of each claim there were.
     let mut parts: HashMap<&str, usize> = HashMap::new();
     for claim in at.items() {
-        let (name, request) = (claim.get("name").text(), claim.get("request"));
+        let (name, request) = (claim.field("name").text(), claim.field("request"));
         if name.is_empty() {
             errors.push(FieldError::required(&claim.path, ""));
             continue;

@@ -19,7 +19,7 @@ const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
 /// `validateContainers` and `validateInitContainers`
 pub(super) fn all(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    let (ordinary, init) = (spec.get("containers"), spec.get("initContainers"));
+    let (ordinary, init) = (spec.field("containers"), spec.field("initContainers"));
     let mut seen = BTreeSet::new();
     if ordinary.is_empty() {
         errors.push(FieldError::required(&ordinary.path, ""));
@@ -34,17 +34,17 @@ pub(super) fn all(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, error
     seen.remove("");
     for container in init.items() {
         common(&container, volumes, scope, errors);
-        let policy = container.get("restartPolicy");
+        let policy = container.field("restartPolicy");
         if policy.is_set() {
             restart_rules(&container, errors);
-        } else if !container.get("restartPolicyRules").is_empty() {
+        } else if !container.field("restartPolicyRules").is_empty() {
             errors.push(FieldError::required(&policy.path, RULES_WITHOUT_POLICY));
         }
         unique(&container, &mut seen, errors);
         seen.remove("");
         // The reference looks at each by itself, as if it were the first.
         let alone = [container.value.clone()].into_iter().collect();
-        host_ports(&At::new(init.path.clone(), &alone), errors);
+        host_ports(&init.like(init.path.clone(), &alone), errors);
         let is_sidecar = policy.text() == "Always";
         if is_sidecar {
             probes::all(&container, scope, errors);
@@ -55,14 +55,13 @@ pub(super) fn all(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, error
 }
 
 fn only_of_sidecars(container: &At<'_>, errors: &mut ErrorList) {
-    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-        let at = container.get(field);
+    for at in container.fields(["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"]) {
         if at.is_set() {
             let detail = "may not be set for init containers without restartPolicy=Always";
             errors.push(FieldError::forbidden(&at.path, detail));
         }
     }
-    for policy in container.get("resizePolicy").items().map(|policy| policy.get("restartPolicy")) {
+    for policy in container.field("resizePolicy").items().map(|policy| policy.field("restartPolicy")) {
         if policy.text() == "RestartContainer" {
             let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
             errors.push(FieldError::invalid(&policy.path, policy.text(), detail));
@@ -72,7 +71,7 @@ fn only_of_sidecars(container: &At<'_>, errors: &mut ErrorList) {
 
 /// A name that another container has; the names before this one are in `seen`.
 pub(super) fn unique<'a>(container: &At<'a>, seen: &mut BTreeSet<&'a str>, errors: &mut ErrorList) {
-    let name = container.get("name");
+    let name = container.field("name");
     if !seen.insert(name.text()) {
         errors.push(FieldError::duplicate(&name.path, name.text()));
     }
@@ -80,28 +79,28 @@ pub(super) fn unique<'a>(container: &At<'a>, seen: &mut BTreeSet<&'a str>, error
 
 /// `validateContainerCommon`
 pub(super) fn common(container: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    let (name, image) = (container.get("name"), container.get("image"));
+    let (name, image) = (container.field("name"), container.field("image"));
     if rules::required(&name, errors) {
         rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
     }
     rules::required(&image, errors);
-    one_of_required(&container.get("terminationMessagePolicy"), &["File", "FallbackToLogsOnError"], errors);
-    ports(&container.get("ports"), errors);
-    environment::variables(&container.get("env"), errors);
-    environment::sources(&container.get("envFrom"), errors);
+    one_of_required(&container.field("terminationMessagePolicy"), &["File", "FallbackToLogsOnError"], errors);
+    ports(&container.field("ports"), errors);
+    environment::variables(&container.field("env"), errors);
+    environment::sources(&container.field("envFrom"), errors);
     mounts::all(container, volumes, errors);
     mounts::devices(container, volumes, errors);
-    one_of_required(&container.get("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
-    let wanted = container.get("resources");
+    one_of_required(&container.field("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
+    let wanted = container.field("resources");
     resources::requirements(&wanted, errors);
-    claims::of_container(&wanted.get("claims"), scope, errors);
-    resize_policy(&container.get("resizePolicy"), scope, errors);
-    security::container(&container.get("securityContext"), scope, errors);
+    claims::of_container(&wanted.field("claims"), scope, errors);
+    resize_policy(&container.field("resizePolicy"), scope, errors);
+    security::container(&container.field("securityContext"), scope, errors);
 }
 
 /// `validateContainerOnlyForPod`
 pub(super) fn trimmed_image(container: &At<'_>, errors: &mut ErrorList) {
-    let image = container.get("image");
+    let image = container.field("image");
     if image.text().trim() != image.text() {
         let detail = "must not have leading or trailing whitespace";
         errors.push(FieldError::invalid(&image.path, image.text(), detail));
@@ -111,7 +110,7 @@ pub(super) fn trimmed_image(container: &At<'_>, errors: &mut ErrorList) {
 fn ports(at: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for port in at.items() {
-        let name = port.get("name");
+        let name = port.field("name");
         if !name.is_empty() {
             let messages = names::port_name(name.text());
             if messages.is_empty() && !seen.insert(name.text()) {
@@ -119,27 +118,27 @@ fn ports(at: &At<'_>, errors: &mut ErrorList) {
             }
             rules::invalid_each(&name, messages, errors);
         }
-        let number = port.get("containerPort");
+        let number = port.field("containerPort");
         if rules::is_zero(&number) {
             errors.push(FieldError::required(&number.path, ""));
         } else {
             rules::port(&number, errors);
         }
-        let host = port.get("hostPort");
+        let host = port.field("hostPort");
         if !rules::is_zero(&host) {
             rules::port(&host, errors);
         }
-        one_of_required(&port.get("protocol"), PROTOCOLS, errors);
+        one_of_required(&port.field("protocol"), PROTOCOLS, errors);
     }
 }
 
 /// A port of the host is taken once (`AccumulateUniqueHostPorts`).
 fn host_ports(containers: &At<'_>, errors: &mut ErrorList) {
     let mut taken = BTreeSet::new();
-    for port in containers.items().flat_map(|container| container.get("ports").items()) {
-        let host = port.get("hostPort");
+    for port in containers.items().flat_map(|container| container.field("ports").items()) {
+        let host = port.field("hostPort");
         let Some(number) = host.number().filter(|number| *number != 0) else { continue };
-        let key = format!("{}/{}/{number}", port.get("protocol").text(), port.get("hostIP").text());
+        let key = format!("{}/{}/{number}", port.field("protocol").text(), port.field("hostIP").text());
         if !taken.insert(key.clone()) {
             errors.push(FieldError::duplicate(&host.path, key));
         }
@@ -150,7 +149,7 @@ fn host_ports(containers: &At<'_>, errors: &mut ErrorList) {
 fn resize_policy(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for policy in at.items() {
-        let (resource, restart) = (policy.get("resourceName").text(), policy.get("restartPolicy").text());
+        let (resource, restart) = (policy.field("resourceName").text(), policy.field("restartPolicy").text());
         if !seen.insert(resource) {
             errors.push(FieldError::duplicate(&policy.path, resource));
         }
@@ -170,7 +169,7 @@ fn resize_policy(at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
 
 /// `validateContainerRestartPolicy`
 fn restart_rules(container: &At<'_>, errors: &mut ErrorList) {
-    let (policy, list) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
+    let (policy, list) = (container.field("restartPolicy"), container.field("restartPolicyRules"));
     if policy.is_set() {
         rules::one_of(&policy, &["Always", "Never", "OnFailure"], errors);
     } else if !list.is_empty() {
@@ -180,7 +179,7 @@ fn restart_rules(container: &At<'_>, errors: &mut ErrorList) {
         errors.push(FieldError::too_many(&list.path, list.len(), RESTART_RULES_MAX));
     }
     for rule in list.items() {
-        let (action, codes) = (rule.get("action"), rule.get("exitCodes"));
+        let (action, codes) = (rule.field("action"), rule.field("exitCodes"));
         let known = ["Restart", "RestartAllContainers"];
         if !known.contains(&action.text()) {
             errors.push(FieldError::not_supported(&action.path, action.text(), &known));
@@ -189,7 +188,7 @@ fn restart_rules(container: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::required(&codes.path, "must be specified"));
             continue;
         }
-        let (operator, values) = (codes.get("operator"), codes.get("values"));
+        let (operator, values) = (codes.field("operator"), codes.field("values"));
         if !["In", "NotIn"].contains(&operator.text()) {
             errors.push(FieldError::not_supported(&operator.path, operator.text(), &["In", "NotIn"]));
         }

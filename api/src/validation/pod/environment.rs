@@ -51,11 +51,11 @@ const DIVISORS: &str = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei"
 /// `ValidateEnv`
 pub(super) fn variables(at: &At<'_>, errors: &mut ErrorList) {
     for variable in at.items() {
-        let name = variable.get("name");
+        let name = variable.field("name");
         if rules::required(&name, errors) {
             rules::invalid_each(&name, names::env_var_name(name.text()), errors);
         }
-        let from = variable.get("valueFrom");
+        let from = variable.field("valueFrom");
         if from.is_set() {
             value_from(&variable, &from, errors);
         }
@@ -63,16 +63,16 @@ pub(super) fn variables(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 fn value_from(variable: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
-    let kinds = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+    let kinds = from.known(["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"]);
     let mut sources = 0;
     for (kind, reference) in kinds.map(|kind| (kind, from.get(kind))).iter().filter(|(_, at)| at.is_set()) {
         sources += 1;
-        match *kind {
+        match &**kind {
             "fieldRef" => field_ref(reference, FIELDS, errors),
             "resourceFieldRef" => resource_field_ref(reference, false, errors),
             "fileKeyRef" => file_key(reference, errors),
             _ => {
-                let (name, key) = (reference.get("name"), reference.get("key"));
+                let (name, key) = (reference.field("name"), reference.field("key"));
                 rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
                 if rules::required(&key, errors) {
                     rules::invalid_each(&key, names::config_map_key(key.text()), errors);
@@ -82,7 +82,7 @@ fn value_from(variable: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
     }
     let detail = if sources == 0 {
         "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-    } else if !variable.get("value").is_empty() {
+    } else if !variable.field("value").is_empty() {
         "may not be specified when `value` is not empty"
     } else if sources > 1 {
         "may not have more than one field specified at a time"
@@ -94,7 +94,7 @@ fn value_from(variable: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateFileKeySelector`
 fn file_key(at: &At<'_>, errors: &mut ErrorList) {
-    let (key, volume, path) = (at.get("key"), at.get("volumeName"), at.get("path"));
+    let (key, volume, path) = (at.field("key"), at.field("volumeName"), at.field("path"));
     if rules::required(&key, errors) {
         rules::invalid_each(&key, names::env_var_name(key.text()), errors);
     }
@@ -108,16 +108,16 @@ fn file_key(at: &At<'_>, errors: &mut ErrorList) {
 
 /// The volumes of variables that come from files (`validateFileKeyRefVolumes`).
 pub(super) fn files(spec: &At<'_>, errors: &mut ErrorList) {
-    let volumes = spec.get("volumes").items_by("name");
-    for variable in containers_of(spec).flat_map(|container| container.get("env").items()) {
+    let volumes = spec.field("volumes").items_by("name");
+    for variable in containers_of(spec).flat_map(|container| container.field("env").items()) {
         let reference = variable.at(&["valueFrom", "fileKeyRef"]);
         if reference.is_absent() {
             continue;
         }
-        let name = reference.get("volumeName");
+        let name = reference.field("volumeName");
         match volumes.get(name.text()) {
             None => errors.push(FieldError::not_found(&name.path, name.text())),
-            Some(volume) if volume.get("emptyDir").is_absent() => {
+            Some(volume) if volume.field("emptyDir").is_absent() => {
                 let detail = "referenced volume must be of type emptyDir";
                 errors.push(FieldError::invalid(&name.path, name.text(), detail));
             }
@@ -128,7 +128,7 @@ pub(super) fn files(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateObjectFieldSelector`
 pub(super) fn field_ref(at: &At<'_>, allowed: &[&str], errors: &mut ErrorList) {
-    let (version, path) = (at.get("apiVersion"), at.get("fieldPath"));
+    let (version, path) = (at.field("apiVersion"), at.field("fieldPath"));
     if !rules::required(&version, errors) || !rules::required(&path, errors) {
         return;
     }
@@ -156,7 +156,7 @@ pub(super) fn field_ref(at: &At<'_>, allowed: &[&str], errors: &mut ErrorList) {
 
 /// `validateContainerResourceFieldSelector`
 pub(super) fn resource_field_ref(at: &At<'_>, in_volume: bool, errors: &mut ErrorList) {
-    let (container, resource) = (at.get("containerName"), at.get("resource"));
+    let (container, resource) = (at.field("containerName"), at.field("resource"));
     let text = resource.text();
     let is_huge = text.starts_with("requests.hugepages-") || text.starts_with("limits.hugepages-");
     if in_volume && container.is_empty() {
@@ -166,7 +166,7 @@ pub(super) fn resource_field_ref(at: &At<'_>, in_volume: bool, errors: &mut Erro
     } else if !RESOURCES.contains(&text) && !is_huge {
         errors.push(FieldError::not_supported(&resource.path, text, RESOURCES));
     }
-    let divisor = at.get("divisor");
+    let divisor = at.field("divisor");
     let Some(quantity) = rules::quantity(&divisor).filter(|quantity| !quantity.is_zero()) else { return };
     let shown = quantity.to_string();
     let what = match text.split_once('.').map_or("", |(_, name)| name) {
@@ -191,14 +191,14 @@ pub(super) fn resource_field_ref(at: &At<'_>, in_volume: bool, errors: &mut Erro
 /// `ValidateEnvFrom`, which blames the number of sources on the list.
 pub(super) fn sources(at: &At<'_>, errors: &mut ErrorList) {
     for source in at.items() {
-        let prefix = source.get("prefix");
+        let prefix = source.field("prefix");
         if !prefix.is_empty() {
             rules::invalid_each(&prefix, names::env_var_name(prefix.text()), errors);
         }
         let mut count = 0;
-        for reference in ["configMapRef", "secretRef"].map(|name| source.get(name)).iter().filter(|at| at.is_set()) {
+        for reference in source.fields(["configMapRef", "secretRef"]).iter().filter(|at| at.is_set()) {
             count += 1;
-            let name = reference.get("name");
+            let name = reference.field("name");
             if rules::required(&name, errors) {
                 rules::invalid_each(&name, rules::prefix_of_subdomain(name.text()), errors);
             }

@@ -10,7 +10,7 @@ use crate::internal;
 use crate::validation::at::At;
 
 /// Fields that such a container has and may not use.
-const FORBIDDEN: &[&str] = &[
+const FORBIDDEN: [&str; 9] = [
     "ports",
     "resources",
     "resizePolicy",
@@ -25,24 +25,24 @@ const DETAIL: &str = "cannot be set for an Ephemeral Container";
 
 /// `validateEphemeralContainers`
 pub(super) fn containers(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    let others = || spec.get("containers").items().chain(spec.get("initContainers").items());
-    let mut seen: BTreeSet<&str> = others().map(|container| container.get("name").text()).collect();
+    let others = || spec.field("containers").items().chain(spec.field("initContainers").items());
+    let mut seen: BTreeSet<&str> = others().map(|container| container.field("name").text()).collect();
     let targets = seen.clone();
-    for container in spec.get("ephemeralContainers").items() {
+    for container in spec.field("ephemeralContainers").items() {
         containers::common(&container, volumes, scope, errors);
         containers::trimmed_image(&container, errors);
         containers::unique(&container, &mut seen, errors);
-        let target = container.get("targetContainerName");
+        let target = container.field("targetContainerName");
         if !target.is_empty() && !targets.contains(target.text()) {
             errors.push(FieldError::not_found(&target.path, target.text()));
         }
-        for at in FORBIDDEN.iter().map(|name| container.get(name)).filter(At::is_set) {
+        for at in container.fields(FORBIDDEN).iter().filter(|at| at.is_set()) {
             if !at.path.as_str().ends_with(".resources") || !at.is_empty() {
                 errors.push(FieldError::forbidden(&at.path, DETAIL));
             }
         }
-        for mount in container.get("volumeMounts").items() {
-            for at in ["subPath", "subPathExpr"].map(|name| mount.get(name)).iter().filter(|at| !at.is_empty()) {
+        for mount in container.field("volumeMounts").items() {
+            for at in mount.fields(["subPath", "subPathExpr"]).iter().filter(|at| !at.is_empty()) {
                 errors.push(FieldError::forbidden(&at.path, DETAIL));
             }
         }
@@ -60,8 +60,8 @@ pub(super) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     annotations::update(new, old, errors);
     let list = new.at(&["spec", "ephemeralContainers"]);
     for before in old.at(&["spec", "ephemeralContainers"]).items() {
-        let name = before.get("name").text();
-        match list.items().filter(|after| after.get("name").text() == name).last() {
+        let name = before.field("name").text();
+        match list.items().filter(|after| after.field("name").text() == name).last() {
             None => {
                 let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
                 errors.push(FieldError::forbidden(&list.path, detail));

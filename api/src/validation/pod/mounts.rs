@@ -7,20 +7,25 @@ use crate::field::{ErrorList, FieldError, Path};
 use crate::validation::at::At;
 use crate::validation::rules;
 
-/// Names and paths in a list; the last of a name counts.
-fn places<'a>(list: &At<'a>, path: &str) -> BTreeMap<&'a str, &'a str> {
-    list.items().map(|item| (item.get("name").text(), item.get(path).text())).collect()
+/// The paths of volume mounts by name; the last of a name counts.
+fn mounted<'a>(mounts: &At<'a>) -> BTreeMap<&'a str, &'a str> {
+    mounts.items().map(|mount| (mount.field("name").text(), mount.field("mountPath").text())).collect()
+}
+
+/// The paths of volume devices by name; the last of a name counts.
+fn attached<'a>(devices: &At<'a>) -> BTreeMap<&'a str, &'a str> {
+    devices.items().map(|device| (device.field("name").text(), device.field("devicePath").text())).collect()
 }
 
 /// `ValidateVolumeMounts`; the finer points are blamed on the list.
 pub(super) fn all(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut ErrorList) {
-    let list = container.get("volumeMounts");
-    let devices = places(&container.get("volumeDevices"), "devicePath");
+    let list = container.field("volumeMounts");
+    let devices = attached(&container.field("volumeDevices"));
     let devices_at: BTreeSet<&str> = devices.values().copied().collect();
     let privileged = container.at(&["securityContext", "privileged"]).is_true();
     let mut paths = BTreeSet::new();
     for mount in list.items() {
-        let (name, path) = (mount.get("name"), mount.get("mountPath"));
+        let (name, path) = (mount.field("name"), mount.field("mountPath"));
         rules::required(&name, errors);
         if volumes.kind(name.text()).is_none() {
             errors.push(FieldError::not_found(&name.path, name.text()));
@@ -43,21 +48,21 @@ pub(super) fn all(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut ErrorL
 }
 
 fn sub_paths(list: &Path, mount: &At<'_>, errors: &mut ErrorList) {
-    let (sub, expression) = (mount.get("subPath"), mount.get("subPathExpr"));
+    let (sub, expression) = (mount.field("subPath"), mount.field("subPathExpr"));
     if !sub.is_empty() {
-        rules::descending_path(&At::new(list.child("subPath"), sub.value), errors);
+        rules::descending_path(&sub.moved(list.child("subPath")), errors);
     }
     if !expression.is_empty() {
         if !sub.is_empty() {
             let detail = "subPathExpr and subPath are mutually exclusive";
             errors.push(FieldError::invalid(&expression.path, expression.text(), detail));
         }
-        rules::descending_path(&At::new(list.child("subPathExpr"), expression.value), errors);
+        rules::descending_path(&expression.moved(list.child("subPathExpr")), errors);
     }
 }
 
 fn propagation(list: &Path, mount: &At<'_>, privileged: bool, errors: &mut ErrorList) {
-    let at = At::new(list.child("mountPropagation"), mount.get("mountPropagation").value);
+    let at = mount.field("mountPropagation").moved(list.child("mountPropagation"));
     rules::one_of(&at, &["Bidirectional", "HostToContainer", "None"], errors);
     if at.text() == "Bidirectional" && !privileged {
         let detail = "Bidirectional mount propagation is available only to privileged containers";
@@ -67,15 +72,15 @@ fn propagation(list: &Path, mount: &At<'_>, privileged: bool, errors: &mut Error
 
 /// `validateMountRecursiveReadOnly`
 fn recursive(list: &Path, mount: &At<'_>, errors: &mut ErrorList) {
-    let at = At::new(list.child("recursiveReadOnly"), mount.get("recursiveReadOnly").value);
+    let at = mount.field("recursiveReadOnly").moved(list.child("recursiveReadOnly"));
     rules::one_of(&at, &["Disabled", "Enabled", "IfPossible"], errors);
     if !matches!(at.text(), "Enabled" | "IfPossible") {
         return;
     }
-    if !mount.get("readOnly").is_true() {
+    if !mount.field("readOnly").is_true() {
         errors.push(FieldError::forbidden(&at.path, "may only be specified when readOnly is true"));
     }
-    let propagation = mount.get("mountPropagation");
+    let propagation = mount.field("mountPropagation");
     if propagation.is_set() && propagation.text() != "None" {
         let detail = "may only be specified when mountPropagation is None or not specified";
         errors.push(FieldError::forbidden(&at.path, detail));
@@ -84,11 +89,11 @@ fn recursive(list: &Path, mount: &At<'_>, errors: &mut ErrorList) {
 
 /// `ValidateVolumeDevices`
 pub(super) fn devices(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut ErrorList) {
-    let mounts = places(&container.get("volumeMounts"), "mountPath");
+    let mounts = mounted(&container.field("volumeMounts"));
     let mounted_at: BTreeSet<&str> = mounts.values().copied().collect();
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
-    for device in container.get("volumeDevices").items() {
-        let (name, path) = (device.get("name"), device.get("devicePath"));
+    for device in container.field("volumeDevices").items() {
+        let (name, path) = (device.field("name"), device.field("devicePath"));
         rules::required(&name, errors);
         let refuse = |at: &At<'_>, detail: &str| FieldError::invalid(&at.path, at.text(), detail);
         if names.contains(name.text()) {

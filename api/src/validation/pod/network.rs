@@ -16,12 +16,12 @@ const HOSTNAME_LENGTH_MAX: usize = 64;
 
 /// With the host's network a host port is the container's (`validatePodHostNetworkDeps`).
 pub(super) fn host_ports(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    if !spec.get("hostNetwork").is_true() {
+    if !spec.field("hostNetwork").is_true() {
         return;
     }
-    for port in spec.get("containers").items().flat_map(|container| container.get("ports").items()) {
-        let host = port.get("hostPort");
-        let (wanted, inner) = (host.number().unwrap_or(0), port.get("containerPort").number().unwrap_or(0));
+    for port in spec.field("containers").items().flat_map(|container| container.field("ports").items()) {
+        let host = port.field("hostPort");
+        let (wanted, inner) = (host.number().unwrap_or(0), port.field("containerPort").number().unwrap_or(0));
         if (scope.is_pod || wanted != 0) && wanted != inner {
             let detail = "must match `containerPort` when `hostNetwork` is true";
             errors.push(FieldError::invalid(&host.path, wanted, detail));
@@ -31,9 +31,9 @@ pub(super) fn host_ports(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorLis
 
 /// `validatePodDNSConfig`
 pub(super) fn dns_config(spec: &At<'_>, errors: &mut ErrorList) {
-    let config = spec.get("dnsConfig");
-    let (servers, searches) = (config.get("nameservers"), config.get("searches"));
-    if spec.get("dnsPolicy").text() == "None" && servers.is_empty() {
+    let config = spec.field("dnsConfig");
+    let (servers, searches) = (config.field("nameservers"), config.field("searches"));
+    if spec.field("dnsPolicy").text() == "None" && servers.is_empty() {
         errors.push(match config.is_absent() {
             true => FieldError::required(&config.path, "must provide `dnsConfig` when `dnsPolicy` is None"),
             false => {
@@ -66,16 +66,16 @@ pub(super) fn dns_config(spec: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&search.path, bare, message));
         }
     }
-    for option in config.get("options").items().filter(|option| option.get("name").is_empty()) {
+    for option in config.field("options").items().filter(|option| option.field("name").is_empty()) {
         errors.push(FieldError::required(&option.path, "must not be empty"));
     }
 }
 
 /// `ValidateHostAliases`
 pub(super) fn host_aliases(spec: &At<'_>, errors: &mut ErrorList) {
-    for alias in spec.get("hostAliases").items() {
-        rules::ip(&alias.get("ip"), errors);
-        for name in alias.get("hostnames").items() {
+    for alias in spec.field("hostAliases").items() {
+        rules::ip(&alias.field("ip"), errors);
+        for name in alias.field("hostnames").items() {
             rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
         }
     }
@@ -83,17 +83,18 @@ pub(super) fn host_aliases(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateHostUsers`, with the spelling of its paths.
 pub(super) fn host_users(spec: &At<'_>, errors: &mut ErrorList) {
-    if spec.get("hostUsers").value != &serde_json::Value::Bool(false) {
+    if spec.field("hostUsers").value != &serde_json::Value::Bool(false) {
         return;
     }
     let detail = "when `hostUsers` is false";
-    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
-        if spec.get(field).is_true() {
+    let shared = spec.fields(["hostNetwork", "hostPID", "hostIPC"]);
+    for (at, shown) in shared.iter().zip(["hostNetwork", "HostPID", "HostIPC"]) {
+        if at.is_true() {
             errors.push(FieldError::forbidden(&spec.path.child(shown), detail));
         }
     }
     for container in containers_of(spec) {
-        let devices = container.get("volumeDevices");
+        let devices = container.field("volumeDevices");
         if !devices.is_empty() {
             errors.push(FieldError::forbidden(&devices.path, detail));
         }
@@ -102,11 +103,11 @@ pub(super) fn host_users(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validatePodHostName`
 pub(super) fn hostname_override(spec: &At<'_>, errors: &mut ErrorList) {
-    let name = spec.get("hostnameOverride");
+    let name = spec.field("hostnameOverride");
     if name.is_absent() {
         return;
     }
-    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+    for field in spec.known(["setHostnameAsFQDN", "hostNetwork"]) {
         if spec.get(field).is_true() {
             let detail = format!("may not be specified when {field} is true");
             errors.push(FieldError::forbidden(&name.path, detail));

@@ -28,16 +28,16 @@ impl Place {
 
 /// Warnings about the volumes of a pod.
 pub(super) fn of(spec: &At<'_>, out: &mut Vec<String>) {
-    for volume in spec.get("volumes").items() {
-        let name = volume.get("name").text();
+    for volume in spec.field("volumes").items() {
+        let name = volume.field("name").text();
         let plain = [
-            ("configMap", format!("ConfigMap {:?}", volume.at(&["configMap", "name"]).text())),
-            ("secret", format!("Secret {:?}", volume.at(&["secret", "secretName"]).text())),
-            ("downwardAPI", "DownwardAPI".to_string()),
+            (volume.at(&["configMap", "items"]), format!("ConfigMap {:?}", volume.at(&["configMap", "name"]).text())),
+            (volume.at(&["secret", "items"]), format!("Secret {:?}", volume.at(&["secret", "secretName"]).text())),
+            (volume.at(&["downwardAPI", "items"]), "DownwardAPI".to_string()),
         ];
-        for (kind, shown) in plain {
+        for (list, shown) in plain {
             let mut known = Vec::new();
-            for place in items(&volume.at(&[kind, "items"]), "") {
+            for place in items(&list, "") {
                 meet(&mut known, place, |text| {
                     out.push(format!("volume {name:?} ({shown}): overlapping paths: {text}"))
                 });
@@ -70,24 +70,23 @@ fn meet(known: &mut Vec<Place>, mut place: Place, mut warn: impl FnMut(String)) 
 }
 
 fn items(list: &At<'_>, source: &str) -> Vec<Place> {
-    let paths = list.items().map(|item| item.get("path").text().to_string());
+    let paths = list.items().map(|item| item.field("path").text().to_string());
     paths.map(|path| Place { path, source: source.to_string() }).collect()
 }
 
 /// The places of the first kind that a source has.
 fn of_source(source: &At<'_>) -> Vec<Place> {
-    for (kind, shown) in [("configMap", "ConfigMap"), ("secret", "Secret")] {
-        let inner = source.get(kind);
-        if inner.get("items").is_set() {
-            return items(&inner.get("items"), &format!("{shown} {:?}", inner.get("name").text()));
+    for (inner, shown) in source.fields(["configMap", "secret"]).iter().zip(["ConfigMap", "Secret"]) {
+        if inner.field("items").is_set() {
+            return items(&inner.field("items"), &format!("{shown} {:?}", inner.field("name").text()));
         }
     }
-    let (downward, token) = (source.at(&["downwardAPI", "items"]), source.get("serviceAccountToken"));
+    let (downward, token) = (source.at(&["downwardAPI", "items"]), source.field("serviceAccountToken"));
     if downward.is_set() {
         return items(&downward, "DownwardAPI");
     }
     if token.is_set() {
-        let path = token.get("path").text().to_string();
+        let path = token.field("path").text().to_string();
         return vec![Place { path, source: "ServiceAccountToken".into() }];
     }
     Vec::new()

@@ -12,36 +12,35 @@ const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 
 /// A projected volume. Sources that stand behind disabled features were dropped before.
 pub(super) fn check(at: &At<'_>, errors: &mut ErrorList) {
-    mode(&at.get("defaultMode"), errors);
+    mode(&at.field("defaultMode"), errors);
     let mut paths = BTreeSet::new();
-    for source in at.get("sources").items() {
+    for source in at.field("sources").items() {
         let mut count = 0;
-        for kind in ["secret", "configMap"] {
-            let inner = source.get(kind);
+        for inner in source.fields(["secret", "configMap"]) {
             if inner.is_absent() {
                 continue;
             }
             count += 1;
-            rules::required(&inner.get("name"), errors);
-            for item in inner.get("items").items() {
+            rules::required(&inner.field("name"), errors);
+            for item in inner.field("items").items() {
                 key_to_path(&item, errors);
-                let path = item.get("path").text();
+                let path = item.field("path").text();
                 if !path.is_empty() && !paths.insert(path) {
-                    let name = inner.get("name").text();
+                    let name = inner.field("name").text();
                     errors.push(FieldError::invalid(&at.path, name, "conflicting duplicate paths"));
                 }
             }
         }
-        let downward = source.get("downwardAPI");
+        let downward = source.field("downwardAPI");
         count += usize::from(downward.is_set());
-        for file in downward.get("items").items() {
+        for file in downward.field("items").items() {
             downward_file(&downward.path, &file, errors);
-            let path = file.get("path").text();
+            let path = file.field("path").text();
             if !path.is_empty() && !paths.insert(path) {
                 errors.push(FieldError::invalid(&at.path, path, "conflicting duplicate paths"));
             }
         }
-        let token = source.get("serviceAccountToken");
+        let token = source.field("serviceAccountToken");
         if token.is_set() {
             count += 1;
             self::token(at, &token, errors);
@@ -55,7 +54,7 @@ pub(super) fn check(at: &At<'_>, errors: &mut ErrorList) {
 
 /// A token's path is blamed on the volume.
 fn token(volume: &At<'_>, token: &At<'_>, errors: &mut ErrorList) {
-    let seconds = token.get("expirationSeconds");
+    let seconds = token.field("expirationSeconds");
     let number = seconds.number().unwrap_or(0);
     if number < TOKEN_SECONDS_MIN {
         errors.push(FieldError::invalid(&seconds.path, number, "may not specify a duration less than 10 minutes"));
@@ -63,7 +62,7 @@ fn token(volume: &At<'_>, token: &At<'_>, errors: &mut ErrorList) {
     if number > TOKEN_SECONDS_MAX {
         errors.push(FieldError::invalid(&seconds.path, number, "may not specify a duration larger than 2^32 seconds"));
     }
-    let path = At::new(volume.path.child("path"), token.get("path").value);
+    let path = token.field("path").moved(volume.path.child("path"));
     if rules::required(&path, errors) {
         rules::local_path(&path, errors);
     }

@@ -6,7 +6,7 @@ use super::scope::Scope;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
-use crate::validation::at::At;
+use crate::validation::at::{At, Name};
 use crate::validation::rules;
 
 /// Resources that need no prefix (`standardResources`).
@@ -124,15 +124,15 @@ pub fn requirements(at: &At<'_>, errors: &mut ErrorList) {
 
 /// Amounts that are limits and nothing else, as the overhead of a pod (`validateOverhead`).
 pub fn limits(at: &At<'_>, errors: &mut ErrorList) {
-    let limits = At::new(at.path.child("limits"), at.value);
+    let limits = at.moved(at.path.child("limits"));
     for (name, amount) in limits.entries() {
         entry(name, &amount, resource_name, errors);
     }
-    huge_pages_need_more(&limits, &At::new(at.path.child("requests"), &serde_json::Value::Null), &at.path, errors);
+    huge_pages_need_more(&limits, &at.like(at.path.child("requests"), &serde_json::Value::Null), &at.path, errors);
 }
 
 fn checked(at: &At<'_>, check: NameCheck, errors: &mut ErrorList) {
-    let (limits, requests) = (at.get("limits"), at.get("requests"));
+    let (limits, requests) = (at.field("limits"), at.field("requests"));
     for (name, amount) in limits.entries() {
         entry(name, &amount, check, errors);
     }
@@ -172,7 +172,7 @@ fn huge_pages_need_more(limits: &At<'_>, requests: &At<'_>, path: &Path, errors:
 
 /// Resources of the pod as a whole (`validatePodResources`).
 pub(super) fn of_pod(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    let at = spec.get("resources");
+    let at = spec.field("resources");
     if at.is_absent() {
         return;
     }
@@ -180,7 +180,7 @@ pub(super) fn of_pod(spec: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
         errors.push(FieldError::forbidden(&at.path, "may not be set for a windows pod"));
         return;
     }
-    let claims = at.get("claims");
+    let claims = at.field("claims");
     if claims.is_set() {
         errors.push(FieldError::forbidden(&claims.path, "claims may not be set for Resources at pod-level"));
     }
@@ -198,19 +198,21 @@ fn pod_resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
 
 /// `validatePodResourceConsistency`
 fn consistency(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
-    for (list, what) in [("requests", "requests"), ("limits", "limits")] {
+    for list in at.known(["requests", "limits"]) {
         for (name, together) in aggregate(spec, list) {
             let own = at.get(list).key(&name);
-            let Some(given) = rules::quantity(&own).filter(|_| list == "requests" || is_huge(&name)) else { continue };
+            let Some(given) = rules::quantity(&own).filter(|_| &*list == "requests" || is_huge(&name)) else {
+                continue;
+            };
             if together > given {
-                let detail = format!("must be greater than or equal to aggregate container {what} of {together}");
+                let detail = format!("must be greater than or equal to aggregate container {list} of {together}");
                 errors.push(FieldError::invalid(&own.path, given.to_string(), detail));
             }
         }
     }
-    for (index, container) in spec.get("containers").items().enumerate() {
+    for (index, container) in spec.field("containers").items().enumerate() {
         for (name, limit) in container.at(&["resources", "limits"]).entries() {
-            let (own, most) = (rules::quantity(&limit), rules::quantity(&at.get("limits").key(name)));
+            let (own, most) = (rules::quantity(&limit), rules::quantity(&at.field("limits").key(name)));
             if let Some((own, most)) = own.zip(most).filter(|(own, most)| own > most) {
                 let path = at.path.child("containers").index(index).key(name).child("limits");
                 let detail = format!("must be less than or equal to pod limits of {most}");
@@ -221,14 +223,14 @@ fn consistency(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// What all containers need together, or one that starts beside the sidecars before it (`AggregateContainerRequests`).
-fn aggregate(spec: &At<'_>, list: &str) -> BTreeMap<String, Quantity> {
+fn aggregate(spec: &At<'_>, list: Name) -> BTreeMap<String, Quantity> {
     let (mut running, mut sidecars, mut starting) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for container in spec.get("containers").items() {
+    for container in spec.field("containers").items() {
         add(&mut running, &container, list);
     }
-    for container in spec.get("initContainers").items() {
-        let is_sidecar = container.get("restartPolicy").text() == "Always";
-        for (name, amount) in container.at(&["resources", list]).entries() {
+    for container in spec.field("initContainers").items() {
+        let is_sidecar = container.field("restartPolicy").text() == "Always";
+        for (name, amount) in container.field("resources").get(list).entries() {
             let Some(quantity) = rules::quantity(&amount) else { continue };
             // What it does not ask for itself is with the sidecars, which keep running.
             let needed = sidecars.get(name).and_then(|others| quantity.checked_add(others));
@@ -246,8 +248,8 @@ fn aggregate(spec: &At<'_>, list: &str) -> BTreeMap<String, Quantity> {
     running
 }
 
-fn add(sum: &mut BTreeMap<String, Quantity>, container: &At<'_>, list: &str) {
-    for (name, amount) in container.at(&["resources", list]).entries() {
+fn add(sum: &mut BTreeMap<String, Quantity>, container: &At<'_>, list: Name) {
+    for (name, amount) in container.field("resources").get(list).entries() {
         let Some(quantity) = rules::quantity(&amount) else { continue };
         let total = sum.get(name).and_then(|total| total.checked_add(&quantity)).unwrap_or(quantity);
         sum.insert(name.to_string(), total);

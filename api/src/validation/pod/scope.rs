@@ -25,20 +25,20 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// That of a pod.
     pub fn of_pod(spec: &At<'a>, metadata: &At<'a>) -> Self {
-        let is_mirror = metadata.get("annotations").key(super::MIRROR).is_set();
-        Self { name: metadata.get("name").text(), is_pod: true, is_mirror, ..Self::of_template(spec) }
+        let is_mirror = metadata.field("annotations").key(super::MIRROR).is_set();
+        Self { name: metadata.field("name").text(), is_pod: true, is_mirror, ..Self::of_template(spec) }
     }
 
     /// That of a template.
     pub fn of_template(spec: &At<'a>) -> Self {
-        let claims = spec.get("resourceClaims").items().map(|claim| claim.get("name").text());
+        let claims = spec.field("resourceClaims").items().map(|claim| claim.field("name").text());
         Self {
             name: "",
             is_pod: false,
             is_mirror: false,
-            grace: spec.get("terminationGracePeriodSeconds").number(),
-            restart_policy: spec.get("restartPolicy").text(),
-            host_users: spec.get("hostUsers").value != &serde_json::Value::Bool(false),
+            grace: spec.field("terminationGracePeriodSeconds").number(),
+            restart_policy: spec.field("restartPolicy").text(),
+            host_users: spec.field("hostUsers").value != &serde_json::Value::Bool(false),
             claims: claims.filter(|name| !name.is_empty()).collect(),
         }
     }

@@ -17,24 +17,24 @@ const PROFILE_LENGTH_MAX: usize = 4095;
 
 /// `validatePodSpecSecurityContext`
 pub(super) fn pod(spec: &At<'_>, errors: &mut ErrorList) {
-    let context = spec.get("securityContext");
-    for name in ["fsGroup", "runAsUser", "runAsGroup"] {
-        id(&context.get(name), errors);
+    let context = spec.field("securityContext");
+    for at in context.fields(["fsGroup", "runAsUser", "runAsGroup"]) {
+        id(&at, errors);
     }
-    for group in context.get("supplementalGroups").items() {
+    for group in context.field("supplementalGroups").items() {
         id(&group, errors);
     }
-    if spec.get("shareProcessNamespace").is_true() && spec.get("hostPID").is_true() {
+    if spec.field("shareProcessNamespace").is_true() && spec.field("hostPID").is_true() {
         let path = context.path.child("shareProcessNamespace");
         errors.push(FieldError::invalid(&path, true, "ShareProcessNamespace and HostPID cannot both be enabled"));
     }
-    sysctls(spec, &context.get("sysctls"), errors);
-    rules::one_of(&context.get("fsGroupChangePolicy"), &["Always", "OnRootMismatch"], errors);
-    seccomp(&context.get("seccompProfile"), errors);
-    windows::options(&context.get("windowsOptions"), errors);
-    app_armor(&context.get("appArmorProfile"), errors);
-    rules::one_of(&context.get("supplementalGroupsPolicy"), &["Merge", "Strict"], errors);
-    rules::one_of(&context.get("seLinuxChangePolicy"), &["Recursive"], errors);
+    sysctls(spec, &context.field("sysctls"), errors);
+    rules::one_of(&context.field("fsGroupChangePolicy"), &["Always", "OnRootMismatch"], errors);
+    seccomp(&context.field("seccompProfile"), errors);
+    windows::options(&context.field("windowsOptions"), errors);
+    app_armor(&context.field("appArmorProfile"), errors);
+    rules::one_of(&context.field("supplementalGroupsPolicy"), &["Merge", "Strict"], errors);
+    rules::one_of(&context.field("seLinuxChangePolicy"), &["Recursive"], errors);
 }
 
 /// The number of a user or a group.
@@ -47,8 +47,9 @@ pub(super) fn id(at: &At<'_>, errors: &mut ErrorList) {
 /// `validateSysctls`
 fn sysctls(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
+    let [network, ipc] = spec.known(["hostNetwork", "hostIPC"]);
     for sysctl in at.items() {
-        let name = sysctl.get("name");
+        let name = sysctl.field("name");
         let is_new = seen.insert(name.text());
         if name.is_empty() {
             errors.push(FieldError::required(&name.path, ""));
@@ -59,20 +60,31 @@ fn sysctls(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
         } else if !is_new {
             errors.push(FieldError::duplicate(&name.path, name.text()));
         }
-        if let Some(host) = shared_with(name.text()).filter(|host| spec.get(host).is_true()) {
+        let host = match shared_with(name.text()) {
+            Some(Shared::Network) => network,
+            Some(Shared::Ipc) => ipc,
+            None => continue,
+        };
+        if spec.get(host).is_true() {
             let detail = format!("may not be specified when '{host}' is true");
             errors.push(FieldError::invalid(&name.path, name.text(), detail));
         }
     }
 }
 
-/// The field that shares the namespace of a parameter with the host (`GetNamespace` of component-helpers' `sysctl`).
-fn shared_with(name: &str) -> Option<&'static str> {
+/// A namespace that a pod may share with the host.
+enum Shared {
+    Network,
+    Ipc,
+}
+
+/// The namespace that a parameter is of (`GetNamespace` of component-helpers' `sysctl`).
+fn shared_with(name: &str) -> Option<Shared> {
     let name = normalized(name);
     if name.starts_with("net.") {
-        Some("hostNetwork")
+        Some(Shared::Network)
     } else if name == "kernel.sem" || ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| name.starts_with(p)) {
-        Some("hostIPC")
+        Some(Shared::Ipc)
     } else {
         None
     }
@@ -104,7 +116,7 @@ fn is_sysctl(name: &str) -> bool {
 
 /// The type of a profile, and whether it says that a file is meant.
 fn profile_type(at: &At<'_>, missing: &str, errors: &mut ErrorList) {
-    let type_ = at.get("type");
+    let type_ = at.field("type");
     if type_.is_empty() {
         errors.push(FieldError::required(&type_.path, missing));
     } else {
@@ -118,8 +130,8 @@ fn seccomp(at: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     profile_type(at, "type is required when seccompProfile is set", errors);
-    let file = at.get("localhostProfile");
-    match at.get("type").text() {
+    let file = at.field("localhostProfile");
+    match at.field("type").text() {
         "Localhost" if file.is_absent() => {
             errors.push(FieldError::required(&file.path, "must be set when seccomp type is Localhost"));
         }
@@ -138,8 +150,8 @@ pub(super) fn app_armor(at: &At<'_>, errors: &mut ErrorList) {
     if at.is_absent() {
         return;
     }
-    let file = at.get("localhostProfile");
-    match at.get("type").text() {
+    let file = at.field("localhostProfile");
+    match at.field("type").text() {
         "Localhost" => {
             let needed = "must be set when AppArmor type is Localhost";
             if file.text().trim() != file.text() {
@@ -164,28 +176,28 @@ pub(super) fn container(context: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorL
     if context.is_absent() {
         return;
     }
-    for name in ["runAsUser", "runAsGroup"] {
-        id(&context.get(name), errors);
+    for at in context.fields(["runAsUser", "runAsGroup"]) {
+        id(&at, errors);
     }
-    let mount = context.get("procMount");
+    let mount = context.field("procMount");
     rules::one_of(&mount, &["Default", "Unmasked"], errors);
     if scope.host_users && mount.text() == "Unmasked" {
         errors.push(FieldError::invalid(&mount.path, mount.text(), "`hostUsers` must be false to use `Unmasked`"));
     }
-    seccomp(&context.get("seccompProfile"), errors);
-    if context.get("allowPrivilegeEscalation").value == &json!(false) {
+    seccomp(&context.field("seccompProfile"), errors);
+    if context.field("allowPrivilegeEscalation").value == &json!(false) {
         let mut refuse = |what: &str| {
             let detail = format!("cannot set `allowPrivilegeEscalation` to false and {what}");
             let shown = internal::shown("core.SecurityContext", context.value);
             errors.push(FieldError::invalid_text(&context.path, shown, detail));
         };
-        if context.get("privileged").is_true() {
+        if context.field("privileged").is_true() {
             refuse("`privileged` to true");
         }
         for _ in context.at(&["capabilities", "add"]).items().filter(|added| added.text() == "CAP_SYS_ADMIN") {
             refuse("`capabilities.Add` CAP_SYS_ADMIN");
         }
     }
-    windows::options(&context.get("windowsOptions"), errors);
-    app_armor(&context.get("appArmorProfile"), errors);
+    windows::options(&context.field("windowsOptions"), errors);
+    app_armor(&context.field("appArmorProfile"), errors);
 }

@@ -11,13 +11,14 @@ use crate::validation::rules;
 
 /// `validateTopologySpreadConstraints`
 pub(super) fn constraints(at: &At<'_>, errors: &mut ErrorList) {
-    let pair = |at: &At<'_>| (at.get("topologyKey").text().to_string(), at.get("whenUnsatisfiable").text().to_string());
+    let pair =
+        |at: &At<'_>| (at.field("topologyKey").text().to_string(), at.field("whenUnsatisfiable").text().to_string());
     let mut last: HashMap<(String, String), usize> = HashMap::new();
     at.items().enumerate().for_each(|(index, constraint)| _ = last.insert(pair(&constraint), index));
     for (index, constraint) in at.items().enumerate() {
         let constraint = &constraint;
-        let (skew, key) = (constraint.get("maxSkew"), constraint.get("topologyKey"));
-        let when = constraint.get("whenUnsatisfiable");
+        let (skew, key) = (constraint.field("maxSkew"), constraint.field("topologyKey"));
+        let when = constraint.field("whenUnsatisfiable");
         if skew.number().unwrap_or(0) <= 0 {
             errors.push(FieldError::invalid(&skew.path, skew.number().unwrap_or(0), rules::NOT_POSITIVE));
         }
@@ -34,18 +35,18 @@ pub(super) fn constraints(at: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::duplicate(&path, shown));
         }
         domains(constraint, when.text(), errors);
-        for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            rules::one_of(&constraint.get(name), &["Honor", "Ignore"], errors);
+        for policy in constraint.fields(["nodeAffinityPolicy", "nodeTaintsPolicy"]) {
+            rules::one_of(&policy, &["Honor", "Ignore"], errors);
         }
-        label_keys(constraint, errors);
-        if constraint.get("labelSelector").is_set() {
-            rules::label_selector(&constraint.get("labelSelector"), errors);
+        label_keys(constraint, None, errors);
+        if constraint.field("labelSelector").is_set() {
+            rules::label_selector(&constraint.field("labelSelector"), errors);
         }
     }
 }
 
 fn domains(constraint: &At<'_>, when: &str, errors: &mut ErrorList) {
-    let at = constraint.get("minDomains");
+    let at = constraint.field("minDomains");
     if at.number().is_some_and(|number| number <= 0) {
         errors.push(FieldError::invalid(&at.path, at.value.clone(), rules::NOT_POSITIVE));
     }
@@ -55,11 +56,12 @@ fn domains(constraint: &At<'_>, when: &str, errors: &mut ErrorList) {
     }
 }
 
-/// `ValidateMatchLabelKeysAndMismatchLabelKeys`, of a constraint or of a term of pod affinity.
-pub(super) fn label_keys(at: &At<'_>, errors: &mut ErrorList) {
-    let selector = at.get("labelSelector");
-    let lists = ["matchLabelKeys", "mismatchLabelKeys"].map(|name| at.get(name));
-    for list in lists.iter().filter(|list| !list.is_empty()) {
+/// `ValidateMatchLabelKeysAndMismatchLabelKeys`, of a constraint or of a term of pod affinity,
+/// which may name others that do not match.
+pub(super) fn label_keys(at: &At<'_>, other: Option<&At<'_>>, errors: &mut ErrorList) {
+    let selector = at.field("labelSelector");
+    let matching = at.field("matchLabelKeys");
+    for list in [&matching].into_iter().chain(other).filter(|list| !list.is_empty()) {
         if selector.is_absent() {
             errors.push(FieldError::forbidden(&list.path, "must not be specified when labelSelector is not set"));
             continue;
@@ -68,19 +70,18 @@ pub(super) fn label_keys(at: &At<'_>, errors: &mut ErrorList) {
             rules::invalid_each(&key, names::label_key(key.text()), errors);
         }
     }
-    let [matching, other] = &lists;
     // The expressions that were made of the keys when the pod was created may stand beside no others of the key.
-    let mut seen: HashSet<&str> = selector.get("matchLabels").entries().map(|(key, _)| key).collect();
+    let mut seen: HashSet<&str> = selector.field("matchLabels").entries().map(|(key, _)| key).collect();
     let mut given: HashMap<&str, usize> = HashMap::new();
     matching.items().enumerate().for_each(|(index, key)| _ = given.entry(key.text()).or_insert(index));
-    for key in selector.get("matchExpressions").items().map(|expression| expression.get("key").text()) {
+    for key in selector.field("matchExpressions").items().map(|expression| expression.field("key").text()) {
         if let Some(index) = given.get(key).filter(|_| seen.contains(key)) {
             let detail = "exists in both matchLabelKeys and labelSelector";
             errors.push(FieldError::invalid(&at.path.index(*index), key, detail));
         }
         seen.insert(key);
     }
-    let values: HashSet<&Value> = other.items().map(|key| key.value).collect();
+    let values: HashSet<&Value> = other.into_iter().flat_map(At::items).map(|key| key.value).collect();
     for key in matching.items().filter(|key| values.contains(&key.value)) {
         let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
         errors.push(FieldError::invalid(&key.path, key.text(), detail));

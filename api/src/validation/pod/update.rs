@@ -19,8 +19,8 @@ const LISTS: [&str; 2] = ["containers", "initContainers"];
 pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     metadata_and_spec(new, errors);
     annotations::update(new, old, errors);
-    let (spec, before) = (new.get("spec"), old.get("spec"));
-    for list in LISTS {
+    let (spec, before) = (new.field("spec"), old.field("spec"));
+    for list in spec.known(LISTS) {
         if !containers(&spec.get(list), &before.get(list), errors) {
             return;
         }
@@ -35,7 +35,7 @@ pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     let mut kept = without_change(&spec, &before);
-    if !before.get("schedulingGates").is_empty() {
+    if !before.field("schedulingGates").is_empty() {
         gated(&mut kept, &spec, &before, errors);
     }
     if !same(&kept, before.value) {
@@ -69,7 +69,7 @@ fn containers(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
         return false;
     }
     for container in new.items() {
-        rules::required(&container.get("image"), errors);
+        rules::required(&container.field("image"), errors);
         super::containers::trimmed_image(&container, errors);
     }
     true
@@ -77,8 +77,8 @@ fn containers(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
 
 /// A deadline may only come nearer.
 fn deadline(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
-    let at = new.get("activeDeadlineSeconds");
-    let detail = match (at.number(), old.get("activeDeadlineSeconds").number()) {
+    let at = new.field("activeDeadlineSeconds");
+    let detail = match (at.number(), old.field("activeDeadlineSeconds").number()) {
         (Some(after), _) if !(0..=i64::from(i32::MAX)).contains(&after) => {
             "must be between 0 and 2147483647, inclusive"
         }
@@ -97,11 +97,11 @@ fn deadline(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) -> bool {
 /// `validateOnlyAddedTolerations`
 fn tolerations(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     fn timeless<'a>(at: At<'a>) -> [&'a str; 4] {
-        ["key", "operator", "value", "effect"].map(|name| at.get(name).text())
+        at.fields(["key", "operator", "value", "effect"]).map(|part| part.text())
     }
-    let at = new.get("tolerations");
+    let at = new.field("tolerations");
     let kept: HashSet<[&str; 4]> = at.items().map(timeless).collect();
-    if !old.get("tolerations").items().map(timeless).all(|before| kept.contains(&before)) {
+    if !old.field("tolerations").items().map(timeless).all(|before| kept.contains(&before)) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(FieldError::forbidden(&at.path, detail));
         return;
@@ -111,12 +111,12 @@ fn tolerations(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateOnlyDeletedSchedulingGates`
 fn gates(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    let gates = new.get("schedulingGates");
-    let last = gates.items().enumerate().map(|(index, gate)| (gate.get("name").text(), index));
+    let gates = new.field("schedulingGates");
+    let last = gates.items().enumerate().map(|(index, gate)| (gate.field("name").text(), index));
     let last: HashMap<&str, usize> = last.collect();
-    let before = old.get("schedulingGates").items_by("name");
+    let before = old.field("schedulingGates").items_by("name");
     for (index, gate) in gates.items().enumerate() {
-        let name = gate.get("name");
+        let name = gate.field("name");
         // Of several that are called the same, the last is named.
         if last.get(name.text()) != Some(&index) {
             continue;
@@ -128,62 +128,55 @@ fn gates(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn copy(to: &mut Value, from: &Value, field: &str) {
-    let Some(map) = to.as_object_mut() else { return };
-    match from.get(field) {
-        Some(value) => _ = map.insert(field.to_string(), value.clone()),
-        None => _ = map.remove(field),
-    }
-}
-
 /// The new spec with everything put back that may change.
 fn without_change(new: &At<'_>, old: &At<'_>) -> Value {
     let mut kept = new.value.clone();
-    for list in LISTS {
-        let Some(containers) = kept.get_mut(list).and_then(Value::as_array_mut) else { continue };
+    for list in old.known(LISTS) {
+        let Some(containers) = kept.get_mut(&*list).and_then(Value::as_array_mut) else { continue };
         for (container, before) in containers.iter_mut().zip(old.get(list).items()) {
-            copy(container, before.value, "image");
+            rules::copy(container, before.value, before.name("image"));
         }
     }
-    for field in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
-        copy(&mut kept, old.value, field);
+    for field in old.known(["activeDeadlineSeconds", "schedulingGates", "tolerations"]) {
+        rules::copy(&mut kept, old.value, field);
     }
-    let period = "terminationGracePeriodSeconds";
+    let period = old.name("terminationGracePeriodSeconds");
     let was_negative = old.get(period).number().is_some_and(|before| before < 0);
     if was_negative && new.get(period).number() == Some(1) {
-        copy(&mut kept, old.value, period);
+        rules::copy(&mut kept, old.value, period);
     }
     kept
 }
 
 /// A pod that is held back may be steered more narrowly: its node selector may gain labels, its node affinity may be set.
 fn gated(kept: &mut Value, new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
-    let selector = new.get("nodeSelector");
-    let lost = old.get("nodeSelector").entries().any(|(key, value)| selector.value.get(key) != Some(value.value));
+    let selector = new.field("nodeSelector");
+    let lost = old.field("nodeSelector").entries().any(|(key, value)| selector.value.get(key) != Some(value.value));
     if lost {
         let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
         errors.push(FieldError::invalid(&selector.path, selector.value.clone(), detail));
     }
-    copy(kept, old.value, "nodeSelector");
+    rules::copy(kept, old.value, old.name("nodeSelector"));
     let (after, before) = (new.at(&["affinity", "nodeAffinity"]), old.at(&["affinity", "nodeAffinity"]));
     if same(after.value, before.value) {
         return;
     }
-    node_terms(&after.get(REQUIRED).get("nodeSelectorTerms"), &before.get(REQUIRED), errors);
-    let others = ["podAffinity", "podAntiAffinity"];
-    match kept.get_mut("affinity").and_then(Value::as_object_mut) {
+    node_terms(&after.field(REQUIRED).field("nodeSelectorTerms"), &before.field(REQUIRED), errors);
+    let affinity = old.name("affinity");
+    let [node, others @ ..] = old.get(affinity).known(["nodeAffinity", "podAffinity", "podAntiAffinity"]);
+    match kept.get_mut(&*affinity).and_then(Value::as_object_mut) {
         None => {
             if before.is_set() {
-                kept["affinity"] = Value::Object(Map::from_iter([("nodeAffinity".to_string(), before.value.clone())]));
+                kept[&*affinity] = Value::Object(Map::from_iter([(node.to_string(), before.value.clone())]));
             }
         }
-        Some(map) if old.get("affinity").is_absent() && others.iter().all(|name| !map.contains_key(*name)) => {
-            copy(kept, old.value, "affinity");
+        Some(map) if old.field("affinity").is_absent() && others.iter().all(|name| !map.contains_key(&**name)) => {
+            rules::copy(kept, old.value, affinity);
         }
         Some(map) => {
-            map.remove("nodeAffinity");
+            map.remove(&*node);
             if before.is_set() {
-                map.insert("nodeAffinity".to_string(), before.value.clone());
+                map.insert(node.to_string(), before.value.clone());
             }
         }
     }
@@ -191,7 +184,7 @@ fn gated(kept: &mut Value, new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateNodeAffinityMutation`: every term is kept and at most gains requirements.
 fn node_terms(new: &At<'_>, required: &At<'_>, errors: &mut ErrorList) {
-    let old = required.get("nodeSelectorTerms");
+    let old = required.field("nodeSelectorTerms");
     if required.is_absent() || old.is_empty() {
         return;
     }
@@ -202,13 +195,13 @@ fn node_terms(new: &At<'_>, required: &At<'_>, errors: &mut ErrorList) {
         return;
     }
     for (after, before) in new.items().zip(old.items()) {
-        let lists = ["matchExpressions", "matchFields"];
-        let was_empty = lists.iter().all(|list| before.get(list).is_empty());
-        let grows = lists.iter().all(|list| {
-            let (after, before) = (after.get(list), before.get(list));
+        const LISTS: [&str; 2] = ["matchExpressions", "matchFields"];
+        let (all, former) = (after.fields(LISTS), before.fields(LISTS));
+        let was_empty = former.iter().all(At::is_empty);
+        let grows = all.iter().zip(&former).all(|(after, before)| {
             after.len() >= before.len() && after.items().zip(before.items()).all(|(a, b)| same(a.value, b.value))
         });
-        if !grows || was_empty && lists.iter().any(|list| !after.get(list).is_empty()) {
+        if !grows || was_empty && all.iter().any(|list| !list.is_empty()) {
             let detail = "only additions are allowed (no mutations or deletions)";
             let shown = internal::shown("core.NodeSelectorTerm", after.value);
             errors.push(FieldError::invalid_text(&after.path, shown, detail));

@@ -8,6 +8,7 @@ use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::core::claims;
+use crate::validation::core::sources::OF_PODS;
 use crate::validation::core::sources::{self, Source};
 use crate::validation::rules;
 
@@ -32,12 +33,12 @@ pub(super) fn check<'a>(at: &At<'a>, scope: &Scope<'_>, errors: &mut ErrorList) 
     let mut known = BTreeMap::new();
     let mut created = BTreeSet::new();
     if !scope.name.is_empty() {
-        let ephemeral = at.items().filter(|volume| volume.get("ephemeral").is_set());
-        created.extend(ephemeral.map(|volume| format!("{}-{}", scope.name, volume.get("name").text())));
+        let ephemeral = at.items().filter(|volume| volume.field("ephemeral").is_set());
+        created.extend(ephemeral.map(|volume| format!("{}-{}", scope.name, volume.field("name").text())));
     }
     for volume in at.items() {
         let before = errors.len();
-        let name = volume.get("name");
+        let name = volume.field("name");
         let kind = source(&volume, scope, errors);
         if rules::required(&name, errors) {
             rules::invalid_each(&name, names::dns1123_label(name.text()), errors);
@@ -60,8 +61,7 @@ pub(super) fn check<'a>(at: &At<'a>, scope: &Scope<'_>, errors: &mut ErrorList) 
 /// `validateVolumeSource`; the kind of the first source.
 fn source(volume: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) -> Option<&'static str> {
     let mut first = None;
-    for source in sources::OF_PODS {
-        let at = volume.get(source.name);
+    for (source, at) in OF_PODS.iter().zip(volume.fields(OF_PODS.each_ref().map(|source| source.name))) {
         if at.is_absent() {
             continue;
         }
@@ -72,9 +72,8 @@ fn source(volume: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) -> Option<
             first = Some(source.name);
             one(volume, source, &at, scope, errors);
         }
-        let portal = at.get("targetPortal").text();
-        if source.name == "iscsi" && at.get("initiatorName").is_set() {
-            let name = volume.get("name");
+        if source.name == "iscsi" && at.field("initiatorName").is_set() {
+            let (name, portal) = (volume.field("name"), at.field("targetPortal").text());
             if name.text().len() + 1 + portal.len() > PORTAL_LENGTH_MAX {
                 errors.push(FieldError::invalid(&name.path, name.text(), sources::PORTAL_TOO_LONG));
             }
@@ -90,27 +89,27 @@ fn source(volume: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) -> Option<
 fn one(volume: &At<'_>, source: &Source, at: &At<'_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     match source.name {
         "emptyDir" => {
-            let limit = at.get("sizeLimit");
+            let limit = at.field("sizeLimit");
             if rules::quantity(&limit).is_some_and(|quantity| quantity.sign() < 0) {
                 errors.push(FieldError::forbidden(&limit.path, "SizeLimit field must be a valid resource quantity"));
             }
         }
         "secret" | "configMap" => {
-            rules::required(&at.get(if source.name == "secret" { "secretName" } else { "name" }), errors);
-            mode(&at.get("defaultMode"), errors);
-            at.get("items").items().for_each(|item| key_to_path(&item, errors));
+            rules::required(&if source.name == "secret" { at.field("secretName") } else { at.field("name") }, errors);
+            mode(&at.field("defaultMode"), errors);
+            at.field("items").items().for_each(|item| key_to_path(&item, errors));
         }
         "downwardAPI" => {
-            mode(&at.get("defaultMode"), errors);
-            at.get("items").items().for_each(|file| downward_file(&at.path, &file, errors));
+            mode(&at.field("defaultMode"), errors);
+            at.field("items").items().for_each(|file| downward_file(&at.path, &file, errors));
         }
         "projected" => projected::check(at, errors),
         "ephemeral" => {
-            let template = at.get("volumeClaimTemplate");
+            let template = at.field("volumeClaimTemplate");
             if rules::required(&template, errors) || template.is_set() {
                 claims::template(&template, errors);
             }
-            let name = volume.get("name");
+            let name = volume.field("name");
             if !scope.name.is_empty() && !name.is_empty() {
                 let claim = format!("{}-{}", scope.name, name.text());
                 for message in names::dns1123_subdomain(&claim) {
@@ -121,9 +120,9 @@ fn one(volume: &At<'_>, source: &Source, at: &At<'_>, scope: &Scope<'_>, errors:
         }
         "image" => {
             if scope.is_pod {
-                rules::required(&at.get("reference"), errors);
+                rules::required(&at.field("reference"), errors);
             }
-            one_of_required(&at.get("pullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
+            one_of_required(&at.field("pullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
         }
         _ => source.check(&volume.path, at, errors),
     }
@@ -139,18 +138,18 @@ pub(super) fn mode(at: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateKeyToPath`
 pub(super) fn key_to_path(item: &At<'_>, errors: &mut ErrorList) {
-    rules::required(&item.get("key"), errors);
-    rules::required(&item.get("path"), errors);
-    rules::local_path(&item.get("path"), errors);
-    mode(&item.get("mode"), errors);
+    rules::required(&item.field("key"), errors);
+    rules::required(&item.field("path"), errors);
+    rules::local_path(&item.field("path"), errors);
+    mode(&item.field("mode"), errors);
 }
 
 /// `validateDownwardAPIVolumeFile`, whose path is that of the volume.
 pub(super) fn downward_file(path: &Path, file: &At<'_>, errors: &mut ErrorList) {
-    let file = At::new(path.clone(), file.value);
-    rules::required(&file.get("path"), errors);
-    rules::local_path(&file.get("path"), errors);
-    let (field, resource) = (file.get("fieldRef"), file.get("resourceFieldRef"));
+    let file = file.moved(path.clone());
+    rules::required(&file.field("path"), errors);
+    rules::local_path(&file.field("path"), errors);
+    let (field, resource) = (file.field("fieldRef"), file.field("resourceFieldRef"));
     if field.is_set() {
         environment::field_ref(&field, FIELDS, errors);
         if resource.is_set() {
@@ -162,5 +161,5 @@ pub(super) fn downward_file(path: &Path, file: &At<'_>, errors: &mut ErrorList) 
     } else {
         errors.push(FieldError::required(&file.path, "one of fieldRef and resourceFieldRef is required"));
     }
-    mode(&file.get("mode"), errors);
+    mode(&file.field("mode"), errors);
 }

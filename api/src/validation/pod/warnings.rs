@@ -70,68 +70,68 @@ pub fn template(at: &At<'_>) -> Vec<String> {
 }
 
 fn of(at: &At<'_>, is_template: bool, out: &mut Vec<String>) {
-    let (metadata, spec) = (at.get("metadata"), at.get("spec"));
+    let (metadata, spec) = (at.field("metadata"), at.field("spec"));
     node_labels(&spec, out);
-    for constraint in spec.get("topologySpreadConstraints").items() {
-        let key = constraint.get("topologyKey");
+    for constraint in spec.field("topologySpreadConstraints").items() {
+        let key = constraint.field("topologyKey");
         out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
         no_selector(&constraint, out);
     }
-    let annotations = metadata.get("annotations");
+    let annotations = metadata.field("annotations");
     for (key, text) in ANNOTATIONS {
         let at = annotations.key(key);
         out.extend(at.is_set().then(|| format!("{}: {text}", at.path)));
     }
     volumes(&spec, out);
     overlaps::of(&spec, out);
-    twice(&spec.get("hostAliases"), "ip", out);
-    twice(&spec.get("imagePullSecrets"), "name", out);
-    for name in spec.get("imagePullSecrets").items().map(|secret| secret.get("name")).filter(At::is_empty) {
+    twice(spec.field("hostAliases").items().map(|alias| alias.field("ip")), "ip", out);
+    twice(spec.field("imagePullSecrets").items().map(|secret| secret.field("name")), "name", out);
+    for name in spec.field("imagePullSecrets").items().map(|secret| secret.field("name")).filter(At::is_empty) {
         out.push(format!("{}: invalid empty name \"\"", name.path));
     }
-    fractions(&spec.get("overhead"), out);
+    fractions(&spec.field("overhead"), out);
     containers(&spec, &annotations, is_template, out);
     ports(&spec, out);
-    let grace = spec.get("terminationGracePeriodSeconds");
+    let grace = spec.field("terminationGracePeriodSeconds");
     if grace.number().is_some_and(|number| number < 0) {
         out.push(format!("{}: must be >= 0; negative values are invalid and will be treated as 1", grace.path));
     }
-    for kind in ["podAffinity", "podAntiAffinity"].map(|kind| spec.at(&["affinity", kind])) {
-        kind.get(REQUIRED).items().for_each(|term| no_selector(&term, out));
-        kind.get(PREFERRED).items().for_each(|term| no_selector(&term.get("podAffinityTerm"), out));
+    for kind in spec.field("affinity").fields(["podAffinity", "podAntiAffinity"]) {
+        kind.field(REQUIRED).items().for_each(|term| no_selector(&term, out));
+        kind.field(PREFERRED).items().for_each(|term| no_selector(&term.field("podAffinityTerm"), out));
     }
     for server in spec.at(&["dnsConfig", "nameservers"]).items() {
         out.extend(address_warnings(&server.path, server.text()));
     }
-    for ip in spec.get("hostAliases").items().map(|alias| alias.get("ip")) {
+    for ip in spec.field("hostAliases").items().map(|alias| alias.field("ip")) {
         out.extend(address_warnings(&ip.path, ip.text()));
     }
 }
 
 fn no_selector(term: &At<'_>, out: &mut Vec<String>) {
-    let at = term.get("labelSelector");
+    let at = term.field("labelSelector");
     out.extend(at.is_absent().then(|| format!("{}: {NO_SELECTOR}", at.path)));
 }
 
 fn node_labels(spec: &At<'_>, out: &mut Vec<String>) {
-    for (key, at) in spec.get("nodeSelector").entries() {
+    for (key, at) in spec.field("nodeSelector").entries() {
         out.extend(old_label(key).map(|text| format!("{}: {text}", at.path)));
     }
     let affinity = spec.at(&["affinity", "nodeAffinity"]);
-    for term in affinity.get(REQUIRED).get("nodeSelectorTerms").items() {
+    for term in affinity.field(REQUIRED).field("nodeSelectorTerms").items() {
         node_term(&term, false, out);
     }
-    for term in affinity.get(PREFERRED).items() {
-        node_term(&term.get("preference"), true, out);
+    for term in affinity.field(PREFERRED).items() {
+        node_term(&term.field("preference"), true, out);
     }
 }
 
 /// `GetWarningsForNodeSelectorTerm`
 pub(in crate::validation) fn node_term(term: &At<'_>, with_values: bool, out: &mut Vec<String>) {
-    for expression in term.get("matchExpressions").items() {
-        let key = expression.get("key");
+    for expression in term.field("matchExpressions").items() {
+        let key = expression.field("key");
         out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
-        for value in expression.get("values").items().filter(|_| with_values) {
+        for value in expression.field("values").items().filter(|_| with_values) {
             let messages = names::label_value(value.text());
             out.extend(messages.into_iter().map(|text| format!("{}: {} is invalid, {text}", value.path, value.text())));
         }
@@ -139,9 +139,9 @@ pub(in crate::validation) fn node_term(term: &At<'_>, with_values: bool, out: &m
 }
 
 fn volumes(spec: &At<'_>, out: &mut Vec<String>) {
-    for volume in spec.get("volumes").items() {
-        for (name, shown, text) in VOLUMES.iter().filter(|(name, ..)| volume.get(name).is_set()) {
-            let _ = name;
+    for volume in spec.field("volumes").items() {
+        let given = volume.fields(VOLUMES.map(|(name, ..)| name));
+        for ((_, shown, text), _) in VOLUMES.iter().zip(given).filter(|(_, at)| at.is_set()) {
             out.push(format!("{}: {text}", volume.path.child(shown)));
         }
         claim(&volume.at(&["ephemeral", "volumeClaimTemplate", "spec"]), out);
@@ -150,8 +150,8 @@ fn volumes(spec: &At<'_>, out: &mut Vec<String>) {
 
 /// `GetWarningsForPersistentVolumeClaimSpec`
 pub(in crate::validation) fn claim(spec: &At<'_>, out: &mut Vec<String>) {
-    for list in ["requests", "limits"] {
-        fraction(&spec.at(&["resources", list]).key("storage"), out);
+    for list in spec.field("resources").fields(["requests", "limits"]) {
+        fraction(&list.key("storage"), out);
     }
 }
 
@@ -168,9 +168,9 @@ fn fractions(list: &At<'_>, out: &mut Vec<String>) {
 }
 
 /// What a list has more than once.
-fn twice(list: &At<'_>, name: &str, out: &mut Vec<String>) {
+fn twice<'a>(all: impl Iterator<Item = At<'a>>, name: &str, out: &mut Vec<String>) {
     let mut seen = std::collections::BTreeSet::new();
-    for at in list.items().map(|item| item.get(name)) {
+    for at in all {
         if !seen.insert(at.text()) {
             out.push(format!("{}: duplicate {name} {:?}", at.path, at.text()));
         }
@@ -178,33 +178,35 @@ fn twice(list: &At<'_>, name: &str, out: &mut Vec<String>) {
 }
 
 fn containers(spec: &At<'_>, annotations: &At<'_>, is_template: bool, out: &mut Vec<String>) {
-    let context = spec.get("securityContext");
+    let context = spec.field("securityContext");
     let of_pod = annotations.key(SECCOMP_POD);
-    if context.get("seccompProfile").is_absent() && of_pod.is_set() {
+    if context.field("seccompProfile").is_absent() && of_pod.is_set() {
         out.push(format!("{}: {SECCOMP_FIELD}", of_pod.path));
     }
     for container in containers_of(spec) {
-        let (own, name) = (container.get("securityContext"), container.get("name").text());
+        let (own, name) = (container.field("securityContext"), container.field("name").text());
         let seccomp = annotations.key(&format!("{SECCOMP_CONTAINER}{name}"));
-        if own.get("seccompProfile").is_absent() && seccomp.is_set() {
+        if own.field("seccompProfile").is_absent() && seccomp.is_set() {
             out.push(format!("{}: {SECCOMP_FIELD}", seccomp.path));
         }
         let armor = annotations.key(&format!("{APP_ARMOR}{name}"));
-        if is_template && own.get("appArmorProfile").is_absent() && armor.is_set() {
-            let profile = context.get("appArmorProfile");
-            let same = match (profile.get("type").text(), armor.text()) {
+        if is_template && own.field("appArmorProfile").is_absent() && armor.is_set() {
+            let profile = context.field("appArmorProfile");
+            let same = match (profile.field("type").text(), armor.text()) {
                 ("Unconfined", "unconfined") | ("RuntimeDefault", "runtime/default") => true,
-                ("Localhost", text) => text.strip_prefix("localhost/") == Some(profile.get("localhostProfile").text()),
+                ("Localhost", text) => {
+                    text.strip_prefix("localhost/") == Some(profile.field("localhostProfile").text())
+                }
                 _ => false,
             };
             out.extend((!same).then(|| format!("{}: {APP_ARMOR_FIELD}", armor.path)));
         }
         for name in ["memory", "ephemeral-storage"] {
-            for list in ["limits", "requests"] {
-                fraction(&container.at(&["resources", list]).key(name), out);
+            for list in container.field("resources").fields(["limits", "requests"]) {
+                fraction(&list.key(name), out);
             }
         }
-        hidden(&container.get("env"), out);
+        hidden(&container.field("env"), out);
     }
 }
 
@@ -212,9 +214,9 @@ fn containers(spec: &At<'_>, annotations: &At<'_>, is_template: bool, out: &mut 
 fn hidden(env: &At<'_>, out: &mut Vec<String>) {
     let mut seen = std::collections::BTreeSet::new();
     for variable in env.items() {
-        let (name, value) = (variable.get("name").text(), variable.get("value").text());
+        let (name, value) = (variable.field("name").text(), variable.field("value").text());
         let reference = format!("$({name})");
-        let builds_on = variable.get("valueFrom").is_absent() && value != reference && value.contains(&reference);
+        let builds_on = variable.field("valueFrom").is_absent() && value != reference && value.contains(&reference);
         if !seen.insert(name) && !builds_on {
             let text = format!("hides previous definition of {name:?}, which may be dropped when using apply");
             out.push(format!("{}: {text}", variable.path));
@@ -223,15 +225,15 @@ fn hidden(env: &At<'_>, out: &mut Vec<String>) {
 }
 
 fn ports(spec: &At<'_>, out: &mut Vec<String>) {
-    let number = |port: &At<'_>, name: &str| port.get(name).number().unwrap_or(0);
+    let number = |at: At<'_>| at.number().unwrap_or(0);
     let mut known: BTreeMap<(i64, &str), Vec<At<'_>>> = BTreeMap::new();
     // Those that only another with the same port of the host can meet.
     let mut by_host: BTreeMap<(i64, &str, i64), Vec<usize>> = BTreeMap::new();
-    for port in containers_of(spec).flat_map(|container| container.get("ports").items()) {
-        let (ip, host) = (port.get("hostIP").text(), number(&port, "hostPort"));
-        let (inner, protocol) = (number(&port, "containerPort"), port.get("protocol").text());
+    for port in containers_of(spec).flat_map(|container| container.field("ports").items()) {
+        let (ip, host) = (port.field("hostIP").text(), number(port.field("hostPort")));
+        let (inner, protocol) = (number(port.field("containerPort")), port.field("protocol").text());
         if !ip.is_empty() && host == 0 {
-            let name = port.get("name").text();
+            let name = port.field("name").text();
             out.push(format!(
                 "{}: hostIP set without hostPort: {{Name:{name} HostPort:0 ContainerPort:{inner} Protocol:{protocol} \
                  HostIP:{ip}}}",
@@ -249,7 +251,7 @@ fn ports(spec: &At<'_>, out: &mut Vec<String>) {
             if out.len() >= WARNINGS_MAX {
                 return;
             }
-            let (other_ip, other_host) = (other.get("hostIP").text(), number(other, "hostPort"));
+            let (other_ip, other_host) = (other.field("hostIP").text(), number(other.field("hostPort")));
             let what = if (ip, host) == (other_ip, other_host) {
                 "duplicate"
             } else if host == 0 || other_host == 0 {
@@ -265,8 +267,8 @@ fn ports(spec: &At<'_>, out: &mut Vec<String>) {
         others.push(port);
     }
     let mut names: BTreeMap<&str, At<'_>> = BTreeMap::new();
-    for port in containers_of(spec).flat_map(|container| container.get("ports").items()) {
-        let name = port.get("name").text();
+    for port in containers_of(spec).flat_map(|container| container.field("ports").items()) {
+        let name = port.field("name").text();
         match names.get(name).filter(|_| !name.is_empty()) {
             Some(other) => out.push(format!(
                 "{}: duplicate port name {name:?} with {other}, services and probes that select ports by name will use \

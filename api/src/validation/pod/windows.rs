@@ -14,26 +14,8 @@ const CREDENTIAL_KIB_MAX: usize = 64;
 const DOMAIN_LENGTH_MAX: usize = 256;
 const USER_LENGTH_MAX: usize = 104;
 const NOT_WINDOWS: &str = "cannot be set for a windows pod";
-/// What only Linux knows of a pod's context, in the order of the checks; those with a dot are beside the context.
-const POD_FIELDS: &[&str] = &[
-    "appArmorProfile",
-    "seLinuxOptions",
-    ".hostUsers",
-    ".hostPID",
-    ".hostIPC",
-    "seccompProfile",
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "sysctls",
-    ".shareProcessNamespace",
-    "runAsUser",
-    "runAsGroup",
-    "supplementalGroups",
-    "supplementalGroupsPolicy",
-    "seLinuxChangePolicy",
-];
-/// The same of a container's context.
-const CONTAINER_FIELDS: &[&str] = &[
+/// What only Linux knows of a container's context, in the order of the checks.
+const CONTAINER_FIELDS: [&str; 10] = [
     "appArmorProfile",
     "seLinuxOptions",
     "seccompProfile",
@@ -65,20 +47,21 @@ pub(super) fn forbid_options(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateWindows`
 pub(super) fn forbid_linux(spec: &At<'_>, errors: &mut ErrorList) {
-    let context = spec.get("securityContext");
-    for name in POD_FIELDS {
-        let at = match name.strip_prefix('.') {
-            Some(name) => spec.get(name),
-            None => context.get(name),
-        };
-        let plain = matches!(*name, ".hostPID" | ".hostIPC");
-        if if plain { at.is_true() } else { at.is_set() && (*name != "sysctls" || !at.is_empty()) } {
-            errors.push(FieldError::forbidden(&at.path, NOT_WINDOWS));
-        }
-    }
+    let context = spec.field("securityContext");
+    let forbidden = |at: At<'_>| FieldError::forbidden(&at.path, NOT_WINDOWS);
+    errors.extend(context.fields(["appArmorProfile", "seLinuxOptions"]).into_iter().filter(At::is_set).map(forbidden));
+    errors.extend([spec.field("hostUsers")].into_iter().filter(At::is_set).map(forbidden));
+    errors.extend(spec.fields(["hostPID", "hostIPC"]).into_iter().filter(At::is_true).map(forbidden));
+    let profile_and_group = context.fields(["seccompProfile", "fsGroup", "fsGroupChangePolicy"]);
+    errors.extend(profile_and_group.into_iter().filter(At::is_set).map(forbidden));
+    errors.extend([context.field("sysctls")].into_iter().filter(|at| !at.is_empty()).map(forbidden));
+    errors.extend([spec.field("shareProcessNamespace")].into_iter().filter(At::is_set).map(forbidden));
+    const USERS: [&str; 5] =
+        ["runAsUser", "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy", "seLinuxChangePolicy"];
+    errors.extend(context.fields(USERS).into_iter().filter(At::is_set).map(forbidden));
     for container in containers_of(spec) {
-        let context = container.get("securityContext");
-        for at in CONTAINER_FIELDS.iter().map(|name| context.get(name)).filter(At::is_set) {
+        let context = container.field("securityContext");
+        for at in context.fields(CONTAINER_FIELDS).iter().filter(|at| at.is_set()) {
             errors.push(FieldError::forbidden(&at.path, NOT_WINDOWS));
         }
     }
@@ -106,7 +89,7 @@ pub(super) fn host_process(spec: &At<'_>, errors: &mut ErrorList) {
         let detail = "If pod contains any hostProcess containers then all containers must be HostProcess containers";
         errors.push(FieldError::invalid(&spec.path, "", detail));
     }
-    if !spec.get("hostNetwork").is_true() {
+    if !spec.field("hostNetwork").is_true() {
         let detail = "hostNetwork must be true if pod contains any hostProcess containers";
         errors.push(FieldError::invalid(&spec.path.child("hostNetwork"), false, detail));
     }
@@ -114,7 +97,8 @@ pub(super) fn host_process(spec: &At<'_>, errors: &mut ErrorList) {
 
 /// `validateWindowsSecurityContextOptions`
 pub(super) fn options(at: &At<'_>, errors: &mut ErrorList) {
-    let (name, spec, user) = (at.get("gmsaCredentialSpecName"), at.get("gmsaCredentialSpec"), at.get("runAsUserName"));
+    let (name, spec, user) =
+        (at.field("gmsaCredentialSpecName"), at.field("gmsaCredentialSpec"), at.field("runAsUserName"));
     if name.is_set() {
         rules::invalid_each(&name, names::dns1123_subdomain(name.text()), errors);
     }

@@ -53,6 +53,11 @@ fn check(cases: &str) {
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
+/// Every case, for the test of names.
+pub(super) fn all() {
+    [pods, services, volumes, nodes, others].iter().for_each(|cases| cases());
+}
+
 #[test]
 fn pods() {
     check(include_str!("pods.json"));

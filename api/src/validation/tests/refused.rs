@@ -97,6 +97,11 @@ macro_rules! groups {
         fn $group() {
             check(include_str!(concat!(stringify!($group), ".txt")));
         })*
+
+        /// Every case, for the test of names.
+        pub(super) fn all() {
+            $($group();)*
+        }
     };
 }
 

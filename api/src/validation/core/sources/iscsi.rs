@@ -28,21 +28,21 @@ fn initiator(at: &At<'_>, unknown: &str, errors: &mut ErrorList) {
 }
 
 fn common(at: &At<'_>, unknown: &str, errors: &mut ErrorList) {
-    let name = at.get("iqn");
+    let name = at.field("iqn");
     if rules::required(&name, errors) {
         initiator(&name, unknown, errors);
     }
-    unit(&at.get("lun"), errors);
-    let authenticates = at.get("chapAuthDiscovery").is_true() || at.get("chapAuthSession").is_true();
-    if authenticates && at.get("secretRef").is_absent() {
+    unit(&at.field("lun"), errors);
+    let authenticates = at.field("chapAuthDiscovery").is_true() || at.field("chapAuthSession").is_true();
+    if authenticates && at.field("secretRef").is_absent() {
         errors.push(FieldError::required(&at.path.child("secretRef"), ""));
     }
 }
 
 fn own_initiator(at: &At<'_>, unknown: &str, errors: &mut ErrorList) {
-    let own = at.get("initiatorName");
+    let own = at.field("initiatorName");
     if own.is_set() {
-        initiator(&At::new(at.path.child("initiatorname"), own.value), unknown, errors);
+        initiator(&own.moved(at.path.child("initiatorname")), unknown, errors);
     }
 }
 
