@@ -1,7 +1,6 @@
 //! What a user may do: the superuser group, the Node authoriser and RBAC, in the reference's order and wording.
 
 pub mod escalation;
-mod follower;
 pub mod node;
 pub mod rbac;
 pub mod review;

@@ -1,38 +1,33 @@
 //! Which flow schema and priority level a request belongs to, as the stored configuration says it.
 //!
-//! [`follow`] keeps the schemas compiled in a [`FlowTable`] that requests read; it also tells each schema whether its level
-//! is there. Every request is classified right after it is known who asks, before it is authorised, and its answer
+//! Requests read the schemas compiled in a [`FlowTable`]; [`crate::post_start`] keeps those that every cluster has. Every request is classified right after it is known who asks, before it is authorised, and its answer
 //! carries the uids of what it was found to be (`setResponseHeaders` in apiserver's `server/filters`).
 
-mod keep;
 mod matching;
-mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::{Object, UserInfo};
-use arc_swap::ArcSwap;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
-use store::{Snapshot, StoreError};
-use tokio_util::sync::CancellationToken;
+use store::Snapshot;
 
-use crate::state::Step;
-use crate::{ApiServer, Registry, RequestInfo};
+use crate::RequestInfo;
+use crate::registry::{Derived, list};
 use matching::Spec;
 
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// The group of both kinds.
+pub(crate) const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 /// What the keys of both kinds begin with.
-const KEYS: &str = "/registry/flowcontrol.apiserver.k8s.io/";
+pub(crate) const KEYS: &str = "/registry/flowcontrol.apiserver.k8s.io/";
 const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 /// The schema, and its level of the same name, that no limit holds for.
-const EXEMPT: &str = "exempt";
+pub(crate) const EXEMPT: &str = "exempt";
 /// The schema, and its level of the same name, of what no other schema matches.
-const CATCH_ALL: &str = "catch-all";
+pub(crate) const CATCH_ALL: &str = "catch-all";
 
 /// What a request was found to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,46 +63,43 @@ impl Flow {
 
 /// The flow schemas in the order in which they are tried.
 #[derive(Debug)]
-pub struct FlowTable(ArcSwap<Compiled>);
-
-#[derive(Debug)]
-struct Compiled {
+pub struct FlowTable {
     schemas: Vec<(Spec, Arc<Flow>)>,
     catch_all: Arc<Flow>,
     /// The share of each priority level.
     shares: BTreeMap<String, u64>,
 }
 
-impl Default for FlowTable {
-    /// The mandatory ones alone.
-    fn default() -> Self {
-        Self(ArcSwap::from_pointee(Compiled::new(&[], &[])))
-    }
+/// The table of what is stored.
+pub fn table() -> Derived<FlowTable> {
+    Derived::new(&[KEYS], |snapshot| FlowTable::new(&schemas(snapshot), &levels(snapshot)))
+}
+
+/// The schemas of a state.
+pub(crate) fn schemas(snapshot: &Snapshot) -> Vec<Object> {
+    list(snapshot, GROUP, "flowschemas", "")
+}
+
+/// The priority levels of a state.
+pub(crate) fn levels(snapshot: &Snapshot) -> Vec<Object> {
+    list(snapshot, GROUP, "prioritylevelconfigurations", "")
 }
 
 impl FlowTable {
     /// The first schema that matches a request of this user.
     pub fn classify(&self, user: &UserInfo, info: &RequestInfo) -> Arc<Flow> {
-        let table = self.0.load();
-        let found = table.schemas.iter().find(|(spec, _)| spec.matches(user, info));
-        found.map_or(&table.catch_all, |(_, flow)| flow).clone()
+        let found = self.schemas.iter().find(|(spec, _)| spec.matches(user, info));
+        found.map_or(&self.catch_all, |(_, flow)| flow).clone()
     }
 
     /// How many of `seats` places each priority level has nominally, by its share of all (`finishQueueSetReconfigsLocked`
     /// in apiserver's `util/flowcontrol`).
     pub fn nominal_seats(&self, seats: usize) -> Vec<(String, f64)> {
-        let table = self.0.load();
-        let sum: u64 = table.shares.values().sum();
+        let sum: u64 = self.shares.values().sum();
         let of = |share: u64| (seats as f64 * share as f64 / (sum.max(1)) as f64).ceil();
-        table.shares.iter().map(|(level, share)| (level.clone(), of(*share))).collect()
+        self.shares.iter().map(|(level, share)| (level.clone(), of(*share))).collect()
     }
 
-    fn set(&self, schemas: &[Object], levels: &[Object]) {
-        self.0.store(Arc::new(Compiled::new(schemas, levels)));
-    }
-}
-
-impl Compiled {
     /// `digestFlowSchemasLocked` in apiserver's `util/flowcontrol`: schemas without their level are passed over, and the
     /// mandatory ones are there in any case.
     fn new(schemas: &[Object], levels: &[Object]) -> Self {
@@ -142,56 +134,6 @@ impl Compiled {
         }
         Self { schemas: compiled, catch_all, shares }
     }
-}
-
-/// Follows flow schemas and priority levels until `stop` is cancelled, and keeps those that every cluster has.
-pub async fn follow(server: ApiServer, stop: CancellationToken) {
-    let mut keeper = keep::Keeper::default();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            ended = run(&server, &mut keeper) => {
-                // The history went on without us: begin anew with the state.
-                if !matches!(ended, Err(StoreError::Lagged | StoreError::Compacted { .. })) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-async fn run(server: &ApiServer, keeper: &mut keep::Keeper) -> Result<(), StoreError> {
-    let registry = server.registry();
-    loop {
-        let snapshot = registry.snapshot();
-        let mut events = registry.store().watch_prefix(snapshot.revision(), KEYS)?;
-        let again = synchronise(server, keeper, registry, &snapshot).await;
-        let changed = async {
-            while !events.next().await?.iter().any(|batch| batch.iter().any(|event| event.key().starts_with(KEYS))) {}
-            Ok(())
-        };
-        match again {
-            None => changed.await?,
-            Some(wait) => tokio::time::timeout(wait, changed).await.unwrap_or(Ok(()))?,
-        }
-    }
-}
-
-/// Takes the configuration for what comes, puts right what every cluster has, and says in the statuses what was
-/// taken; how long until something can be put right that must wait.
-async fn synchronise(
-    server: &ApiServer,
-    keeper: &mut keep::Keeper,
-    registry: &Registry,
-    snapshot: &Snapshot,
-) -> Option<Duration> {
-    let schemas = registry.list_in(snapshot, GROUP, "flowschemas", "");
-    let levels = registry.list_in(snapshot, GROUP, "prioritylevelconfigurations", "");
-    registry.flows().set(&schemas, &levels);
-    registry.state().finish(Step::FlowControl);
-    let again = keeper.restore(server, &schemas, &levels).await;
-    status::write(server, &schemas, &levels).await;
-    again
 }
 
 #[cfg(test)]

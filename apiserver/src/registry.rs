@@ -2,7 +2,9 @@
 
 pub mod create;
 pub mod delete;
+pub mod derived;
 pub mod facts;
+pub mod follow;
 pub mod prepare;
 pub mod target;
 mod unenforced;
@@ -20,14 +22,16 @@ use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction
 
 use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
-use crate::flow_control::FlowTable;
+use crate::flow_control::{self, FlowTable};
 use crate::memo::Memo;
 use crate::metrics::{ServerMetrics, Stored};
-use crate::past::Past;
 use crate::plug::Plugins;
+use crate::post_start::Compaction;
 use crate::state::State;
 use crate::watch::FrameCache;
 use crate::{Config, current};
+pub use derived::{Derived, Held};
+pub use follow::{Followed, Happened, News};
 
 /// Objects on the store, the catalogue of what they are, the clock, and what is plugged in. Cloning is cheap.
 #[derive(Clone)]
@@ -64,10 +68,10 @@ struct Inner {
     state: State,
     metrics: ServerMetrics,
     created: Instant,
-    flows: FlowTable,
+    flows: Derived<FlowTable>,
     frames: FrameCache,
     documents: Documents,
-    past: Past,
+    compaction: Compaction,
 }
 
 impl Registry {
@@ -79,10 +83,10 @@ impl Registry {
             catalogue: ArcSwap::from_pointee(catalogue),
             state: State::default(),
             metrics: ServerMetrics::default(),
-            flows: FlowTable::default(),
+            flows: flow_control::table(),
             frames: FrameCache::default(),
             documents: Documents::default(),
-            past: Past::default(),
+            compaction: Compaction::default(),
         }))
     }
 
@@ -101,9 +105,9 @@ impl Registry {
         instant.saturating_duration_since(self.0.created).as_secs()
     }
 
-    /// Which flow schema a request belongs to.
-    pub fn flows(&self) -> &FlowTable {
-        &self.0.flows
+    /// The flow schemas that are stored now.
+    pub fn flows(&self) -> Held<FlowTable> {
+        self.0.flows.get(&**self.store())
     }
 
     /// OpenAPI documents, kept.
@@ -146,7 +150,7 @@ impl Registry {
     /// # Errors
     /// [`StoreError::Compacted`] if it is forgotten, [`StoreError::FutureRevision`] if there is none such yet.
     pub fn snapshot_at(&self, revision: Revision, prefix: &str) -> Result<Snapshot, StoreError> {
-        let oldest = self.0.past.oldest();
+        let oldest = self.0.compaction.oldest();
         if revision < oldest {
             return Err(StoreError::Compacted { requested: revision, oldest });
         }
@@ -155,7 +159,7 @@ impl Registry {
 
     /// Forgets for lists every state before `revision`, as a compaction of etcd does.
     pub fn forget_before(&self, revision: Revision) {
-        self.0.past.forget_before(revision);
+        self.0.compaction.forget_before(revision);
     }
 
     /// The resources served now.
@@ -205,7 +209,7 @@ impl Registry {
 
     /// All objects of a resource in a snapshot, in their storage version; an empty namespace means all.
     pub fn list_in(&self, snapshot: &Snapshot, group: &str, resource: &str, namespace: &str) -> Vec<Object> {
-        snapshot.list(&prefix(group, resource, namespace), None).filter_map(read).collect()
+        list(snapshot, group, resource, namespace)
     }
 
     /// Commits a write of an object of `resource`; `operation` is what its store would call it.
@@ -305,6 +309,11 @@ pub fn prefix(group: &str, resource: &str, namespace: &str) -> String {
         }
     }
     prefix
+}
+
+/// All objects of a resource in a snapshot, in their storage version; an empty namespace means all.
+pub fn list(snapshot: &Snapshot, group: &str, resource: &str, namespace: &str) -> Vec<Object> {
+    snapshot.list(&prefix(group, resource, namespace), None).filter_map(read).collect()
 }
 
 /// The object of an entry, with its resource version.

@@ -24,7 +24,6 @@ use axum::body::Body;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::chain::inflight::Inflight;
@@ -32,8 +31,7 @@ use crate::content::Format;
 use crate::metrics::Measured;
 use crate::request::query::{decode, is_escaped};
 use crate::request::{Query, RequestInfo};
-use crate::state::Step;
-use crate::{Config, Registry, answer, chain, definitions, flow_control, identity, past};
+use crate::{Config, Registry, answer, chain};
 use limits::Limits;
 
 /// How long a request may take that is not long-running (`--request-timeout`).
@@ -72,18 +70,6 @@ impl ApiServer {
     /// What connections are allowed.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, classifies
-    /// requests as flow schemas say, holds the server's own lease, and forgets old states. Runs until `stop` is cancelled.
-    pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.registry.state().finish(Step::Running);
-            let schemas = flow_control::follow(self.clone(), stop.clone());
-            let lease = identity::hold(self.clone(), stop.clone());
-            let past = past::follow(self.registry.clone(), stop.clone());
-            tokio::join!(definitions::follow(self.registry.clone(), stop), schemas, past, lease);
-        })
     }
 
     /// Objects, catalogue, clock.

@@ -4,8 +4,8 @@ mod certificate;
 mod claim;
 pub mod component_status;
 mod configuration;
+mod definition;
 mod devices;
-pub mod events;
 mod job;
 mod namespace;
 pub mod pod;
@@ -46,10 +46,8 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("resource.k8s.io", "resourceclaims", "") => &devices::Claim,
         ("resource.k8s.io", "resourceclaimtemplates", "") => &devices::Template,
         ("resource.k8s.io", "resourceslices", "") => &devices::Slice,
-        ("apiextensions.k8s.io", "customresourcedefinitions", "") => &crate::definitions::strategy::Definition,
-        ("apiextensions.k8s.io", "customresourcedefinitions", "status") => {
-            &crate::definitions::strategy::DefinitionStatus
-        }
+        ("apiextensions.k8s.io", "customresourcedefinitions", "") => &definition::Definition,
+        ("apiextensions.k8s.io", "customresourcedefinitions", "status") => &definition::DefinitionStatus,
         (group, plural, "") => initial(group, plural),
         _ => &Generic,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub(crate) struct Signal {
 pub(crate) struct Interest {
     prefix: String,
     signal: watch::Sender<Signal>,
+    /// The last batch that holds an event below the prefix, or one before it. Raised before a reader can see the batch.
+    last: AtomicU64,
     touched: Mutex<Touched>,
 }
 
@@ -56,8 +59,7 @@ impl Interest {
 
     /// Whether nothing below the prefix happened after `after`.
     pub(crate) fn is_quiet_since(&self, after: Revision) -> bool {
-        let touched = self.touched.lock();
-        touched.batches.back().copied().unwrap_or(touched.floor) <= after
+        self.last.load(Ordering::Acquire) <= after
     }
 
     /// Notes a batch; false if it was noted before.
@@ -72,6 +74,7 @@ impl Interest {
             touched.floor = oldest;
         }
         touched.batches.push_back(last);
+        self.last.store(last, Ordering::Release);
         true
     }
 
@@ -114,6 +117,7 @@ impl Interests {
         let interest = Arc::new(Interest {
             prefix: prefix.to_owned(),
             signal: watch::Sender::new(Signal { revision: newest, closed: by_prefix.closed }),
+            last: AtomicU64::new(newest),
             touched: Mutex::new(Touched { floor: newest, batches: VecDeque::new() }),
         });
         by_prefix.interests.insert(prefix.to_owned(), interest.clone());

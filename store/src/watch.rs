@@ -101,6 +101,12 @@ impl Watch {
         }
     }
 
+    /// Whether nothing happened below the watched prefix after a revision, which must not be before the watch began: what
+    /// a snapshot of that revision or a later one shows there is still so. Costs one atomic load.
+    pub fn is_quiet_since(&self, revision: Revision) -> bool {
+        self.interest.is_quiet_since(revision)
+    }
+
     /// Every event up to this revision has been returned by [`Watch::next`]; what happened to other keys counts
     /// as returned.
     pub fn revision(&self) -> Revision {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Admission, Attributes, Operation, forbidden, is, references};
 use crate::Registry;
 use crate::clock::{NAME_SUFFIX_LENGTH, name_suffix};
-use crate::registry::key;
+use crate::registry::{key, prefix};
 
 const VOLUME: &str = "kube-api-access";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -160,11 +160,9 @@ async fn account(attributes: &Attributes<'_>, pod: &Object, name: &str) -> Resul
 /// Waits for the account to be made.
 async fn wait_for(registry: &Registry, namespace: &str, name: &str) -> Option<Arc<Object>> {
     let key = key("", "serviceaccounts", namespace, name);
-    let mut watch = registry.store().watch(registry.snapshot().revision()).ok()?;
+    let mut accounts = registry.follow(prefix("", "serviceaccounts", namespace));
     let made = async {
-        while registry.snapshot().get(&key).is_none() {
-            watch.next().await.ok()?;
-        }
+        while accounts.changed(|event| event.key() == key).await?.get(&key).is_none() {}
         registry.get_shared("", "serviceaccounts", namespace, name)
     };
     tokio::time::timeout(DEFAULT_ACCOUNT_WAIT, made).await.ok().flatten()

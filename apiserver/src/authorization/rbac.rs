@@ -1,7 +1,7 @@
 //! Role-based access control over an index of the stored roles and bindings.
 //!
 //! The index is by subject, so a decision looks at the rules of the user and its groups only. It is
-//! rebuilt when a key of the RBAC group was written, and never otherwise.
+//! made anew when a key of the RBAC group was written, and never otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use api::{Object, UserInfo};
 use futures::future::{BoxFuture, FutureExt, ready};
 use store::Snapshot;
 
-use super::follower::Follower;
 use super::rule::Rule;
 use super::{Attributes, Authorizer, Decision};
-use crate::{Registry, registry};
+use crate::Registry;
+use crate::registry::{Derived, Held, list};
 
 /// The API group of roles and bindings.
 pub const GROUP: &str = "rbac.authorization.k8s.io";
-const KEYS: &str = "/registry/rbac.authorization.k8s.io/";
+const KEYS: &[&str] = &["/registry/rbac.authorization.k8s.io/"];
 
 /// The RBAC authoriser.
 pub struct Rbac {
-    index: Follower<Index>,
+    index: Derived<Index>,
 }
 
 impl Default for Rbac {
     fn default() -> Self {
-        Self { index: Follower::new(|key| key.starts_with(KEYS), Index::new) }
+        Self { index: Derived::new(KEYS, Index::new) }
     }
 }
 
@@ -58,7 +58,7 @@ struct Grant {
 
 impl Rbac {
     /// The roles and bindings as they are now.
-    pub fn index(&self, registry: &Registry) -> Arc<Index> {
+    pub fn index(&self, registry: &Registry) -> Held<Index> {
         self.index.get(&**registry.store())
     }
 }
@@ -80,9 +80,9 @@ impl Authorizer for Rbac {
 impl Index {
     /// Reads every role and binding of a snapshot.
     pub fn new(snapshot: &Snapshot) -> Self {
-        let cluster_roles: Vec<Object> = objects(snapshot, "clusterroles").collect();
-        let cluster_roles = aggregate(&cluster_roles);
-        let roles: HashMap<(String, String), Arc<Vec<Rule>>> = objects(snapshot, "roles")
+        let objects = |resource| list(snapshot, GROUP, resource, "").into_iter();
+        let cluster_roles = aggregate(&list(snapshot, GROUP, "clusterroles", ""));
+        let roles: HashMap<(String, String), Arc<Vec<Rule>>> = objects("roles")
             .map(|role| {
                 let key = (role.namespace().to_string(), role.name().to_string());
                 (key, Arc::new(Rule::list(role.at(&["rules"]))))
@@ -102,10 +102,10 @@ impl Index {
                 other => Err(format!("unsupported role reference kind: {other:?}")),
             }
         };
-        for binding in objects(snapshot, "clusterrolebindings") {
+        for binding in objects("clusterrolebindings") {
             add(&mut index.cluster, &binding, rules_of(&binding));
         }
-        for binding in objects(snapshot, "rolebindings") {
+        for binding in objects("rolebindings") {
             let of_namespace = index.namespaces.entry(binding.namespace().to_string()).or_default();
             add(of_namespace, &binding, rules_of(&binding));
         }
@@ -183,12 +183,6 @@ fn gather<'a>(role: &'a Object, roles: &'a [Object], seen: &mut Vec<&'a str>, ru
             gather(other, roles, seen, rules);
         }
     }
-}
-
-fn objects<'a>(snapshot: &'a Snapshot, resource: &str) -> impl Iterator<Item = Object> + 'a {
-    let prefix = registry::prefix(GROUP, resource, "");
-    let entries: Vec<_> = snapshot.list(&prefix, None).cloned().collect();
-    entries.into_iter().filter_map(|entry| registry::read(&entry))
 }
 
 fn add(scope: &mut BySubject, binding: &Object, rules: Result<Arc<Vec<Rule>>, String>) {

@@ -28,8 +28,7 @@ fn info(request: &str) -> RequestInfo {
 
 /// Whether a rule makes a request of `user` (`name group,group`) its schema's.
 fn check(rule: Value, user: &str, request: &str, matches: bool) {
-    let table = FlowTable::default();
-    table.set(&[schema("it", 1000, "level", rule.clone())], &[level("level", "Limited")]);
+    let table = FlowTable::new(&[schema("it", 1000, "level", rule.clone())], &[level("level", "Limited")]);
     let (name, groups) = user.split_once(' ').unwrap_or((user, ""));
     let groups: Vec<String> = groups.split(',').map(String::from).collect();
     let user = UserInfo { username: name.into(), groups, ..UserInfo::default() };
@@ -108,7 +107,6 @@ fn paths_match_whole_or_below() {
 #[test]
 fn the_lowest_precedence_wins_then_the_name() {
     let any = || rule(json!({"kind": "User", "user": {"name": "*"}}));
-    let table = FlowTable::default();
     let levels = [level("l", "Limited"), level("exempt", "Exempt")];
     let schemas = [
         schema("catch-all", 10_000, "l", any()),
@@ -116,7 +114,7 @@ fn the_lowest_precedence_wins_then_the_name() {
         schema("a", 7, "exempt", any()),
         schema("dangling", 1, "gone", any()),
     ];
-    table.set(&schemas, &levels);
+    let table = FlowTable::new(&schemas, &levels);
     let flow = table.classify(&UserInfo::new("x", &[]), &info("GET /version"));
     assert_eq!((flow.schema.as_str(), flow.level.as_str(), flow.exempt), ("a", "exempt", true));
     let mut headers = HeaderMap::new();
@@ -133,14 +131,13 @@ fn levels_have_seats_by_their_shares() {
             kind: {"nominalConcurrencyShares": share}}}),
         )
     };
-    let table = FlowTable::default();
-    table.set(&[], &[level("a", "limited", 40), level("b", "limited", 5), level("c", "exempt", 0)]);
+    let table = FlowTable::new(&[], &[level("a", "limited", 40), level("b", "limited", 5), level("c", "exempt", 0)]);
     assert_eq!(table.nominal_seats(600), [("a".into(), 534.0), ("b".into(), 67.0), ("c".into(), 0.0)]);
 }
 
 #[test]
 fn the_mandatory_ones_are_there_without_being_stored() {
-    let table = FlowTable::default();
+    let table = FlowTable::new(&[], &[]);
     let masters = table.classify(&UserInfo::new("x", &["system:masters"]), &info("GET /version"));
     assert!(masters.exempt && masters.schema == EXEMPT);
     let others = table.classify(&UserInfo::default(), &info("DELETE /api/v1/pods"));

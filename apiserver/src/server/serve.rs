@@ -48,7 +48,6 @@ impl ApiServer {
         Box::pin(async move {
             let acceptor = TlsAcceptor::from(tls);
             let tasks = TaskTracker::new();
-            tasks.spawn(crate::strategy::events::expire(self.registry().clone(), stop.clone()));
             let closing = CancellationToken::new();
             let connections = Connections::new(self.limits());
             loop {

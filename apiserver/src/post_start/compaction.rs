@@ -5,23 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use store::Revision;
-use tokio_util::sync::CancellationToken;
 
 use crate::Registry;
 
 /// How often the past is cut off, at where the newest state was the time before (`DefaultCompactInterval`).
-pub const COMPACT_INTERVAL: Duration = Duration::from_secs(300);
+const COMPACT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How often it is looked at what has become too old for the room that it takes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Where the past begins.
+/// How far the past is cut off.
 #[derive(Debug, Default)]
-pub struct Past {
+pub struct Compaction {
     oldest: AtomicU64,
 }
 
-impl Past {
+impl Compaction {
     /// Forgets what is older than `revision`.
     pub fn forget_before(&self, revision: Revision) {
         self.oldest.fetch_max(revision, Ordering::AcqRel);
@@ -33,14 +32,12 @@ impl Past {
     }
 }
 
-/// Forgets states once they are between one and two intervals old, until `stop` is cancelled.
-pub async fn follow(registry: Registry, stop: CancellationToken) {
+/// Forgets states once they are between one and two intervals old, as long as it is polled.
+pub(super) async fn run(registry: &Registry) {
     loop {
         let newest = registry.snapshot().revision();
         for _ in 0..COMPACT_INTERVAL.as_secs() / LOOK_INTERVAL.as_secs() {
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_none() {
-                return;
-            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
             // Packing what was written lately takes a while.
             let store = registry.store().clone();
             let _ = tokio::task::spawn_blocking(move || store.forget_old()).await;

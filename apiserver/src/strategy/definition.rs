@@ -4,9 +4,9 @@ use api::Object;
 use api::field::ErrorList;
 use serde_json::{Value, json};
 
-use super::{CLEANUP_FINALIZER, status};
 use crate::Context;
 use crate::plug::Strategy;
+use crate::post_start::definitions::{CLEANUP_FINALIZER, status};
 
 /// Notes that objects are stored in the storage version, the first if there are several.
 fn store_version(definition: &mut Object) {

@@ -2,7 +2,6 @@
 //! tells whether they did.
 
 pub mod status;
-pub mod strategy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +9,7 @@ use std::sync::Arc;
 use api::catalogue::{Catalogue, Resource};
 use api::{Object, Status};
 use serde_json::{Value, json};
-use store::{Event, Revision, Snapshot, StoreError};
-use tokio_util::sync::CancellationToken;
+use store::{Event, Revision, Snapshot};
 
 use crate::options::DeleteOptions;
 use crate::registry::delete::delete;
@@ -30,19 +28,18 @@ const KEYS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 /// Keeps a definition until its objects are gone.
 pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Follows definitions until `stop` is cancelled.
-pub async fn follow(registry: Registry, stop: CancellationToken) {
+/// Follows definitions until the store is closed.
+pub(super) async fn follow(registry: &Registry) {
     let builtin = registry.catalogue();
-    let mut follower = Follower { registry, builtin, known: HashMap::new() };
+    let mut follower = Follower { registry: registry.clone(), builtin, known: HashMap::new() };
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            ended = follower.run() => {
-                // The history went on without us: begin anew with the state.
-                if !matches!(ended, Err(StoreError::Lagged | StoreError::Compacted { .. })) {
-                    return;
-                }
-            }
+        // Only while definitions are going do other keys count.
+        let going = follower.is_something_going();
+        let mut followed = registry.follow(if going { "" } else { KEYS });
+        while follower.is_something_going() == going {
+            let Some(state) = followed.changed(|event| follower.concerns(event)).await else { return };
+            follower.synchronise(&state).await;
+            registry.state().finish(Step::Definitions);
         }
     }
 }
@@ -87,27 +84,6 @@ impl Known {
 }
 
 impl Follower {
-    async fn run(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.registry.snapshot();
-        let mut after = snapshot.revision();
-        self.synchronise(&snapshot).await;
-        self.registry.state().finish(Step::Definitions);
-        loop {
-            // Only while definitions are going do other keys count.
-            let going = self.is_something_going();
-            let store = self.registry.store();
-            let mut events = if going { store.watch(after)? } else { store.watch_prefix(after, KEYS)? };
-            while self.is_something_going() == going {
-                let batches = events.next().await?;
-                after = after.max(events.revision());
-                if batches.iter().flat_map(|batch| batch.iter()).any(|event| self.concerns(event)) {
-                    let snapshot = self.registry.snapshot();
-                    self.synchronise(&snapshot).await;
-                }
-            }
-        }
-    }
-
     fn is_something_going(&self) -> bool {
         self.known.values().any(Known::is_terminating)
     }

@@ -7,7 +7,7 @@ use api::Object;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::GROUP;
+use crate::flow_control::GROUP;
 use crate::{ApiServer, clock};
 
 /// Who the conditions belong to.

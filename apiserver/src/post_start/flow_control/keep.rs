@@ -10,7 +10,7 @@ use api::Object;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{CATCH_ALL, EXEMPT, GROUP};
+use crate::flow_control::{CATCH_ALL, EXEMPT, GROUP};
 use crate::state::Step;
 use crate::{ApiServer, bootstrap};
 

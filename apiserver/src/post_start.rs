@@ -1,0 +1,36 @@
+//! What goes on beside the requests once the server has started (post-start hooks, and what they start).
+
+mod compaction;
+pub mod definitions;
+mod event_expiry;
+mod flow_control;
+mod identity;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::ApiServer;
+use crate::state::Step;
+
+pub use compaction::Compaction;
+
+impl ApiServer {
+    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, keeps the
+    /// configuration of flow control, holds the server's own lease, ends events when their hour is over, and forgets old
+    /// states. Runs until `stop` is cancelled or the store is closed.
+    pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.registry().state().finish(Step::Running);
+            let unended = async {
+                tokio::join!(
+                    definitions::follow(self.registry()),
+                    flow_control::follow(self),
+                    event_expiry::follow(self.registry()),
+                    compaction::run(self.registry()),
+                )
+            };
+            // The lease is given up at the end.
+            tokio::join!(stop.run_until_cancelled(unended), identity::hold(self.clone(), stop.clone()));
+        })
+    }
+}
