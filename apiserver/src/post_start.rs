@@ -23,7 +23,7 @@ impl ApiServer {
             self.registry().state().finish(Step::Running);
             let unended = async {
                 tokio::join!(
-                    definitions::follow(self.registry()),
+                    definitions::follow(self),
                     flow_control::follow(self),
                     event_expiry::follow(self.registry()),
                     compaction::run(self.registry()),

@@ -234,40 +234,6 @@ impl Registry {
         self.metrics().stored(operation, &resource.storage_group, &resource.plural, outcome, took);
         committed
     }
-
-    /// Stores a new object as it is (in the storage version), with the system's metadata filled in, passing by
-    /// admission and strategies: for what the server makes of itself.
-    ///
-    /// # Errors
-    /// `AlreadyExists`, or what the store refuses.
-    pub async fn put_new(&self, resource: &Resource, mut object: Object) -> Result<Object, Status> {
-        fill_metadata(self.clock(), &mut object);
-        let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
-        let key = resource.key(&namespace, &name);
-        let committed = self.commit("create", resource, Transaction::create(key, object.encode())).await;
-        match committed {
-            Ok(committed) => Ok(with_revision(object, committed.revision)),
-            Err(StoreError::ConditionFailed { .. }) => {
-                Err(Status::already_exists(&resource.group, &resource.plural, &name))
-            }
-            Err(error) => Err(store_status(&error)),
-        }
-    }
-
-    /// Replaces an object as it was read with [`Registry::get`], passing by admission and strategies.
-    ///
-    /// # Errors
-    /// `Conflict` if it changed since, or what the store refuses.
-    pub async fn put(&self, resource: &Resource, object: Object) -> Result<Object, Status> {
-        let revision: Revision = object.resource_version().parse().unwrap_or(0);
-        let (namespace, name) = (object.namespace().to_string(), object.name().to_string());
-        let key = resource.key(&namespace, &name);
-        match self.commit("update", resource, Transaction::update(key, revision, object.encode())).await {
-            Ok(committed) => Ok(with_revision(object, committed.revision)),
-            Err(StoreError::ConditionFailed { .. }) => Err(Status::stale(&resource.group, &resource.plural, &name)),
-            Err(error) => Err(store_status(&error)),
-        }
-    }
 }
 
 /// Encodes an object, which becomes what a reader will get.

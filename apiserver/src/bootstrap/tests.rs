@@ -79,9 +79,9 @@ async fn lost_rules_and_subjects_come_back_and_a_new_port_is_taken_over() {
     let mut role = registry.get(group, "clusterroles", "", "system:node").unwrap();
     let own = json!({"apiGroups": ["ex.com"], "resources": ["x"], "verbs": ["get"]});
     role.set(&["rules"], json!([own]));
-    let catalogue = api::catalogue::Catalogue::builtin();
-    let row = catalogue.get(group, "v1", "clusterroles").unwrap().clone();
-    registry.put(&row, role).await.unwrap();
+    let place: Arc<str> = key(group, "clusterroles", "", "system:node").into();
+    let operations = vec![Operation::Put(place, role.encode())];
+    registry.store().commit(Transaction { operations, ..Transaction::default() }).await.unwrap();
     let changed = Bootstrap { secure_port: 7443, ..bootstrap() };
     assert_eq!(reconcile(&registry, &changed).await.unwrap(), 4);
     let role = registry.get(group, "clusterroles", "", "system:node").unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use api::catalogue::{Catalogue, Resource};
 use api::{Object, Status};
+use http::Method;
 use serde_json::{Value, json};
 use store::{Event, Revision, Snapshot};
 
@@ -15,9 +16,8 @@ use crate::options::DeleteOptions;
 use crate::registry::delete::delete;
 use crate::registry::read;
 use crate::registry::target::Target;
-use crate::registry::update::{Rules, update};
 use crate::state::Step;
-use crate::{Context, Registry, clock, managed};
+use crate::{ApiServer, Context, Registry, clock};
 
 /// The group of definitions.
 pub const GROUP: &str = "apiextensions.k8s.io";
@@ -29,9 +29,10 @@ const KEYS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Follows definitions until the store is closed.
-pub(super) async fn follow(registry: &Registry) {
+pub(super) async fn follow(server: &ApiServer) {
+    let registry = server.registry();
     let builtin = registry.catalogue();
-    let mut follower = Follower { registry: registry.clone(), builtin, known: HashMap::new() };
+    let mut follower = Follower { server: server.clone(), builtin, known: HashMap::new() };
     loop {
         // Only while definitions are going do other keys count.
         let going = follower.is_something_going();
@@ -45,7 +46,7 @@ pub(super) async fn follow(registry: &Registry) {
 }
 
 struct Follower {
-    registry: Registry,
+    server: ApiServer,
     builtin: Arc<Catalogue>,
     /// What is known of each definition, by its name.
     known: HashMap<String, Known>,
@@ -84,6 +85,10 @@ impl Known {
 }
 
 impl Follower {
+    fn registry(&self) -> &Registry {
+        self.server.registry()
+    }
+
     fn is_something_going(&self) -> bool {
         self.known.values().any(Known::is_terminating)
     }
@@ -105,8 +110,8 @@ impl Follower {
     /// Who reads the status in between is kept waiting by the round.
     async fn synchronise(&mut self, snapshot: &Snapshot) {
         let (changed, gone) = self.learn_all(snapshot);
-        let registry = self.registry.clone();
-        let round = registry.state().begin_round();
+        let server = self.server.clone();
+        let round = server.registry().state().begin_round();
         for name in &changed {
             let settled = self.settle(name).await;
             tell_failure(name, settled);
@@ -117,7 +122,7 @@ impl Follower {
         }
         if rows_changed {
             let rows = self.known.values().flat_map(|known| known.rows.iter().cloned());
-            self.registry.set_catalogue(self.builtin.with(rows));
+            self.registry().set_catalogue(self.builtin.with(rows));
         }
         drop(round);
         for name in &changed {
@@ -170,10 +175,8 @@ impl Follower {
 
     /// Writes the status of a definition, so that those that come after it find its names taken.
     async fn settle(&mut self, name: &str) -> Result<(), Status> {
-        let catalogue = self.registry.catalogue();
-        let Some(row) = catalogue.get(GROUP, "v1", PLURAL) else { return Ok(()) };
         let Some(known) = self.known.get(name).filter(|known| !known.is_terminating()) else { return Ok(()) };
-        let now = clock::time(self.registry.clock().now());
+        let now = clock::time(self.registry().clock().now());
         let others = self.known.values().map(|known| &*known.object);
         let conditions = api::crd::conditions(&known.object, others, &now);
         let mut definition = (*known.object).clone();
@@ -181,13 +184,24 @@ impl Follower {
         if definition == *known.object {
             return Ok(());
         }
-        let ctx = Context::internal(&self.registry);
-        let target = target(row, "status", &definition);
-        managed::track_update(&ctx, &target, &known.object, &mut definition);
-        let written = self.registry.put(row, definition).await?;
+        let written = self.patch(&definition, "status").await?;
         let revision = written.resource_version().parse().unwrap_or(0);
         self.learn(name, revision, written);
         Ok(())
+    }
+
+    /// Writes a part of a definition, the status or the finalizers, if nobody wrote it since it was read.
+    async fn patch(&self, definition: &Object, subresource: &str) -> Result<Object, Status> {
+        let (url, path, value) = match subresource {
+            "status" => ("/status", "/status", definition.at(&["status"])),
+            _ => ("", "/metadata/finalizers", definition.at(&["metadata", "finalizers"])),
+        };
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": definition.resource_version()},
+            {"op": "add", "path": path, "value": value},
+        ]);
+        let url = format!("/apis/{GROUP}/v1/{PLURAL}/{}{url}", definition.name());
+        self.server.ask_itself(&Method::PATCH, url, "application/json-patch+json", patch.to_string()).await
     }
 
     /// Makes the rows of a definition from what is stored, if it changed. Whether they changed.
@@ -203,7 +217,7 @@ impl Follower {
         if same_shape && same_life && known.rows.is_empty() != established {
             return false;
         }
-        let rows = if established { rows(&self.registry, name, &known.object) } else { Vec::new() };
+        let rows = if established { rows(self.server.registry(), name, &known.object) } else { Vec::new() };
         known.generation = generation;
         known.names = names;
         known.rows = rows.into_iter().map(Arc::new).collect();
@@ -213,63 +227,59 @@ impl Follower {
     /// Deletes the objects of a definition that is going, and lets it go when there are none (`CRDFinalizer.sync` in
     /// apiextensions).
     async fn clean_up(&self, name: &str) -> Result<(), Status> {
-        let catalogue = self.registry.catalogue();
-        let Some(row) = catalogue.get(GROUP, "v1", PLURAL) else { return Ok(()) };
         let Some(known) = self.known.get(name).filter(|known| known.is_terminating()) else { return Ok(()) };
         let definition = &*known.object;
         let finalizers = api::validation::metadata::finalizers(definition);
         if !finalizers.contains(&CLEANUP_FINALIZER) {
             return Ok(());
         }
-        let ctx = Context::internal(&self.registry);
-        let is_established = known.rows.first().is_some_and(|_| api::crd::is_established(definition));
+        let custom = known.rows.first().filter(|_| api::crd::is_established(definition));
         let mut left = false;
-        if let Some(custom) = known.rows.first().filter(|_| is_established) {
+        if let Some(custom) = custom {
             // The change comes back as an event, and the objects are looked at then.
-            if self.tell(&ctx, row, definition, &status::IN_PROGRESS).await? {
+            if self.tell(definition, &status::IN_PROGRESS).await? {
                 return Ok(());
             }
-            let newest = self.registry.snapshot();
-            for object in newest.list(&custom.prefix(""), None).filter_map(read) {
-                let own = in_own_version(custom, &object);
-                match delete(&ctx, &target(&own, "", &object), &DeleteOptions::default()).await {
-                    Ok(deleted) => left |= !deleted.gone,
-                    Err(status) if status.code == 404 => {}
-                    Err(status) => return Err(status),
-                }
-            }
+            left = self.delete_objects(custom).await?;
         }
-        let end = if is_established { &status::COMPLETED } else { &status::NEVER_ESTABLISHED };
-        if left || self.tell(&ctx, row, definition, end).await? {
+        let end = if custom.is_some() { &status::COMPLETED } else { &status::NEVER_ESTABLISHED };
+        if left || self.tell(definition, end).await? {
             return Ok(());
         }
+        let mut last = definition.clone();
         let rest: Vec<String> =
             finalizers.into_iter().filter(|f| *f != CLEANUP_FINALIZER).map(str::to_string).collect();
-        let target = target(row, "", definition);
-        let mut change = |old: Option<&Object>| {
-            let mut new = old.cloned().ok_or_else(|| target.not_found())?;
-            new.set(&["metadata", "finalizers"], rest.clone());
-            Ok(new)
-        };
-        update(&ctx, &target, Rules { creates: false, checks_uid: true }, &mut change).await.map(|_| ())
+        last.set(&["metadata", "finalizers"], rest);
+        self.patch(&last, "").await.map(|_| ())
+    }
+
+    /// Deletes every object of a definition that is going; whether some stay a while. In the version that each is stored
+    /// in, which need not be served: the reference, too, goes straight to their storage.
+    async fn delete_objects(&self, row: &Arc<Resource>) -> Result<bool, Status> {
+        let ctx = Context::internal(self.registry());
+        let newest = self.registry().snapshot();
+        let mut left = false;
+        for object in newest.list(&row.prefix(""), None).filter_map(read) {
+            let own = in_own_version(row, &object);
+            match delete(&ctx, &target(&own, &object), &DeleteOptions::default()).await {
+                Ok(deleted) => left |= !deleted.gone,
+                Err(status) if status.code == 404 => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(left)
     }
 
     /// Writes how far the end of a definition is. Whether that was new.
-    async fn tell(
-        &self,
-        ctx: &Context,
-        row: &Arc<Resource>,
-        definition: &Object,
-        stage: &status::Stage,
-    ) -> Result<bool, Status> {
+    async fn tell(&self, definition: &Object, stage: &status::Stage) -> Result<bool, Status> {
         if !status::is_before(definition, stage) {
             return Ok(false);
         }
         let mut new = definition.clone();
         let (state, reason, message) = *stage;
-        status::condition(ctx, &mut new, "Terminating", state, reason, message);
-        managed::track_update(ctx, &target(row, "status", definition), definition, &mut new);
-        self.registry.put(row, new).await.map(|_| true)
+        let now = clock::time(self.registry().clock().now());
+        status::condition(&now, &mut new, "Terminating", state, reason, message);
+        self.patch(&new, "status").await.map(|_| true)
     }
 }
 
@@ -291,16 +301,17 @@ fn in_own_version(row: &Arc<Resource>, object: &Object) -> Arc<Resource> {
     Arc::new(Resource { version, ..(**row).clone() })
 }
 
-fn target(row: &Arc<Resource>, subresource: &str, object: &Object) -> Target {
+fn target(row: &Arc<Resource>, object: &Object) -> Target {
     Target {
         resource: row.clone(),
         storage: row.clone(),
-        subresource: subresource.into(),
+        subresource: String::new(),
         namespace: object.namespace().into(),
         name: object.name().into(),
         options: json!({}),
     }
 }
+
 /// The rows of a definition; counts how long they took to make if there are rules to compile.
 fn rows(registry: &Registry, name: &str, definition: &Object) -> Vec<Resource> {
     let started = registry.clock().instant();

@@ -122,9 +122,8 @@ impl Lease {
 
     /// What fails is tried again at the next renewal.
     async fn send(&self, method: Method, url: String, body: String) {
-        let status = self.server.ask_itself(&method, url, "application/json", body).await;
-        if !status.is_success() {
-            tracing::warn!(lease = self.name, %method, %status, "the API server's own lease could not be written");
+        if let Err(error) = self.server.ask_itself(&method, url, "application/json", body).await {
+            tracing::warn!(lease = self.name, %method, %error, "the API server's own lease could not be written");
         }
     }
 }

@@ -4,9 +4,9 @@ use api::Object;
 use api::field::ErrorList;
 use serde_json::{Value, json};
 
-use crate::Context;
 use crate::plug::Strategy;
 use crate::post_start::definitions::{CLEANUP_FINALIZER, status};
+use crate::{Context, clock};
 
 /// Notes that objects are stored in the storage version, the first if there are several.
 fn store_version(definition: &mut Object) {
@@ -66,7 +66,7 @@ impl Strategy for Definition {
             list.push(CLEANUP_FINALIZER.into());
         }
         let (state, reason, message) = status::PENDING;
-        status::condition(ctx, object, "Terminating", state, reason, message);
+        status::condition(&clock::time(ctx.now), object, "Terminating", state, reason, message);
     }
 }
 

@@ -4,8 +4,6 @@ use api::Object;
 use api::crd::Conditions;
 use serde_json::{Map, Value, json};
 
-use crate::{Context, clock};
-
 /// A state of the condition `Terminating`: status, reason and message.
 pub type Stage = (&'static str, &'static str, &'static str);
 
@@ -50,15 +48,14 @@ pub fn update(definition: &mut Object, conditions: &Conditions) {
     }
 }
 
-/// Sets a condition; its time changes only with its status.
-pub fn condition(ctx: &Context, definition: &mut Object, kind: &str, state: &str, reason: &str, message: &str) {
+/// Sets a condition at the time `now`; its time changes only with its status.
+pub fn condition(now: &str, definition: &mut Object, kind: &str, state: &str, reason: &str, message: &str) {
     let mut conditions: Vec<Value> =
         definition.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut next = Map::new();
     for (name, value) in [("type", kind), ("status", state), ("reason", reason), ("message", message)] {
         next.insert(name.into(), value.into());
     }
-    let now = clock::time(ctx.now);
     match conditions.iter_mut().find(|c| c.get("type").and_then(Value::as_str) == Some(kind)) {
         Some(found) => {
             let same = found.get("status").and_then(Value::as_str) == Some(state);

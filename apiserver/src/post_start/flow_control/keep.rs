@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use api::Object;
-use http::{Method, StatusCode};
+use api::{Object, Status};
+use http::Method;
 use serde_json::Value;
 
 use crate::flow_control::{CATCH_ALL, EXEMPT, GROUP};
@@ -64,7 +64,8 @@ impl Keeper {
                     continue;
                 }
                 // Who was faster wrote something else, which is looked at anew.
-                if !matches!(write(server, resource, change).await.as_u16(), 404 | 409) {
+                let written = write(server, resource, change).await;
+                if !written.is_err_and(|status| matches!(status.code, 404 | 409)) {
                     self.written.insert(place, now);
                 }
             }
@@ -136,7 +137,7 @@ fn is_alike(wanted: &Object, current: &Object) -> bool {
     wanted.at(&["spec"]) == current.at(&["spec"])
 }
 
-async fn write(server: &ApiServer, resource: &str, change: Change) -> StatusCode {
+async fn write(server: &ApiServer, resource: &str, change: Change) -> Result<(), Status> {
     let name = change.name().to_string();
     let all = format!("/apis/{GROUP}/v1/{resource}");
     let of_manager = format!("fieldManager={FIELD_MANAGER}");
@@ -145,14 +146,14 @@ async fn write(server: &ApiServer, resource: &str, change: Change) -> StatusCode
         Change::Replace(object) => (Method::PUT, format!("{all}/{name}?{of_manager}"), object.into_value().to_string()),
         Change::Delete(name) => (Method::DELETE, format!("{all}/{name}"), String::new()),
     };
-    let status = server.ask_itself(&method, url, "application/json", body).await;
-    match status.is_success() {
-        true => tracing::info!(resource, name, %method, "flow control's configuration was put right"),
-        false => {
-            tracing::warn!(resource, name, %method, %status, "flow control's configuration could not be put right")
+    let written = server.ask_itself(&method, url, "application/json", body).await;
+    match &written {
+        Ok(_) => tracing::info!(resource, name, %method, "flow control's configuration was put right"),
+        Err(error) => {
+            tracing::warn!(resource, name, %method, %error, "flow control's configuration could not be put right");
         }
     }
-    status
+    written.map(|_| ())
 }
 
 #[cfg(test)]

@@ -60,8 +60,8 @@ async fn apply(server: &ApiServer, schema: &Object, mut condition: Value) {
     let path = format!("/apis/{GROUP}/v1/flowschemas/{}/status?fieldManager={FIELD_MANAGER}&force=true", schema.name());
     let answered = server.ask_itself(&Method::PATCH, path, "application/apply-patch+yaml", body.to_string()).await;
     // One that is gone meanwhile needs no condition; any other failure is tried again with the next change.
-    if !answered.is_success() {
-        tracing::debug!(schema = schema.name(), status = %answered, "the condition was not written");
+    if let Err(error) = answered {
+        tracing::debug!(schema = schema.name(), %error, "the condition was not written");
     }
 }
 
