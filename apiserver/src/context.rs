@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::chain::inflight::{Inflight, Place, TooMany};
+use crate::chain::limit::Limited;
 use crate::{Registry, RequestInfo};
 
 /// Options that all writes share.
@@ -52,8 +53,8 @@ impl Context {
     }
 
     /// The same for a request that counts among those under way: with its place, or with where it gets one later.
-    pub(crate) fn limited(self, inflight: Option<Arc<Inflight>>, place: Option<Place>) -> Self {
-        Self { inflight, place: Mutex::new(place), ..self }
+    pub(crate) fn limited(self, limited: Limited) -> Self {
+        Self { inflight: limited.later, place: Mutex::new(limited.place), ..self }
     }
 
     /// Waits for a place among the requests under way, if this one needs one and has none.

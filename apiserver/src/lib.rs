@@ -1,5 +1,5 @@
-//! The API server: HTTP in, store out. A request becomes a [`RequestInfo`], goes through the chain
-//! (authentication, impersonation, classification, a place, authorisation) and ends in one file a verb.
+//! The API server: HTTP in, store out. A request becomes a [`RequestInfo`], goes through the stages of the [`chain`] and ends
+//! in one file a verb.
 //!
 //! Nothing here knows a kind: what differs between resources is a row of the catalogue, or a small
 //! function plugged in through [`plug`].
@@ -22,6 +22,7 @@ pub mod context;
 mod current;
 pub mod documents;
 pub mod flow_control;
+pub mod group_versions;
 pub mod list;
 pub mod managed;
 mod memo;

@@ -162,13 +162,8 @@ impl Registry {
         self.0.compaction.forget_before(revision);
     }
 
-    /// The resources served now.
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.0.catalogue.load_full()
-    }
-
-    /// The same for a moment, without a count that all threads share.
-    pub fn peek_catalogue(&self) -> Guard<Arc<Catalogue>> {
+    /// The resources served now, for a moment: without a count that all threads share. Who keeps them clones the [`Arc`].
+    pub fn catalogue(&self) -> Guard<Arc<Catalogue>> {
         self.0.catalogue.load()
     }
 

@@ -16,9 +16,7 @@ mod wire;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
-use api::Status;
 use api::catalogue::Catalogue;
 use axum::body::Body;
 use futures::FutureExt;
@@ -27,15 +25,8 @@ use http::{Request, Response};
 use tower::Service;
 
 use crate::chain::inflight::Inflight;
-use crate::content::Format;
-use crate::metrics::Measured;
-use crate::request::query::{decode, is_escaped};
-use crate::request::{Query, RequestInfo};
-use crate::{Config, Registry, answer, chain};
+use crate::{Config, Registry, chain};
 use limits::Limits;
-
-/// How long a request may take that is not long-running (`--request-timeout`).
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One API server. Cloning is cheap; it is a tower service of `http` requests, whose `UserInfo` extension, if there
 /// is one, is who asks.
@@ -45,10 +36,6 @@ pub struct ApiServer {
     inflight: Arc<Inflight>,
     limits: Arc<Limits>,
 }
-
-/// Marks the answer to a request that may run for long.
-#[derive(Clone, Copy)]
-struct Lasting;
 
 impl ApiServer {
     /// A server with the built-in resources. It serves as soon as it is called, and is ready once
@@ -65,6 +52,11 @@ impl ApiServer {
     /// The same with other limits on connections.
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits: Arc::new(limits), ..self }
+    }
+
+    /// The places for requests under way.
+    pub(crate) fn inflight(&self) -> &Arc<Inflight> {
+        &self.inflight
     }
 
     /// What connections are allowed.
@@ -89,45 +81,7 @@ impl ApiServer {
 
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        let started = self.registry.clock().instant();
-        let query = Query::parse(request.uri().query().unwrap_or(""));
-        let path = decode(request.uri().path(), false).into_owned();
-        let info = RequestInfo::new(request.method(), &path, &query).map(Arc::new);
-        let is_escaped = is_escaped(request.uri().path());
-        let long_running = info.as_ref().is_ok_and(|info| info.is_long_running());
-        let measured = info.as_ref().ok().map(|info| Measured::new(&self.registry, &request, &query, info, started));
-        let work = async {
-            match info {
-                _ if !is_escaped => (answer::text(400, "400 Bad Request"), chain::Outcome::default()),
-                Ok(info) => chain::handle(&self.registry, &self.inflight, request, query, info).await,
-                Err(error) => {
-                    let text = format!("Internal Server Error: {path:?}: failed to create RequestInfo: {error}\n");
-                    (answer::text(500, text), chain::Outcome::default())
-                }
-            }
-        };
-        let caught = std::panic::AssertUnwindSafe(work).catch_unwind();
-        let done = if long_running { Ok(caught.await) } else { tokio::time::timeout(REQUEST_TIMEOUT, caught).await };
-        let (response, outcome) = match done {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => {
-                let status = Status::internal("the server panicked while it served this request");
-                (answer::status(&status, Format::Json), chain::Outcome::default())
-            }
-            Err(_) => {
-                let message = "Timeout: request did not complete within the allotted timeout";
-                let status = Status::failure(504, "Timeout", message);
-                (answer::status(&status, Format::Json), chain::Outcome::terminated())
-            }
-        };
-        let mut response = match measured {
-            Some(measured) => measured.finish(response, outcome),
-            None => response,
-        };
-        if long_running {
-            response.extensions_mut().insert(Lasting);
-        }
-        response
+        chain::receive::receive(self, request).await
     }
 }
 

@@ -22,6 +22,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use serde_json::Value;
 
+use crate::chain::dispatch::Served;
 use crate::chain::inflight::TooMany;
 use crate::content::{Format, Representation, Transform, negotiate_among};
 use crate::registry::target::Target;
@@ -40,6 +41,8 @@ pub struct Call {
     pub query: Query,
     /// The row of the catalogue that is meant.
     pub resource: Arc<Resource>,
+    /// The row of the version that is stored, where that is another.
+    stored_as: Option<Arc<Resource>>,
     /// The representation that the client wants.
     pub representation: Representation,
 }
@@ -50,11 +53,15 @@ impl Call {
         self.resource.subresource(&self.ctx.info.subresource)
     }
 
+    /// The row of the version that is stored.
+    pub fn storage(&self) -> &Arc<Resource> {
+        self.stored_as.as_ref().unwrap_or(&self.resource)
+    }
+
     /// The target of a write with these options.
     pub fn target(&self, options: Value) -> Target {
-        let catalogue = self.ctx.registry.catalogue();
         Target {
-            storage: catalogue.storage(&self.resource).unwrap_or(&self.resource).clone(),
+            storage: self.storage().clone(),
             resource: self.resource.clone(),
             subresource: self.ctx.info.subresource.clone(),
             namespace: if self.resource.namespaced { self.ctx.info.namespace.clone() } else { String::new() },
@@ -152,19 +159,19 @@ impl Call {
     }
 }
 
-/// Answers a request that is authenticated and authorised, about this resource if there is one.
+/// Answers a request about a resource that is served.
 ///
 /// # Errors
 /// A `Status` for the client.
 pub async fn dispatch(
     ctx: Arc<Context>,
-    resource: Option<Arc<Resource>>,
+    served: Served,
     parts: Parts,
     body: Body,
     query: Query,
 ) -> Result<Response<Body>, Status> {
     let info = &ctx.info;
-    let Some(resource) = resource else { return no_resource(&ctx) };
+    let Served { resource, stored_as } = served;
     if !has_shape(info, &resource)? {
         return no_resource(&ctx);
     }
@@ -191,7 +198,7 @@ pub async fn dispatch(
         negotiate_among(&parts.headers, &query, |format, transform| can_be_written(&resource, format, transform))?;
     check_path(info, &resource)?;
     let verb = ctx.info.verb.clone();
-    let call = Call { ctx, parts, query, resource, representation };
+    let call = Call { ctx, parts, query, resource, stored_as, representation };
     route(call, &verb, body).await
 }
 
@@ -213,8 +220,8 @@ fn check_path(info: &RequestInfo, resource: &Resource) -> Result<(), Status> {
 }
 
 /// What a path gets that names no resource: below a group of custom resources the plain answer.
-fn no_resource(ctx: &Context) -> Result<Response<Body>, Status> {
-    let catalogue = ctx.registry.peek_catalogue();
+pub(crate) fn no_resource(ctx: &Context) -> Result<Response<Body>, Status> {
+    let catalogue = ctx.registry.catalogue();
     let mut of_group = catalogue.iter().filter(|r| r.group == ctx.info.group).map(|r| r.custom);
     if of_group.all(|custom| custom) { Ok(answer::page_not_found()) } else { Err(unknown_path()) }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha512};
 
 use crate::content::{self, Format, Representation, Transform};
+use crate::group_versions::{self, Backend};
 use crate::request::Query;
 use crate::{Context, answer, verbs};
 
@@ -57,8 +58,13 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
                 routed(false)?;
                 document
             }
-            None if discovery::group(&catalogue, group).is_some() => return Err(verbs::unknown_path()),
-            None => return Ok(answer::page_not_found()),
+            None => {
+                return match group_versions::backend(&ctx.registry, group, version) {
+                    Some(Backend::Remote(service)) => Ok(service.unavailable()),
+                    _ if discovery::group(&catalogue, group).is_some() => Err(verbs::unknown_path()),
+                    _ => Ok(answer::page_not_found()),
+                };
+            }
         },
         _ => return Ok(answer::page_not_found()),
     };

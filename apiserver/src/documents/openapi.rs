@@ -112,7 +112,7 @@ fn encoding(wanted: &[Clause<'_>], protobuf: [&str; 2]) -> Option<Encoding> {
 /// # Errors
 /// None so far.
 pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Query) -> Result<Response<Body>, Status> {
-    let catalogue = ctx.registry.catalogue();
+    let catalogue = Arc::clone(&ctx.registry.catalogue());
     let documents = ctx.registry.documents();
     let path = segments.join("/");
     if let ["openapi", "v3"] = segments {

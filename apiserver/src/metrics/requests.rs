@@ -15,7 +15,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use metrics::{Collect, Counter, Family, Gauge, Histogram, Table, Tally, Text, Value, describe};
 
 use crate::Registry;
-use crate::chain::{Outcome, inflight};
+use crate::chain::audit::Event;
+use crate::chain::inflight;
 use crate::request::{Query, RequestInfo};
 
 /// How many groups of requests are kept apart, in places of two words each.
@@ -176,9 +177,9 @@ impl Measured {
     }
 
     /// The answer is there: what is counted of it is, once it has been sent where that takes a while.
-    pub fn finish(self, response: Response<Body>, outcome: Outcome) -> Response<Body> {
-        let (code, counts) = (response.status(), outcome.counts);
-        if outcome.terminated {
+    pub fn finish(self, response: Response<Body>, event: &Event) -> Response<Body> {
+        let (code, counts) = (response.status(), event.counts);
+        if event.terminated {
             self.terminated(code);
         }
         let size = response.body().size_hint().exact();

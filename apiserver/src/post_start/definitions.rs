@@ -31,7 +31,7 @@ pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io"
 /// Follows definitions until the store is closed.
 pub(super) async fn follow(server: &ApiServer) {
     let registry = server.registry();
-    let builtin = registry.catalogue();
+    let builtin = Arc::clone(&registry.catalogue());
     let mut follower = Follower { server: server.clone(), builtin, known: HashMap::new() };
     loop {
         // Only while definitions are going do other keys count.

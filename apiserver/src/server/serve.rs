@@ -27,7 +27,8 @@ use super::connections::{Connections, Seat};
 use super::leaving::{self, Leaving};
 use super::limits::KEEPALIVE_PERIOD;
 use super::wire::Wire;
-use super::{ApiServer, Lasting, protocol, streams};
+use super::{ApiServer, protocol, streams};
+use crate::chain::receive::Lasting;
 use crate::plug::PeerCertificate;
 
 /// How long requests under way may go on after the server was told to stop.

@@ -22,9 +22,7 @@ use crate::{codec, content, transform};
 pub async fn list(call: Call) -> Result<Response<Body>, Status> {
     let options = ListOptions::new(&call.query, false)?;
     let ctx = &call.ctx;
-    let catalogue = ctx.registry.catalogue();
-    let storage = catalogue.storage(&call.resource).unwrap_or(&call.resource);
-    let selection = Selection::new(&call.resource, storage, &options)?;
+    let selection = Selection::new(&call.resource, call.storage(), &options)?;
     let namespace = ctx.info.namespace.clone();
     let is_plain = selection.is_everything() && goes_out_as_stored(&call.resource, &call.representation);
     let workers = if is_plain { None } else { call.workers_for(listed_bytes(&call, &namespace)) };

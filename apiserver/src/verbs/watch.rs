@@ -40,9 +40,7 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         transform::include(&call.query)?;
     }
     let ctx = call.ctx.clone();
-    let catalogue = ctx.registry.catalogue();
-    let storage = catalogue.storage(&call.resource).unwrap_or(&call.resource);
-    let mut selection = Selection::new(&call.resource, storage, &options)?;
+    let mut selection = Selection::new(&call.resource, call.storage(), &options)?;
     // The deprecated path of a watch of one object.
     if ctx.info.is_watch_path() && !ctx.info.name.is_empty() {
         selection = selection.named(&ctx.info.name);

@@ -281,3 +281,32 @@ async fn watches_over_a_websocket() {
         check(&[(&watch(&headers), "")], code, &[text]).await;
     }
 }
+
+#[tokio::test]
+async fn what_a_service_is_to_serve_is_unavailable() {
+    const REGISTER: &str = "POST /apis/apiregistration.k8s.io/v1/apiservices";
+    let of = |group: &str, version: &str, service: &str| {
+        format!(
+            r#"{{"metadata": {{"name": "{version}.{group}"}}, "spec": {{"group": "{group}", "version": "{version}",
+            "groupPriorityMinimum": 100, "versionPriority": 100, {service}}}}}"#
+        )
+    };
+    let service = r#""service": {"namespace": "kube-system", "name": "metrics"}, "insecureSkipTLSVerify": true"#;
+    let remote = of("metrics.ex.com", "v1", service);
+    let unavailable = &["service unavailable\n", "content-type: text/plain"][..];
+    check(&[(REGISTER, &remote)], 201, &["is stored but not enforced yet"]).await;
+    for (request, code, texts) in [
+        ("GET /apis/metrics.ex.com/v1", 503, unavailable),
+        ("GET /apis/metrics.ex.com/v1/nodes", 503, unavailable),
+        ("DELETE /apis/metrics.ex.com/v1/namespaces/a/pods/p", 503, unavailable),
+        ("GET /apis/metrics.ex.com/v2", 404, &["404 page not found"]),
+        ("GET /apis/metrics.ex.com/v2/nodes", 404, &["404 page not found"]),
+    ] {
+        check(&[(REGISTER, &remote), (request, "")], code, texts).await;
+    }
+    // What is served here stays, and so does what nobody is registered for.
+    let taken = of("apps", "v1", service);
+    check(&[(REGISTER, &taken), ("GET /apis/apps/v1/deployments", "")], 200, &["DeploymentList"]).await;
+    let local = of("metrics.ex.com", "v1", r#""caBundle": null"#);
+    check(&[(REGISTER, &local), ("GET /apis/metrics.ex.com/v1/nodes", "")], 404, &["404 page not found"]).await;
+}

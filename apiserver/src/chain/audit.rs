@@ -1,0 +1,80 @@
+//! The second stage: what is noted of a request on its way.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Response};
+use metrics::Tally;
+
+use super::Asked;
+use super::inflight::TooMany;
+use crate::flow_control::Flow;
+use crate::{ApiServer, answer, content};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const WARNING: HeaderName = HeaderName::from_static("warning");
+/// How long an audit id from a client may be.
+const AUDIT_ID_LENGTH_MAX: usize = 64;
+/// How long all warnings of an answer together may be; more are cut short (`endpoints/filters/warning`).
+const WARNINGS_BYTES_MAX: usize = 4 * 1024;
+
+/// What the stages note of a request beside its answer, also where that is an error: for the answer's headers and the metrics.
+#[derive(Debug, Default)]
+pub struct Event {
+    /// What the client is warned of.
+    pub warnings: Vec<String>,
+    /// The number that the request got; none before it is dispatched.
+    pub audit_id: Option<String>,
+    /// The flow that it belongs to; none for connections that last.
+    pub flow: Option<Arc<Flow>>,
+    /// Whether it was allowed and came to something that there is: no other request is counted by what it asks for.
+    pub counts: bool,
+    /// Whether the server cut it short for its own sake.
+    pub terminated: bool,
+}
+
+/// Answers a request, and tells in the answer's headers what was noted.
+pub(super) async fn audit(server: &ApiServer, asked: Asked) -> (Response<Body>, Event) {
+    let representation = content::of_errors(&asked.parts.headers, &asked.query);
+    let given = asked.parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
+    let mut event = Event::default();
+    let answered = super::answer(server, asked, &mut event).await;
+    event.terminated = answered.as_ref().is_err_and(|status| *status == TooMany.status());
+    let mut response = match answered {
+        _ if event.terminated => answer::too_many_requests(),
+        answered => answered.unwrap_or_else(|status| answer::error(&status, representation.as_ref())),
+    };
+    let headers = response.headers_mut();
+    if let Some(id) = given.or_else(|| HeaderValue::from_str(event.audit_id.as_ref()?).ok()) {
+        headers.insert(AUDIT_ID, id);
+    }
+    if let Some(flow) = &event.flow {
+        server.registry().metrics().dispatched.with([&flow.schema, &flow.level], Tally::add_one);
+        flow.set_headers(headers);
+    }
+    add_warnings(headers, &event.warnings);
+    (response, event)
+}
+
+/// `299 - "text"`, as much as fits.
+fn add_warnings(headers: &mut HeaderMap, warnings: &[String]) {
+    let mut left = WARNINGS_BYTES_MAX;
+    for text in warnings {
+        let mut quoted = String::with_capacity(text.len() + 8);
+        for c in text.chars().filter(|c| !c.is_control()) {
+            if matches!(c, '"' | '\\') {
+                quoted.push('\\');
+            }
+            quoted.push(c);
+        }
+        let value = format!("299 - \"{quoted}\"");
+        if value.len() > left {
+            return;
+        }
+        left -= value.len();
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.append(WARNING, value);
+        }
+    }
+}
