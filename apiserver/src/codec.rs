@@ -1,14 +1,13 @@
-//! Bytes to objects and back, through the schema engine: decoding with field checks, defaults, conversion between
-//! versions, and the formats other than JSON.
+//! Bytes to objects and back, through the schema engine: decoding with field checks, defaults, and the formats other than
+//! JSON.
 
-use api::catalogue::Resource;
 use api::decode::{self, DecodeError, FieldValidation, Target};
 use api::schema::Schema;
 use api::{Object, Status, defaults, protobuf};
 use bytes::Bytes;
 
+use crate::Context;
 use crate::content::Format;
-use crate::{Context, current};
 
 /// Decodes a request's body, checks its fields as the request asks, and fills in defaults.
 ///
@@ -64,39 +63,6 @@ pub fn decode_options(body: &[u8], format: Format, kind: &str) -> Result<Object,
         other => Status::bad_request(other.why()),
     };
     Ok(decode::decode(body, format, &target, FieldValidation::Ignore).map_err(fault)?.object)
-}
-
-/// An object of `resource` in the version in which it is prepared and checked: the one that is stored, but for custom
-/// objects, which are only converted when they are encoded.
-///
-/// # Errors
-/// If the versions cannot be converted.
-pub fn to_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
-    if resource.custom { Ok(object) } else { convert(object, resource, &resource.storage_api_version()) }
-}
-
-/// A stored object in the version of `resource`.
-///
-/// # Errors
-/// If the versions cannot be converted.
-pub fn from_storage(resource: &Resource, object: Object) -> Result<Object, Status> {
-    convert(object, resource, &resource.api_version())
-}
-
-/// An object in another version of its resource.
-///
-/// # Errors
-/// If the versions cannot be converted.
-pub fn convert(mut object: Object, resource: &Resource, api_version: &str) -> Result<Object, Status> {
-    if object.api_version() == api_version {
-        return Ok(object);
-    }
-    if let Some(version) = &resource.definition {
-        let version_name = api_version.rsplit('/').next().unwrap_or("");
-        return version.versions.convert(object, version_name).map_err(current::not_converted);
-    }
-    api::convert::convert(&mut object, api_version).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(object)
 }
 
 /// An object as protobuf, with the envelope. The kind must be a built-in one.

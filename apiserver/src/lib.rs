@@ -19,7 +19,7 @@ pub mod codec;
 pub mod config;
 pub mod content;
 pub mod context;
-mod current;
+pub mod conversion;
 pub mod documents;
 pub mod flow_control;
 pub mod group_versions;

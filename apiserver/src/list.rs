@@ -14,10 +14,13 @@ use store::{Entry, Revision, Snapshot, StoreError};
 use crate::options::ListOptions;
 use crate::request::query::unsigned;
 use crate::selection::Selection;
-use crate::{Registry, current, list::token::Token};
+use crate::{Registry, conversion, list::token::Token};
 
 /// How long a read waits for a revision that has not happened yet (`blockTimeout` of the watch cache).
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
+
+/// How many objects somebody is asked to convert at a time.
+const ASKED_MAX: usize = 500;
 
 /// One page of a list: entries, and what the list's metadata says.
 pub struct Page {
@@ -48,11 +51,14 @@ pub async fn page(
         // Where there can be only one nothing is left for another page (`MatchesSingle` in the generic store).
         let home = if namespace.is_empty() { selection.namespace().unwrap_or_default() } else { namespace };
         match selection.name().filter(|_| !resource.namespaced || !home.is_empty()) {
-            Some(name) => collect(&snapshot, resource, &(resource.prefix(home) + name), None, selection, 0),
-            None => collect(&snapshot, resource, &prefix, None, selection, limit(options)),
-        }?
+            Some(name) => {
+                let prefix = resource.prefix(home) + name;
+                collect(registry, &snapshot, resource, &prefix, None, selection, 0).await?
+            }
+            None => collect(registry, &snapshot, resource, &prefix, None, selection, limit(options)).await?,
+        }
     } else {
-        continued(registry, resource, &prefix, selection, options)?
+        continued(registry, resource, &prefix, selection, options).await?
     };
     let newest = options.continue_token.is_empty() && options.resource_version.is_empty();
     registry.metrics().cache.listed(labels, seen, page.entries.len() as u64, newest);
@@ -137,7 +143,7 @@ pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
     unsigned(text).map(Some).map_err(|why| format!("resourceVersion: Invalid value: {text:?}: {why}"))
 }
 
-fn continued(
+async fn continued(
     registry: &Registry,
     resource: &Resource,
     prefix: &str,
@@ -159,7 +165,7 @@ fn continued(
             Err(error) => return Err(crate::registry::store_status(&error)),
         },
     };
-    collect(&snapshot, resource, prefix, Some(&start), selection, limit(options))
+    collect(registry, &snapshot, resource, prefix, Some(&start), selection, limit(options)).await
 }
 
 /// 410 for a token whose state is gone, with a token that goes on from there in the newest state.
@@ -176,7 +182,8 @@ fn stale_token(token: &Token) -> Status {
 }
 
 /// A page, and how many entries were looked at for it.
-fn collect(
+async fn collect(
+    registry: &Registry,
     snapshot: &Snapshot,
     resource: &Resource,
     prefix: &str,
@@ -189,21 +196,61 @@ fn collect(
         Page { entries: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
     let mut rest = snapshot.list(prefix, start);
     let mut seen = 0;
-    for entry in rest.by_ref() {
-        seen += 1;
-        if limit > 0 && page.entries.len() == limit {
-            let last = page.entries.last().expect("the limit is not zero");
-            let after = format!("{}\0", &last.key()[prefix.len()..]);
-            page.continue_token = Token { revision: Some(snapshot.revision()), start: after }.encode();
-            if selection.is_everything() {
-                page.remaining = Some(1 + rest.count() as u64);
+    let mut left = 0;
+    if !conversion::asks(resource) {
+        for entry in rest.by_ref() {
+            seen += 1;
+            if limit > 0 && page.entries.len() == limit {
+                left = 1;
+                break;
             }
-            return Ok((page, seen));
+            let entry = registry.entry(resource, entry).await?;
+            if selection.matches(&entry) {
+                page.entries.push(entry.into_owned());
+            }
         }
-        let entry = current::entry(resource, entry)?;
-        if selection.matches(&entry) {
-            page.entries.push(entry.into_owned());
+    } else {
+        // As many at a time as the page may have room for, and one to tell whether something is left.
+        let batch = if limit > 0 { limit.saturating_add(1).min(ASKED_MAX) } else { ASKED_MAX };
+        while left == 0 {
+            let entries: Vec<Entry> = rest.by_ref().take(batch).cloned().collect();
+            if entries.is_empty() {
+                break;
+            }
+            let mut entries = registry.entries(resource, entries).await?.into_iter();
+            while let Some(entry) = entries.next() {
+                seen += 1;
+                if limit > 0 && page.entries.len() == limit {
+                    left = 1 + entries.len() as u64;
+                    break;
+                }
+                if selection.matches(&entry) {
+                    page.entries.push(entry);
+                }
+            }
         }
     }
+    if left > 0
+        && let Some(last) = page.entries.last()
+    {
+        let after = format!("{}\0", &last.key()[prefix.len()..]);
+        page.continue_token = Token { revision: Some(snapshot.revision()), start: after }.encode();
+        page.remaining = selection.is_everything().then(|| left + rest.count() as u64);
+    }
     Ok((page, seen))
+}
+
+/// All selected entries below a prefix.
+///
+/// # Errors
+/// If one of them cannot be had in the version that is asked for.
+pub async fn selected(
+    registry: &Registry,
+    snapshot: &Snapshot,
+    resource: &Resource,
+    prefix: &str,
+    selection: &Selection,
+) -> Result<Vec<Entry>, Status> {
+    let (page, _) = collect(registry, snapshot, resource, prefix, None, selection, 0).await?;
+    Ok(page.entries)
 }

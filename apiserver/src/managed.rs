@@ -1,19 +1,18 @@
 //! Who manages which field: every write records it, through [`api::apply`].
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use api::apply::{self, Converted, Request, Reset};
-use api::catalogue::Catalogue;
+use api::apply::{self, Request, Reset};
 use api::{Object, Status, decode};
 use serde_json::Value;
 
+use crate::Context;
+use crate::conversion::Conversions;
 use crate::registry::target::Target;
-use crate::{Context, codec};
 
 /// Records the fields of a new object.
-pub fn track_create(ctx: &Context, target: &Target, object: &mut Object) {
-    with_request(ctx, target, |request| track(request, None, object));
+pub fn track_create(ctx: &Context, target: &Target, conversions: &Conversions, object: &mut Object) {
+    with_request(ctx, target, conversions, |request| track(request, None, object));
 }
 
 /// Nobody manages a list that is empty and so is not printed.
@@ -65,23 +64,38 @@ fn take_nulls(map: &mut serde_json::Map<String, Value>) -> Vec<String> {
 }
 
 /// Records the fields that a write changed.
-pub fn track_update(ctx: &Context, target: &Target, old: &Object, new: &mut Object) {
-    with_request(ctx, target, |request| track(request, Some(old), new));
+pub fn track_update(ctx: &Context, target: &Target, conversions: &Conversions, old: &Object, new: &mut Object) {
+    with_request(ctx, target, conversions, |request| track(request, Some(old), new));
 }
 
 /// What apply makes of an object; of nothing, if there is none yet. The result is neither defaulted nor validated.
 ///
 /// # Errors
 /// Conflicts with other managers, and configurations that do not fit the type.
-pub fn apply(ctx: &Context, target: &Target, old: Option<&Object>, configuration: Object) -> Result<Object, Status> {
+pub fn apply(
+    ctx: &Context,
+    target: &Target,
+    conversions: &Conversions,
+    old: Option<&Object>,
+    configuration: Object,
+) -> Result<Object, Status> {
     let force = ctx.options.force;
-    Ok(with_request(ctx, target, |request| apply::apply(request, old, configuration, force))?)
+    Ok(with_request(ctx, target, conversions, |request| apply::apply(request, old, configuration, force))?)
 }
 
-fn with_request<T>(ctx: &Context, target: &Target, work: impl FnOnce(&Request<'_>) -> T) -> T {
+fn with_request<T>(
+    ctx: &Context,
+    target: &Target,
+    conversions: &Conversions,
+    work: impl FnOnce(&Request<'_>) -> T,
+) -> T {
     let resource = &target.resource;
-    let catalogue = ctx.registry.catalogue();
-    let convert = |object: &Object, api_version: &str| convert(&catalogue, target, object, api_version);
+    let convert = |object: &Object, api_version: &str| {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let catalogue = ctx.registry.catalogue();
+        let row = catalogue.get(group, version, &resource.plural)?;
+        Some((conversions.get(row, object, api_version)?, row.schema.clone()))
+    };
     let api_version = resource.api_version();
     let has_status = resource.subresource("status").is_some();
     let subresource = target.subresource.as_str();
@@ -96,12 +110,4 @@ fn with_request<T>(ctx: &Context, target: &Target, work: impl FnOnce(&Request<'_
         convert: Some(&convert),
     };
     work(&request)
-}
-
-/// An object in another version of its resource.
-fn convert(catalogue: &Arc<Catalogue>, target: &Target, object: &Object, api_version: &str) -> Option<Converted> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let resource = catalogue.get(group, version, &target.resource.plural)?;
-    let object = codec::convert(object.clone(), resource, api_version).ok()?;
-    Some((object, resource.schema.clone()))
 }

@@ -20,6 +20,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
+use crate::Config;
 use crate::clock::{self, Clock};
 use crate::documents::openapi::Documents;
 use crate::flow_control::{self, FlowTable};
@@ -29,7 +30,6 @@ use crate::plug::Plugins;
 use crate::post_start::Compaction;
 use crate::state::State;
 use crate::watch::FrameCache;
-use crate::{Config, current};
 pub use derived::{Derived, Held};
 pub use follow::{Followed, Happened, News};
 
@@ -229,27 +229,28 @@ impl Registry {
         self.metrics().stored(operation, &resource.storage_group, &resource.plural, outcome, took);
         committed
     }
-}
 
-/// Encodes an object, which becomes what a reader will get.
-///
-/// # Errors
-/// If it cannot be converted to the version that is stored.
-fn encode(target: &target::Target, object: &mut Object) -> Result<Encoded, Status> {
-    let Some(version) = &target.resource.definition else {
-        let mut bytes = object.encode();
-        let schema = &target.storage.schema;
-        let recounted = api::decode::canonical_quantities(schema, object, &bytes);
-        if api::decode::forget_empty_lists(schema, object, &bytes) || recounted {
-            bytes = object.encode();
+    /// Encodes an object, which becomes what a reader will get.
+    ///
+    /// # Errors
+    /// If it cannot be converted to the version that is stored.
+    async fn encode(&self, target: &target::Target, object: &mut Object) -> Result<Encoded, Status> {
+        if target.resource.definition.is_none() {
+            let mut bytes = object.encode();
+            let schema = &target.storage.schema;
+            let recounted = api::decode::canonical_quantities(schema, object, &bytes);
+            if api::decode::forget_empty_lists(schema, object, &bytes) || recounted {
+                bytes = object.encode();
+            }
+            return Ok(Encoded { bytes, settled: true });
         }
-        return Ok(Encoded { bytes, settled: true });
-    };
-    let stored = version.versions.to_storage(std::mem::take(object)).map_err(current::not_converted)?;
-    let bytes = stored.encode();
-    let (read, settled) = current::settled(&target.resource, stored)?;
-    *object = read;
-    Ok(Encoded { bytes, settled })
+        let (resource, version) = (&target.resource, target.resource.storage_api_version());
+        let stored = self.convert_one(resource, std::mem::take(object), &version).await?;
+        let bytes = stored.encode();
+        let (read, settled) = self.settled(resource, stored).await?;
+        *object = read;
+        Ok(Encoded { bytes, settled })
+    }
 }
 
 /// The key under which an object is stored.

@@ -29,7 +29,7 @@ use crate::registry::target::Target;
 use crate::registry::{Written, facts};
 use crate::request::{Query, RequestInfo};
 use crate::workers::{EXPENSIVE_BYTES, UsersWorkers};
-use crate::{Context, answer, codec, content, transform};
+use crate::{Context, answer, content, transform};
 
 /// A request about a resource, once it is known which.
 pub struct Call {
@@ -130,8 +130,8 @@ impl Call {
     ///
     /// # Errors
     /// If it cannot be put in the form that the client wants.
-    pub fn respond(&self, code: u16, stored: Object) -> Result<Response<Body>, Status> {
-        let object = codec::from_storage(&self.resource, stored)?;
+    pub async fn respond(&self, code: u16, stored: Object) -> Result<Response<Body>, Status> {
+        let object = self.ctx.registry.convert_one(&self.resource, stored, &self.resource.api_version()).await?;
         self.respond_as_is(code, object)
     }
 
@@ -139,13 +139,13 @@ impl Call {
     ///
     /// # Errors
     /// If it cannot be put in the form that the client wants.
-    pub fn respond_written(&self, written: Written) -> Result<Response<Body>, Status> {
+    pub async fn respond_written(&self, written: Written) -> Result<Response<Body>, Status> {
         let code = if written.created { 201 } else { 200 };
         match &written.encoded {
             Some((bytes, revision)) if goes_out_as_stored(&self.resource, &self.representation) => {
                 Ok(answer::stored(code, bytes, *revision))
             }
-            _ => self.respond(code, written.object),
+            _ => self.respond(code, written.object).await,
         }
     }
 

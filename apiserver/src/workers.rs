@@ -10,7 +10,7 @@ use api::{Status, UserInfo};
 use tokio::runtime::Handle;
 use tracing::{Instrument, Span};
 
-use crate::server::REQUEST_TIMEOUT;
+use crate::chain::receive::REQUEST_TIMEOUT;
 use crate::shares::{Shares, Sizes};
 
 /// What has to be decoded, checked or converted and is longer than this in bytes takes more than a moment.

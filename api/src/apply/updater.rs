@@ -50,9 +50,11 @@ impl<'a> Comparisons<'a> {
 
     fn compute(&self, version: &str) -> Option<Difference> {
         let Some(convert) = self.request.convert else { return self.by_version[0].1.clone() };
-        let (new, schema) = convert(self.new, version)?;
-        let old = match self.old {
-            Some(old) => Some(convert(old, version)?.0),
+        // Both are asked for before either is missed: whoever has to find them out can do so together.
+        let (new, old) = (convert(self.new, version), self.old.map(|old| convert(old, version)));
+        let (new, schema) = new?;
+        let old = match old {
+            Some(old) => Some(old?.0),
             None => None,
         };
         let difference = compare(old.as_ref().map(|old| &old.0), Some(&new.0), Some(schema.root()));

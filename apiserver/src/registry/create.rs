@@ -5,9 +5,9 @@ use store::{StoreError, Transaction};
 
 use super::target::Target;
 use super::update::given_version;
-use super::{Written, encode, facts, prepare, store_status};
+use super::{Written, facts, prepare, store_status};
 use crate::plug::Operation;
-use crate::{Context, codec, current};
+use crate::{Context, conversion};
 
 /// How often a generated name that is taken is made up anew (`maxNameGenerationCreateAttempts`).
 const NAME_ATTEMPTS_MAX: usize = 8;
@@ -48,8 +48,7 @@ pub async fn create(
             object.metadata_mut().remove("resourceVersion");
         }
     }
-    let object = codec::to_storage(&target.resource, object)?;
-    let mut object = object;
+    let mut object = conversion::to_prepare(&target.resource, object)?;
     if object.name().is_empty()
         && object.str_at(&["metadata", "generateName"]).is_empty()
         && facts::names_itself(&target.storage)
@@ -93,7 +92,7 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
         if !ctx.options.dry_run && given_version(&object).is_ok_and(|version| version != 0) {
             return Err(plain_failure("resourceVersion should not be set on objects to be created"));
         }
-        let encoded = encode(target, &mut object)?;
+        let encoded = ctx.registry.encode(target, &mut object).await?;
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
@@ -104,7 +103,7 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
         match ctx.registry.commit("create", &target.storage, transaction).await {
             Ok(committed) => {
                 if encoded.settled {
-                    current::written(&ctx.registry, &target.resource, &key, committed.revision);
+                    ctx.registry.remember_settled(&target.resource, &key, committed.revision);
                 }
                 return Ok(Written::new(object, encoded, committed.revision, true));
             }

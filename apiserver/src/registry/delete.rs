@@ -12,7 +12,7 @@ use super::target::Target;
 use super::{facts, store_status, with_revision};
 use crate::options::DeleteOptions;
 use crate::plug::Operation;
-use crate::{Context, clock, codec, current};
+use crate::{Context, clock, conversion};
 
 /// How often a delete is tried when the object changes meanwhile.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -54,10 +54,11 @@ pub async fn delete(ctx: &Context, target: &Target, options: &DeleteOptions) -> 
     for _ in 0..ATTEMPTS_MAX {
         let snapshot = ctx.registry.snapshot();
         let entry = snapshot.get(&key).ok_or_else(|| target.not_found())?;
-        let object = current::stored(&target.resource, entry)?;
+        let object = conversion::stored(&target.resource, entry)?;
         // What stays is marked in the version that it is stored in, but the one asked for must be to be had.
         if target.resource.custom && object.api_version() != target.resource.api_version() {
-            codec::from_storage(&target.resource, object.clone())?;
+            let version = target.resource.api_version();
+            ctx.registry.convert_one(&target.resource, object.clone(), &version).await?;
         }
         check_preconditions(target, &object, options)?;
         target.admit(ctx, Operation::Delete, None, Some(&object)).await?;

@@ -8,18 +8,19 @@ use store::{Revision, StoreError, Transaction};
 
 use super::create::{GivenVersion, create, plain_failure};
 use super::target::Target;
-use super::{Written, encode, facts, prepare, store_status};
+use super::{Written, facts, prepare, store_status};
 use crate::authorization::{self, Attributes};
+use crate::conversion::Conversions;
 use crate::plug::Operation;
 use crate::request::query::unsigned;
-use crate::{Context, codec, current};
+use crate::{Context, conversion};
 
 /// How often a change is made anew because another came first.
 const ATTEMPTS_MAX: usize = 1_000;
 
 /// Makes the new object from the stored one, both in the version of the request; none means that there is none yet.
-/// Called again when another write came first.
-pub type Change<'a> = dyn FnMut(Option<&Object>) -> Result<Object, Status> + Send + 'a;
+/// Called again when another write came first, or when it needs one of them in a version that has to be asked for.
+pub type Change<'a> = dyn FnMut(Option<&Object>, &Conversions) -> Result<Object, Status> + Send + 'a;
 
 /// What sets the ways to change an object apart.
 #[derive(Debug, Clone, Copy)]
@@ -42,20 +43,20 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
             if !rules.creates || !target.subresource.is_empty() {
                 return Err(target.not_found());
             }
-            let new = change(None)?;
+            let new = changed(ctx, target, None, change).await?;
             if rules.checks_uid {
                 check_uid(target, &new, &Object::default())?;
             }
             may_create(ctx, target).await?;
             return create(ctx, target, new, GivenVersion::Ignored).await;
         };
-        let old = current::read(&target.resource, entry)?;
+        let old = ctx.registry.read(&target.resource, entry).await?;
         let mut new = prepared(ctx, target, &old, rules, change).await?;
         let strategy = target.strategy(ctx);
         let more = strategy.accompany(ctx, Some(&mut new), Some(&old), &snapshot)?;
         api::apply::keep_times(&old, &mut new);
         let gone = is_finished(ctx, target, &new, &old);
-        let encoded = encode(target, &mut new)?;
+        let encoded = ctx.registry.encode(target, &mut new).await?;
         let value = encoded.bytes.clone();
         let unchanged = value == entry.value() && more.conditions.is_empty() && more.operations.is_empty();
         if unchanged && !gone || ctx.options.dry_run {
@@ -73,7 +74,7 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
         match ctx.registry.commit(operation, &target.storage, transaction).await {
             Ok(committed) => {
                 if encoded.settled {
-                    current::written(&ctx.registry, &target.resource, &key, committed.revision);
+                    ctx.registry.remember_settled(&target.resource, &key, committed.revision);
                 }
                 return Ok(Written::new(new, encoded, committed.revision, false));
             }
@@ -82,6 +83,17 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
         }
     }
     Err(target.stale())
+}
+
+/// The new object as the request would have it.
+async fn changed(
+    ctx: &Context,
+    target: &Target,
+    old: Option<&Object>,
+    change: &mut Change<'_>,
+) -> Result<Object, Status> {
+    let make = |conversions: &Conversions| change(old, conversions);
+    ctx.registry.with_conversions(&target.resource, make).await?
 }
 
 /// The new object, admitted, prepared and checked, in the version that is stored.
@@ -95,9 +107,9 @@ async fn prepared(
     let seen = if old.api_version() == target.resource.api_version() {
         Cow::Borrowed(old)
     } else {
-        Cow::Owned(codec::from_storage(&target.resource, old.clone())?)
+        Cow::Owned(conversion::shown(&target.resource, old.clone())?)
     };
-    let mut new = change(Some(&seen))?;
+    let mut new = changed(ctx, target, Some(&seen), change).await?;
     target.admit(ctx, Operation::Update, Some(&mut new), Some(&seen)).await?;
     prepare::owners(ctx, &mut new, prepare::AFTER_ADMISSION);
     if rules.checks_uid {
@@ -105,7 +117,7 @@ async fn prepared(
     }
     check_version(target, &mut new, old)?;
     prepare::namespace(target, &mut new)?;
-    let mut new = codec::to_storage(&target.resource, new)?;
+    let mut new = conversion::to_prepare(&target.resource, new)?;
     prepare::before_update(ctx, target, &mut new, old)?;
     target.validate(ctx, Operation::Update, Some(&new), Some(old)).await?;
     Ok(new)

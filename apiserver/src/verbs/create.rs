@@ -8,6 +8,7 @@ use http::Response;
 
 use super::Call;
 use crate::content::Format;
+use crate::conversion::{self, Conversions};
 use crate::plug::Operation;
 use crate::registry;
 use crate::registry::create::GivenVersion;
@@ -56,6 +57,12 @@ async fn created(call: Call, bytes: Bytes, format: Format) -> Result<Response<Bo
         object.remove(&["metadata", field]);
     }
     prepare::owners(ctx, &mut object, "");
-    managed::track_create(ctx, &target, &mut object);
-    call.respond_written(registry::create::create(ctx, &target, object, GivenVersion::Refused).await?)
+    let make = |conversions: &Conversions| {
+        // It may be needed again where somebody has to be asked.
+        let mut object = if conversion::asks(&call.resource) { object.clone() } else { std::mem::take(&mut object) };
+        managed::track_create(ctx, &target, conversions, &mut object);
+        object
+    };
+    let object = ctx.registry.with_conversions(&call.resource, make).await?;
+    call.respond_written(registry::create::create(ctx, &target, object, GivenVersion::Refused).await?).await
 }

@@ -14,7 +14,7 @@ use crate::registry::delete as registry;
 use crate::registry::target::Target;
 use crate::registry::{facts, read};
 use crate::selection::Selection;
-use crate::{answer, content, transform};
+use crate::{answer, content, conversion, transform};
 
 /// Deletes an object.
 ///
@@ -38,7 +38,7 @@ async fn deleted(call: Call, options: DeleteOptions) -> Result<Response<Body>, S
         let object = object.ok_or_else(|| Status::internal("a status is no object"))?;
         return answer::object(code, &object, &Representation { transform: Transform::None, ..call.representation });
     }
-    call.respond(code, deleted.object)
+    call.respond(code, deleted.object).await
 }
 
 /// Deletes what a list with the same options would show.
@@ -58,7 +58,7 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response<Body>,
         let target =
             Target { namespace: object.namespace().to_string(), name: object.name().to_string(), ..base.clone() };
         match registry::delete(&call.ctx, &target, &options).await {
-            Ok(_) => items.push(codec::from_storage(&call.resource, object)?),
+            Ok(_) => items.push(conversion::shown(&call.resource, object)?),
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }

@@ -8,7 +8,7 @@ use store::Entry;
 use super::{Call, goes_out_as_stored};
 use crate::list::{not_older_than, parse_version};
 use crate::registry::{read, store_status};
-use crate::{answer, current, registry};
+use crate::{answer, registry};
 
 /// Answers with one object. A subresource that is a view of its parent answers with the parent.
 ///
@@ -27,7 +27,7 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
     let Some(entry) = snapshot.get(&key) else {
         return Err(Status::not_found(&call.resource.group, &call.resource.plural, &ctx.info.name));
     };
-    let entry = &*current::entry(&call.resource, entry)?;
+    let entry = &*ctx.registry.entry(&call.resource, entry).await?;
     if goes_out_as_stored(&call.resource, &call.representation) {
         return Ok(answer::stored(200, &entry.value(), entry.mod_revision()));
     }
@@ -42,5 +42,5 @@ pub async fn get(call: Call) -> Result<Response<Body>, Status> {
 async fn converted(call: Call, entry: Entry, key: String) -> Result<Response<Body>, Status> {
     let entry = &entry;
     let object = read(entry).ok_or_else(|| store_status(&store::StoreError::Io(format!("{key} does not decode"))))?;
-    call.respond(200, object)
+    call.respond(200, object).await
 }

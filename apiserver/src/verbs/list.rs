@@ -13,7 +13,7 @@ use crate::options::ListOptions;
 use crate::registry::read;
 use crate::selection::Selection;
 use crate::workers::EXPENSIVE_BYTES;
-use crate::{codec, content, transform};
+use crate::{content, conversion, transform};
 
 /// Answers with a list.
 ///
@@ -61,7 +61,7 @@ async fn listed(
     let making = ctx.registry.state().bodies().make(stored_bytes, &ctx.user).await?;
     let mut items = Vec::with_capacity(page.entries.len());
     for object in page.entries.iter().filter_map(read) {
-        items.push(codec::from_storage(&call.resource, object)?);
+        items.push(conversion::shown(&call.resource, object)?);
     }
     let metadata = body::metadata(&page);
     let object = if call.representation.transform == content::Transform::None {

@@ -8,6 +8,7 @@ use http::Response;
 use http::header::CONTENT_TYPE;
 
 use super::Call;
+use crate::conversion::Conversions;
 use crate::registry::create::plain_failure;
 use crate::registry::prepare;
 use crate::registry::target::Target as Place;
@@ -57,10 +58,10 @@ pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
 async fn written(call: Call, bytes: Bytes, kind: PatchType) -> Result<Response<Body>, Status> {
     let place = call.target(options::to_value(&call.ctx.options, "PatchOptions"));
     let patching = Patching { call: &call, place: &place, kind, bytes: &bytes };
-    let mut change = |old: Option<&Object>| patching.apply(old);
+    let mut change = |old: Option<&Object>, conversions: &Conversions| patching.apply(old, conversions);
     let rules = Rules { creates: kind == PatchType::Apply, checks_uid: false };
     let updated = registry::update(&call.ctx, &place, rules, &mut change).await?;
-    call.respond_written(updated)
+    call.respond_written(updated).await
 }
 
 /// A patch and what it is for. It is read when the object is there: what does not exist is told before what is wrong
@@ -81,13 +82,14 @@ impl Patching<'_> {
     ///
     /// # Errors
     /// If the patch does not apply.
-    pub fn apply(&self, old: Option<&Object>) -> Result<Object, Status> {
+    pub fn apply(&self, old: Option<&Object>, conversions: &Conversions) -> Result<Object, Status> {
         let ctx = &self.call.ctx;
         let kind = Target::of(&self.call.resource);
         let new = if self.kind == PatchType::Apply {
             let (configuration, findings) = self.configuration()?;
             let what = format!("{}/{}", configuration.namespace(), configuration.name());
-            let mut merged = self.applied(managed::apply(ctx, self.place, old, configuration)?, &kind, &what)?;
+            let merged = managed::apply(ctx, self.place, conversions, old, configuration)?;
+            let mut merged = self.applied(merged, &kind, &what)?;
             self.report(findings)?;
             prepare::namespace(self.place, &mut merged)?;
             merged
@@ -95,7 +97,7 @@ impl Patching<'_> {
             let old = old.ok_or_else(|| self.place.not_found())?;
             let mut new = self.patched(old.clone(), &kind)?;
             prepare::namespace(self.place, &mut new)?;
-            managed::track_update(ctx, self.place, old, &mut new);
+            managed::track_update(ctx, self.place, conversions, old, &mut new);
             new
         };
         if old.is_none() && !new.uid().is_empty() {

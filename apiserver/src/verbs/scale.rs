@@ -16,9 +16,10 @@ use serde_json::{Map, Value, json};
 use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
 use crate::content::Transform;
+use crate::conversion::Conversions;
 use crate::registry::target::Target as Place;
 use crate::registry::update::{self as registry, Rules};
-use crate::{answer, codec, content, current, managed, options};
+use crate::{answer, codec, content, managed, options};
 
 /// Get, update and patch of a scale.
 ///
@@ -29,7 +30,7 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         let target = call.target(json!({}));
         let snapshot = call.ctx.registry.snapshot();
         let entry = snapshot.get(&target.key()).ok_or_else(|| target.not_found())?;
-        let object = current::read(&call.resource, entry)?;
+        let object = call.ctx.registry.read(&call.resource, entry).await?;
         return respond(&call, scale_of(&call, &object)?);
     }
     let patch = if verb == "patch" {
@@ -55,23 +56,23 @@ async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<R
     let decode_as = Target::of_subresource(&call.resource, &subresource);
     let updated = if let Some(kind) = patch {
         let patching = Patching { call: &call, place: &target, kind, bytes: &bytes };
-        let mut change = |old: Option<&Object>| {
+        let mut change = |old: Option<&Object>, conversions: &Conversions| {
             let old = old.ok_or_else(|| target.not_found())?;
             if kind == PatchType::Apply {
-                return applied(&call, &patching, old, &decode_as);
+                return applied(&call, &patching, conversions, old, &decode_as);
             }
             let scale = patching.patched(scale_of(&call, old)?, &decode_as)?;
             call.check_name(&scale)?;
-            scaled(&call, old, &scale)
+            scaled(&call, conversions, old, &scale)
         };
         registry::update(&call.ctx, &target, Rules { creates: false, checks_uid: false }, &mut change).await?
     } else {
         let format = content::body_format(&call.parts.headers)?;
         let scale = codec::decode(&call.ctx, &bytes, format, &decode_as)?;
         call.check_name(&scale)?;
-        let mut change = |old: Option<&Object>| {
+        let mut change = |old: Option<&Object>, conversions: &Conversions| {
             let old = old.ok_or_else(|| target.not_found())?;
-            scaled(&call, old, &scale)
+            scaled(&call, conversions, old, &scale)
         };
         registry::update(&call.ctx, &target, Rules { creates: false, checks_uid: true }, &mut change).await?
     };
@@ -107,11 +108,17 @@ fn respond(call: &Call, scale: Object) -> Result<Response<Body>, Status> {
 }
 
 /// The object after a configuration was applied to its scale.
-fn applied(call: &Call, patching: &Patching<'_>, old: &Object, decode_as: &Target) -> Result<Object, Status> {
+fn applied(
+    call: &Call,
+    patching: &Patching<'_>,
+    conversions: &Conversions,
+    old: &Object,
+    decode_as: &Target,
+) -> Result<Object, Status> {
     let (configuration, findings) = patching.configuration()?;
     let before = managed_scale(call, old)?;
     let place = scale_place(call)?;
-    let merged = managed::apply(&call.ctx, &place, Some(&before), configuration)?;
+    let merged = managed::apply(&call.ctx, &place, conversions, Some(&before), configuration)?;
     patching.report(findings)?;
     let scale = codec::decode_value(&call.ctx, merged, decode_as)?;
     call.check_name(&scale)?;
@@ -121,9 +128,9 @@ fn applied(call: &Call, patching: &Patching<'_>, old: &Object, decode_as: &Targe
 }
 
 /// The object with the replicas of a scale, and who wrote them.
-fn scaled(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
+fn scaled(call: &Call, conversions: &Conversions, old: &Object, scale: &Object) -> Result<Object, Status> {
     let mut new = with_replicas(call, old, scale)?;
-    track(call, old, &mut new)?;
+    track(call, conversions, old, &mut new)?;
     Ok(new)
 }
 
@@ -150,10 +157,10 @@ fn with_replicas(call: &Call, old: &Object, scale: &Object) -> Result<Object, St
 }
 
 /// Records who wrote the scale among those who manage the object.
-fn track(call: &Call, old: &Object, new: &mut Object) -> Result<(), Status> {
+fn track(call: &Call, conversions: &Conversions, old: &Object, new: &mut Object) -> Result<(), Status> {
     let before = managed_scale(call, old)?;
     let mut after = scale_of(call, new)?;
-    managed::track_update(&call.ctx, &scale_place(call)?, &before, &mut after);
+    managed::track_update(&call.ctx, &scale_place(call)?, conversions, &before, &mut after);
     set_entries(call, old, new, entries(&after));
     Ok(())
 }

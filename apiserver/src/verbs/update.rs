@@ -8,6 +8,7 @@ use http::Response;
 
 use super::Call;
 use crate::content::Format;
+use crate::conversion::Conversions;
 use crate::registry::update::{self as registry, Rules};
 use crate::registry::{facts, prepare};
 use crate::{codec, content, managed, options};
@@ -33,19 +34,19 @@ async fn updated(call: Call, bytes: Bytes, format: Format) -> Result<Response<Bo
     let target = call.target(options::to_value(&ctx.options, "UpdateOptions"));
     let creates = facts::allows_create_on_update(&target.storage);
     let mut decoded = Some(object);
-    let mut change = |old: Option<&api::Object>| {
-        // It is only decoded again when another write came first.
+    let mut change = |old: Option<&api::Object>, conversions: &Conversions| {
+        // It is only decoded again when it has to be made anew.
         let mut new = match decoded.take() {
             Some(object) => object,
             None => codec::decode(ctx, &bytes, format, &kind)?,
         };
         prepare::owners(ctx, &mut new, "");
         match old {
-            Some(old) => managed::track_update(ctx, &target, old, &mut new),
-            None => managed::track_create(ctx, &target, &mut new),
+            Some(old) => managed::track_update(ctx, &target, conversions, old, &mut new),
+            None => managed::track_create(ctx, &target, conversions, &mut new),
         }
         Ok(new)
     };
     let updated = registry::update(ctx, &target, Rules { creates, checks_uid: true }, &mut change).await?;
-    call.respond_written(updated)
+    call.respond_written(updated).await
 }

@@ -14,7 +14,7 @@ use store::StoreError;
 
 use super::Call;
 use crate::content::{Format, STREAMS, Transform, not_negotiated};
-use crate::list::{not_older_than, parse_version};
+use crate::list::{not_older_than, parse_version, selected};
 use crate::options::ListOptions;
 use crate::registry::{create::plain_failure, store_status};
 use crate::request::upgrade;
@@ -22,7 +22,7 @@ use crate::selection::Selection;
 use crate::watch::frame::Framer;
 use crate::watch::stream::Plan;
 use crate::watch::{Watching, websocket};
-use crate::{answer, current, transform};
+use crate::{answer, transform};
 
 /// How long a watch lasts at least if the client does not say (`--min-request-timeout`); up to twice that.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1_800);
@@ -58,13 +58,7 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
             }
             other => other?,
         };
-        let mut entries = Vec::new();
-        for entry in snapshot.list(&prefix, None) {
-            let entry = current::entry(&call.resource, entry)?;
-            if selection.matches(&entry) {
-                entries.push(entry.into_owned());
-            }
-        }
+        let entries = selected(&ctx.registry, &snapshot, &call.resource, &prefix, &selection).await?;
         (ctx.registry.store().watch_prefix(snapshot.revision(), &prefix), entries)
     } else {
         let after = if requested == 0 { ctx.registry.snapshot().revision() } else { requested };

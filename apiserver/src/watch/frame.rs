@@ -19,7 +19,7 @@ use crate::metrics::scope;
 use crate::registry::with_revision;
 use crate::request::Query;
 use crate::verbs::goes_out_as_stored;
-use crate::{Context, codec, pieces, transform};
+use crate::{Context, Registry, codec, conversion, pieces, transform};
 
 /// How many frames are kept for other watchers.
 const FRAMES_MAX: usize = 1_024;
@@ -147,6 +147,11 @@ impl Framer {
         self.resource.clone()
     }
 
+    /// What the watch reads from.
+    pub fn registry(&self) -> &Registry {
+        &self.ctx.registry
+    }
+
     /// Whether objects go out as they are stored.
     pub fn is_plain(&self) -> bool {
         self.plain
@@ -215,7 +220,7 @@ impl Framer {
             return Ok(out.into());
         }
         let object = Object::parse(&entry.value()).map_err(|error| Status::internal(error.to_string()))?;
-        let object = codec::from_storage(&self.resource, with_revision(object, revision))?;
+        let object = conversion::shown(&self.resource, with_revision(object, revision))?;
         self.frame(kind, object)
     }
 

@@ -1,17 +1,18 @@
 //! One watch: waits on the store's history directly, filters, and hands out frames.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
 use api::Status;
+use api::catalogue::Resource;
 use bytes::{Bytes, BytesMut};
 use store::{Entry, Event, EventBatch, EventKind, Revision, StoreError, Watch};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{EventType, Framer};
-use crate::current;
 use crate::selection::Selection;
 
 /// How often a watch that welcomes bookmarks gets one.
@@ -128,7 +129,7 @@ impl Watching {
             return self.framer.bookmark(self.after, true).map(Some);
         }
         loop {
-            if let Some(bytes) = self.pending_events()? {
+            if let Some(bytes) = self.pending_events().await? {
                 return Ok(Some(bytes));
             }
             let Some(events) = self.events.as_mut() else { return Ok(None) };
@@ -180,7 +181,7 @@ impl Watching {
     }
 
     /// The frames of events already read, up to a chunk; one frame alone is shared, not copied.
-    fn pending_events(&mut self) -> Result<Option<Bytes>, Status> {
+    async fn pending_events(&mut self) -> Result<Option<Bytes>, Status> {
         let mut first: Option<Bytes> = None;
         let mut rest = BytesMut::new();
         let chunk_max = if self.framer.is_plain() { CHUNK_BYTES } else { CONVERTED_BYTES };
@@ -190,7 +191,7 @@ impl Watching {
                 if event.revision <= self.after && rest.is_empty() && first.is_none() && self.is_old(event) {
                     continue;
                 }
-                let frame = match self.frame(event)? {
+                let frame = match self.frame(event).await? {
                     Some(Frame::Whole(frame)) => frame,
                     Some(Frame::Pieces(pieces)) => {
                         self.pieces.extend(pieces);
@@ -228,17 +229,26 @@ impl Watching {
         event.revision <= self.after
     }
 
-    fn frame(&mut self, event: &Event) -> Result<Option<Frame>, Status> {
+    /// The entry as it is now, if it is selected.
+    async fn selected<'e>(&self, resource: &Resource, entry: &'e Entry) -> Result<Option<Cow<'e, Entry>>, Status> {
+        let entry = self.framer.registry().entry(resource, entry).await?;
+        Ok(Some(entry).filter(|entry| self.selection.matches(entry)))
+    }
+
+    async fn frame(&mut self, event: &Event) -> Result<Option<Frame>, Status> {
         if !event.key().starts_with(&self.prefix) {
             return Ok(None);
         }
         let resource = self.framer.resource_now();
-        let selected = |entry| current::entry(&resource, entry).map(|e| Some(e).filter(|e| self.selection.matches(e)));
         let (entry, previous) = match &event.kind {
             EventKind::Put { entry, previous } => {
-                (selected(entry)?, previous.as_ref().map(selected).transpose()?.flatten())
+                let entry = self.selected(&resource, entry).await?;
+                match previous {
+                    Some(previous) => (entry, self.selected(&resource, previous).await?),
+                    None => (entry, None),
+                }
             }
-            EventKind::Delete { previous } => (None, selected(previous)?),
+            EventKind::Delete { previous } => (None, self.selected(&resource, previous).await?),
         };
         let (kind, entry) = match (entry, previous) {
             (Some(entry), Some(_)) => (EventType::Modified, entry),
