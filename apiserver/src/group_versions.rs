@@ -4,13 +4,16 @@
 //! What the catalogue has is served here, as every group and version of the reference's own, and of its custom resources, has a
 //! local APIService from the start. No request is sent to a service yet: it is answered as while the service is unavailable.
 
+use std::fmt;
+
 use api::Object;
 use axum::body::Body;
 use http::Response;
 
 use crate::{Registry, answer};
 
-const GROUP: &str = "apiregistration.k8s.io";
+/// The group of APIServices.
+pub(crate) const GROUP: &str = "apiregistration.k8s.io";
 
 /// Who serves a group and version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,8 @@ pub fn backend(registry: &Registry, group: &str, version: &str) -> Option<Backen
 }
 
 impl Service {
-    fn of(api_service: &Object) -> Option<Self> {
+    /// The service that an APIService names; none for a local one.
+    pub(crate) fn of(api_service: &Object) -> Option<Self> {
         let text = |field| api_service.str_at(&["spec", "service", field]).to_string();
         api_service.at(&["spec", "service"]).filter(|service| service.is_object())?;
         Some(Self { namespace: text("namespace"), name: text("name") })
@@ -47,11 +51,13 @@ impl Service {
 
     /// What a request gets while the service cannot be reached (`proxyHandler.ServeHTTP` in kube-aggregator).
     pub fn unavailable(&self) -> Response<Body> {
-        tracing::debug!(
-            namespace = self.namespace,
-            name = self.name,
-            "no request is sent to the service of an APIService"
-        );
+        tracing::debug!(service = %self, "no request is sent to the service of an APIService");
         answer::text(503, "service unavailable\n")
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "service/{} in {:?}", self.name, self.namespace)
     }
 }

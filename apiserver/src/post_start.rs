@@ -1,6 +1,8 @@
 //! What goes on beside the requests once the server has started (post-start hooks, and what they start).
 
+mod api_services;
 mod compaction;
+mod condition;
 pub mod definitions;
 mod event_expiry;
 mod flow_control;
@@ -15,7 +17,8 @@ use crate::state::Step;
 pub use compaction::Compaction;
 
 impl ApiServer {
-    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, keeps the
+    /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells
+    /// APIServices whether they are available, keeps the
     /// configuration of flow control, holds the server's own lease, ends events when their hour is over, and forgets old
     /// states. Runs until `stop` is cancelled or the store is closed.
     pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
@@ -23,6 +26,7 @@ impl ApiServer {
             self.registry().state().finish(Step::Running);
             let unended = async {
                 tokio::join!(
+                    api_services::follow(self),
                     definitions::follow(self),
                     flow_control::follow(self),
                     event_expiry::follow(self.registry()),

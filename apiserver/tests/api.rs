@@ -2,6 +2,8 @@
 
 #[path = "api/answers.rs"]
 mod answers;
+#[path = "api/api_services.rs"]
+mod api_services;
 #[path = "api/clock.rs"]
 mod clock;
 #[path = "api/connections.rs"]

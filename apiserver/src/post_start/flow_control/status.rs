@@ -8,6 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::flow_control::GROUP;
+use crate::post_start::condition;
 use crate::{ApiServer, clock};
 
 /// Who the conditions belong to.
@@ -20,8 +21,9 @@ pub(super) async fn write(server: &ApiServer, schemas: &[Object], levels: &[Obje
     for schema in schemas {
         let level = schema.str_at(&["spec", "priorityLevelConfiguration", "name"]);
         let wanted = wanted(level, levels.contains(level));
-        if !holds(schema, &wanted) {
-            apply(server, schema, wanted).await;
+        let now = clock::time(server.registry().clock().now());
+        if let Some(condition) = condition::due(schema, wanted, &now) {
+            apply(server, schema, condition).await;
         }
     }
 }
@@ -36,21 +38,7 @@ fn wanted(level: &str, exists: bool) -> Value {
     json!({"type": CONDITION, "status": status, "reason": reason, "message": message})
 }
 
-fn current(schema: &Object) -> Option<&Value> {
-    let conditions = schema.at(&["status", "conditions"]).and_then(Value::as_array);
-    conditions.into_iter().flatten().find(|condition| condition.get("type") == Some(&json!(CONDITION)))
-}
-
-fn holds(schema: &Object, wanted: &Value) -> bool {
-    current(schema)
-        .is_some_and(|found| ["status", "reason", "message"].iter().all(|field| found.get(field) == wanted.get(field)))
-}
-
-async fn apply(server: &ApiServer, schema: &Object, mut condition: Value) {
-    let before = current(schema).filter(|found| found.get("status") == condition.get("status"));
-    let since = before.and_then(|found| found.get("lastTransitionTime")).cloned();
-    let now = clock::time(server.registry().clock().now());
-    condition["lastTransitionTime"] = since.unwrap_or_else(|| now.into());
+async fn apply(server: &ApiServer, schema: &Object, condition: Value) {
     let body = json!({
         "apiVersion": format!("{GROUP}/v1"),
         "kind": "FlowSchema",
@@ -62,19 +50,5 @@ async fn apply(server: &ApiServer, schema: &Object, mut condition: Value) {
     // One that is gone meanwhile needs no condition; any other failure is tried again with the next change.
     if let Err(error) = answered {
         tracing::debug!(schema = schema.name(), %error, "the condition was not written");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions_say_whether_the_level_is_there() {
-        let schema = Object::from_value(json!({"status": {"conditions": [wanted("a", true)]}})).unwrap();
-        assert!(holds(&schema, &wanted("a", true)));
-        assert!(!holds(&schema, &wanted("a", false)) && !holds(&schema, &wanted("b", true)));
-        assert!(!holds(&Object::default(), &wanted("a", true)));
-        assert_eq!(wanted("a", false)["reason"], "NotFound");
     }
 }
