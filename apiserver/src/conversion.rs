@@ -50,6 +50,17 @@ pub fn here(resource: &Resource, mut object: Object, api_version: &str) -> Resul
     Ok(object)
 }
 
+/// As [`Registry::entry`], for a resource that nobody has to be asked for.
+///
+/// # Errors
+/// If the object cannot be had in the version that is asked for.
+pub fn entry_here<'e>(resource: &Resource, entry: &'e Entry) -> Result<Cow<'e, Entry>, Status> {
+    match Found::of(resource, entry)? {
+        Found::Right(entry) => Ok(entry),
+        Found::Other(object) => Ok(with_object(entry, &here(resource, object, &resource.api_version())?)),
+    }
+}
+
 /// The object of an entry that came out of [`Registry::entry`] in the version of `resource`. Nobody has to be asked for it
 /// any more.
 ///
@@ -121,6 +132,9 @@ impl Registry {
     /// # Errors
     /// If the object cannot be had in the version that is asked for.
     pub async fn entry<'e>(&self, resource: &Resource, entry: &'e Entry) -> Result<Cow<'e, Entry>, Status> {
+        if !asks(resource) {
+            return entry_here(resource, entry);
+        }
         let object = match Found::of(resource, entry)? {
             Found::Right(entry) => return Ok(entry),
             Found::Other(object) => object,

@@ -204,7 +204,7 @@ async fn collect(
                 left = 1;
                 break;
             }
-            let entry = registry.entry(resource, entry).await?;
+            let entry = conversion::entry_here(resource, entry)?;
             if selection.matches(&entry) {
                 page.entries.push(entry.into_owned());
             }
