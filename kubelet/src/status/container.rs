@@ -50,6 +50,7 @@ pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodS
         Role::Main | Role::Sidecar => started && health.is_none_or(|health| health.ready),
     };
     let resources = container.resources.clone().unwrap_or_default();
+    let given = inputs.actuated.get(&newest.id).filter(|_| running).map(|given| given.own.clone());
     Some(ContainerStatus {
         name: container.name.clone(),
         container_id: Some(format!("containerd://{}", newest.id)),
@@ -63,8 +64,8 @@ pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodS
             last.filter(|last| last.life == Life::Exited).map(|i| last_state(inputs, i)).unwrap_or_default(),
         ),
         allocated_resources: resources.requests.clone().filter(|_| role != Role::Ephemeral),
-        resources: (running && role != Role::Ephemeral)
-            .then(|| inputs.actuated.get(&newest.id).map(|given| given.own.clone()).unwrap_or(resources)),
+        // One that does not run has what the next one gets (`convertContainerStatusResources`).
+        resources: Some(given.unwrap_or(resources)),
         volume_mounts: volume_mounts(container, Some(newest)),
         ..Default::default()
     })

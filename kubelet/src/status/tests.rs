@@ -8,6 +8,29 @@ use k8s_openapi::api::core::v1::Pod;
 use super::*;
 use crate::{labels, observe::Observed};
 
+fn status_of(pod: &Pod, observed: &Observed, ended: bool) -> PodStatus {
+    status_with(pod, observed, &HashMap::new(), ended)
+}
+
+/// The status of a pod whose containers do not wait and that no probe looks at.
+fn status_with(pod: &Pod, observed: &Observed, actuated: &HashMap<String, Given>, ended: bool) -> PodStatus {
+    let none = (HashMap::new(), HashMap::new(), HashMap::new());
+    compute(&Inputs {
+        pod,
+        observed,
+        waiting: &none.0,
+        messages: &none.1,
+        health: &none.2,
+        host_ips: &["192.0.2.1".to_owned()],
+        verdict: None,
+        resize: &[],
+        actuated,
+        whole: None,
+        ended,
+        now: Timestamp::UNIX_EPOCH,
+    })
+}
+
 /// The states of all containers, init containers first, after a deletion: `NAME=STATE` in, what is told of them out.
 fn check_end(init: &[&str], known: serde_json::Value, states: &[(&str, ContainerState)], expected: &str) {
     let list = |names: &[&str]| -> Vec<_> { names.iter().map(|name| serde_json::json!({"name": name})).collect() };
@@ -19,21 +42,7 @@ fn check_end(init: &[&str], known: serde_json::Value, states: &[(&str, Container
     .expect("a pod");
     let instances = states.iter().map(|(name, state)| instance(name, *state, 0)).collect();
     let observed = Observed { instances, ..Default::default() };
-    let none = (HashMap::new(), HashMap::new(), HashMap::new());
-    let status = compute(&Inputs {
-        pod: &pod,
-        observed: &observed,
-        waiting: &none.0,
-        messages: &none.1,
-        health: &none.2,
-        host_ips: &[],
-        verdict: None,
-        resize: &[],
-        actuated: &HashMap::new(),
-        whole: None,
-        ended: true,
-        now: Timestamp::UNIX_EPOCH,
-    });
+    let status = status_of(&pod, &observed, true);
     let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     let told: Vec<String> = all
         .map(|own| {
@@ -73,21 +82,7 @@ fn check_vanished(known: serde_json::Value, expected: serde_json::Value) {
         "status": {"phase": "Running", "containerStatuses": [shown]},
     }))
     .expect("a pod");
-    let none = (HashMap::new(), HashMap::new(), HashMap::new());
-    let status = compute(&Inputs {
-        pod: &pod,
-        observed: &Observed::default(),
-        waiting: &none.0,
-        messages: &none.1,
-        health: &none.2,
-        host_ips: &[],
-        verdict: None,
-        resize: &[],
-        actuated: &HashMap::new(),
-        whole: None,
-        ended: false,
-        now: Timestamp::UNIX_EPOCH,
-    });
+    let status = status_of(&pod, &Observed::default(), false);
     let own = serde_json::to_value(&status.container_statuses.expect("statuses")[0]).expect("JSON");
     let found = serde_json::json!({"phase": status.phase, "restarts": own["restartCount"],
         "last": own["lastState"]["terminated"]["reason"], "now": own["state"].as_object().and_then(|s| s.keys().next().cloned())});
@@ -139,21 +134,7 @@ fn check(spec: &str, states: &[(&str, &str)], expected: &str) {
     };
     let mut observed = Observed { instances: instances.collect(), sandbox: Some(sandbox), ..Default::default() };
     observed.restarted_by = crate::restart::restarted_by(&pod, &observed);
-    let none = (HashMap::new(), HashMap::new(), HashMap::new());
-    let status = compute(&Inputs {
-        pod: &pod,
-        observed: &observed,
-        waiting: &none.0,
-        messages: &none.1,
-        health: &none.2,
-        host_ips: &["192.0.2.1".to_owned()],
-        verdict: None,
-        resize: &[],
-        actuated: &HashMap::new(),
-        whole: None,
-        ended: false,
-        now: Timestamp::UNIX_EPOCH,
-    });
+    let status = status_of(&pod, &observed, false);
     let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready").expect("a condition");
     let text =
         format!("{} {} {}", status.phase.unwrap_or_default(), ready.status, status.qos_class.unwrap_or_default());
@@ -189,4 +170,27 @@ fn phases() {
         "containers":[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]}"#;
     check(sidecar, &[("s", "running"), ("a", "running")], "Running True Burstable");
     check(sidecar, &[("s", "exit 137"), ("a", "exit 0")], "Succeeded False Burstable");
+}
+
+/// What is told of the resources of a container with one instance, which was given `given`.
+fn check_resources(given: Option<&str>, state: ContainerState, expected: &str) {
+    let list = |amount: &str| serde_json::json!({"limits": {"memory": amount}});
+    let pod = serde_json::json!({"spec": {"containers": [{"name": "a", "resources": list("2Gi")}]}});
+    let pod: Pod = serde_json::from_value(pod).expect("a pod");
+    let observed = Observed { instances: vec![instance("a", state, 0)], ..Default::default() };
+    let given =
+        given.map(|amount| Given { own: serde_json::from_value(list(amount)).expect("it"), ..Given::default() });
+    let given = given.into_iter().map(|given| ("id-a".to_owned(), given)).collect();
+    let status = status_with(&pod, &observed, &given, false);
+    let own = &status.container_statuses.expect("statuses")[0];
+    let limits = own.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    assert_eq!(limits.map(|limits| limits["memory"].0.as_str()), Some(expected), "{state:?}");
+}
+
+#[test]
+fn a_container_that_runs_has_what_it_was_given_and_any_other_what_is_allocated() {
+    check_resources(Some("1Gi"), ContainerState::ContainerRunning, "1Gi");
+    check_resources(None, ContainerState::ContainerRunning, "2Gi");
+    check_resources(Some("1Gi"), ContainerState::ContainerExited, "2Gi");
+    check_resources(None, ContainerState::ContainerCreated, "2Gi");
 }

@@ -128,7 +128,9 @@ impl Resizing {
             let id = format!("containerd://{}", instance.id);
             let lists = known.into_iter().flat_map(|k| [&k.container_statuses, &k.init_container_statuses]);
             let mut all = lists.flat_map(|list| list.iter().flatten());
-            all.find(|status| status.container_id.as_ref() == Some(&id))?.resources.clone()
+            let told = all.find(|status| status.container_id.as_ref() == Some(&id))?;
+            // Of one that did not run yet the status tells what is allocated.
+            told.state.as_ref().and_then(|state| state.running.as_ref()).and(told.resources.clone())
         };
         let made = |key: &str| serde_json::from_str(instance.status.annotations.get(key)?).ok();
         let settled = || amounts(None, whole_given.as_ref()) == amounts(None, resources::of_whole(pod));

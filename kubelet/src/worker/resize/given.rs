@@ -28,7 +28,7 @@ pub struct Given {
     /// The resources of the container.
     pub own: ResourceRequirements,
     /// Those of the pod as a whole, which limit it where it has no limits of its own.
-    pub(super) whole: Option<ResourceRequirements>,
+    pub whole: Option<ResourceRequirements>,
 }
 
 /// How a container gets other resources.

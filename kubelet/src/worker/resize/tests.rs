@@ -115,3 +115,20 @@ fn what_a_pod_wants_as_a_whole_is_allocated_like_the_rest() {
         "a new agent goes on with it"
     );
 }
+
+#[test]
+fn a_new_agent_believes_the_status_only_of_containers_that_ran() {
+    let check = |state: Value, expected: &str| {
+        let own = json!({"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+            "containerID": "containerd://1", "state": state, "resources": resources("2", "2Gi")});
+        let pod = pod(resources("3", "3Gi"), json!({"containerStatuses": [own]}));
+        let made = (labels::RESOURCES.to_owned(), resources("1", "1Gi").to_string());
+        let status =
+            k8s_cri::v1::ContainerStatus { id: "1".into(), annotations: HashMap::from([made]), ..Default::default() };
+        let spec = &pod.spec.as_ref().expect("it").containers[0];
+        let given = Resizing::default().given(&Instance::for_test(status), pod.status.as_ref(), &pod, spec);
+        assert_eq!(given.own.requests.expect("requests")["cpu"].0, expected, "{state}");
+    };
+    check(json!({"running": {}}), "2");
+    check(json!({"waiting": {}}), "1");
+}
