@@ -109,12 +109,10 @@ pub fn make(inputs: &Inputs<'_>, backoff: &mut Backoff) -> Plan {
     if !planner.plan.kill.is_empty() {
         return planner.plan;
     }
-    let started = |container: &Container| inputs.observed.newest_here(&container.name).is_some();
-    let mains = || containers.iter().filter(|(role, _)| *role == Role::Main);
-    let initialized = !fresh && mains().any(|(_, container)| started(container));
+    let initialized = !fresh && is_initialized(&containers, inputs.observed);
     let ready_for_main = planner.initialize(&containers, initialized);
     if ready_for_main {
-        for (role, container) in mains() {
+        for (role, container) in containers.iter().filter(|(role, _)| *role == Role::Main) {
             planner.consider(*role, container);
         }
     }
@@ -126,6 +124,13 @@ pub fn make(inputs: &Inputs<'_>, backoff: &mut Backoff) -> Plan {
         }
     }
     planner.plan
+}
+
+/// Whether the init containers have done their work: an ordinary container was made in the newest sandbox
+/// (`computeInitContainerActions`).
+pub(super) fn is_initialized(containers: &[(Role, Container)], observed: &Observed) -> bool {
+    let mut mains = containers.iter().filter(|(role, _)| *role == Role::Main);
+    mains.any(|(_, container)| observed.newest_here(&container.name).is_some())
 }
 
 /// Whether all containers have ended and none starts again.
@@ -151,12 +156,12 @@ fn has_ended(inputs: &Inputs<'_>, spec: &PodSpec, containers: &[(Role, Container
 impl Planner<'_> {
     /// Ends what still runs although all containers restart.
     fn end_all(&mut self, containers: &[(Role, Container)]) {
-        for (_, container) in containers.iter().filter(|(role, _)| *role != Role::Ephemeral && !self.fresh) {
-            let instances = self.inputs.observed.instances.iter().filter(|instance| instance.name == container.name);
-            for instance in instances.filter(|i| i.life == Life::Running && self.inputs.observed.is_over(i)) {
+        let (observed, fresh) = (self.inputs.observed, self.fresh);
+        for (_, container) in containers.iter().filter(|(role, _)| *role != Role::Ephemeral && !fresh) {
+            let instances = observed.instances.iter().filter(|instance| instance.name == container.name);
+            for instance in instances.filter(|i| i.life == Life::Running && observed.is_over(i)) {
                 let message = format!("Container {} is restarted with all others of the pod", container.name);
-                let (id, container) = (instance.id.clone(), container.clone());
-                self.plan.kill.push(Kill { id, container, message, grace_seconds: Some(0) });
+                self.kill(container, instance, message, Some(0));
             }
         }
     }
@@ -167,8 +172,11 @@ impl Planner<'_> {
             let instance = if self.fresh { None } else { self.inputs.observed.newest_here(&container.name) };
             match (role, instance.cloned()) {
                 (Role::Init, _) if initialized => {}
-                (Role::Init, Some(instance)) if instance.succeeded() => {}
-                (Role::Init, Some(instance)) if instance.life == Life::Running => return false,
+                (Role::Init, Some(instance)) if instance.succeeded() && !self.is_resized(&instance) => {}
+                (Role::Init, Some(instance)) if instance.life == Life::Running => {
+                    self.replace_if_resized(container, &instance);
+                    return false;
+                }
                 (Role::Init, instance) => {
                     self.start_again(*role, container, instance.as_ref());
                     return false;
@@ -215,23 +223,37 @@ impl Planner<'_> {
 
     /// Whether an instance that has ended only made place for another.
     fn is_changed(&self, container: &Container, instance: &Instance) -> bool {
+        self.is_resized(instance) || instance.hash().is_some_and(|hash| hash != container_config::hash(container))
+    }
+
+    /// Whether an instance makes place for one with other resources.
+    fn is_resized(&self, instance: &Instance) -> bool {
         self.inputs.resized.contains(&instance.id)
-            || instance.hash().is_some_and(|hash| hash != container_config::hash(container))
     }
 
     fn replace_if_needed(&mut self, container: &Container, instance: &Instance) {
-        let name = &container.name;
         let changed = instance.hash().is_some_and(|hash| hash != container_config::hash(container));
-        let (message, grace_seconds) = if self.inputs.resized.contains(&instance.id) {
-            (format!("Container {name} resize requires restart"), None)
+        if self.replace_if_resized(container, instance) {
         } else if changed {
-            (format!("Container {name} definition changed, will be restarted"), None)
+            let message = format!("Container {} definition changed, will be restarted", container.name);
+            self.kill(container, instance, message, None);
         } else if let Some(condemned) = self.inputs.condemned.get(&instance.id) {
-            (condemned.message.clone(), condemned.grace_seconds)
-        } else {
-            return;
-        };
-        self.plan.kill.push(Kill { id: instance.id.clone(), container: container.clone(), message, grace_seconds });
+            self.kill(container, instance, condemned.message.clone(), condemned.grace_seconds);
+        }
+    }
+
+    /// The one reason for which an init container is replaced while it runs: neither probes nor a new image end it.
+    fn replace_if_resized(&mut self, container: &Container, instance: &Instance) -> bool {
+        let resized = self.is_resized(instance);
+        if resized {
+            self.kill(container, instance, format!("Container {} resize requires restart", container.name), None);
+        }
+        resized
+    }
+
+    fn kill(&mut self, container: &Container, instance: &Instance, message: String, grace_seconds: Option<i64>) {
+        let (id, container) = (instance.id.clone(), container.clone());
+        self.plan.kill.push(Kill { id, container, message, grace_seconds });
     }
 
     /// Starts a container that has ended, unless it must wait.
@@ -241,7 +263,7 @@ impl Planner<'_> {
         let instance = instance.or_else(over);
         // Only the container that has all others restarted can be crashing.
         let is_victim = |i: &Instance| observed.is_over(i) && observed.restarted_by.as_ref() != Some(&i.id);
-        let is_crash = |i: &&Instance| i.life == Life::Exited && !self.inputs.resized.contains(&i.id) && !is_victim(i);
+        let is_crash = |i: &&Instance| i.life == Life::Exited && !self.is_resized(i) && !is_victim(i);
         let exited = instance.filter(is_crash);
         let Some(exited) = exited else { return self.start(role, container, instance) };
         let nanoseconds = i128::from(exited.status.finished_at);

@@ -131,6 +131,10 @@ fn init_containers_and_sidecars() {
     check(init, "i=0", "start:j#0");
     check(init, "i=0 j=0", "start:a#0");
     check(init, "i=1", "ended");
+    check(init, "i=running resized:i", "kill:i");
+    check(init, "i=0 resized:i", "start:i#3");
+    check(init, "i=143 resized:i", "start:i#3");
+    check(init, "i=running condemned:i", "");
     let sidecar = r#"{"restartPolicy":"Never","initContainers":[{"name":"s","restartPolicy":"Always"},{"name":"i"}],
         "containers":[{"name":"a"}]}"#;
     check(sidecar, "", "start:s#0");

@@ -13,11 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_cri::v1::ContainerStats;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus, ResourceRequirements};
 
-use super::Worker;
+use super::{Worker, plan};
 use crate::{
     cgroup, labels,
     observe::{Instance, Life, Observed},
-    pod::Role,
+    pod::{self, Role},
     resources::{self, PodCgroup},
     status::ResizeCondition,
 };
@@ -262,6 +262,7 @@ impl Worker {
         if let Some(spec) = &mut before.spec {
             spec.resources = whole_given;
         }
+        let initialized = plan::is_initialized(&pod::containers(&pod), observed);
         for (role, container) in resizable(&pod) {
             let Some(instance) = observed.newest_here(&container.name) else { continue };
             let is_newest = |id: &String| observed.newest(&container.name).is_some_and(|newest| newest.id == *id);
@@ -269,7 +270,7 @@ impl Worker {
             for old in instances.map(|i| &i.id).filter(|id| !is_newest(id)) {
                 self.resizing.restarting.remove(old);
             }
-            if instance.life != Life::Running || role == Role::Init {
+            if !gets_resources(role, instance.life, initialized) {
                 continue;
             }
             let given = self.resizing.given(instance, known.as_ref(), &pod, &container);
@@ -363,6 +364,12 @@ impl Worker {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a container is given other resources while it runs: an init container that is no sidecar too, as long as the
+/// pod is not initialized (`computeInitContainerActions`).
+fn gets_resources(role: Role, life: Life, initialized: bool) -> bool {
+    life == Life::Running && (role != Role::Init || !initialized)
 }
 
 fn set_resources(pod: &mut Pod, name: &str, resources: ResourceRequirements) {

@@ -4,6 +4,7 @@
 
 mod first_steps;
 mod outages;
+mod resize;
 mod restart;
 mod state;
 
@@ -30,6 +31,7 @@ const TESTS: &[(&str, InNamespace)] = &[
     ("b1-stateful-set", state::stateful_set),
     ("b5-claims-and-classes", state::claims_and_classes),
     ("volumes-and-environment", state::volumes_and_environment),
+    ("resize-in-place", resize::in_place),
 ];
 
 fn main() -> ExitCode {

@@ -117,6 +117,19 @@ fn what_a_pod_wants_as_a_whole_is_allocated_like_the_rest() {
 }
 
 #[test]
+fn init_containers_are_resized_while_they_run_and_the_pod_is_not_initialized() {
+    let check = |role, life, [before, after]: [bool; 2]| {
+        let found = [false, true].map(|initialized| gets_resources(role, life, initialized));
+        assert_eq!(found, [before, after], "{role:?} {life:?}");
+    };
+    check(Role::Init, Life::Running, [true, false]);
+    check(Role::Init, Life::Exited, [false, false]);
+    check(Role::Sidecar, Life::Running, [true, true]);
+    check(Role::Main, Life::Running, [true, true]);
+    check(Role::Main, Life::Created, [false, false]);
+}
+
+#[test]
 fn a_new_agent_believes_the_status_only_of_containers_that_ran() {
     let check = |state: Value, expected: &str| {
         let own = json!({"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
