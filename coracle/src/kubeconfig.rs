@@ -35,7 +35,7 @@ pub fn render(server: &str, ca: &str, certificate: &str, key: &str) -> Kubeconfi
 /// If the file cannot be written.
 pub fn write(path: &Path, config: &Kubeconfig) -> Result<(), Error> {
     let text = serde_saphyr::to_string(config).map_err(|error| Error::part("kubeconfig", error))?;
-    kubelet::private::write(path, text.as_bytes()).map_err(|error| Error::file("write", path, error))
+    files::private::write(path, text.as_bytes()).map_err(|error| Error::file("write", path, error))
 }
 
 /// Where the administrator's kubeconfig of a data directory is.

@@ -130,7 +130,7 @@ impl Layout {
     /// If the file cannot be written.
     pub fn record(&self, record: &NodeRecord) -> Result<(), Error> {
         let text = serde_json::to_vec(record).expect("a record encodes");
-        Ok(kubelet::private::write(&self.data_dir.join("node.json"), &text)?)
+        Ok(files::private::write(&self.data_dir.join("node.json"), &text)?)
     }
 
     /// Forgets how the node was started: it is gone.

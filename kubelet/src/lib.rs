@@ -25,7 +25,6 @@ pub mod node;
 pub mod observe;
 pub mod orphans;
 pub mod pod;
-pub mod private;
 pub mod probes;
 pub mod proxy;
 pub mod references;

@@ -150,11 +150,11 @@ pub fn setup(config: &Config) -> BoxFuture<'_, Result<(), Error>> {
         }
         ranges::settle(config).await?;
         let directory = config.cni_conf_dir();
-        crate::private::directory(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
+        files::private::directory(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
         let path = directory.join("10-coracle.conflist");
         let text = cni::conflist(config);
         if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-            crate::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })?;
+            files::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })?;
         }
         make_bridge(config).await?;
         kernel_settings(&config.bridge())?;

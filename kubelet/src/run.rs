@@ -136,7 +136,7 @@ pub fn run(
 ) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
         for path in [config.root_dir.clone(), config.root_dir.join("pods"), config.log_dir.clone()] {
-            crate::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
+            files::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
         }
         let cancel = cancel.child_token();
         let _ends_all = cancel.clone().drop_guard();

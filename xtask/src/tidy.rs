@@ -15,13 +15,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("store", &[]),
     ("xtask", &[]),
+    ("files", &[]),
     ("metrics", &[]),
     ("apiserver", &["api", "metrics", "store"]),
     ("client", &["api", "metrics"]),
     ("controllers", &["api", "client", "metrics"]),
     ("scheduler", &["api", "client", "metrics"]),
-    ("kubelet", &["api", "client", "metrics"]),
-    ("coracle", &["api", "apiserver", "client", "controllers", "kubelet", "metrics", "scheduler", "store"]),
+    ("kubelet", &["api", "client", "files", "metrics"]),
+    ("coracle", &["api", "apiserver", "client", "controllers", "files", "kubelet", "metrics", "scheduler", "store"]),
     ("tests", &["api", "client", "coracle"]),
 ];
 

@@ -218,7 +218,7 @@ struct Identity {
 /// Opens what is kept, each part on a thread of its own: one waits for the disk while another computes.
 fn open(config: &ClusterConfig, advertised: IpAddr) -> Result<(Arc<dyn Store>, Identity), Error> {
     if let Some(directory) = &config.data_dir {
-        kubelet::private::directory(directory).map_err(|error| Error::file("make", directory, error))?;
+        files::private::directory(directory).map_err(|error| Error::file("make", directory, error))?;
     }
     std::thread::scope(|scope| {
         let identity = scope.spawn(|| identity(config, advertised));
@@ -267,7 +267,7 @@ fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
         error => error.into(),
     })?;
     if !made.exists()
-        && let Err(error) = kubelet::private::write(&made, b"The objects of this cluster are in the directory store.\n")
+        && let Err(error) = files::private::write(&made, b"The objects of this cluster are in the directory store.\n")
     {
         tracing::error!(%error, path = %made.display(), "cannot be written; a store that gets lost would not be missed");
     }

@@ -86,7 +86,7 @@ fn write_files(data_dir: &Path, cluster: &Cluster) -> Result<(), Error> {
 /// what helps then.
 fn write_pid(data_dir: &Path) -> Result<(), Error> {
     let path = process::pid_path(data_dir);
-    match kubelet::private::write(&path, std::process::id().to_string().as_bytes()) {
+    match files::private::write(&path, std::process::id().to_string().as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             tracing::error!(%error, path = %path.display(), "cannot be written; `coracle down` will not find this process");
             Ok(())

@@ -66,11 +66,11 @@ impl Config {
     /// Makes the directories and the configuration file.
     pub(super) fn write(&self) -> Result<(), Error> {
         for directory in [&self.root, &self.state] {
-            crate::private::directory(directory).map_err(|source| Error::File { path: directory.clone(), source })?;
+            files::private::directory(directory).map_err(|source| Error::File { path: directory.clone(), source })?;
         }
         let path = self.config_file();
         let text = self.render(can_lower_oom_score(), snapshotter(&self.root));
-        crate::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })
+        files::private::write(&path, text.as_bytes()).map_err(|source| Error::File { path, source })
     }
 
     /// The text of `config.toml`, in version 2, which containerd 1.6 reads and 2.x migrates.

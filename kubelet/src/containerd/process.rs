@@ -35,7 +35,7 @@ pub(super) fn spawn(config: &Config) -> Result<Child, Error> {
     let path = config.log_file();
     let too_large = fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX);
     let open = || {
-        let log = crate::private::append(&path)?;
+        let log = files::private::append(&path)?;
         if too_large {
             log.set_len(0)?;
         }
@@ -59,7 +59,7 @@ pub(super) fn spawn(config: &Config) -> Result<Child, Error> {
         })?;
     let path = config.pid_file();
     let pid = child.id().unwrap_or_default().to_string();
-    crate::private::write(&path, pid.as_bytes()).map_err(|source| Error::File { path, source })?;
+    files::private::write(&path, pid.as_bytes()).map_err(|source| Error::File { path, source })?;
     Ok(child)
 }
 
