@@ -96,7 +96,7 @@ impl Layout {
             root: self.data_dir.join("containerd"),
             state: PathBuf::from("/run/coracle").join(self.id()),
             cni_conf_dir: self.data_dir.join("cni/net.d"),
-            cni_bin_dir: kubelet::network::plugin_dir().map_err(|error| Error::part("network", error))?,
+            cni_bin_dir: network::pod_network::plugin_dir().map_err(|error| Error::part("network", error))?,
             registry_config_dir: None,
         })
     }
@@ -105,12 +105,12 @@ impl Layout {
     ///
     /// # Errors
     /// If the addresses are not IPv4.
-    pub fn network(&self, pod_cidr: &IpNet, service_cidr: &IpNet) -> Result<kubelet::network::Config, Error> {
+    pub fn network(&self, pod_cidr: &IpNet, service_cidr: &IpNet) -> Result<network::pod_network::Config, Error> {
         let v4 = |flag: &str, range: &IpNet| match range {
             IpNet::V4(range) => Ok(*range),
             IpNet::V6(_) => Err(Error::usage(format!("{flag} {range}: a node has IPv4 addresses only, so far"))),
         };
-        Ok(kubelet::network::Config {
+        Ok(network::pod_network::Config {
             id: self.id(),
             pod_cidr: v4("--pod-cidr", pod_cidr)?,
             service_cidr: v4("--service-cidr", service_cidr)?,
@@ -119,9 +119,9 @@ impl Layout {
     }
 
     /// Whether the machine is a node of this cluster already, so that pods of it may run.
-    pub fn node_is_there(&self, network: &kubelet::network::Config) -> bool {
+    pub fn node_is_there(&self, network: &network::pod_network::Config) -> bool {
         let runs = |config| kubelet::containerd::is_running(&config);
-        kubelet::network::exists(network) || self.containerd().is_ok_and(runs)
+        network::pod_network::exists(network) || self.containerd().is_ok_and(runs)
     }
 
     /// Writes down how the node was started.

@@ -9,13 +9,12 @@ mod code_pages;
 mod commands;
 pub mod config;
 mod connect;
-mod dns_probe;
 pub mod error;
 pub mod kubeconfig;
 mod layout;
 mod log;
-mod network;
 mod process;
+mod service_addresses;
 
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, StoreKind, StoreSync};

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::network;
+use crate::service_addresses;
 
 /// The running control plane.
 pub struct ControlPlane {
@@ -295,7 +295,7 @@ fn serving_names(config: &ClusterConfig, advertised: IpAddr) -> Result<(Vec<Stri
     let mut names = vec![config.node_name.clone()];
     names.push(crate::config::host_name());
     names.dedup();
-    let mut addresses = vec![network::kubernetes_address(&config.service_cidr)?, advertised];
+    let mut addresses = vec![service_addresses::kubernetes_address(&config.service_cidr)?, advertised];
     if !config.bind.is_unspecified() {
         addresses.push(config.bind);
     }

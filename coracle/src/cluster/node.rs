@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use api::UserInfo;
 use client::{Informers, SeriesRecorder};
 use kubelet::containerd::Containerd;
-use kubelet::dns::{self, Dns};
-use kubelet::proxy::{self, Frame, Proxy};
 use kubelet::server::{self, Server};
 use kubelet::{Cri, Directory};
+use network::dns::{self, Dns};
+use network::pod_network;
+use network::proxy::{self, Frame, Proxy};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use super::control_plane::ControlPlane;
 use crate::config::ClusterConfig;
 use crate::error::Error;
 use crate::layout::{DOMAIN, Layout, NodeRecord, RESOLV_CONF};
-use crate::network;
+use crate::service_addresses;
 
 /// What lives as long as the node's agent.
 pub struct Node {
@@ -106,7 +107,7 @@ async fn start(
             None => Containerd::start(containerd).await,
         }
     };
-    let (runtime, pods) = tokio::join!(runtime, kubelet::network::setup(&network));
+    let (runtime, pods) = tokio::join!(runtime, pod_network::setup(&network));
     pods.map_err(|error| Error::part("network", error))?;
     let runtime = runtime.map_err(|error| Error::part("containerd", error))?;
     let directory = Directory::default();
@@ -118,7 +119,7 @@ async fn start(
     // Service rules and DNS read every service: as kube-proxy, which may, not as the node.
     let wide =
         Informers::new(plane.client(UserInfo::new("system:kube-proxy", &[])), plane.clock.clone(), token.clone());
-    let IpAddr::V4(service_ip) = network::dns_address(&config.service_cidr)? else {
+    let IpAddr::V4(service_ip) = service_addresses::dns_address(&config.service_cidr)? else {
         return Err(Error::usage("--service-cidr: services have IPv4 addresses only on a node, so far"));
     };
     let settings = dns::Config {
@@ -150,7 +151,7 @@ async fn start(
 /// How things were before the node started.
 struct Undo {
     layout: Layout,
-    network: kubelet::network::Config,
+    network: pod_network::Config,
     /// Whether the machine was a node of this cluster, so that its pods may run.
     was_there: bool,
     record: Option<NodeRecord>,
@@ -182,7 +183,7 @@ impl Undo {
             let containerd = self.layout.containerd()?;
             kubelet::containerd::teardown(&containerd).await.map_err(|error| Error::part("containerd", error))?;
         }
-        kubelet::network::teardown(&self.network).await.map_err(|error| Error::part("network", error))?;
+        pod_network::teardown(&self.network).await.map_err(|error| Error::part("network", error))?;
         self.layout.forget()
     }
 }
@@ -225,7 +226,7 @@ fn agent(config: &ClusterConfig, plane: &ControlPlane, layout: &Layout, socket: 
         node_ip: plane.advertised,
         server_port: config.node_port,
         allowed_unsafe_sysctls: config.allowed_unsafe_sysctls.clone(),
-        cluster_dns: network::dns_address(&config.service_cidr).into_iter().collect(),
+        cluster_dns: service_addresses::dns_address(&config.service_cidr).into_iter().collect(),
         clock: plane.clock.clone(),
         ..layout.agent(socket)
     }

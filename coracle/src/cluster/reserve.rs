@@ -76,8 +76,8 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> 
 async fn collisions(config: &ClusterConfig) -> Result<Vec<String>, Error> {
     let data_dir = config.data_dir.as_deref().ok_or_else(|| Error::usage("a node needs a data directory"))?;
     let network = Layout::new(data_dir).network(&config.pod_cidr, &config.service_cidr)?;
-    let routes = kubelet::network::routes().await.map_err(|error| Error::part("network", error))?;
-    Ok(kubelet::network::collisions(&network, &routes))
+    let routes = network::pod_network::routes().await.map_err(|error| Error::part("network", error))?;
+    Ok(network::pod_network::collisions(&network, &routes))
 }
 
 /// The address of this machine that others reach: the one that packets to the outside would come from.

@@ -61,7 +61,7 @@ pub fn take_away(data_dir: &Path) -> Result<bool, Error> {
             kubelet::containerd::teardown(&containerd).await.map_err(|error| Error::part("containerd", error))?;
         }
         let network = layout.network(&record.pod_cidr, &record.service_cidr)?;
-        kubelet::network::teardown(&network).await.map_err(|error| Error::part("network", error))
+        network::pod_network::teardown(&network).await.map_err(|error| Error::part("network", error))
     })?;
     Ok(true)
 }

@@ -11,14 +11,15 @@ use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use network::dns;
 
 use rustix::process::Pid;
 
 use crate::commands::{block_on, down, say};
 use crate::config::ClusterConfig;
 use crate::error::Error;
-use crate::layout::Layout;
-use crate::{connect, dns_probe, kubeconfig, network, process};
+use crate::layout::{DOMAIN, Layout};
+use crate::{connect, kubeconfig, process, service_addresses};
 
 /// How long a step may take before the start is given up.
 const STEP_MAX: Duration = Duration::from_secs(60);
@@ -72,7 +73,7 @@ fn start(config: &ClusterConfig, data_dir: &Path, server: &mut Server) -> Result
         if config.agent {
             server.wait(node_ready(client, &config.node_name)).await?;
             progress.step(&format!("node {} is Ready", config.node_name));
-            server.wait(dns_answers(network::dns_address(&config.service_cidr)?)).await?;
+            server.wait(dns_answers(service_addresses::dns_address(&config.service_cidr)?)).await?;
             progress.step("DNS answers");
         }
         Ok(())
@@ -185,7 +186,8 @@ async fn node_ready(client: Client, name: &str) -> Result<(), Error> {
 }
 
 async fn dns_answers(server: IpAddr) -> Result<(), Error> {
-    while !dns_probe::resolves(server, "kubernetes.default.svc.cluster.local.").await? {
+    let name = format!("kubernetes.default.svc.{DOMAIN}.");
+    while !dns::resolves(server, &name).await? {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use k8s_cri::v1;
+use network::pod_network;
 use rustls::ClientConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsConnector;
@@ -19,7 +20,6 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use super::*;
 use crate::containerd::{self, Containerd};
 use crate::directory::{ContainerRecord, PodRecord};
-use crate::network;
 
 struct Certificates {
     ca: String,
@@ -117,7 +117,7 @@ fn image(directory: &Path) -> Option<PathBuf> {
 struct Fixture {
     directory: tempfile::TempDir,
     containerd: containerd::Config,
-    network: network::Config,
+    network: pod_network::Config,
     certificates: Certificates,
     server: Server,
     token: CancellationToken,
@@ -126,7 +126,7 @@ struct Fixture {
 impl Fixture {
     async fn new(number: u8) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let able = rustix::process::geteuid().is_root() && network::plugin_dir().is_ok();
+        let able = rustix::process::geteuid().is_root() && pod_network::plugin_dir().is_ok();
         let tools = [("containerd", "--version"), ("openssl", "version")].iter().all(|(name, argument)| {
             let output = Command::new(name).arg(argument).stdin(Stdio::null()).output();
             output.is_ok_and(|output| output.status.success())
@@ -136,18 +136,18 @@ impl Fixture {
             println!("skipped: needs root, containerd, the CNI plugins, openssl and a static busybox");
             return None;
         };
-        let network = network::Config {
+        let network = pod_network::Config {
             id: format!("s{number}{}", std::process::id()),
             pod_cidr: format!("10.213.{number}.0/24").parse().unwrap(),
             service_cidr: format!("10.214.{number}.0/24").parse().unwrap(),
             directory: directory.path().join("network"),
         };
-        network::setup(&network).await.unwrap();
+        pod_network::setup(&network).await.unwrap();
         let containerd = containerd::Config {
             root: directory.path().join("root"),
             state: directory.path().join("state"),
             cni_conf_dir: network.cni_conf_dir(),
-            cni_bin_dir: network::plugin_dir().unwrap(),
+            cni_bin_dir: pod_network::plugin_dir().unwrap(),
             registry_config_dir: None,
         };
         let runtime = Containerd::start(containerd.clone()).await.unwrap();
@@ -178,7 +178,7 @@ impl Fixture {
     async fn end(self) {
         self.token.cancel();
         containerd::teardown(&self.containerd).await.unwrap();
-        network::teardown(&self.network).await.unwrap();
+        pod_network::teardown(&self.network).await.unwrap();
         drop(self.directory);
     }
 

@@ -57,7 +57,7 @@ const RECORDED: [&str; 28] = [
 ];
 
 /// The crates, whose folders have the data files.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "api",
     "apiserver",
     "client",
@@ -66,6 +66,7 @@ const CRATES: [&str; 11] = [
     "files",
     "kubelet",
     "metrics",
+    "network",
     "scheduler",
     "store",
     "tests",

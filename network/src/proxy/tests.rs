@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::network;
+use crate::pod_network;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -71,12 +71,12 @@ struct Machine {
 }
 
 fn machine() -> Option<Machine> {
-    if !rustix::process::geteuid().is_root() || network::plugin_dir().is_err() {
+    if !rustix::process::geteuid().is_root() || pod_network::plugin_dir().is_err() {
         println!("skipped: needs root, nftables and the CNI plugins");
         return None;
     }
     let directory = tempfile::tempdir().unwrap();
-    let network = network::Config {
+    let network = pod_network::Config {
         id: "t".into(),
         pod_cidr: "10.211.0.0/24".parse().unwrap(),
         service_cidr: "10.212.0.0/16".parse().unwrap(),
@@ -85,7 +85,7 @@ fn machine() -> Option<Machine> {
     let host = Namespace::new();
     host.commands("ip link set lo up".into());
     let config = network.clone();
-    host.run(move || block_on(network::setup(&config))).unwrap();
+    host.run(move || block_on(pod_network::setup(&config))).unwrap();
     let pods = (2..5).map(|number| pod(&host, &network, number)).collect();
     Some(Machine { host, pods, frame: Frame { network, dns: None }, _directory: directory })
 }
@@ -94,7 +94,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn pod(host: &Namespace, network: &network::Config, number: u8) -> Namespace {
+fn pod(host: &Namespace, network: &pod_network::Config, number: u8) -> Namespace {
     let pod = Namespace::new();
     let (bridge, thread) = (network.bridge(), pod.thread);
     host.commands(format!(

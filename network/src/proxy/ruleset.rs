@@ -13,7 +13,7 @@ use client::ObjectKey;
 
 use super::element::{Front, Key, Protocol, Value};
 use super::service::{Elements, INNER_OFFSET};
-use crate::network;
+use crate::pod_network;
 
 /// Chains for up to this many endpoints are in the table from the start. nft 1.0.6 cannot add a rule that draws from the
 /// map of endpoints to a table that is there already ("conflicting protocols specified"), so a service with more endpoints,
@@ -26,7 +26,7 @@ const AFFINITY_CLIENTS_MAX: u32 = 65_536;
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// The pod network, which names the table and the bridge.
-    pub network: network::Config,
+    pub network: pod_network::Config,
     /// The cluster's DNS service and the socket that answers it, if it is served from this process.
     pub dns: Option<(Ipv4Addr, SocketAddrV4)>,
 }
@@ -230,7 +230,7 @@ fn frame_text(frame: &Frame) -> String {
     let services = frame.network.service_cidr.trunc();
     let dns = dns_rules(frame.dns);
     let sticky: String = Protocol::ALL.iter().map(|protocol| sticky_rules(*protocol)).collect();
-    let base = network::base_rules(&frame.network);
+    let base = pod_network::base_rules(&frame.network);
     let front = "ipv4_addr . inet_proto . inet_service";
     format!(
         r#"add table ip {table}

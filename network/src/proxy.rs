@@ -71,7 +71,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Starts to keep the table current, until `token` is cancelled. The table stays when it is: connections of pods go
-    /// on while the agent restarts. (`network::teardown` removes it.)
+    /// on while the agent restarts. (`pod_network::teardown` removes it.)
     #[must_use]
     pub fn start(config: Config, informers: &Informers, events: SeriesRecorder, token: CancellationToken) -> Self {
         let (sender, synced) = watch::channel(false);

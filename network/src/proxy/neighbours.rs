@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::element::{Front, Key};
 use super::nft::{self, Error};
 use super::service::Elements;
-use crate::network;
+use crate::pod_network;
 
 /// Where tables keep the node ports that lead somewhere, and those that lead nowhere yet.
 const MAPS: [&str; 2] = ["node-fronts", "node-refused"];
@@ -33,7 +33,7 @@ pub async fn served(own_table: &str) -> Result<HashMap<Front, String>, Error> {
     let mut found = HashMap::new();
     let tables = nft::list(&["list", "tables", "ip"]).await?;
     let names = tables.iter().filter_map(|item| item["table"]["name"].as_str());
-    for table in names.filter(|name| name.starts_with(network::TABLE_PREFIX) && *name != own_table) {
+    for table in names.filter(|name| name.starts_with(pod_network::TABLE_PREFIX) && *name != own_table) {
         for map in MAPS {
             // A table that goes meanwhile, or is of another release, serves nothing.
             let items = nft::list(&["list", "map", "ip", table, map]).await.unwrap_or_default();

@@ -1,5 +1,6 @@
 //! One question to the cluster's DNS, to see whether it answers.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,8 +9,6 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use tokio::net::UdpSocket;
 
-use crate::error::Error;
-
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 
@@ -17,11 +16,11 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If no socket can be made or the name is none.
-pub async fn resolves(address: IpAddr, name: &str) -> Result<bool, Error> {
-    let name = Name::from_str(name).map_err(|error| Error::part("dns", error))?;
+pub async fn resolves(address: IpAddr, name: &str) -> io::Result<bool> {
+    let name = Name::from_str(name).map_err(io::Error::other)?;
     let mut question = Message::new(1, MessageType::Query, OpCode::Query);
     question.add_query(Query::query(name, RecordType::A));
-    let bytes = question.to_vec().map_err(|error| Error::part("dns", error))?;
+    let bytes = question.to_vec().map_err(io::Error::other)?;
     let socket = UdpSocket::bind("0.0.0.0:0").await?;
     if socket.connect(SocketAddr::new(address, 53)).await.is_err() || socket.send(&bytes).await.is_err() {
         return Ok(false);

@@ -8,6 +8,7 @@
 //! forwarded to the host's name servers.
 
 mod forward;
+mod probe;
 mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
 use forward::{Forwarder, Upstream};
+pub use probe::resolves;
 use zone::{Answer, Zone};
 
 /// How long a TCP connection may be silent.
