@@ -1,6 +1,7 @@
 //! One cluster as a value: nothing is global, a hundred may live in one process.
 
 mod control_plane;
+mod join;
 mod node;
 mod reserve;
 
@@ -59,7 +60,11 @@ impl Cluster {
         let control_plane = ControlPlane::start(&config, reserved.api, reserved.advertised, &tasks, &token).await?;
         tasks.spawn(tell_of_a_failed_store(control_plane.store.clone(), failed.clone(), token.clone()));
         let node = match reserved.node {
-            Some(listener) => Some(Node::start(&config, listener, &control_plane, &tasks, &token, failed).await?),
+            Some(listener) => {
+                let join = control_plane.join(&config, listener.local_addr()?)?;
+                let clock = control_plane.clock.clone();
+                Some(Node::start(&config, join, listener, clock, &tasks, &token, failed).await?)
+            }
             None => None,
         };
         tasks.close();

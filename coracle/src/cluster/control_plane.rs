@@ -22,9 +22,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::join::Join;
 use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
-use crate::layout::Layout;
+use crate::layout::{DOMAIN, Layout};
 use crate::service_addresses;
 
 /// The running control plane.
@@ -139,6 +140,26 @@ impl ControlPlane {
     /// A client in this process.
     pub fn client(&self, user: UserInfo) -> kube::Client {
         client::in_process(self.calls.clone(), user, "default")
+    }
+
+    /// Lets the machine of this process join, whose server listens at `server`: that one is known from now on by having
+    /// been started here, and not by what its Node says.
+    pub fn join(&self, config: &ClusterConfig, server: SocketAddr) -> Result<Join, Error> {
+        let (name, now) = (&config.node_name, self.clock.now());
+        let serving = self.pki.node_serving(name, &[self.advertised], now);
+        self.server.registry().state().set_agent(name.clone(), server);
+        Ok(Join {
+            node_name: name.clone(),
+            address: self.advertised,
+            agent: self.client(UserInfo::new(format!("system:node:{name}"), &["system:nodes"])),
+            services: self.client(UserInfo::new("system:kube-proxy", &[])),
+            serving: serving.map_err(|error| Error::part("certificates", error))?,
+            client_ca_pem: self.pki.authority_pem().to_owned(),
+            pod_cidr: config.pod_cidr,
+            service_cidr: config.service_cidr,
+            dns: service_addresses::dns_address(&config.service_cidr)?,
+            domain: DOMAIN.into(),
+        })
     }
 
     fn start_controllers(&self, config: &ClusterConfig, parts: &Parts, tasks: &TaskTracker, token: &CancellationToken) {

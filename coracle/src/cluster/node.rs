@@ -1,12 +1,11 @@
 //! This machine as a node: containerd, pod network, DNS, service rules and the node agent.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use api::UserInfo;
-use client::{Informers, SeriesRecorder};
+use client::{Clock, Informers, SeriesRecorder};
 use kubelet::containerd::Containerd;
 use kubelet::server::{self, Server};
 use kubelet::{Cri, Directory};
@@ -18,11 +17,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::control_plane::ControlPlane;
+use super::join::Join;
 use crate::config::ClusterConfig;
 use crate::error::Error;
-use crate::layout::{DOMAIN, Layout, NodeRecord, RESOLV_CONF};
-use crate::service_addresses;
+use crate::layout::{Layout, NodeRecord, RESOLV_CONF};
 
 /// What lives as long as the node's agent.
 pub struct Node {
@@ -39,22 +37,23 @@ impl Node {
     /// Starts the node, whose server listens at `listener`. What a start that fails has made is taken away again.
     pub async fn start(
         config: &ClusterConfig,
+        join: Join,
         listener: TcpListener,
-        plane: &ControlPlane,
+        clock: Clock,
         tasks: &TaskTracker,
         token: &CancellationToken,
         failed: watch::Sender<Option<String>>,
     ) -> Result<Self, Error> {
         let data_dir = config.data_dir.as_deref();
         let data_dir = data_dir.ok_or_else(|| Error::usage("a node needs a data directory"))?;
-        let undo = Undo::before(config, Layout::new(data_dir))?;
-        match start(config, listener, plane, &undo, token).await {
-            Ok((agent, client, directory, parts)) => {
+        let undo = Undo::before(&join, Layout::new(data_dir))?;
+        match start(config, &join, listener, clock, &undo, token).await {
+            Ok((agent, directory, parts)) => {
                 let (never_ran, end) = (Arc::new(AtomicBool::new(false)), token.clone());
                 let note = never_ran.clone();
                 tasks.spawn(async move {
                     // It fails at its start only; what goes wrong later is told on the node and its pods.
-                    if let Err(error) = kubelet::run(agent, client, directory, end).await {
+                    if let Err(error) = kubelet::run(agent, join.agent, directory, end).await {
                         note.store(true, Ordering::Relaxed);
                         failed.send_replace(Some(format!("node: {error}")));
                     }
@@ -87,17 +86,18 @@ type Parts = (Containerd, Dns, Proxy, Server);
 
 async fn start(
     config: &ClusterConfig,
+    join: &Join,
     listener: TcpListener,
-    plane: &ControlPlane,
+    clock: Clock,
     undo: &Undo,
     token: &CancellationToken,
-) -> Result<(kubelet::Config, kube::Client, Directory, Parts), Error> {
+) -> Result<(kubelet::Config, Directory, Parts), Error> {
     let (layout, network) = (&undo.layout, undo.network.clone());
     let containerd = layout.containerd()?;
     let socket = config.containerd.clone().unwrap_or_else(|| containerd.address());
     layout.record(&NodeRecord {
-        pod_cidr: config.pod_cidr,
-        service_cidr: config.service_cidr,
+        pod_cidr: join.pod_cidr,
+        service_cidr: join.service_cidr,
         own_containerd: config.containerd.is_none(),
         socket,
     })?;
@@ -111,41 +111,48 @@ async fn start(
     pods.map_err(|error| Error::part("network", error))?;
     let runtime = runtime.map_err(|error| Error::part("containerd", error))?;
     let directory = Directory::default();
-    let agent = agent(config, plane, layout, runtime.address());
+    let agent = kubelet::Config {
+        node_name: join.node_name.clone(),
+        node_ip: join.address,
+        server_port: listener.local_addr()?.port(),
+        allowed_unsafe_sysctls: config.allowed_unsafe_sysctls.clone(),
+        cluster_dns: vec![join.dns],
+        cluster_domain: join.domain.clone(),
+        clock: clock.clone(),
+        ..layout.agent(runtime.address())
+    };
     agent.metrics.agent.register(Arc::new(apiserver::Build));
-    let server = serve(config, listener, plane, &agent, directory.clone(), token.clone()).await?;
-    let user = UserInfo::new(format!("system:node:{}", config.node_name), &["system:nodes"]);
-    let client = plane.client(user);
-    // Service rules and DNS read every service: as kube-proxy, which may, not as the node.
-    let wide =
-        Informers::new(plane.client(UserInfo::new("system:kube-proxy", &[])), plane.clock.clone(), token.clone());
-    let IpAddr::V4(service_ip) = service_addresses::dns_address(&config.service_cidr)? else {
+    let server = serve(config, join, listener, &agent, directory.clone(), token.clone()).await?;
+    let informers = Informers::new(join.services.clone(), clock.clone(), token.clone());
+    let (dns, frame) = answer_names(join, network, &informers, token).await?;
+    let events = SeriesRecorder::start(join.services.clone(), "kube-proxy", &join.node_name, clock, token.clone());
+    let settings = proxy::Config { frame, node_name: join.node_name.clone(), metrics: agent.metrics.agent.clone() };
+    let proxy = Proxy::start(settings, &informers, events, token.clone());
+    Ok((agent, directory, (runtime, dns, proxy, server)))
+}
+
+/// Starts DNS on the pods' gateway, and tells the fixed part of the service rules, which lead there.
+async fn answer_names(
+    join: &Join,
+    network: pod_network::Config,
+    informers: &Informers,
+    token: &CancellationToken,
+) -> Result<(Dns, Frame), Error> {
+    let IpAddr::V4(service_ip) = join.dns else {
         return Err(Error::usage("--service-cidr: services have IPv4 addresses only on a node, so far"));
     };
     let settings = dns::Config {
         listen: SocketAddr::new(network.gateway().into(), 0),
         service_ip,
-        domain: DOMAIN.into(),
+        domain: join.domain.clone(),
         resolv_conf: PathBuf::from(RESOLV_CONF),
     };
-    let dns = Dns::start(settings, &wide, token.clone()).await.map_err(|error| Error::part("DNS", error))?;
+    let dns = Dns::start(settings, informers, token.clone()).await.map_err(|error| Error::part("DNS", error))?;
     let answering = match dns.address() {
         SocketAddr::V4(address) => Some((service_ip, address)),
-        SocketAddr::V6(_) => None::<(std::net::Ipv4Addr, SocketAddrV4)>,
+        SocketAddr::V6(_) => None,
     };
-    plane.server.registry().state().set_agent(config.node_name.clone(), server.address());
-    let frame = Frame { network, dns: answering };
-    let events = SeriesRecorder::start(
-        plane.client(UserInfo::new("system:kube-proxy", &[])),
-        "kube-proxy",
-        &config.node_name,
-        plane.clock.clone(),
-        token.clone(),
-    );
-    let settings = proxy::Config { frame, node_name: config.node_name.clone(), metrics: agent.metrics.agent.clone() };
-    let proxy = Proxy::start(settings, &wide, events, token.clone());
-    let agent = kubelet::Config { server_port: server.address().port(), ..agent };
-    Ok((agent, client, directory, (runtime, dns, proxy, server)))
+    Ok((dns, Frame { network, dns: answering }))
 }
 
 /// How things were before the node started.
@@ -158,8 +165,8 @@ struct Undo {
 }
 
 impl Undo {
-    fn before(config: &ClusterConfig, layout: Layout) -> Result<Self, Error> {
-        let network = layout.network(&config.pod_cidr, &config.service_cidr)?;
+    fn before(join: &Join, layout: Layout) -> Result<Self, Error> {
+        let network = layout.network(&join.pod_cidr, &join.service_cidr)?;
         let (was_there, record) = (layout.node_is_there(&network), layout.recorded());
         Ok(Self { layout, network, was_there, record })
     }
@@ -188,24 +195,22 @@ impl Undo {
     }
 }
 
-/// The node server, with a certificate of the cluster's authority for the node's address.
+/// The node server.
 async fn serve(
     config: &ClusterConfig,
+    join: &Join,
     listener: TcpListener,
-    plane: &ControlPlane,
     agent: &kubelet::Config,
     directory: Directory,
     token: CancellationToken,
 ) -> Result<Server, Error> {
-    let made = |error| Error::part("certificates", error);
-    let serving = plane.pki.node_serving(&agent.node_name, &[plane.advertised], plane.clock.now()).map_err(made)?;
     let version = apiserver::documents::version();
     let part = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
     let settings = server::Config {
         listener,
-        node_name: agent.node_name.clone(),
-        certificate: serving,
-        client_ca_pem: plane.pki.authority_pem().to_owned(),
+        node_name: join.node_name.clone(),
+        certificate: join.serving.clone(),
+        client_ca_pem: join.client_ca_pem.clone(),
         about: server::About {
             program: part("goVersion"),
             version: format!("{}.{}", part("major"), part("minor")),
@@ -214,20 +219,7 @@ async fn serve(
         },
     };
     let cri = Cri::connect(&agent.socket).await.map_err(|error| Error::part("container runtime", error))?;
-    let client = plane.client(UserInfo::new(format!("system:node:{}", agent.node_name), &["system:nodes"]));
-    Server::start(settings, directory, cri, client, plane.clock.clone(), token)
+    Server::start(settings, directory, cri, join.agent.clone(), agent.clock.clone(), token)
         .await
         .map_err(|error| Error::part("node server", error))
-}
-
-fn agent(config: &ClusterConfig, plane: &ControlPlane, layout: &Layout, socket: &std::path::Path) -> kubelet::Config {
-    kubelet::Config {
-        node_name: config.node_name.clone(),
-        node_ip: plane.advertised,
-        server_port: config.node_port,
-        allowed_unsafe_sysctls: config.allowed_unsafe_sysctls.clone(),
-        cluster_dns: service_addresses::dns_address(&config.service_cidr).into_iter().collect(),
-        clock: plane.clock.clone(),
-        ..layout.agent(socket)
-    }
 }
