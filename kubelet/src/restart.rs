@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use crate::{
     observe::{Life, Observed},
     pod::{self, Role},
+    status::Waiting,
 };
 
 /// The reason of an end that another container's end asked for (`RestartingAllContainers`).
@@ -72,42 +73,59 @@ pub fn restarted_by(pod: &Pod, observed: &Observed) -> Option<String> {
     newest.map(|instance| instance.id.clone())
 }
 
-/// Delays between the restarts of one pod's containers: 10 s, doubled at each crash up to five minutes, forgotten once
-/// a container has run for twice the longest delay.
+/// The starts of one container, as far as the runtime does not tell of them.
 #[derive(Debug, Default)]
-pub struct Backoff {
-    entries: HashMap<String, Entry>,
+pub struct Starts {
+    /// Why it waits.
+    pub waiting: Option<Waiting>,
+    /// When one may be tried that comes after one that failed.
+    pub held: Option<Timestamp>,
+    /// How often it had been started before by what its log files tell; for instances that the runtime has forgotten.
+    pub logged: Option<u32>,
+    /// How long the next one waits after a crash.
+    pub backoff: Backoff,
 }
 
+impl Starts {
+    /// When a start may be tried, if not yet.
+    pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.held.filter(|until| *until > now)
+    }
+}
+
+/// The starts of a pod's containers, by name.
+pub type StartsByName = HashMap<String, Starts>;
+
+/// The delay between the restarts of a container: 10 s, doubled at each crash up to five minutes, forgotten once it has
+/// run for twice the longest delay.
+#[derive(Debug, Default)]
+pub struct Backoff(Option<Delay>);
+
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Delay {
     delay: SignedDuration,
     updated: Timestamp,
 }
 
 impl Backoff {
     /// When the container that ended at `ended` may start again, and the delay that holds; `None` if at once.
-    pub fn until(&self, key: &str, ended: Timestamp, now: Timestamp) -> Option<(Timestamp, SignedDuration)> {
-        let entry = self.entries.get(key)?;
-        if expired(entry, ended) {
-            return None;
-        }
-        let due = ended.saturating_add(entry.delay).ok()?;
-        (due > now).then_some((due, entry.delay))
+    pub fn until(&self, ended: Timestamp, now: Timestamp) -> Option<(Timestamp, SignedDuration)> {
+        let delay = self.at(ended)?;
+        let due = ended.saturating_add(delay).ok()?;
+        (due > now).then_some((due, delay))
     }
 
     /// Notes a restart after an end at `ended`.
-    pub fn next(&mut self, key: &str, ended: Timestamp, now: Timestamp) {
-        let delay = match self.entries.get(key) {
-            Some(entry) if !expired(entry, ended) => (entry.delay * 2).min(BACKOFF_MAX),
-            _ => BACKOFF_INITIAL,
-        };
-        self.entries.insert(key.to_owned(), Entry { delay, updated: now });
+    pub fn next(&mut self, ended: Timestamp, now: Timestamp) {
+        let delay = self.at(ended).map_or(BACKOFF_INITIAL, |delay| (delay * 2).min(BACKOFF_MAX));
+        self.0 = Some(Delay { delay, updated: now });
     }
-}
 
-fn expired(entry: &Entry, ended: Timestamp) -> bool {
-    ended.duration_since(entry.updated) > BACKOFF_MAX * 2
+    /// The delay after an end at `ended`, if it is not forgotten by then.
+    fn at(&self, ended: Timestamp) -> Option<SignedDuration> {
+        let known = self.0.filter(|known| ended.duration_since(known.updated) <= BACKOFF_MAX * 2);
+        known.map(|known| known.delay)
+    }
 }
 
 #[cfg(test)]
@@ -121,19 +139,19 @@ mod tests {
     #[test]
     fn delays_double_and_reset() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.until("c", at(0), at(0)), None, "the first restart is immediate");
-        backoff.next("c", at(0), at(0));
+        assert_eq!(backoff.until(at(0), at(0)), None, "the first restart is immediate");
+        backoff.next(at(0), at(0));
         let mut time = 1;
         for expected in [10, 20, 40, 80, 160, 300, 300] {
-            let (due, delay) = backoff.until("c", at(time), at(time)).expect("a delay");
+            let (due, delay) = backoff.until(at(time), at(time)).expect("a delay");
             assert_eq!(delay.as_secs(), expected);
             assert_eq!(due, at(time + expected));
             time += expected;
-            assert_eq!(backoff.until("c", at(time - expected), at(time)), None, "the delay has passed");
-            backoff.next("c", at(time - expected), at(time));
+            assert_eq!(backoff.until(at(time - expected), at(time)), None, "the delay has passed");
+            backoff.next(at(time - expected), at(time));
             time += 1;
         }
-        assert_eq!(backoff.until("c", at(time + 700), at(time + 700)), None, "a long run is forgiven");
+        assert_eq!(backoff.until(at(time + 700), at(time + 700)), None, "a long run is forgiven");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use crate::{observe::Observed, pod, pod::Role, resources::qos_class, worker::resize::Given};
+use crate::{observe::Observed, pod, pod::Role, resources::qos_class, restart::StartsByName, worker::resize::Given};
 
 pub use resources::limits;
 
@@ -75,8 +75,8 @@ pub struct Inputs<'a> {
     pub pod: &'a Pod,
     /// What the runtime shows.
     pub observed: &'a Observed,
-    /// Why containers wait, by name.
-    pub waiting: &'a HashMap<String, Waiting>,
+    /// Why containers wait.
+    pub starts: &'a StartsByName,
     /// Termination messages, by CRI id.
     pub messages: &'a HashMap<String, String>,
     /// What probes say, by CRI id.
@@ -95,6 +95,13 @@ pub struct Inputs<'a> {
     pub ended: bool,
     /// The time of day.
     pub now: Timestamp,
+}
+
+impl Inputs<'_> {
+    /// Why a container waits.
+    fn waiting(&self, name: &str) -> Option<&Waiting> {
+        self.starts.get(name)?.waiting.as_ref()
+    }
 }
 
 /// The pod's status.

@@ -31,8 +31,8 @@ use crate::{
     observe::{Ended, Life, Observed},
     pod,
     probes::Probes,
-    restart::{self, Backoff},
-    status::{OWN_CONDITIONS, Verdict, Waiting},
+    restart::{self, StartsByName},
+    status::{OWN_CONDITIONS, Verdict},
     volumes::Volumes,
 };
 use plan::Plan;
@@ -144,12 +144,9 @@ struct Worker {
     wake: Wake,
     writer: StatusWriter,
     published: Option<PodStatus>,
-    backoff: Backoff,
+    starts: StartsByName,
     ended: Ended,
     messages: HashMap<String, String>,
-    waiting: HashMap<String, Waiting>,
-    held: HashMap<String, Timestamp>,
-    logged: HashMap<String, u32>,
     verdict: Option<Verdict>,
     admitted: bool,
     resizing: Resizing,
@@ -190,12 +187,9 @@ pub fn spawn(
         input,
         wake: wake.clone(),
         published: None,
-        backoff: Backoff::default(),
+        starts: StartsByName::new(),
         ended: Ended::new(),
         messages: HashMap::new(),
-        waiting: HashMap::new(),
-        held: HashMap::new(),
-        logged: HashMap::new(),
         verdict: None,
         admitted: false,
         resizing: Resizing::default(),
@@ -217,7 +211,9 @@ impl Worker {
         let agent = self.agent.clone();
         let now = || agent.config.clock.elapsed();
         agent.figures.began(now().saturating_sub(self.seen));
-        self.logged = start::logged_counts(&self.agent.config, &self.pod).await;
+        for (name, count) in start::logged_counts(&self.agent.config, &self.pod).await {
+            self.starts.entry(name).or_default().logged = Some(count);
+        }
         let mut operation = "create";
         loop {
             let started = now();
@@ -354,14 +350,12 @@ impl Worker {
             observed,
             health: &self.probes.health(observed),
             condemned: &self.probes.condemned(),
-            logged: &self.logged,
-            held: &self.held,
             resized: self.resizing.restarting(),
             now: self.agent.config.clock.now(),
         };
-        let plan = plan::make(&inputs, &mut self.backoff);
+        let plan = plan::make(&inputs, &mut self.starts);
         for (name, waiting) in &plan.waiting {
-            if self.waiting.get(name) != Some(waiting)
+            if self.starts.get(name).and_then(|starts| starts.waiting.as_ref()) != Some(waiting)
                 && let Some((_, container)) = pod::containers(&self.pod).into_iter().find(|(_, c)| c.name == *name)
             {
                 let (pod, namespace) = (pod::name(&self.pod), pod::namespace(&self.pod));
@@ -370,9 +364,13 @@ impl Worker {
                 self.agent.container_event(&self.pod, &container, EventType::Warning, "BackOff", message);
             }
         }
-        let (held, now) = (&self.held, self.agent.config.clock.now());
-        self.waiting.retain(|name, _| held.get(name).is_some_and(|until| *until > now));
-        self.waiting.extend(plan.waiting.clone());
+        let now = self.agent.config.clock.now();
+        for starts in self.starts.values_mut().filter(|starts| starts.held_until(now).is_none()) {
+            starts.waiting = None;
+        }
+        for (name, waiting) in &plan.waiting {
+            self.starts.entry(name.clone()).or_default().waiting = Some(waiting.clone());
+        }
         plan
     }
 

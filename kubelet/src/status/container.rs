@@ -24,7 +24,7 @@ const RESTARTING_ALL_MESSAGE: &str = "A container ended whose restart policy rul
 /// The status of a container; ephemeral containers have one only once they exist.
 pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodStatus) -> Option<ContainerStatus> {
     let newest = inputs.observed.newest(&container.name);
-    let waiting = inputs.waiting.get(&container.name);
+    let waiting = inputs.waiting(&container.name);
     if role == Role::Ephemeral && newest.is_none() && waiting.is_none() {
         return None;
     }
@@ -79,7 +79,7 @@ fn is_over(inputs: &Inputs<'_>, instance: &Instance) -> bool {
 fn without_instance(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodStatus) -> ContainerStatus {
     let lists = [&old.container_statuses, &old.init_container_statuses, &old.ephemeral_container_statuses];
     let known = lists.into_iter().flat_map(|list| list.iter().flatten()).find(|status| status.name == container.name);
-    let wait = inputs.waiting.get(&container.name);
+    let wait = inputs.waiting(&container.name);
     // What had ended before the runtime forgot it stays ended.
     if let Some(known) = known
         && (inputs.ended || wait.is_none())

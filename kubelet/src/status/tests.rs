@@ -14,13 +14,12 @@ fn status_of(pod: &Pod, observed: &Observed, ended: bool) -> PodStatus {
 
 /// The status of a pod whose containers do not wait and that no probe looks at.
 fn status_with(pod: &Pod, observed: &Observed, actuated: &HashMap<String, Given>, ended: bool) -> PodStatus {
-    let none = (HashMap::new(), HashMap::new(), HashMap::new());
     compute(&Inputs {
         pod,
         observed,
-        waiting: &none.0,
-        messages: &none.1,
-        health: &none.2,
+        starts: &StartsByName::new(),
+        messages: &HashMap::new(),
+        health: &HashMap::new(),
         host_ips: &["192.0.2.1".to_owned()],
         verdict: None,
         resize: &[],

@@ -156,7 +156,7 @@ impl Worker {
         self.launches.wait().await;
         let observed = self.observe().await.map_err(|error| error.to_string())?;
         self.probes.end();
-        self.waiting.clear();
+        self.starts.values_mut().for_each(|starts| starts.waiting = None);
         if observed.anything_runs() || observed.sandboxes.iter().any(|sandbox| sandbox.state == 0) {
             self.publish(&observed, false);
             self.stop_with_news(observed).await;

@@ -9,7 +9,7 @@ use crate::{
     container_config,
     observe::{Instance, Life, Observed},
     pod::{self, Role},
-    restart::{self, Backoff},
+    restart::{self, StartsByName},
     status::{Health, Waiting},
 };
 
@@ -75,10 +75,6 @@ pub struct Inputs<'a> {
     pub health: &'a HashMap<String, Health>,
     /// Containers that probes want replaced, by CRI id.
     pub condemned: &'a HashMap<String, Condemned>,
-    /// Restart counts that log files tell of, by name; for instances that the runtime has forgotten.
-    pub logged: &'a HashMap<String, u32>,
-    /// Containers whose last start failed and that must not be tried before a time.
-    pub held: &'a HashMap<String, Timestamp>,
     /// Instances that are replaced so that they get other resources, by CRI id.
     pub resized: &'a HashSet<String>,
     /// The time of day.
@@ -88,20 +84,20 @@ pub struct Inputs<'a> {
 struct Planner<'a> {
     inputs: &'a Inputs<'a>,
     spec: &'a PodSpec,
-    backoff: &'a mut Backoff,
+    starts: &'a mut StartsByName,
     fresh: bool,
     plan: Plan,
 }
 
-/// Makes the plan; restarts that it orders are noted in `backoff`.
-pub fn make(inputs: &Inputs<'_>, backoff: &mut Backoff) -> Plan {
+/// Makes the plan; restarts that it orders are noted in `starts`.
+pub fn make(inputs: &Inputs<'_>, starts: &mut StartsByName) -> Plan {
     let Some(spec) = inputs.pod.spec.as_ref() else { return Plan { ended: true, ..Plan::default() } };
     let containers = pod::containers(inputs.pod);
     if inputs.terminal || has_ended(inputs, spec, &containers) {
         return Plan { ended: true, ..Plan::default() };
     }
     let fresh = inputs.observed.needs_sandbox(pod::host_network(inputs.pod));
-    let mut planner = Planner { inputs, spec, backoff, fresh, plan: Plan::default() };
+    let mut planner = Planner { inputs, spec, starts, fresh, plan: Plan::default() };
     if fresh {
         planner.plan.sandbox = Some(inputs.observed.next_attempt());
     }
@@ -268,7 +264,8 @@ impl Planner<'_> {
         let Some(exited) = exited else { return self.start(role, container, instance) };
         let nanoseconds = i128::from(exited.status.finished_at);
         let ended = Timestamp::from_nanosecond(nanoseconds).unwrap_or(self.inputs.now);
-        match self.backoff.until(&container.name, ended, self.inputs.now) {
+        let known = self.starts.get(&container.name);
+        match known.and_then(|starts| starts.backoff.until(ended, self.inputs.now)) {
             Some((due, delay)) => {
                 let pod = self.inputs.pod;
                 let message = format!(
@@ -284,24 +281,22 @@ impl Planner<'_> {
                 self.wake_at(due);
             }
             None => {
-                if !self.held(container) {
-                    self.backoff.next(&container.name, ended, self.inputs.now);
+                let known = self.starts.entry(container.name.clone()).or_default();
+                if known.held_until(self.inputs.now).is_none() {
+                    known.backoff.next(ended, self.inputs.now);
                 }
                 self.start(role, container, Some(exited));
             }
         }
     }
 
-    fn held(&self, container: &Container) -> bool {
-        self.inputs.held.get(&container.name).is_some_and(|until| *until > self.inputs.now)
-    }
-
     fn start(&mut self, role: Role, container: &Container, before: Option<&Instance>) {
-        if let Some(until) = self.inputs.held.get(&container.name).filter(|until| **until > self.inputs.now) {
-            return self.wake_at(*until);
+        let known = self.starts.get(&container.name);
+        if let Some(until) = known.and_then(|starts| starts.held_until(self.inputs.now)) {
+            return self.wake_at(until);
         }
+        let logged = known.and_then(|starts| starts.logged).map(|count| count + 1);
         let before = before.or_else(|| self.inputs.observed.newest(&container.name));
-        let logged = self.inputs.logged.get(&container.name).map(|count| count + 1);
         let restart_count = before.map(|before| before.restart_count + 1).or(logged).unwrap_or(0);
         self.plan.start.push(Start { role, container: container.clone(), restart_count });
     }

@@ -60,7 +60,7 @@ fn observed(words: &str) -> Observed {
 }
 
 /// The plan in one line.
-fn plan(spec: &str, words: &str, backoff: &mut Backoff) -> String {
+fn plan(spec: &str, words: &str, starts: &mut StartsByName) -> String {
     let (pod, mut observed) = (pod(spec), observed(words));
     observed.restarted_by = restart::restarted_by(&pod, &observed);
     let unstarted = |word: &str| word.strip_prefix("unstarted:").map(str::to_owned);
@@ -76,12 +76,10 @@ fn plan(spec: &str, words: &str, backoff: &mut Backoff) -> String {
                 .filter_map(condemned)
                 .map(|id| (id, Condemned { message: "m".to_owned(), grace_seconds: None }))
                 .collect(),
-            logged: &HashMap::new(),
-            held: &HashMap::new(),
             resized: &words().filter_map(|word| word.strip_prefix("resized:").map(str::to_owned)).collect(),
             now: Timestamp::from_second(NOW).expect("a valid time"),
         },
-        backoff,
+        starts,
     );
     let mut parts = Vec::new();
     if plan.ended {
@@ -99,7 +97,7 @@ fn plan(spec: &str, words: &str, backoff: &mut Backoff) -> String {
 }
 
 fn check(spec: &str, words: &str, expected: &str) {
-    assert_eq!(plan(spec, words, &mut Backoff::default()), expected, "{spec} {words}");
+    assert_eq!(plan(spec, words, &mut StartsByName::new()), expected, "{spec} {words}");
 }
 
 #[test]
@@ -172,9 +170,9 @@ fn one_end_restarts_all() {
 fn one_end_that_restarts_all_again_and_again_backs_off() {
     let spec = r#"{"containers":[{"name":"a","restartPolicy":"Never","restartPolicyRules":[
         {"action":"RestartAllContainers","exitCodes":{"operator":"NotIn","values":[0]}}]},{"name":"b"}]}"#;
-    let mut backoff = Backoff::default();
-    assert_eq!(plan(spec, "a=1 b=137", &mut backoff), "start:a#3 start:b#3");
-    assert_eq!(plan(spec, "a.2=1 b.2=137 a=1 b=137 after:a.2:a after:b.2:a", &mut backoff), "start:b#3 wait:a");
+    let mut starts = StartsByName::new();
+    assert_eq!(plan(spec, "a=1 b=137", &mut starts), "start:a#3 start:b#3");
+    assert_eq!(plan(spec, "a.2=1 b.2=137 a=1 b=137 after:a.2:a after:b.2:a", &mut starts), "start:b#3 wait:a");
 }
 
 #[test]
@@ -189,8 +187,8 @@ fn the_end_that_restarts_all_is_kept() {
 
 #[test]
 fn crashes_back_off() {
-    let mut backoff = Backoff::default();
+    let mut starts = StartsByName::new();
     let one = r#"{"containers":[{"name":"a"}]}"#;
-    assert_eq!(plan(one, "a=1", &mut backoff), "start:a#3", "the first restart is immediate");
-    assert_eq!(plan(one, "a=1", &mut backoff), "wait:a");
+    assert_eq!(plan(one, "a=1", &mut starts), "start:a#3", "the first restart is immediate");
+    assert_eq!(plan(one, "a=1", &mut starts), "wait:a");
 }

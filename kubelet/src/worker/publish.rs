@@ -23,7 +23,7 @@ impl Worker {
         let new = status::compute(&Inputs {
             pod: &base,
             observed,
-            waiting: &self.waiting,
+            starts: &self.starts,
             messages: &self.messages,
             health: &self.probes.health(observed),
             host_ips: &host_ips,

@@ -88,17 +88,12 @@ impl Worker {
     }
 
     fn note_start(&mut self, name: String, result: Result<(), start::Failed>) {
-        match result {
-            Ok(()) => {
-                self.waiting.remove(&name);
-                self.held.remove(&name);
-            }
-            Err(failed) => {
-                let until = self.agent.config.clock.now().checked_add(failed.retry).unwrap_or(Timestamp::MAX);
-                self.held.insert(name.clone(), until);
-                self.waiting.insert(name, failed.waiting);
-            }
-        }
+        let until = |pause| self.agent.config.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
+        let starts = self.starts.entry(name).or_default();
+        (starts.held, starts.waiting) = match result {
+            Ok(()) => (None, None),
+            Err(failed) => (Some(until(failed.retry)), Some(failed.waiting)),
+        };
     }
 
     /// Makes a sandbox in place of what is left of older ones, and the volumes beside it.
