@@ -1,5 +1,6 @@
 //! The container runtime, spoken to over CRI v1 on a unix socket.
 
+mod error;
 mod watched;
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
@@ -9,6 +10,7 @@ use k8s_cri::v1::{self, image_service_client::ImageServiceClient, runtime_servic
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{figures, labels};
+pub use error::Error;
 use watched::Watched;
 
 /// Largest answer of the runtime that is decoded; a node with thousands of containers stays far below.
@@ -19,53 +21,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 const SANDBOX_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long pulling an image may take.
 const PULL_TIMEOUT: Duration = Duration::from_secs(1800);
-
-/// What went wrong in the runtime.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The socket could not be reached.
-    #[error("cannot reach the container runtime: {0}")]
-    Connect(#[from] tonic::transport::Error),
-    /// The runtime answered with an error.
-    #[error("rpc error: code = {code:?} desc = {message}")]
-    Call {
-        /// gRPC code.
-        code: Code,
-        /// The runtime's own message.
-        message: String,
-    },
-    /// The runtime's answer lacks a part that the protocol promises.
-    #[error("the runtime's answer lacks {0}")]
-    Missing(&'static str),
-}
-
-impl From<Status> for Error {
-    fn from(status: Status) -> Self {
-        Error::Call { code: status.code(), message: status.message().to_owned() }
-    }
-}
-
-impl Error {
-    /// Whether the object asked for does not exist.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Error::Call { code: Code::NotFound, .. })
-    }
-
-    /// Whether there was no answer, or no end, in time; the runtime and the connection say so in words of their own.
-    pub fn is_timeout(&self) -> bool {
-        let Error::Call { code, message } = self else { return false };
-        let message = message.to_ascii_lowercase();
-        *code == Code::DeadlineExceeded || message.contains("timed out") || message.contains("timeout")
-    }
-
-    /// The message alone, without the gRPC code.
-    pub fn message(&self) -> String {
-        match self {
-            Error::Call { message, .. } => message.clone(),
-            other => other.to_string(),
-        }
-    }
-}
 
 /// What an exec in a container left behind.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +59,7 @@ pub struct Cri {
     watched: Option<Watched>,
 }
 
-fn timed<T>(message: T, timeout: Duration) -> Request<T> {
+fn within<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
@@ -137,11 +92,20 @@ impl Cri {
         operation: &str,
         call: impl Future<Output = Result<T, Status>>,
     ) -> impl Future<Output = Result<T, Status>> {
+        self.timed(call, move |runtime, ok, took| runtime.called(operation, ok, took))
+    }
+
+    /// Waits for the answer of a call, and has it counted if this client counts.
+    fn timed<T>(
+        &self,
+        call: impl Future<Output = Result<T, Status>>,
+        count: impl FnOnce(&figures::Runtime, bool, Duration),
+    ) -> impl Future<Output = Result<T, Status>> {
         // A future that is handed on is kept in each that it is handed to: what a pod's worker awaits would fill a stack.
         let call = Box::pin(call);
         async move {
             match &self.watched {
-                Some(watched) => watched.count(operation, call).await,
+                Some(watched) => watched.timed(call, count).await,
                 None => call.await,
             }
         }
@@ -160,20 +124,20 @@ impl Cri {
     /// Name and version of the runtime.
     pub async fn version(&self) -> Result<v1::VersionResponse, Error> {
         let request = v1::VersionRequest { version: "v1".into() };
-        Ok(self.counted("version", self.runtime().version(timed(request, CALL_TIMEOUT))).await?.into_inner())
+        Ok(self.counted("version", self.runtime().version(within(request, CALL_TIMEOUT))).await?.into_inner())
     }
 
     /// The runtime's conditions, `RuntimeReady` and `NetworkReady`.
     pub async fn status(&self) -> Result<Vec<v1::RuntimeCondition>, Error> {
         let request = v1::StatusRequest { verbose: false };
-        let answer = self.counted("status", self.runtime().status(timed(request, CALL_TIMEOUT))).await?.into_inner();
+        let answer = self.counted("status", self.runtime().status(within(request, CALL_TIMEOUT))).await?.into_inner();
         Ok(answer.status.ok_or(Error::Missing("status"))?.conditions)
     }
 
     /// What the runtime can do beside what all can. One that says nothing of it can none of it.
     pub async fn features(&self) -> Result<Features, Error> {
         let request = v1::StatusRequest { verbose: false };
-        let answer = self.counted("status", self.runtime().status(timed(request, CALL_TIMEOUT))).await?.into_inner();
+        let answer = self.counted("status", self.runtime().status(within(request, CALL_TIMEOUT))).await?.into_inner();
         let supplemental_groups_policy = answer.features.is_some_and(|features| features.supplemental_groups_policy);
         Ok(Features { supplemental_groups_policy, handlers: answer.runtime_handlers })
     }
@@ -183,7 +147,7 @@ impl Cri {
         let filter = v1::PodSandboxFilter { label_selector: uid_selector(uid), ..Default::default() };
         let request = v1::ListPodSandboxRequest { filter: Some(filter) };
         Ok(self
-            .counted("list_podsandbox", self.runtime().list_pod_sandbox(timed(request, CALL_TIMEOUT)))
+            .counted("list_podsandbox", self.runtime().list_pod_sandbox(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .items)
@@ -194,7 +158,7 @@ impl Cri {
         let filter = v1::ContainerFilter { label_selector: uid_selector(uid), ..Default::default() };
         let request = v1::ListContainersRequest { filter: Some(filter) };
         Ok(self
-            .counted("list_containers", self.runtime().list_containers(timed(request, CALL_TIMEOUT)))
+            .counted("list_containers", self.runtime().list_containers(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .containers)
@@ -204,7 +168,7 @@ impl Cri {
     pub async fn sandbox_status(&self, id: &str) -> Result<v1::PodSandboxStatus, Error> {
         let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.into(), verbose: false };
         let answer = self
-            .counted("podsandbox_status", self.runtime().pod_sandbox_status(timed(request, CALL_TIMEOUT)))
+            .counted("podsandbox_status", self.runtime().pod_sandbox_status(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner();
         answer.status.ok_or(Error::Missing("sandbox status"))
@@ -214,7 +178,7 @@ impl Cri {
     pub async fn container_status(&self, id: &str) -> Result<v1::ContainerStatus, Error> {
         let request = v1::ContainerStatusRequest { container_id: id.into(), verbose: false };
         let answer = self
-            .counted("container_status", self.runtime().container_status(timed(request, CALL_TIMEOUT)))
+            .counted("container_status", self.runtime().container_status(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner();
         answer.status.ok_or(Error::Missing("container status"))
@@ -224,11 +188,8 @@ impl Cri {
     pub async fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String, Error> {
         let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.into() };
         let mut runtime = self.runtime();
-        let call = self.counted("run_podsandbox", runtime.run_pod_sandbox(timed(request, SANDBOX_TIMEOUT)));
-        let ran = match &self.watched {
-            Some(watched) => watched.count_sandbox(handler, call).await,
-            None => call.await,
-        };
+        let call = self.counted("run_podsandbox", runtime.run_pod_sandbox(within(request, SANDBOX_TIMEOUT)));
+        let ran = self.timed(call, |runtime, ok, took| runtime.ran_sandbox(handler, ok, took)).await;
         Ok(ran?.into_inner().pod_sandbox_id)
     }
 
@@ -236,7 +197,7 @@ impl Cri {
     pub async fn stop_sandbox(&self, id: &str) -> Result<(), Error> {
         let request = v1::StopPodSandboxRequest { pod_sandbox_id: id.into() };
         gone_is_fine(
-            self.counted("stop_podsandbox", self.runtime().stop_pod_sandbox(timed(request, SANDBOX_TIMEOUT)))
+            self.counted("stop_podsandbox", self.runtime().stop_pod_sandbox(within(request, SANDBOX_TIMEOUT)))
                 .await
                 .map(drop),
         )
@@ -246,7 +207,7 @@ impl Cri {
     pub async fn remove_sandbox(&self, id: &str) -> Result<(), Error> {
         let request = v1::RemovePodSandboxRequest { pod_sandbox_id: id.into() };
         gone_is_fine(
-            self.counted("remove_podsandbox", self.runtime().remove_pod_sandbox(timed(request, SANDBOX_TIMEOUT)))
+            self.counted("remove_podsandbox", self.runtime().remove_pod_sandbox(within(request, SANDBOX_TIMEOUT)))
                 .await
                 .map(drop),
         )
@@ -265,7 +226,7 @@ impl Cri {
             sandbox_config: Some(sandbox_config),
         };
         Ok(self
-            .counted("create_container", self.runtime().create_container(timed(request, CALL_TIMEOUT)))
+            .counted("create_container", self.runtime().create_container(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .container_id)
@@ -274,7 +235,7 @@ impl Cri {
     /// Starts a container.
     pub async fn start_container(&self, id: &str) -> Result<(), Error> {
         let request = v1::StartContainerRequest { container_id: id.into() };
-        self.counted("start_container", self.runtime().start_container(timed(request, CALL_TIMEOUT))).await?;
+        self.counted("start_container", self.runtime().start_container(within(request, CALL_TIMEOUT))).await?;
         Ok(())
     }
 
@@ -284,7 +245,7 @@ impl Cri {
         let request = v1::StopContainerRequest { container_id: id.into(), timeout: grace };
         let timeout = CALL_TIMEOUT + Duration::from_secs(grace.unsigned_abs());
         gone_is_fine(
-            self.counted("stop_container", self.runtime().stop_container(timed(request, timeout))).await.map(drop),
+            self.counted("stop_container", self.runtime().stop_container(within(request, timeout))).await.map(drop),
         )
     }
 
@@ -292,7 +253,7 @@ impl Cri {
     pub async fn remove_container(&self, id: &str) -> Result<(), Error> {
         let request = v1::RemoveContainerRequest { container_id: id.into() };
         gone_is_fine(
-            self.counted("remove_container", self.runtime().remove_container(timed(request, CALL_TIMEOUT)))
+            self.counted("remove_container", self.runtime().remove_container(within(request, CALL_TIMEOUT)))
                 .await
                 .map(drop),
         )
@@ -303,7 +264,7 @@ impl Cri {
         let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         let request = v1::ExecSyncRequest { container_id: id.into(), cmd: command, timeout: seconds };
         let limit = timeout.saturating_add(Duration::from_secs(5));
-        let answer = self.counted("exec_sync", self.runtime().exec_sync(timed(request, limit))).await?.into_inner();
+        let answer = self.counted("exec_sync", self.runtime().exec_sync(within(request, limit))).await?.into_inner();
         Ok(ExecOutput { stdout: answer.stdout, stderr: answer.stderr, code: answer.exit_code })
     }
 
@@ -311,7 +272,7 @@ impl Cri {
     pub async fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Result<(), Error> {
         let request =
             v1::UpdateContainerResourcesRequest { container_id: id.into(), linux: Some(linux), ..Default::default() };
-        self.counted("update_container", self.runtime().update_container_resources(timed(request, CALL_TIMEOUT)))
+        self.counted("update_container", self.runtime().update_container_resources(within(request, CALL_TIMEOUT)))
             .await?;
         Ok(())
     }
@@ -321,7 +282,7 @@ impl Cri {
         let filter = v1::ContainerStatsFilter { label_selector: uid_selector(uid), ..Default::default() };
         let request = v1::ListContainerStatsRequest { filter: Some(filter) };
         Ok(self
-            .counted("list_container_stats", self.runtime().list_container_stats(timed(request, CALL_TIMEOUT)))
+            .counted("list_container_stats", self.runtime().list_container_stats(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .stats)
@@ -330,7 +291,8 @@ impl Cri {
     /// Tells the runtime that a container's log file was moved away.
     pub async fn reopen_log(&self, id: &str) -> Result<(), Error> {
         let request = v1::ReopenContainerLogRequest { container_id: id.into() };
-        self.counted("reopen_container_log", self.runtime().reopen_container_log(timed(request, CALL_TIMEOUT))).await?;
+        self.counted("reopen_container_log", self.runtime().reopen_container_log(within(request, CALL_TIMEOUT)))
+            .await?;
         Ok(())
     }
 
@@ -340,7 +302,7 @@ impl Cri {
         let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
         let request = v1::ImageStatusRequest { image: Some(image), verbose: false };
         Ok(self
-            .counted("image_status", self.image.clone().image_status(timed(request, CALL_TIMEOUT)))
+            .counted("image_status", self.image.clone().image_status(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .image)
@@ -351,7 +313,7 @@ impl Cri {
         let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
         let request = v1::ImageStatusRequest { image: Some(image), verbose: true };
         let answer = self
-            .counted("image_status", self.image.clone().image_status(timed(request, CALL_TIMEOUT)))
+            .counted("image_status", self.image.clone().image_status(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner();
         if answer.image.is_none() {
@@ -366,7 +328,7 @@ impl Cri {
     pub async fn images(&self) -> Result<Vec<v1::Image>, Error> {
         let request = v1::ListImagesRequest { filter: None };
         Ok(self
-            .counted("list_images", self.image.clone().list_images(timed(request, CALL_TIMEOUT)))
+            .counted("list_images", self.image.clone().list_images(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .images)
@@ -382,7 +344,7 @@ impl Cri {
         let image = v1::ImageSpec { image: reference.into(), ..Default::default() };
         let request = v1::PullImageRequest { image: Some(image), auth, sandbox_config };
         Ok(self
-            .counted("pull_image", self.image.clone().pull_image(timed(request, PULL_TIMEOUT)))
+            .counted("pull_image", self.image.clone().pull_image(within(request, PULL_TIMEOUT)))
             .await?
             .into_inner()
             .image_ref)
@@ -392,7 +354,7 @@ impl Cri {
     pub async fn image_fs(&self) -> Result<Vec<v1::FilesystemUsage>, Error> {
         let request = v1::ImageFsInfoRequest {};
         Ok(self
-            .counted("image_fs_info", self.image.clone().image_fs_info(timed(request, CALL_TIMEOUT)))
+            .counted("image_fs_info", self.image.clone().image_fs_info(within(request, CALL_TIMEOUT)))
             .await?
             .into_inner()
             .image_filesystems)

@@ -20,31 +20,15 @@ impl Watched {
         Self { runtime, clock }
     }
 
-    /// Waits for the answer of a call, and counts it.
-    pub(super) async fn count<T>(
+    /// Waits for the answer of a call, and has it counted: whether there was one, and how long that took.
+    pub(super) async fn timed<T>(
         &self,
-        operation: &str,
         call: impl Future<Output = Result<T, Status>>,
+        count: impl FnOnce(&figures::Runtime, bool, Duration),
     ) -> Result<T, Status> {
-        let (answer, took) = self.timed(call).await;
-        self.runtime.called(operation, answer.is_ok(), took);
-        answer
-    }
-
-    /// Waits for a sandbox, and counts it by its handler.
-    pub(super) async fn count_sandbox<T>(
-        &self,
-        handler: &str,
-        call: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        let (answer, took) = self.timed(call).await;
-        self.runtime.ran_sandbox(handler, answer.is_ok(), took);
-        answer
-    }
-
-    async fn timed<T>(&self, call: impl Future<Output = T>) -> (T, Duration) {
         let started = self.clock.elapsed();
         let answer = call.await;
-        (answer, self.clock.elapsed().saturating_sub(started))
+        count(&self.runtime, answer.is_ok(), self.clock.elapsed().saturating_sub(started));
+        answer
     }
 }
