@@ -46,6 +46,15 @@ const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two looks whether the network is up.
 const NETWORK_PAUSE: Duration = Duration::from_millis(10);
 
+/// The features of 1.36 that the API server and the scheduler ask a node for before they let pods use them there
+/// (`AllFeatures` in k8s.io/component-helpers/nodedeclaredfeatures), in order.
+const DECLARED_FEATURES: [&str; 4] = [
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+];
+
 /// The node of this agent.
 pub struct NodeObject {
     agent: Arc<Agent>,
@@ -291,6 +300,7 @@ impl NodeObject {
             images: facts.images.or_else(|| old?.images.clone()),
             features: facts.features.or_else(|| old?.features.clone()),
             runtime_handlers: facts.handlers.or_else(|| old?.runtime_handlers.clone()),
+            declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),
             conditions: Some(conditions),
             ..Default::default()
         }

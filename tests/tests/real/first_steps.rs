@@ -57,6 +57,8 @@ pub fn nodes_and_deployment(cluster: &RealCluster, kubectl: &Kubectl) -> Result<
     let nodes = kubectl.run("get nodes")?;
     expect(&nodes, &cluster.node())?;
     expect(&nodes, " Ready ")?;
+    let declared = kubectl.run("get nodes -o jsonpath={.items[0].status.declaredFeatures}")?;
+    expect(&declared, "InPlacePodVerticalScalingInitContainers")?;
     kubectl.run("create deployment web --image=nginx:1.22 --replicas=1")?;
     kubectl.run("rollout status deployment/web --timeout=60s")?;
     kubectl.eventually("get deployment web", "1/1")?;
