@@ -171,7 +171,7 @@ fn lacking(pod: &Pod, capacity: &BTreeMap<String, Quantity>, others: &[&Pod]) ->
     })
 }
 
-/// What the pod asks for with its overhead, in thousandths.
+/// The pod's requests with its overhead, in thousandths.
 fn request(pod: &Pod, name: &str) -> i64 {
     let overhead = pod.spec.as_ref().and_then(|spec| spec.overhead.as_ref()?.get(name)).map_or(0, resources::milli);
     resources::total(pod, name, true).unwrap_or(0) + overhead

@@ -1,4 +1,4 @@
-//! What all pod workers of a node share.
+//! The parts that all pod workers of a node share.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct Agent {
     pub cri: Cri,
     /// The API, as `system:node:NAME`.
     pub client: Client,
-    /// What the node server asks about.
+    /// The pods as the node server asks for them.
     pub directory: Directory,
     /// Events.
     pub recorder: EventRecorder,
@@ -33,9 +33,9 @@ pub struct Agent {
     pub admission: Admission,
     /// Objects that pods refer to.
     pub references: References,
-    /// What is counted.
+    /// Counts of pods, containers, images and resizes.
     pub figures: Arc<figures::Agent>,
-    /// What is counted of probes.
+    /// Counts of probes.
     pub probe_log: Arc<ProbeLog>,
 }
 
@@ -62,7 +62,7 @@ impl Agent {
         vec![self.config.node_ip.to_string()]
     }
 
-    /// What the downward API needs beside the pod.
+    /// The node as the downward API tells of it beside the pod.
     pub fn surroundings(&self, pod_ips: Vec<String>) -> Surroundings {
         Surroundings {
             host_ips: self.host_ips(),

@@ -1,4 +1,4 @@
-//! What the node agent is told at start; every path and name of a cluster hangs off this value.
+//! The node agent's settings; every path and name of a cluster hangs off this value.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 

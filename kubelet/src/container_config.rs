@@ -28,7 +28,7 @@ const MASKED_PATHS: [&str; 11] = [
 /// Paths that a container may only read.
 const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// What a container is made from beside its specification.
+/// A container is made from this.
 pub struct Ingredients<'a> {
     /// The agent's configuration.
     pub config: &'a Config,

@@ -46,15 +46,15 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's words.
         source: std::io::Error,
     },
     /// The process cannot be started or ended.
     #[error("containerd: {action}: {source}")]
     Process {
-        /// What was tried.
+        /// The step that failed.
         action: &'static str,
-        /// What the system said.
+        /// The system's words.
         source: std::io::Error,
     },
     /// It ended while it was being waited for.

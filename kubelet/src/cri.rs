@@ -22,7 +22,7 @@ const SANDBOX_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long pulling an image may take.
 const PULL_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// What an exec in a container left behind.
+/// The output and end of a command in a container.
 #[derive(Debug, Clone, Default)]
 pub struct ExecOutput {
     /// Standard output.
@@ -33,7 +33,7 @@ pub struct ExecOutput {
     pub code: i32,
 }
 
-/// What a runtime can do beside what all can.
+/// The abilities of a runtime beside those that all have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     /// Whether a container may be kept out of the groups that its image puts its user in.
@@ -134,7 +134,7 @@ impl Cri {
         Ok(answer.status.ok_or(Error::Missing("status"))?.conditions)
     }
 
-    /// What the runtime can do beside what all can. One that says nothing of it can none of it.
+    /// The runtime's abilities beside those that all have. One that says nothing of them has none.
     pub async fn features(&self) -> Result<Features, Error> {
         let request = v1::StatusRequest { verbose: false };
         let answer = self.counted("status", self.runtime().status(within(request, CALL_TIMEOUT))).await?.into_inner();

@@ -1,4 +1,4 @@
-//! What runs on this node, as the node server asks for it: pods, their sandbox, containers, log files and addresses.
+//! The pods of this node, as the node server asks for them: pods, their sandbox, containers, log files and addresses.
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 

@@ -22,13 +22,13 @@ const STORAGE: &str = "ephemeral-storage";
 /// Why a pod is evicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excess {
-    /// What was too much, as figures name it.
+    /// The signal, as figures name it.
     pub signal: &'static str,
     /// The message for people.
     pub message: String,
 }
 
-/// What a pod uses of the node's disk, in bytes.
+/// A pod's usage of the node's disk, in bytes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Used {
     /// By volume.
@@ -102,7 +102,7 @@ fn excess(pod: &Pod, used: &Used) -> Option<Excess> {
     Some(Excess { signal: "ephemeralcontainerfs.limit", message })
 }
 
-/// What the pod uses: the runtime knows the writable layers, the rest is looked at.
+/// The pod's usage: the runtime knows the writable layers, the rest is looked at.
 async fn used(agent: &Agent, pod: &Pod) -> Result<Used, String> {
     let stats = agent.cri.container_stats(Some(pod::uid(pod))).await.map_err(|error| error.to_string())?;
     let mut used = Used::default();

@@ -1,4 +1,4 @@
-//! What the node agent counts, under the reference's names (`pkg/kubelet/metrics`).
+//! The node agent's counts, under the reference's names (`pkg/kubelet/metrics`).
 
 use std::time::Duration;
 

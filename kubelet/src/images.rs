@@ -29,7 +29,7 @@ const FAILURES_MAX: usize = 4096;
 /// An image that is there.
 #[derive(Debug, Clone)]
 pub struct Present {
-    /// What the runtime calls it.
+    /// The runtime's name for it.
     pub reference: String,
     /// Its own user, if numeric.
     pub user: Option<i64>,
@@ -50,7 +50,7 @@ impl Present {
 /// An image that is not there.
 #[derive(Debug, Clone)]
 pub struct Absent {
-    /// What the container's status says.
+    /// The reason that the container's status shows.
     pub waiting: Waiting,
     /// When to try again.
     pub retry: Duration,

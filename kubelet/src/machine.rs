@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use k8s_openapi::{api::core::v1::NodeSystemInfo, apimachinery::pkg::api::resource::Quantity};
 
-/// What the machine is.
+/// The machine: its processors, memory and kernel.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Cores.

@@ -1,4 +1,4 @@
-//! What the runtime shows of one pod: the only source of its status.
+//! One pod as the runtime shows it: the only source of its status.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What is left of pods that were deleted while no agent ran: sandboxes, directories, logs, mounts, cgroups.
+//! The remains of pods that were deleted while no agent ran: sandboxes, directories, logs, mounts, cgroups.
 
 use std::collections::HashSet;
 

@@ -44,7 +44,7 @@ impl Kind {
     }
 }
 
-/// What the probes of one container instance have found.
+/// The findings of the probes of one container instance.
 #[derive(Clone)]
 pub(crate) struct Findings {
     pub(crate) started: Arc<watch::Sender<bool>>,
@@ -146,7 +146,7 @@ impl Probes {
         Probed { findings, _running: cancel.drop_guard(), replacing: Some(replacing.drop_guard()) }
     }
 
-    /// What probes say of each running container, by CRI id.
+    /// The findings of each running container, by CRI id.
     pub fn health(&self, observed: &Observed) -> HashMap<String, Health> {
         let running = observed.instances.iter().filter(|instance| instance.life == Life::Running);
         running

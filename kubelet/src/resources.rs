@@ -207,7 +207,7 @@ pub struct PodCgroup {
     pub memory: Option<i64>,
 }
 
-/// What the pod's own cgroup is set to.
+/// The settings of the pod's own cgroup.
 pub fn pod_cgroup(pod: &Pod) -> PodCgroup {
     let cpu_request = total(pod, "cpu", true).unwrap_or(0);
     PodCgroup {

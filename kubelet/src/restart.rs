@@ -39,7 +39,7 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i3
     }
 }
 
-/// What the first rule says that applies to this exit code (`FindMatchingContainerRestartRule`).
+/// The action of the first rule that applies to this exit code (`FindMatchingContainerRestartRule`).
 fn action(container: &Container, exit_code: i32) -> Option<&str> {
     let rule = container.restart_policy_rules.iter().flatten().find(|rule| {
         rule.exit_codes.as_ref().is_some_and(|codes| {

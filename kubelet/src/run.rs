@@ -47,7 +47,7 @@ pub enum Error {
     Directory {
         /// The directory.
         path: std::path::PathBuf,
-        /// What the system says.
+        /// The system's words.
         source: std::io::Error,
     },
 }

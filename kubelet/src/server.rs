@@ -59,7 +59,7 @@ pub enum Error {
     Pem {
         /// Which.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         source: rustls::pki_types::pem::Error,
     },
     /// The certificates do not fit.
@@ -77,11 +77,11 @@ pub struct Config {
     pub certificate: Arc<dyn ResolvesServerCert>,
     /// The CA of client certificates, as PEM.
     pub client_ca_pem: String,
-    /// What the server tells of its node.
+    /// The node as the server tells of it.
     pub about: About,
 }
 
-/// What the server tells of its node beside its pods.
+/// The node as its server tells of it, beside its pods.
 #[derive(Clone, Default)]
 pub struct About {
     /// Where the agent and its server count.
@@ -90,18 +90,18 @@ pub struct About {
     pub root_dir: PathBuf,
     /// Parent of the cgroups of pods.
     pub cgroup_root: String,
-    /// What the program was made with.
+    /// The compiler that made the program.
     pub program: String,
     /// Its version, as major and minor.
     pub version: String,
     /// The flags that it was started with.
     pub flags: BTreeMap<String, String>,
-    /// What `/configz` shows.
+    /// The content of `/configz`.
     pub config: Value,
 }
 
 impl About {
-    /// What there is to tell of an agent with this configuration.
+    /// The node whose agent has this configuration.
     pub fn of(config: &crate::Config) -> Self {
         Self {
             metrics: config.metrics.clone(),
@@ -113,7 +113,7 @@ impl About {
     }
 }
 
-/// What the handlers work with.
+/// The parts that handlers work with.
 pub(crate) struct Node {
     name: String,
     directory: Directory,

@@ -28,7 +28,7 @@ pub struct Waiting {
     pub message: String,
 }
 
-/// What probes say of one container instance.
+/// The health of one container instance, as probes find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
     /// The startup probe has succeeded, or there is none.
@@ -69,17 +69,17 @@ pub struct ResizeCondition {
     pub message: String,
 }
 
-/// What the status is computed from.
+/// The status is computed from this.
 pub struct Inputs<'a> {
     /// The pod with the status that the API shows.
     pub pod: &'a Pod,
-    /// What the runtime shows.
+    /// The pod as the runtime shows it.
     pub observed: &'a Observed,
     /// Why containers wait.
     pub starts: &'a StartsByName,
     /// Termination messages, by CRI id.
     pub messages: &'a HashMap<String, String>,
-    /// What probes say, by CRI id.
+    /// The findings of probes, by CRI id.
     pub health: &'a HashMap<String, Health>,
     /// Addresses of the node, primary first.
     pub host_ips: &'a [String],
@@ -87,9 +87,9 @@ pub struct Inputs<'a> {
     pub verdict: Option<&'a Verdict>,
     /// How far resizes are.
     pub resize: &'a [ResizeCondition],
-    /// What running containers were given, by CRI id, where that may be other than their specification.
+    /// The resources of running containers, by CRI id, where they may be other than their specification.
     pub actuated: &'a HashMap<String, Given>,
-    /// What the pod was given as a whole, where that may be other than its specification.
+    /// The resources of the pod as a whole, where they may be other than its specification.
     pub whole: Option<&'a ResourceRequirements>,
     /// Whether nothing of the pod runs any more and nothing will be started.
     pub ended: bool,

@@ -48,7 +48,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often, and how far apart, the runtime is asked again when it still shows what an event said has ended.
 const SETTLE_PAUSES_MS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/// What a worker is told of its pod.
+/// News of a worker's pod.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// The pod as the API shows it.

@@ -37,7 +37,7 @@ const TCP_ANSWERS_MAX: usize = 128;
 const BIND_ATTEMPTS_MAX: usize = 16;
 /// An answer over UDP is at most this long, whatever the resolver offers.
 const UDP_PAYLOAD_BYTES_MAX: u16 = 4096;
-/// What every resolver takes over UDP.
+/// Every resolver takes so much over UDP.
 const UDP_PAYLOAD_BYTES_MIN: u16 = 512;
 /// How many names a chain of aliases may have.
 const ALIASES_MAX: usize = 8;
@@ -121,7 +121,7 @@ async fn bind(listen: SocketAddr) -> Result<(UdpSocket, TcpListener, SocketAddr)
     }
 }
 
-/// What is sent back.
+/// An answer, before it is encoded.
 struct Reply {
     code: ResponseCode,
     authoritative: bool,

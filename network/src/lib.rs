@@ -1,4 +1,4 @@
-//! What moves the packets of a machine's pods: their network, the rules of services, and names.
+//! The parts that move the packets of a machine's pods: their network, the rules of services, and names.
 //!
 //! Nothing here knows the node agent. Services and EndpointSlices come from informers that read as `system:kube-proxy`.
 

@@ -22,7 +22,7 @@ use ranges::BRIDGE_PREFIX;
 pub use ranges::{Route, collisions, routes};
 pub use teardown::teardown;
 
-/// What every cluster's nftables table is called, before its name.
+/// The name of every cluster's nftables table begins with this.
 pub(crate) const TABLE_PREFIX: &str = "coracle-";
 /// The kernel's limit on the name of a link (IFNAMSIZ less the final zero).
 const LINK_NAME_BYTES_MAX: usize = 15;
@@ -58,15 +58,15 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's words.
         source: std::io::Error,
     },
     /// A program failed.
     #[error("network: {command}: {message}")]
     Command {
-        /// What was run.
+        /// The program and its arguments.
         command: String,
-        /// What it, or the system, said.
+        /// Its words, or those of the system.
         message: String,
     },
 }
@@ -204,7 +204,7 @@ fn kernel_settings(bridge: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What kube-proxy asks of connection tracking in its default configuration; a machine that allows more keeps that. A client
+/// The limits of connection tracking that kube-proxy asks for in its default configuration; a machine that allows more keeps that. A client
 /// that waits for the other side to close is not forgotten after the kernel's minute.
 const TRACKING_MIN: [(&str, u64); 3] = [
     ("nf_conntrack_tcp_timeout_close_wait", 3_600),

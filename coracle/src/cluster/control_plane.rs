@@ -43,7 +43,7 @@ pub struct ControlPlane {
     /// The address that nodes and pods reach it at.
     pub advertised: IpAddr,
     pub clock: Clock,
-    /// What every part of the process counts.
+    /// The counts of every part of the process.
     pub metrics: Metrics,
 }
 

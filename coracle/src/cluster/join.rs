@@ -1,4 +1,4 @@
-//! What a machine gets when it joins a cluster.
+//! The place of a machine in the cluster that it joins.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Join {
     pub agent: kube::Client,
     /// The API as `system:kube-proxy`, who may read all services and their endpoints; a node may not.
     pub services: kube::Client,
-    /// What the node's server shows, asked for at each handshake because certificates are renewed.
+    /// The certificate of the node's server, asked for at each handshake because it is renewed.
     pub serving: Arc<dyn ResolvesServerCert>,
     /// Who signs the certificates of the server's clients, as PEM.
     pub client_ca_pem: String,

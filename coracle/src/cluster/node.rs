@@ -22,7 +22,7 @@ use crate::config::ClusterConfig;
 use crate::error::Error;
 use crate::layout::{Layout, NodeRecord, RESOLV_CONF};
 
-/// What lives as long as the node's agent.
+/// The parts of the node that live as long as its agent.
 pub struct Node {
     undo: Undo,
     /// Whether its agent could not begin.

@@ -1,4 +1,4 @@
-//! What a cluster takes of the machine: ports and ranges of addresses. All of it is taken, or named with what to say
+//! The ports and ranges of addresses that a cluster takes of the machine. All of it is taken, or named with what to say
 //! instead, before anything is started.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

@@ -15,7 +15,7 @@ fn node() -> Node {
         .expect("a node")
 }
 
-/// What is said of a pod with these fields beside one container with those.
+/// The refusal of a pod with these fields beside one container with those.
 fn check(mut fields: Value, container: Value, expected: &str) {
     let first = json!({"name": "c", "ports": [{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.1"}],
         "resources": {"requests": {"cpu": "1500m", "memory": "1Gi"}}});

@@ -7,7 +7,7 @@ use super::ROOT;
 
 /// Clock ticks in a second, as the kernel shows them to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// What the kernel shows for a limit that is none, in version 1: the largest number of whole pages.
+/// The kernel's figure for a limit that is none, in version 1: the largest number of whole pages.
 const NO_LIMIT: u64 = 1 << 62;
 
 /// Numbers by the name of their family. What the kernel does not tell is not here.
@@ -26,7 +26,7 @@ pub struct Io {
     pub writes: f64,
 }
 
-/// What one cgroup uses.
+/// The usage of one cgroup.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
     /// Numbers without labels of their own.
@@ -46,7 +46,7 @@ struct Files {
     unified: bool,
 }
 
-/// What a cgroup uses; nothing if there is none of this path. Reads files: not for a worker of the runtime.
+/// The usage of a cgroup; nothing if there is none of this path. Reads files: not for a worker of the runtime.
 pub fn of(path: &str) -> Option<Usage> {
     Files { root: ROOT.into(), relative: path.trim_start_matches('/').into(), unified: super::is_unified() }.usage()
 }
@@ -269,7 +269,7 @@ fn periods(stat: &BTreeMap<String, f64>, numbers: &mut Numbers) {
     put(numbers, "container_cpu_cfs_burst_periods_total", stat.get("nr_bursts").copied());
 }
 
-/// What is in use without what the kernel can take back at once (`setMemoryStats` in cAdvisor).
+/// The memory in use without what the kernel can take back at once (`setMemoryStats` in cAdvisor).
 fn working_set(usage: Option<f64>, inactive: Option<&f64>, active: Option<&f64>, numbers: &mut Numbers) {
     let inactive = inactive.copied();
     put(numbers, "container_memory_working_set_bytes", usage.map(|usage| (usage - inactive.unwrap_or(0.0)).max(0.0)));
@@ -277,7 +277,7 @@ fn working_set(usage: Option<f64>, inactive: Option<&f64>, active: Option<&f64>,
     put(numbers, "container_memory_total_active_file_bytes", active.copied());
 }
 
-/// What the processes of a cgroup hold open: files, and those of them that are sockets. What may not be looked at counts
+/// The files that the processes of a cgroup hold open, and those of them that are sockets. What may not be looked at counts
 /// as nothing.
 pub fn open_files(processes: &[u32]) -> (u64, u64) {
     let (mut files, mut sockets) = (0, 0);

@@ -29,9 +29,9 @@ const DISABLED_PLUGINS: [&str; 8] = [
 /// The private containerd of one cluster. Every path is the cluster's own, so clusters do not meet.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What must last: images, snapshots, metadata, the log. Made if absent.
+    /// Keeps what must last: images, snapshots, metadata, the log. Made if absent.
     pub root: PathBuf,
-    /// What need not outlive a boot: sockets, bundles, mounts, network namespaces. Keep it short: a socket's path
+    /// Keeps what need not outlive a boot: sockets, bundles, mounts, network namespaces. Keep it short: a socket's path
     /// has at most 107 bytes. Made if absent.
     pub state: PathBuf,
     /// The directory of the CNI configuration (see `network`).

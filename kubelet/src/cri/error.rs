@@ -1,8 +1,8 @@
-//! What goes wrong in the runtime.
+//! Errors of the runtime.
 
 use tonic::{Code, Status};
 
-/// What went wrong in the runtime.
+/// An error of the runtime, or of the way to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The socket could not be reached.

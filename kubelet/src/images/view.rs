@@ -3,7 +3,7 @@
 use super::import::{Error, containerd};
 use crate::cri::{self, Cri};
 
-/// What the names of these leases begin with; the pod's UID follows.
+/// The names of these leases begin with this; the pod's UID follows.
 const LEASE: &str = "image-volumes-";
 
 /// One file system to mount.
@@ -11,7 +11,7 @@ const LEASE: &str = "image-volumes-";
 pub struct Layered {
     /// `overlay`, or `bind` for a single layer.
     pub kind: String,
-    /// What to mount.
+    /// The file system or directory that is mounted.
     pub source: String,
     /// Options as in fstab.
     pub options: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the node tells of its container runtime. Whether that can run pods is told with patience: one that starts again is
+//! The container runtime as the node tells of it. Whether that can run pods is told with patience: one that starts again is
 //! not down.
 
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl RuntimeHealth {
     }
 }
 
-/// What the runtime answers, if it does in time.
+/// The runtime's answer, if it comes in time.
 pub async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Option<T> {
     match tokio::time::timeout(ANSWER_MAX, asked).await {
         Ok(Ok(answer)) => Some(answer),
@@ -59,14 +59,14 @@ pub async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Option
     }
 }
 
-/// What the node's status shows of the runtime; what the runtime does not tell is missing.
+/// The runtime as the node's status shows it; what it does not tell is missing.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Its name and version.
     pub version: Option<String>,
     /// The largest images.
     pub images: Option<Vec<ContainerImage>>,
-    /// What it can do.
+    /// Its abilities.
     pub features: Option<NodeFeatures>,
     /// Its handlers, if it tells of any.
     pub handlers: Option<Vec<NodeRuntimeHandler>>,
@@ -121,7 +121,7 @@ mod tests {
         vec![one("RuntimeReady", true), one("NetworkReady", network)]
     }
 
-    /// What is found second by second: `.` well, `n` no network, `-` silence; and whether that is told: `.` or `!`.
+    /// The state second by second: `.` well, `n` no network, `-` silence; and whether that is told: `.` or `!`.
     fn check(found: &[(u64, char)], expected: &str) {
         let mut health = RuntimeHealth::default();
         let told: String = found

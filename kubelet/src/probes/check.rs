@@ -17,7 +17,7 @@ const OUTPUT_BYTES_MAX: usize = 1024;
 /// How often a probe is tried when the try itself goes wrong (`maxProbeRetries` in pkg/kubelet/prober).
 const TRIES_MAX: usize = 3;
 
-/// What a try has found.
+/// The finding of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Well.
@@ -30,7 +30,7 @@ pub enum Outcome {
     Error(String),
 }
 
-/// What is probed.
+/// The container that is probed, and where.
 pub struct Target<'a> {
     /// Shared parts.
     pub agent: &'a Agent,

@@ -22,7 +22,7 @@ const REDIRECTS_MAX: usize = 10;
 /// Bytes that a path may hold without being escaped, beside letters and digits.
 const PATH_BYTES: &[u8] = b"-._~!$&'()*+,;=:@/?%[]";
 
-/// What the server answered.
+/// The server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.

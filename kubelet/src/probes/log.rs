@@ -1,4 +1,4 @@
-//! What is counted of probes (`prober_…`): of those that there are, so that what is gone is told of no more.
+//! Counts of probes (`prober_…`): of those that there are, so that what is gone is told of no more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 const TOTAL: &str = "prober_probe_total";
 const DURATION: &str = "prober_probe_duration_seconds";
-/// What a probe may find.
+/// The findings that a probe may have.
 const RESULTS: [&str; 3] = ["successful", "failed", "unknown"];
 
 /// Whose probe it is.

@@ -155,7 +155,7 @@ fn write(text: &mut Text, subject: &Subject, now: i64) {
 /// The labels of a series beside those that every family has.
 type More<'a> = &'a [(&'static str, &'a str)];
 
-/// What is known of processes beside their number: of the first one, which the others come from, the limits too.
+/// Facts of processes beside their number: of the first one, which the others come from, the limits too.
 fn processes(used: &Usage, with: &mut dyn FnMut(&'static str, More<'_>, f64)) {
     let Some(first) = used.processes.first() else { return };
     let (files, sockets) = usage::open_files(&used.processes);

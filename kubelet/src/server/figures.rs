@@ -1,4 +1,4 @@
-//! What the node server counts of its own requests (`pkg/kubelet/server/metrics`), and of those by which it finds out
+//! Counts of the node server's own requests (`pkg/kubelet/server/metrics`), and of those by which it finds out
 //! who asks.
 
 use std::sync::Arc;

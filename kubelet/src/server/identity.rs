@@ -133,7 +133,7 @@ fn verb(method: &Method) -> &'static str {
     }
 }
 
-/// What a path is as a subresource of nodes, as `NewNodeAuthorizerAttributesGetter` in pkg/kubelet/server maps it: to be
+/// The subresource of nodes that a path is, as `NewNodeAuthorizerAttributesGetter` in pkg/kubelet/server maps it: to be
 /// allowed one of them is enough.
 fn subresources(path: &str) -> &'static [&'static str] {
     match path.split('/').nth(1).unwrap_or_default() {

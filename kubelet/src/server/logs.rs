@@ -60,7 +60,7 @@ impl Options {
     /// From the parameters of a request that `get` finds by name.
     ///
     /// # Errors
-    /// What is wrong with a parameter.
+    /// A parameter is wrong, and why.
     pub fn parse(get: impl Fn(&str) -> Option<String>, now: Timestamp) -> Result<Self, String> {
         let flag = |name: &str| match get(name).as_deref() {
             None | Some("false" | "0") => Ok(false),

@@ -1,4 +1,4 @@
-//! What there is to read about the node: figures for programs that collect them, and pages for people.
+//! Pages about the node: figures for programs that collect them, and pages for people.
 
 use std::sync::Arc;
 

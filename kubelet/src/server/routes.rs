@@ -1,4 +1,4 @@
-//! What is served where.
+//! The paths, and who answers at each.
 
 use std::sync::Arc;
 use std::time::Duration;

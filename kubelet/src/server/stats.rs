@@ -121,7 +121,7 @@ pub(super) fn own_metrics(node: &Node) -> String {
     text.finish()
 }
 
-/// What there is of pods now.
+/// Counts of the pods that there are now.
 fn pods_known(pods: &[Arc<PodRecord>], text: &mut Text) {
     let containers = pods.iter().flat_map(|pod| &pod.containers);
     let (running, exited): (Vec<_>, Vec<_>) = containers.partition(|container| container.running);

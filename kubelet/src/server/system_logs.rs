@@ -18,7 +18,7 @@ pub(super) const DIRECTORY: &str = "/var/log";
 /// How many names a listing has at most.
 const NAMES_MAX: usize = 10_000;
 
-/// What is asked for.
+/// The file or directory that was asked for.
 enum Found {
     Directory(File),
     File(File, u64),

@@ -294,7 +294,7 @@ async fn check_all(node: &Fixture) {
     check_port_channels(node).await;
 }
 
-/// What each endpoint with figures tells of the container that runs, and to whom.
+/// Each endpoint with figures, what it tells of the container that runs, and to whom.
 async fn check_figures(node: &Fixture) {
     let admin = Some(&node.certificates.admin);
     let get = async |path: &str| {

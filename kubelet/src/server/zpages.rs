@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Node;
 
-/// What the pages call the agent.
+/// The agent's name on the pages.
 const COMPONENT: &str = "kubelet";
 /// The paths that help who debugs.
 const PATHS: [&str; 6] = ["/configz", "/flagz", "/healthz", "/metrics", "/pods", "/statusz"];

@@ -1,4 +1,4 @@
-//! What a pod as a whole is allocated and has.
+//! The resources of a pod as a whole: those that are allocated, and those that it has.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::resources::{cpu_shares, milli, total};
 
 type List = BTreeMap<String, Quantity>;
 
-/// What is allocated to a pod (`status.allocatedResources`), if it asks for anything.
+/// The allocation of a pod (`status.allocatedResources`), if it asks for anything.
 pub fn allocated(pod: &Pod) -> Option<List> {
     Some(sum(pod, Half::Requests)).filter(|list| !list.is_empty())
 }
 
-/// What a pod has (`convertToAPIPodLevelResourcesStatus`). One that runs has what its cgroup was given, and `given` is
+/// The resources that a pod has (`convertToAPIPodLevelResourcesStatus`). One that runs has what its cgroup was given, and `given` is
 /// what it was given as a whole.
 pub fn actual(pod: &Pod, runs: bool, given: Option<&ResourceRequirements>) -> ResourceRequirements {
     let whole = pod.spec.as_ref().and_then(|spec| spec.resources.clone());
@@ -60,7 +60,7 @@ fn requirements(requests: List, limits: List, whole: Option<ResourceRequirements
     }
 }
 
-/// What limits a pod in all, by resource.
+/// The limits of a pod in all, by resource.
 pub fn limits(pod: &Pod) -> List {
     sum(pod, Half::Limits)
 }

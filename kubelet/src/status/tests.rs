@@ -70,7 +70,7 @@ fn every_container_of_a_deleted_pod_has_an_end() {
     check_end(&[], known, &[], "Failed a=137 ContainerStatusUnknown");
 }
 
-/// What is told of a container that the API shows like this and the runtime does not.
+/// The status of a container that the API shows like this and the runtime does not.
 fn check_vanished(known: serde_json::Value, expected: serde_json::Value) {
     let mut shown = serde_json::json!({"name": "a", "ready": true, "image": "", "imageID": "", "restartCount": 3});
     for (name, value) in known.as_object().expect("fields") {
@@ -171,7 +171,7 @@ fn phases() {
     check(sidecar, &[("s", "exit 137"), ("a", "exit 0")], "Succeeded False Burstable");
 }
 
-/// What is told of the resources of a container with one instance, which was given `given`.
+/// The resources in the status of a container with one instance, which was given `given`.
 fn check_resources(given: Option<&str>, state: ContainerState, expected: &str) {
     let list = |amount: &str| serde_json::json!({"limits": {"memory": amount}});
     let pod = serde_json::json!({"spec": {"containers": [{"name": "a", "resources": list("2Gi")}]}});

@@ -23,9 +23,9 @@ pub enum Error {
     /// The client speaks none of the protocols.
     #[error("unable to negotiate protocol: client supports {offered}, server accepts {known}")]
     UnknownProtocol {
-        /// What the client offered.
+        /// The client's offers.
         offered: String,
-        /// What is served.
+        /// The protocols that are served.
         known: String,
     },
     /// The client's WebSocket handshake lacks a part.
@@ -45,7 +45,7 @@ pub enum Error {
     Refused {
         /// HTTP status.
         status: StatusCode,
-        /// What it said.
+        /// The runtime's words.
         message: String,
     },
     /// A response could not be made.
@@ -71,7 +71,7 @@ impl Error {
 /// A connection that speaks SPDY.
 pub(super) struct Upstream {
     pub(super) stream: TokioIo<Upgraded>,
-    /// What the server chose of the stream protocols.
+    /// The stream protocol that the server chose.
     pub(super) protocol: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use crate::pod;
 const GROUP_WRITE: u32 = 0o660;
 /// Permission bits that the group gets on files that may only be read.
 const GROUP_READ: u32 = 0o440;
-/// What directories get beside: entry, and the group for new files.
+/// Directories get these rights beside: entry, and the group for new files.
 const DIRECTORY: u32 = 0o2110;
 
 /// The user and group of a pod's volumes.

@@ -1,4 +1,4 @@
-//! What to do next for a pod: a plain function of its specification and of what the runtime shows.
+//! The next steps for a pod: a plain function of its specification and of what the runtime shows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,7 +37,7 @@ pub struct Kill {
     pub grace_seconds: Option<i64>,
 }
 
-/// What to do next.
+/// The next steps.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
     /// Nothing of the pod will run again: what still runs must be stopped.
@@ -63,15 +63,15 @@ pub struct Condemned {
     pub grace_seconds: Option<i64>,
 }
 
-/// What a plan is made from.
+/// A plan is made from this.
 pub struct Inputs<'a> {
     /// The pod.
     pub pod: &'a Pod,
     /// Whether the pod has reached a phase that it never leaves.
     pub terminal: bool,
-    /// What the runtime shows.
+    /// The pod as the runtime shows it.
     pub observed: &'a Observed,
-    /// What probes say, by CRI id.
+    /// The findings of probes, by CRI id.
     pub health: &'a HashMap<String, Health>,
     /// Containers that probes want replaced, by CRI id.
     pub condemned: &'a HashMap<String, Condemned>,

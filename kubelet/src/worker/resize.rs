@@ -34,11 +34,11 @@ pub const DEFERRED: &str = "Deferred";
 /// How far the resizes of a pod are.
 #[derive(Debug, Default)]
 pub struct Resizing {
-    /// What the pod and each container may use; a change of the pod that has no room is not in here.
+    /// The allocation of the pod and each container; a change of the pod that has no room is not in here.
     allocated: Option<Shares>,
-    /// What each running instance was given, by CRI id.
+    /// The resources that each running instance was given, by CRI id.
     actuated: HashMap<String, Given>,
-    /// What the pod was given as a whole.
+    /// The resources that the pod was given as a whole.
     whole: Option<Option<ResourceRequirements>>,
     /// Instances that end because only a new one can have the new resources.
     restarting: HashSet<String>,
@@ -46,7 +46,7 @@ pub struct Resizing {
     /// Whether a resize was begun and is not complete.
     begun: bool,
     failed: Option<String>,
-    /// What each container was to have when the pod was looked at last.
+    /// The resources that each container was to have when the pod was looked at last.
     asked: Option<HashMap<String, ResourceRequirements>>,
 }
 
@@ -73,7 +73,7 @@ fn differences(old: &ResourceRequirements, new: &ResourceRequirements) -> Vec<As
 }
 
 impl Resizing {
-    /// What the pod asks for anew since this was asked last.
+    /// The changes that the pod asks for since this was asked last.
     fn asks(&mut self, pod: &Pod) -> Vec<Asked> {
         let wanted = wanted(pod).own;
         if self.asked.as_ref() == Some(&wanted) {
@@ -121,7 +121,7 @@ impl Resizing {
         (Arc::new(restrained), news.then_some(Allocation::Refused))
     }
 
-    /// What an instance was given: as this agent remembers it, as it has told the API, or as the instance was made.
+    /// The resources of an instance: as this agent remembers it, as it has told the API, or as the instance was made.
     fn given(&mut self, instance: &Instance, known: Option<&PodStatus>, pod: &Pod, spec: &Container) -> Given {
         let whole_given = self.whole_given(known, pod);
         let told = || {
@@ -142,7 +142,7 @@ impl Resizing {
         given.clone()
     }
 
-    /// What the pod was given as a whole: as this agent remembers it, as it has told the API, or as it is wanted.
+    /// The resources of the pod as a whole: as this agent remembers it, as it has told the API, or as it is wanted.
     fn whole_given(&mut self, known: Option<&PodStatus>, pod: &Pod) -> Option<ResourceRequirements> {
         let wanted = resources::of_whole(pod);
         let told = || {
@@ -156,12 +156,12 @@ impl Resizing {
         self.whole.get_or_insert_with(|| told().unwrap_or_else(|| wanted.cloned())).clone()
     }
 
-    /// What the pod was given as a whole, if that is known by now.
+    /// The resources of the pod as a whole, if they are known by now.
     pub fn whole(&self) -> Option<&ResourceRequirements> {
         self.whole.as_ref()?.as_ref()
     }
 
-    /// What running instances were given, by CRI id.
+    /// The resources of running instances, by CRI id.
     pub fn actuated(&self) -> &HashMap<String, Given> {
         &self.actuated
     }
@@ -194,7 +194,7 @@ impl Resizing {
     }
 }
 
-/// What became of a wish for other resources.
+/// The fate of a wish for other resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Allocation {
     Begun,

@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// A container that was not started.
 #[derive(Debug)]
 pub struct Failed {
-    /// What its status says.
+    /// The reason that its status shows.
     pub waiting: Waiting,
     /// When to try again.
     pub retry: Duration,
@@ -48,7 +48,7 @@ fn failed(reason: &str, message: impl Into<String>) -> Failed {
     Failed { waiting: Waiting { reason: reason.to_owned(), message: message.into() }, retry: RETRY }
 }
 
-/// What all containers of one pod are started with.
+/// The surroundings in which all containers of one pod are started.
 pub struct Context {
     /// Shared parts.
     pub agent: Arc<Agent>,
@@ -62,7 +62,7 @@ pub struct Context {
     pub pod_ips: Vec<String>,
     /// Volumes that are set up.
     pub mounted: Arc<HashMap<String, Mounted>>,
-    /// What the runtime showed.
+    /// The pod as the runtime showed it.
     pub observed: Observed,
     /// Where containers are launched.
     pub launches: TaskTracker,

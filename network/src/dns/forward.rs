@@ -17,7 +17,7 @@ const SERVER_SECONDS_MAX: u64 = 2;
 const QUESTIONS_MAX: usize = 1000;
 /// Name servers that are asked, as the resolver of the C library limits them.
 const SERVERS_MAX: usize = 3;
-/// What is offered to name servers as the longest UDP answer.
+/// The longest UDP answer, as name servers are told.
 const PAYLOAD_BYTES: u16 = 1232;
 /// The longest answer that is read from a datagram.
 const DATAGRAM_BYTES_MAX: usize = 4096;

@@ -17,7 +17,7 @@ const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 const BY_SERVICE: &str = "dns-service";
 const BY_ADDRESS: &str = "dns-address";
 
-/// What is known about a name.
+/// The zone's knowledge of a name.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The name is none of the cluster's.
@@ -64,7 +64,7 @@ impl Zone {
         Self { domain, services, slices }
     }
 
-    /// What is known about `name`.
+    /// The answer for `name`.
     pub(super) fn answer(&self, name: &Name, wanted: RecordType) -> Answer {
         let synced = self.services.has_synced() && self.slices.has_synced();
         if let Ok(net) = name.parse_arpa_name() {

@@ -1,4 +1,4 @@
-//! What the machine has already: addresses that are routed, and what an earlier start left on the bridge.
+//! The machine as it is before a start: addresses that are routed, and what an earlier start left on the bridge.
 
 use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::{Config, Error, link_exists, run};
 
-/// What every cluster's bridge is called, before its name.
+/// The name of every cluster's bridge begins with this.
 pub(super) const BRIDGE_PREFIX: &str = "cor-";
 /// The second number of the first range that is proposed; the others follow in pairs.
 const PROPOSED_FIRST: u8 = 42;
@@ -131,7 +131,7 @@ async fn has_ports(bridge: &str) -> Result<bool, Error> {
     Ok(!list(&["-json", "link", "show", "master", bridge]).await?.is_empty())
 }
 
-/// What `ip` lists.
+/// The items that `ip` lists.
 async fn list(arguments: &[&str]) -> Result<Vec<Value>, Error> {
     let failed = |message: String| Error::Command { command: format!("ip {}", arguments.join(" ")), message };
     let output = Command::new("ip").args(arguments).output().await.map_err(|error| failed(error.to_string()))?;

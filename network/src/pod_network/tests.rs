@@ -50,7 +50,7 @@ async fn set_up_and_torn_down_leaves_nothing() {
     assert!(!String::from_utf8_lossy(&tables.stdout).contains(&config.table()));
 }
 
-/// What `ip` shows of a link, in one line.
+/// The output of `ip`, in one line.
 fn shown(arguments: &[&str]) -> String {
     let output = std::process::Command::new("ip").args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")

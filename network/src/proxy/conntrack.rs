@@ -35,7 +35,7 @@ const IPPROTO_UDP: u8 = 17;
 /// Large enough for one datagram of a dump.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// What changed behind one UDP front.
+/// A change of endpoints behind one UDP front.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Moved {
     gone: BTreeSet<SocketAddrV4>,

@@ -56,9 +56,9 @@ pub struct Front {
 /// The key of one element, with the set or map that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    /// What packets to a front do.
+    /// The verdict on packets to a front.
     Front(Front),
-    /// What packets from this node and its pods do, where that differs.
+    /// The verdict on packets from this node and its pods, where it differs.
     Inner(Front),
     /// The endpoint behind a front with this number.
     Endpoint(Front, u32),
@@ -74,7 +74,7 @@ pub enum Key {
     Hairpin(Ipv4Addr),
 }
 
-/// What an element's key leads to.
+/// The value that an element's key leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
     /// Nothing: the key is in a set.

@@ -1,4 +1,4 @@
-//! What is counted of the service rules (`pkg/proxy/metrics`). A node has IPv4 rules alone.
+//! Counts of the service rules (`pkg/proxy/metrics`). A node has IPv4 rules alone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,7 +28,7 @@ families! {
     }
 }
 
-/// What the service rules of a node count.
+/// The counts of the service rules of a node.
 #[derive(Default)]
 pub(crate) struct Figures {
     families: Families,

@@ -52,7 +52,7 @@ pub async fn apply(transaction: &str) -> Result<(), Error> {
     Err(Error::Refused(message.get(..=end).unwrap_or(&message).trim().to_owned()))
 }
 
-/// What a command that lists prints, item by item.
+/// The output of a command that lists, item by item.
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no such thing, or what is printed is no JSON.

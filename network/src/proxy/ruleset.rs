@@ -22,7 +22,7 @@ const PICK_CHAINS_MIN: u32 = 32;
 /// How many clients' last endpoints are kept in mind.
 const AFFINITY_CLIENTS_MAX: u32 = 65_536;
 
-/// What the table of one cluster is made of, besides services.
+/// The fixed part of the table of one cluster.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// The pod network, which names the table and the bridge.

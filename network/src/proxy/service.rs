@@ -1,4 +1,4 @@
-//! What one Service and its EndpointSlices contribute to the table: a pure function.
+//! The elements of one Service and its EndpointSlices in the table: a pure function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};

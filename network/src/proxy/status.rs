@@ -1,4 +1,4 @@
-//! What the service rules tell of themselves, on the ports where kube-proxy does: `/healthz` and `/livez` for load
+//! The state of the service rules, on the ports where kube-proxy does: `/healthz` and `/livez` for load
 //! balancers, and for the machine itself the mode.
 
 use std::net::{Ipv4Addr, SocketAddr};

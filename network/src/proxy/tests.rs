@@ -124,7 +124,7 @@ fn pod(host: &Namespace, network: &pod_network::Config, number: u8) -> Namespace
     pod
 }
 
-/// What one service of these endpoints contributes.
+/// The elements of one service with these endpoints.
 fn service(spec: Value, endpoints: &[u8]) -> Elements {
     let service = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
     let endpoints: Vec<_> =

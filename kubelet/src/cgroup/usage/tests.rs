@@ -1,4 +1,4 @@
-//! What is read of cgroups of both versions.
+//! Tests of reading cgroups of both versions.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What images an archive holds: their manifests, configurations and layers, and their names.
+//! The images of an archive: their manifests, configurations and layers, and their names.
 
 use serde_json::{Value, json};
 

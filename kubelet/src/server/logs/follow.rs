@@ -33,7 +33,7 @@ pub(super) struct Watch {
     path: PathBuf,
 }
 
-/// What happened to the file.
+/// The events of the file that were seen.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     closed: bool,

@@ -1,4 +1,4 @@
-//! What a pod and its containers are given, and how that is compared.
+//! The resources of a pod and its containers, and how they are compared.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,7 +22,7 @@ pub(super) struct Shares {
     pub(super) own: HashMap<String, ResourceRequirements>,
 }
 
-/// What a running instance was given.
+/// The resources that a running instance was given.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// The resources of the container.
@@ -55,7 +55,7 @@ pub(super) fn only_named(list: Option<&List>, names: Option<&List>) -> Option<Li
     Some(list.iter().filter(|(name, _)| names.contains_key(*name)).map(|(n, q)| (n.clone(), q.clone())).collect())
 }
 
-/// What was allocated as the API knows it: an agent that starts anew finds it there.
+/// The allocation as the API knows it: an agent that starts anew finds it there.
 pub(super) fn allocated_before(of: &Pod, wanted: &Shares) -> Shares {
     let lists = of.status.iter().flat_map(|s| [&s.container_statuses, &s.init_container_statuses]);
     let known: HashMap<&str, &ContainerStatus> =

@@ -1,4 +1,4 @@
-//! What has room, and what becomes of a container.
+//! Tests of resizes: which have room, and how a container gets them.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What services contribute, as the text that goes to nft.
+//! Tests of the elements of services, as the text that goes to nft.
 
 use super::*;
 
