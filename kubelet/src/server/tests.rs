@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use super::*;
 use crate::containerd::{self, Containerd};
 use crate::directory::{ContainerRecord, PodRecord};
+use crate::labels;
 
 struct Certificates {
     ca: String,
@@ -232,8 +233,12 @@ async fn run_pod(cri: &Cri, directory: &Path) -> PodRecord {
     // The image stands for pause as well; what it runs by itself only waits.
     let sandbox_id = cri.run_sandbox(sandbox.clone(), "").await.unwrap();
     let script = "echo started; sleep 0.1; echo oops >&2; while true; do echo hello | nc -l -p 8080; done";
+    // Figures come by the labels that the agent gives its containers.
+    let labels =
+        [(labels::POD_NAMESPACE, "d"), (labels::POD_NAME, "p"), (labels::POD_UID, "u1"), (labels::CONTAINER_NAME, "c")];
     let config = v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: "c".into(), attempt: 0 }),
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         image: Some(v1::ImageSpec { image: crate::images::pause::NAME.into(), ..Default::default() }),
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         log_path: "c.log".into(),
@@ -318,7 +323,7 @@ async fn check_figures(node: &Fixture) {
     for part in [
         "kubelet_http_requests_total{long_running=\"false\",method=\"GET\",path=\"metrics/cadvisor\",server_type=\"readwrite\"} 2\n",
         "kubelet_http_inflight_requests{long_running=\"false\",method=\"GET\",path=\"metrics\",server_type=\"readwrite\"} 1\n",
-        "apiserver_delegated_authz_request_total{code=\"<error>\"} ",
+        "apiserver_delegated_authz_request_total{code=\"503\"} ",
         "kubelet_runtime_operations_total{operation_type=\"list_containers\"} ",
         "kubelet_desired_pods{static=\"\"} 1\n",
         "kubelet_container_log_filesystem_used_bytes{container=\"c\",namespace=\"d\",pod=\"p\",uid=\"u1\"} ",
@@ -333,22 +338,34 @@ async fn check_figures(node: &Fixture) {
 /// Port-forward over a WebSocket with two channels for each port that the query names.
 async fn check_port_channels(node: &Fixture) {
     for protocol in ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"] {
-        let mut socket = node.websocket("/portForward/d/p?port=8080", protocol).await;
-        let mut channels: HashMap<u8, Vec<u8>> = HashMap::new();
-        // The data channel says the port, little end first, and then what the container says.
-        while channels.get(&0).is_none_or(|data| data.len() < 8)
-            && let Some(Ok(message)) = socket.next().await
-        {
-            let (channel, bytes) = match message {
-                Message::Binary(bytes) => (bytes[0], bytes[1..].to_vec()),
-                Message::Text(text) => (text.as_bytes()[0] - b'0', BASE64.decode(&text.as_str()[1..]).unwrap()),
-                _ => continue,
-            };
-            channels.entry(channel).or_default().extend(bytes);
-        }
+        let channels = loop {
+            let channels = port_channels(node, protocol).await;
+            if channels.contains_key(&0) && channels[&0].len() >= 8 {
+                break channels;
+            }
+            // The container listens anew after each connection; it did not yet.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         assert_eq!(channels.get(&0).map(Vec::as_slice), Some(&b"\x90\x1fhello\n"[..]), "{protocol}");
         assert_eq!(channels.get(&1).map(Vec::as_slice), Some(&b"\x90\x1f"[..]), "{protocol}");
     }
+}
+
+/// All that comes over one connection: the data channel says the port, little end first, and then what the container says.
+async fn port_channels(node: &Fixture, protocol: &str) -> HashMap<u8, Vec<u8>> {
+    let mut socket = node.websocket("/portForward/d/p?port=8080", protocol).await;
+    let mut channels: HashMap<u8, Vec<u8>> = HashMap::new();
+    while channels.get(&0).is_none_or(|data| data.len() < 8)
+        && let Some(Ok(message)) = socket.next().await
+    {
+        let (channel, bytes) = match message {
+            Message::Binary(bytes) => (bytes[0], bytes[1..].to_vec()),
+            Message::Text(text) => (text.as_bytes()[0] - b'0', BASE64.decode(&text.as_str()[1..]).unwrap()),
+            _ => continue,
+        };
+        channels.entry(channel).or_default().extend(bytes);
+    }
+    channels
 }
 
 async fn check_exec(node: &Fixture) {
