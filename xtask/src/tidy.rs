@@ -84,7 +84,36 @@ fn edges(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    Ok(check_edges(&metadata))
+    let mut problems = check_edges(&metadata);
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let mut files = Vec::new();
+        if let Some(folder) = package["manifest_path"].as_str().and_then(|path| Path::new(path).parent()) {
+            collect(folder, &mut files)?;
+        }
+        let source: Vec<String> = files.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
+        problems.extend(check_used(package, &source.concat()));
+    }
+    Ok(problems)
+}
+
+/// That a crate's source names each of its dependencies: one that it does not need is built, audited and updated for nothing.
+fn check_used(package: &Value, source: &str) -> Vec<String> {
+    let code: String = source.lines().flat_map(|line| [line.split("//").next().unwrap_or(""), "\n"]).collect();
+    let dependencies = package["dependencies"].as_array().into_iter().flatten();
+    let names = dependencies.filter_map(|one| one["rename"].as_str().or(one["name"].as_str()));
+    let unused = names.filter(|name| !uses(&code, &name.replace('-', "_")));
+    unused.map(|name| format!("crate {} does not use {name}", package["name"].as_str().unwrap_or(""))).collect()
+}
+
+/// Whether a path begins with this crate, or it is imported itself.
+fn uses(code: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        let begins = !before.strip_suffix("::").unwrap_or(before).ends_with(is_word);
+        let imported = before.ends_with("use ") && [";", " as "].iter().any(|end| after.starts_with(end));
+        begins && (after.starts_with("::") || imported)
+    })
 }
 
 fn check_edges(metadata: &Value) -> Vec<String> {
@@ -198,6 +227,20 @@ mod tests {
         check("api/src/x.rs", "//! X\nInstant::now();\n", "parameter");
         check("controllers/src/x.rs", "//! X\ntokio::time::sleep(d);\n", "does not sleep");
         check("api/src/x.rs", &format!("//! X\n{}", "\n".repeat(LINES_MAX)), "lines, over");
+    }
+
+    #[test]
+    fn dependencies_are_used() {
+        let package = json!({"name": "a", "dependencies": [{"name": "some-thing"}, {"name": "http"}, {"name": "x", "rename": "y"}]});
+        let check = |source: &str, unused: &[&str]| {
+            let expected: Vec<String> = unused.iter().map(|name| format!("crate a does not use {name}")).collect();
+            assert_eq!(check_used(&package, source), expected, "{source}");
+        };
+        check("", &["some-thing", "http", "y"]);
+        check("use some_thing::{A, B};\n::http::get(); y::z!();", &[]);
+        check("use some_thing;\nuse http as web;\n#[y::main]", &[]);
+        check("// some_thing::A\naxum::http::get(\"http\"); my::y(); let y: u8 = x::Y;", &["some-thing", "http", "y"]);
+        check("awesome_thing::a(); http::x(); y ::z();", &["some-thing", "y"]);
     }
 
     #[test]
