@@ -39,18 +39,21 @@ pub(crate) struct Asked {
     pub(crate) info: Arc<RequestInfo>,
 }
 
-/// The stages after [`audit`], which answers with what they refuse a request with.
-///
-/// # Errors
-/// The refusal of the first stage that refuses, or what the verb answers.
-async fn answer(server: &ApiServer, mut asked: Asked, event: &mut audit::Event) -> Result<Response<Body>, Status> {
+/// The stages between [`receive`] and the answer: the refusal of the first that refuses, or what is done.
+async fn answer(server: &ApiServer, mut asked: Asked) -> (Response<Body>, audit::Event) {
     let registry = server.registry();
-    receive::check_timeout(&asked.query)?;
-    let asker = authenticate::authenticate(registry, &mut asked.parts, event).await?;
-    let user = impersonate(registry, &mut asked, asker).await?;
-    let limited = limit::limit(server, &user, &asked.info, event).await?;
-    authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query)).await?;
-    dispatch::dispatch(registry, user, asked, limited, event).await
+    let mut audit = audit::Audit::begin(&asked);
+    let event = &mut audit.event;
+    let answered = async {
+        receive::check_timeout(&asked.query)?;
+        let asker = authenticate::authenticate(registry, &mut asked.parts, event).await?;
+        let user = impersonate(registry, &mut asked, asker).await?;
+        let limited = limit::limit(server, &user, &asked.info, event).await?;
+        authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query)).await?;
+        dispatch::dispatch(registry, user, asked, limited, event).await
+    };
+    let answered = answered.await;
+    audit.end(registry, answered)
 }
 
 /// Who the request counts as: the user that its headers name, if who asks may act as them.

@@ -122,7 +122,7 @@ impl Registry {
         if !asks(resource) || object.api_version() == api_version {
             return here(resource, object, api_version);
         }
-        let converted = self.convert(resource, vec![object], api_version).await?;
+        let converted = Box::pin(self.convert(resource, vec![object], api_version)).await?;
         converted.into_iter().next().ok_or_else(|| Status::internal("a conversion gave no object back"))
     }
 
@@ -135,12 +135,16 @@ impl Registry {
         if !asks(resource) {
             return entry_here(resource, entry);
         }
-        let object = match Found::of(resource, entry)? {
-            Found::Right(entry) => return Ok(entry),
-            Found::Other(object) => object,
-        };
-        let object = self.convert_one(resource, object, &resource.api_version()).await?;
-        Ok(with_object(entry, &object))
+        // Each watch has the room for this: that of asking is made when somebody is asked.
+        Box::pin(async move {
+            let object = match Found::of(resource, entry)? {
+                Found::Right(entry) => return Ok(entry),
+                Found::Other(object) => object,
+            };
+            let object = self.convert_one(resource, object, &resource.api_version()).await?;
+            Ok(with_object(entry, &object))
+        })
+        .await
     }
 
     /// The same for many, converted together.
@@ -218,19 +222,25 @@ impl Registry {
         mut make: impl FnMut(&Conversions) -> T,
     ) -> Result<T, Status> {
         let mut conversions = Conversions::default();
-        for _ in 0..ROUNDS_MAX {
-            let made = make(&conversions);
-            let missing = std::mem::take(conversions.missing.get_mut());
-            if missing.is_empty() {
-                return Ok(made);
-            }
-            for (api_version, objects) in missing {
-                let converted = self.convert(resource, objects.clone(), &api_version).await?;
-                let pairs = objects.into_iter().zip(converted);
-                conversions.known.extend(pairs.map(|(from, to)| Known { from, api_version: api_version.clone(), to }));
-            }
+        if !asks(resource) {
+            return Ok(make(&conversions));
         }
-        Err(Status::internal("a write needs its object in too many versions"))
+        Box::pin(async move {
+            for _ in 0..ROUNDS_MAX {
+                let made = make(&conversions);
+                let missing = std::mem::take(conversions.missing.get_mut());
+                if missing.is_empty() {
+                    return Ok(made);
+                }
+                for (api_version, objects) in missing {
+                    let converted = self.convert(resource, objects.clone(), &api_version).await?;
+                    let known = |(from, to)| Known { from, api_version: api_version.clone(), to };
+                    conversions.known.extend(objects.into_iter().zip(converted).map(known));
+                }
+            }
+            Err(Status::internal("a write needs its object in too many versions"))
+        })
+        .await
     }
 }
 

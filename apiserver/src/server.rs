@@ -80,8 +80,8 @@ impl ApiServer {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        chain::receive::receive(self, request).await
+    pub fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send {
+        chain::receive::receive(self, request)
     }
 }
 

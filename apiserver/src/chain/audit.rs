@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::Status;
 use axum::body::Body;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Response};
@@ -9,8 +10,9 @@ use metrics::Tally;
 
 use super::Asked;
 use super::inflight::TooMany;
+use crate::content::Representation;
 use crate::flow_control::Flow;
-use crate::{ApiServer, answer, content};
+use crate::{Registry, answer, content};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -34,27 +36,46 @@ pub struct Event {
     pub terminated: bool,
 }
 
-/// Answers a request, and tells in the answer's headers what was noted.
-pub(super) async fn audit(server: &ApiServer, asked: Asked) -> (Response<Body>, Event) {
-    let representation = content::of_errors(&asked.parts.headers, &asked.query);
-    let given = asked.parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned();
-    let mut event = Event::default();
-    let answered = super::answer(server, asked, &mut event).await;
-    event.terminated = answered.as_ref().is_err_and(|status| *status == TooMany.status());
-    let mut response = match answered {
-        _ if event.terminated => answer::too_many_requests(),
-        answered => answered.unwrap_or_else(|status| answer::error(&status, representation.as_ref())),
-    };
-    let headers = response.headers_mut();
-    if let Some(id) = given.or_else(|| HeaderValue::from_str(event.audit_id.as_ref()?).ok()) {
-        headers.insert(AUDIT_ID, id);
+/// A request of which is noted what becomes of it.
+pub(super) struct Audit {
+    /// What was noted so far.
+    pub(super) event: Event,
+    /// The number that the client gave.
+    given: Option<HeaderValue>,
+    /// How an error is written.
+    errors: Option<Representation>,
+}
+
+impl Audit {
+    /// Begins with a request that nobody looked into yet.
+    pub(super) fn begin(asked: &Asked) -> Self {
+        let headers = &asked.parts.headers;
+        Self {
+            event: Event::default(),
+            given: headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned(),
+            errors: content::of_errors(headers, &asked.query),
+        }
     }
-    if let Some(flow) = &event.flow {
-        server.registry().metrics().dispatched.with([&flow.schema, &flow.level], Tally::add_one);
-        flow.set_headers(headers);
+
+    /// Ends with the answer, in whose headers it tells what was noted.
+    pub(super) fn end(self, registry: &Registry, answered: Result<Response<Body>, Status>) -> (Response<Body>, Event) {
+        let Self { mut event, given, errors } = self;
+        event.terminated = answered.as_ref().is_err_and(|status| *status == TooMany.status());
+        let mut response = match answered {
+            _ if event.terminated => answer::too_many_requests(),
+            answered => answered.unwrap_or_else(|status| answer::error(&status, errors.as_ref())),
+        };
+        let headers = response.headers_mut();
+        if let Some(id) = given.or_else(|| HeaderValue::from_str(event.audit_id.as_ref()?).ok()) {
+            headers.insert(AUDIT_ID, id);
+        }
+        if let Some(flow) = &event.flow {
+            registry.metrics().dispatched.with([&flow.schema, &flow.level], Tally::add_one);
+            flow.set_headers(headers);
+        }
+        add_warnings(headers, &event.warnings);
+        (response, event)
     }
-    add_warnings(headers, &event.warnings);
-    (response, event)
 }
 
 /// `299 - "text"`, as much as fits.

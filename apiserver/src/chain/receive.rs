@@ -10,7 +10,7 @@ use futures::FutureExt;
 use http::{Request, Response};
 
 use super::Asked;
-use super::audit::{self, Event};
+use super::audit::Event;
 use crate::content::Format;
 use crate::metrics::Measured;
 use crate::request::query::{decode, is_escaped};
@@ -39,7 +39,7 @@ pub(crate) async fn receive(server: &ApiServer, request: Request<Body>) -> Respo
             _ if !is_escaped => (answer::text(400, "400 Bad Request"), Event::default()),
             Ok(info) => {
                 let (parts, body) = request.into_parts();
-                audit::audit(server, Asked { parts, body, query, info }).await
+                super::answer(server, Asked { parts, body, query, info }).await
             }
             Err(error) => {
                 let text = format!("Internal Server Error: {path:?}: failed to create RequestInfo: {error}\n");
