@@ -2,6 +2,7 @@
 //! the runtime and by probes; nothing is polled.
 
 mod end;
+mod handle;
 mod hooks;
 pub mod plan;
 mod publish;
@@ -21,8 +22,7 @@ use std::{
 use client::{EventType, caught::caught};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -32,12 +32,13 @@ use crate::{
     pod,
     probes::Probes,
     restart::{self, StartsByName},
-    status::{OWN_CONDITIONS, Verdict},
+    status::Verdict,
     volumes::Volumes,
 };
+pub use handle::{Handle, Input, Wake};
 use plan::Plan;
 use resize::Resizing;
-use writer::{Shown, StatusWriter};
+use writer::StatusWriter;
 
 /// Steps that one wake-up may take; a pod that still is not settled is looked at again a moment later.
 const STEPS_MAX: usize = 32;
@@ -47,94 +48,6 @@ const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often, and how far apart, the runtime is asked again when it still shows what an event said has ended.
 const SETTLE_PAUSES_MS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-
-/// News of a worker's pod.
-#[derive(Debug, Clone)]
-pub struct Input {
-    /// The pod as the API shows it.
-    pub pod: Arc<Pod>,
-    /// Whether it is gone from the API.
-    pub gone: bool,
-}
-
-impl Input {
-    fn is_ending(&self) -> bool {
-        self.gone || self.pod.metadata.deletion_timestamp.is_some()
-    }
-}
-
-/// Wakes a worker.
-#[derive(Clone, Default)]
-pub struct Wake {
-    notify: Arc<Notify>,
-    exited: Arc<Mutex<HashSet<String>>>,
-    evicted: Arc<Mutex<Option<eviction::Excess>>>,
-}
-
-impl Wake {
-    /// Lets the worker look again.
-    pub fn wake(&self) {
-        self.notify.notify_one();
-    }
-
-    /// Ends the pod because of what it uses.
-    pub fn evict(&self, excess: eviction::Excess) {
-        *self.evicted.lock() = Some(excess);
-        self.wake();
-    }
-
-    /// Tells that a container or sandbox has ended.
-    pub fn exited(&self, id: &str) {
-        self.exited.lock().insert(id.to_owned());
-        self.wake();
-    }
-}
-
-/// A running worker.
-pub struct Handle {
-    input: watch::Sender<Input>,
-    shown: Shown,
-    wake: Wake,
-}
-
-impl Handle {
-    /// Tells of a change of the pod.
-    pub fn update(&self, pod: Arc<Pod>) {
-        self.shown.send_replace(pod.clone());
-        self.input.send_if_modified(|input| {
-            let changed = input.pod.metadata.resource_version != pod.metadata.resource_version;
-            // The status is our own, and the writer puts it right; only what others may change is news.
-            let news = input.pod.spec != pod.spec
-                || input.pod.metadata.deletion_timestamp != pod.metadata.deletion_timestamp
-                || input.pod.metadata.deletion_grace_period_seconds != pod.metadata.deletion_grace_period_seconds
-                || input.pod.metadata.labels != pod.metadata.labels
-                || input.pod.metadata.annotations != pod.metadata.annotations
-                || foreign_conditions(&input.pod) != foreign_conditions(&pod);
-            if changed {
-                input.pod = pod;
-            }
-            news
-        });
-    }
-
-    /// Tells that the pod is gone from the API.
-    pub fn gone(&self) {
-        self.input.send_modify(|input| input.gone = true);
-    }
-
-    /// The means to wake the worker.
-    pub fn wake(&self) -> &Wake {
-        &self.wake
-    }
-}
-
-fn foreign_conditions(pod: &Pod) -> Vec<(&str, &str)> {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .filter(|condition| !OWN_CONDITIONS.contains(&condition.type_.as_str()))
-        .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
-        .collect()
-}
 
 struct Worker {
     agent: Arc<Agent>,
