@@ -11,6 +11,7 @@ mod node;
 mod pod;
 mod quota;
 mod references;
+mod resize;
 mod service_account;
 mod storage;
 
@@ -54,6 +55,12 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         }),
         Arc::new(Plain { name: "DefaultIngressClass", admit: Some(ingress::default_class), validate: None }),
         Arc::new(Plain { name: "PodTopologyLabels", admit: Some(pod::topology_labels), validate: None }),
+        Arc::new(Plain {
+            name: "NodeDeclaredFeatureValidator",
+            admit: None,
+            validate: Some(resize::declared_features),
+        }),
+        Arc::new(Plain { name: "PodResizeValidator", admit: None, validate: Some(resize::fits) }),
         Arc::new(EscalationCheck::new(rbac.clone())),
         // The last, so that nothing is counted that another refuses.
         Arc::new(quota::ResourceQuota::default()),
