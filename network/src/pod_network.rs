@@ -158,7 +158,7 @@ pub fn setup(config: &Config) -> BoxFuture<'_, Result<(), Error>> {
         }
         make_bridge(config).await?;
         kernel_settings(&config.bridge())?;
-        crate::proxy::nft::apply(&base_rules(config))
+        crate::nft::apply(&base_rules(config))
             .await
             .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })
     })

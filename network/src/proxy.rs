@@ -14,7 +14,7 @@ pub mod element;
 mod figures;
 mod health;
 mod neighbours;
-pub mod nft;
+mod printed;
 pub mod ruleset;
 pub mod service;
 mod status;
@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::nft;
 use figures::Figures;
 pub use ruleset::Frame;
 use ruleset::Ruleset;
@@ -324,7 +325,7 @@ fn lost_sticky_endpoint(old: Option<&Elements>, new: &Elements) -> bool {
 
 /// The transaction part that forgets the clients whose remembered endpoint serves their front no longer.
 async fn forget_clients(table: &str, rules: &Ruleset) -> String {
-    let remembered = match nft::affinity(table).await {
+    let remembered = match printed::affinity(table).await {
         Ok(remembered) => remembered,
         Err(error) => {
             tracing::warn!(%error, "session affinity cannot be read; its entries go as they time out");

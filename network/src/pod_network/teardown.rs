@@ -28,7 +28,7 @@ pub fn teardown(config: &Config) -> BoxFuture<'_, Result<(), Error>> {
         }
         // Deleting what was just declared works whether or not it was there.
         let table = config.table();
-        crate::proxy::nft::apply(&format!("add table ip {table}\ndelete table ip {table}\n"))
+        crate::nft::apply(&format!("add table ip {table}\ndelete table ip {table}\n"))
             .await
             .map_err(|error| Error::Command { command: "nft".into(), message: error.to_string() })?;
         for family in ["ip", "ip6"] {
@@ -70,7 +70,7 @@ async fn remove_portmap_chains(family: &str) {
         .collect();
     let ours = PORTMAP_CHAINS.iter().map(|chain| in_chain(chain)).sum::<usize>() + jumps.len();
     if ours == rules.len() && chains.iter().all(|chain| is_base(chain) || PORTMAP_CHAINS.contains(chain)) {
-        let _ = crate::proxy::nft::apply(&format!("delete table {family} nat\n")).await;
+        let _ = crate::nft::apply(&format!("delete table {family} nat\n")).await;
         return;
     }
     let mut text = String::new();
@@ -81,7 +81,7 @@ async fn remove_portmap_chains(family: &str) {
     for chain in PORTMAP_CHAINS.iter().filter(|chain| chains.contains(*chain)) {
         text.push_str(&format!("flush chain {family} nat {chain}\ndelete chain {family} nat {chain}\n"));
     }
-    if let Err(error) = crate::proxy::nft::apply(&text).await {
+    if let Err(error) = crate::nft::apply(&text).await {
         tracing::warn!(%error, "the chains of the portmap plugin stay");
     }
 }

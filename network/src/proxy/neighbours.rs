@@ -9,8 +9,9 @@ use kube::Resource as _;
 use serde_json::Value;
 
 use super::element::{Front, Key};
-use super::nft::{self, Error};
+use super::printed;
 use super::service::Elements;
+use crate::nft::{self, Error};
 use crate::pod_network;
 
 /// Where tables keep the node ports that lead somewhere, and those that lead nowhere yet.
@@ -49,7 +50,7 @@ fn fronts(items: &[Value]) -> impl Iterator<Item = Front> + '_ {
     elements.filter_map(|element| {
         let key = element.get(0)?;
         let [protocol, port] = key.get("concat")?.as_array()?.as_slice() else { return None };
-        Some(Front { address: None, protocol: nft::protocol(protocol), port: nft::port(port)? })
+        Some(Front { address: None, protocol: printed::protocol(protocol), port: printed::port(port)? })
     })
 }
 
