@@ -16,6 +16,7 @@ pub mod field;
 pub mod go;
 pub mod internal;
 pub mod json;
+pub mod kinds;
 pub mod names;
 pub mod object;
 pub mod openapi;

@@ -1,14 +1,14 @@
 //! Tables as kubectl shows them (`meta.k8s.io/v1 Table`), and objects cut to their metadata.
 
-mod builtin;
-mod cells;
+pub(crate) mod cells;
 pub mod jsonpath;
-mod metrics;
-mod network;
-mod nodes;
-mod objects;
-mod pods;
-mod volumes;
+pub(crate) mod metrics;
+pub(crate) mod network;
+pub(crate) mod nodes;
+pub(crate) mod objects;
+pub(crate) mod pods;
+pub(crate) mod shared;
+pub(crate) mod volumes;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::catalogue::{self, Resource};
 use crate::openapi;
 use crate::{Object, time};
-use cells::Cell;
+pub(crate) use cells::Cell;
 
 /// How much of each object a row carries (`includeObject`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +76,7 @@ impl<'a> Printer<'a> {
             return Self::Custom(&resource.printer_columns);
         }
         let columns = catalogue::columns(&resource.group, &resource.version, &resource.plural);
-        match (columns, builtin::cells_of(&resource.group, &resource.plural)) {
+        match (columns, resource.functions.table_cells()) {
             (Some(columns), Some(cells)) => Self::Builtin(columns, cells),
             _ => Self::Fallback,
         }

@@ -13,7 +13,7 @@ use api::catalogue::{Catalogue, Resource};
 use api::decode::{self, FieldValidation, Format, Target};
 use api::field::ErrorList;
 use api::schema::{Kind, Type};
-use api::validation::{self, metadata};
+use api::validation::metadata;
 use api::{Status, defaults, patch, protobuf, table};
 use serde_json::{Map, Value, json};
 
@@ -141,14 +141,14 @@ fn stages(resource: &Resource, value: &Value) -> Vec<(&'static str, u64)> {
     measure("default", &mut || defaults::apply(&resource.schema, &mut object));
     let (group, plural) = (resource.group.as_str(), resource.plural.as_str());
     let mut errors = ErrorList::new();
-    measure("validate", &mut || errors = validation::object(group, plural, "", &object, None));
-    measure("validate update", &mut || _ = validation::object(group, plural, "", &object, Some(&object)));
-    measure("validate status", &mut || _ = validation::object(group, plural, "status", &object, Some(&object)));
+    measure("validate", &mut || errors = resource.functions.errors("", &object, None));
+    measure("validate update", &mut || _ = resource.functions.errors("", &object, Some(&object)));
+    measure("validate status", &mut || _ = resource.functions.errors("status", &object, Some(&object)));
     measure("validate metadata", &mut || {
         _ = metadata::validate_kind_update(&object, &object, resource.namespaced, (group, plural, ""));
     });
     measure("status", &mut || _ = Status::invalid(group, &resource.kind, "x", &errors).to_json());
-    measure("warnings", &mut || _ = validation::warnings::object(group, plural, "", &object, None));
+    measure("warnings", &mut || _ = resource.functions.warnings("", &object, None));
     let api_version = resource.api_version();
     let request = Request {
         schema: &resource.schema,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Object;
+use crate::kinds::Kind;
 use crate::schema::Schema;
 
 /// One resource of one version.
@@ -45,6 +46,8 @@ pub struct Resource {
     pub schema: Schema,
     /// Whether it comes from a custom resource definition.
     pub custom: bool,
+    /// What its kind does about its own objects.
+    pub functions: &'static Kind,
     /// What field selectors may name beside `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<SelectableField>,
     /// The columns that the definition of a custom resource adds to tables.

@@ -33,7 +33,7 @@ pub enum Cell {
 
 impl Cell {
     /// The cell of an object.
-    pub(super) fn of(&self, object: &Object, now: Timestamp) -> Value {
+    pub(crate) fn of(&self, object: &Object, now: Timestamp) -> Value {
         match self {
             Self::Name => object.name().into(),
             Self::Text(path, none) => match at(object, path) {
@@ -55,29 +55,29 @@ impl Cell {
 }
 
 /// The value at a dotted path.
-pub(super) fn at<'o>(object: &'o Object, path: &str) -> Option<&'o Value> {
+pub(crate) fn at<'o>(object: &'o Object, path: &str) -> Option<&'o Value> {
     let mut names = path.split('.');
     let first = object.0.get(names.next()?)?;
     names.try_fold(first, |value, name| value.get(name))
 }
 
 /// The text at a dotted path; empty for none.
-pub(super) fn text<'o>(object: &'o Object, path: &str) -> &'o str {
+pub(crate) fn text<'o>(object: &'o Object, path: &str) -> &'o str {
     at(object, path).and_then(Value::as_str).unwrap_or("")
 }
 
 /// The number at a dotted path; zero for none.
-pub(super) fn int(object: &Object, path: &str) -> i64 {
+pub(crate) fn int(object: &Object, path: &str) -> i64 {
     at(object, path).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// The list at a dotted path; empty for none.
-pub(super) fn list<'o>(object: &'o Object, path: &str) -> &'o [Value] {
+pub(crate) fn list<'o>(object: &'o Object, path: &str) -> &'o [Value] {
     at(object, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The map at a dotted path.
-pub(super) fn map<'o>(object: &'o Object, path: &str) -> Option<&'o Map<String, Value>> {
+pub(crate) fn map<'o>(object: &'o Object, path: &str) -> Option<&'o Map<String, Value>> {
     at(object, path).and_then(Value::as_object)
 }
 
@@ -90,33 +90,33 @@ fn count(object: &Object, path: &str) -> usize {
 }
 
 /// The text of an item's field; empty for none.
-pub(super) fn field<'v>(item: &'v Value, name: &str) -> &'v str {
+pub(crate) fn field<'v>(item: &'v Value, name: &str) -> &'v str {
     item.get(name).and_then(Value::as_str).unwrap_or("")
 }
 
 /// What stands for an empty text.
-pub(super) fn or(text: &str, none: &str) -> String {
+pub(crate) fn or(text: &str, none: &str) -> String {
     if text.is_empty() { none.to_string() } else { text.to_string() }
 }
 
-pub(super) fn age(object: &Object, now: Timestamp) -> Value {
+pub(crate) fn age(object: &Object, now: Timestamp) -> Value {
     let created = text(object, "metadata.creationTimestamp");
     time::age((!created.is_empty()).then_some(created), now).into()
 }
 
-pub(super) fn created_at(object: &Object) -> Value {
+pub(crate) fn created_at(object: &Object) -> Value {
     text(object, "metadata.creationTimestamp").into()
 }
 
 /// Labels as `k=v,…`.
-pub(super) fn labels(labels: Option<&Value>) -> String {
+pub(crate) fn labels(labels: Option<&Value>) -> String {
     let pairs = labels.and_then(Value::as_object).into_iter().flatten();
     let pairs: Vec<String> = pairs.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or(""))).collect();
     or(&pairs.join(","), "<none>")
 }
 
 /// A label selector's text (`metav1.FormatLabelSelector`).
-pub(super) fn selector(selector: Option<&Value>) -> String {
+pub(crate) fn selector(selector: Option<&Value>) -> String {
     match LabelSelector::from_object(selector) {
         Ok(selector) => or(&selector.to_string(), "<none>"),
         Err(_) => "<error>".into(),
@@ -124,7 +124,7 @@ pub(super) fn selector(selector: Option<&Value>) -> String {
 }
 
 /// The first items joined by commas, and how many more there are.
-pub(super) fn with_more(items: &[String], max: usize) -> String {
+pub(crate) fn with_more(items: &[String], max: usize) -> String {
     let shown = items[..items.len().min(max)].join(",");
     match items.len().saturating_sub(max) {
         0 if shown.is_empty() => "<unset>".into(),
@@ -134,34 +134,34 @@ pub(super) fn with_more(items: &[String], max: usize) -> String {
 }
 
 /// The status of the condition of a type; empty for none.
-pub(super) fn condition<'o>(object: &'o Object, kind: &str) -> &'o str {
+pub(crate) fn condition<'o>(object: &'o Object, kind: &str) -> &'o str {
     let found = list(object, "status.conditions").iter().find(|c| field(c, "type") == kind);
     found.map_or("", |c| field(c, "status"))
 }
 
 /// Texts of a list, joined.
-pub(super) fn joined(items: &[Value], separator: &str) -> String {
+pub(crate) fn joined(items: &[Value], separator: &str) -> String {
     items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(separator)
 }
 
 /// A field of each item, joined by commas.
-pub(super) fn names(items: &[Value], name: &str) -> Value {
+pub(crate) fn names(items: &[Value], name: &str) -> Value {
     items.iter().map(|item| field(item, name)).collect::<Vec<_>>().join(",").into()
 }
 
 /// A number at a path, or `<none>`.
-pub(super) fn number_or_none(object: &Object, path: &str) -> Value {
+pub(crate) fn number_or_none(object: &Object, path: &str) -> Value {
     at(object, path).filter(|v| !v.is_null()).cloned().unwrap_or_else(|| "<none>".into())
 }
 
 /// The text at a path, or at another if that is empty.
-pub(super) fn either<'o>(object: &'o Object, path: &str, other: &str) -> &'o str {
+pub(crate) fn either<'o>(object: &'o Object, path: &str, other: &str) -> &'o str {
     let found = text(object, path);
     if found.is_empty() { text(object, other) } else { found }
 }
 
 /// The name, with a mark if an annotation says that it is the default.
-pub(super) fn defaulted(object: &Object, annotation: &str) -> Value {
+pub(crate) fn defaulted(object: &Object, annotation: &str) -> Value {
     let is_default = object.str_at(&["metadata", "annotations", annotation]) == "true";
     if is_default { format!("{} (default)", object.name()).into() } else { object.name().into() }
 }

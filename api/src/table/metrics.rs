@@ -9,7 +9,7 @@ use crate::Object;
 const SHOWN_MAX: usize = 2;
 
 /// The current and wanted value of each metric.
-pub(super) fn targets(hpa: &Object) -> String {
+pub(crate) fn targets(hpa: &Object) -> String {
     if at(hpa, "spec.targetCPUUtilizationPercentage").is_some() {
         let current = at(hpa, "status.currentCPUUtilizationPercentage").and_then(Value::as_i64);
         let current = current.map_or("<unknown>".into(), |c| format!("{c}%"));

@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::cells::{at, field, joined, list, or, text, with_more};
 use crate::Object;
 
-pub(super) fn host_port(ip: &str, port: i64) -> String {
+pub(crate) fn host_port(ip: &str, port: i64) -> String {
     if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }
 
-pub(super) fn endpoints(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn endpoints(object: &Object, _: Timestamp) -> Value {
     let subsets = list(object, "subsets");
     if subsets.is_empty() {
         return "<none>".into();
@@ -30,7 +30,7 @@ pub(super) fn endpoints(object: &Object, _: Timestamp) -> Value {
     if all.is_empty() { "".into() } else { with_more(&all, 3).into() }
 }
 
-pub(super) fn slice_ports(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn slice_ports(object: &Object, _: Timestamp) -> Value {
     let port = |p: &Value| match (p["port"].as_i64(), p["name"].as_str()) {
         (Some(port), _) => port.to_string(),
         (None, Some(name)) => name.to_string(),
@@ -39,17 +39,17 @@ pub(super) fn slice_ports(object: &Object, _: Timestamp) -> Value {
     with_more(&list(object, "ports").iter().map(port).collect::<Vec<_>>(), 3).into()
 }
 
-pub(super) fn slice_endpoints(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn slice_endpoints(object: &Object, _: Timestamp) -> Value {
     let addresses = list(object, "endpoints").iter().filter_map(|e| e["addresses"].as_array()).flatten();
     with_more(&addresses.filter_map(Value::as_str).map(String::from).collect::<Vec<_>>(), 3).into()
 }
 
-pub(super) fn cluster_ip(service: &Object, _: Timestamp) -> Value {
+pub(crate) fn cluster_ip(service: &Object, _: Timestamp) -> Value {
     let first = list(service, "spec.clusterIPs").first().and_then(Value::as_str);
     first.unwrap_or("<none>").into()
 }
 
-pub(super) fn load_balancer(object: &Object) -> String {
+pub(crate) fn load_balancer(object: &Object) -> String {
     let ingress = list(object, "status.loadBalancer.ingress").iter();
     let mut addresses: Vec<&str> = ingress
         .map(|i| if field(i, "ip").is_empty() { field(i, "hostname") } else { field(i, "ip") })
@@ -60,7 +60,7 @@ pub(super) fn load_balancer(object: &Object) -> String {
     addresses.join(",")
 }
 
-pub(super) fn external_ip(service: &Object, _: Timestamp) -> Value {
+pub(crate) fn external_ip(service: &Object, _: Timestamp) -> Value {
     let external = joined(list(service, "spec.externalIPs"), ",");
     match text(service, "spec.type") {
         "ClusterIP" | "NodePort" => or(&external, "<none>").into(),
@@ -74,7 +74,7 @@ pub(super) fn external_ip(service: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn ports(service: &Object, _: Timestamp) -> Value {
+pub(crate) fn ports(service: &Object, _: Timestamp) -> Value {
     let one = |p: &Value| {
         let (port, protocol) = (p["port"].as_i64().unwrap_or(0), field(p, "protocol"));
         match p["nodePort"].as_i64().unwrap_or(0) {
@@ -85,14 +85,14 @@ pub(super) fn ports(service: &Object, _: Timestamp) -> Value {
     or(&list(service, "spec.ports").iter().map(one).collect::<Vec<_>>().join(","), "<none>").into()
 }
 
-pub(super) fn api_service(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn api_service(object: &Object, _: Timestamp) -> Value {
     match at(object, "spec.service").filter(|s| !s.is_null()) {
         Some(service) => format!("{}/{}", field(service, "namespace"), field(service, "name")).into(),
         None => "Local".into(),
     }
 }
 
-pub(super) fn api_available(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn api_available(object: &Object, _: Timestamp) -> Value {
     let Some(available) = list(object, "status.conditions").iter().find(|c| field(c, "type") == "Available") else {
         return "Unknown".into();
     };
@@ -102,13 +102,13 @@ pub(super) fn api_available(object: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn class_parameters(class: &Object, _: Timestamp) -> Value {
+pub(crate) fn class_parameters(class: &Object, _: Timestamp) -> Value {
     let Some(parameters) = at(class, "spec.parameters").filter(|p| !p.is_null()) else { return "<none>".into() };
     let group = parameters["apiGroup"].as_str().map_or(String::new(), |group| format!(".{group}"));
     format!("{}{group}/{}", field(parameters, "kind"), field(parameters, "name")).into()
 }
 
-pub(super) fn hosts(ingress: &Object, _: Timestamp) -> Value {
+pub(crate) fn hosts(ingress: &Object, _: Timestamp) -> Value {
     let rules = list(ingress, "spec.rules");
     let mut hosts: Vec<&str> = Vec::new();
     let mut more = false;
@@ -125,7 +125,7 @@ pub(super) fn hosts(ingress: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn parent_ref(address: &Object, _: Timestamp) -> Value {
+pub(crate) fn parent_ref(address: &Object, _: Timestamp) -> Value {
     let Some(parent) = at(address, "spec.parentRef").filter(|p| !p.is_null()) else { return "<none>".into() };
     let mut shown = crate::status::group_resource(field(parent, "group"), field(parent, "resource")).to_lowercase();
     for part in [field(parent, "namespace"), field(parent, "name")].into_iter().filter(|p| !p.is_empty()) {

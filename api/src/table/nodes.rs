@@ -6,19 +6,19 @@ use serde_json::Value;
 use super::cells::{at, condition, either, field, int, list, map, or, text};
 use crate::{Object, time};
 
-pub(super) fn micro_or_time(object: &Object, time_path: &str, micro_path: &str, now: Timestamp) -> String {
+pub(crate) fn micro_or_time(object: &Object, time_path: &str, micro_path: &str, now: Timestamp) -> String {
     let found = either(object, time_path, micro_path);
     time::age((!found.is_empty()).then_some(found), now)
 }
 
-pub(super) fn event_first(object: &Object, now: Timestamp) -> String {
+pub(crate) fn event_first(object: &Object, now: Timestamp) -> String {
     match text(object, "deprecatedFirstTimestamp") {
         "" => micro_or_time(object, "firstTimestamp", "eventTime", now),
         first => time::age(Some(first), now),
     }
 }
 
-pub(super) fn event_last(object: &Object, now: Timestamp) -> String {
+pub(crate) fn event_last(object: &Object, now: Timestamp) -> String {
     let series = text(object, "series.lastObservedTime");
     let last = either(object, "lastTimestamp", "deprecatedLastTimestamp");
     match (at(object, "series").is_some_and(|s| !s.is_null()), last) {
@@ -28,7 +28,7 @@ pub(super) fn event_last(object: &Object, now: Timestamp) -> String {
     }
 }
 
-pub(super) fn event_target(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn event_target(object: &Object, _: Timestamp) -> Value {
     let kind = either(object, "involvedObject.kind", "regarding.kind").to_lowercase();
     match either(object, "involvedObject.name", "regarding.name") {
         "" => kind.into(),
@@ -36,7 +36,7 @@ pub(super) fn event_target(object: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn event_source(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn event_source(object: &Object, _: Timestamp) -> Value {
     let component = [
         either(object, "source.component", "deprecatedSource.component"),
         either(object, "reportingComponent", "reportingController"),
@@ -49,7 +49,7 @@ pub(super) fn event_source(object: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn event_count(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn event_count(object: &Object, _: Timestamp) -> Value {
     let count = int(object, "count").max(int(object, "deprecatedCount"));
     match at(object, "series.count").and_then(Value::as_i64) {
         Some(count) => count.into(),
@@ -57,7 +57,7 @@ pub(super) fn event_count(object: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn node_status(node: &Object, _: Timestamp) -> Value {
+pub(crate) fn node_status(node: &Object, _: Timestamp) -> Value {
     let mut status = match condition(node, "Ready") {
         "" => "Unknown",
         "True" => "Ready",
@@ -70,7 +70,7 @@ pub(super) fn node_status(node: &Object, _: Timestamp) -> Value {
     status.into()
 }
 
-pub(super) fn node_roles(node: &Object, _: Timestamp) -> Value {
+pub(crate) fn node_roles(node: &Object, _: Timestamp) -> Value {
     let mut roles: Vec<&str> = Vec::new();
     for (key, value) in map(node, "metadata.labels").into_iter().flatten() {
         match key.strip_prefix("node-role.kubernetes.io/") {
@@ -84,12 +84,12 @@ pub(super) fn node_roles(node: &Object, _: Timestamp) -> Value {
     or(&roles.join(","), "<none>").into()
 }
 
-pub(super) fn node_address(node: &Object, kind: &str) -> Value {
+pub(crate) fn node_address(node: &Object, kind: &str) -> Value {
     let found = list(node, "status.addresses").iter().find(|a| field(a, "type") == kind);
     found.map_or("<none>", |a| field(a, "address")).into()
 }
 
-pub(super) fn node_kernel(node: &Object, _: Timestamp) -> Value {
+pub(crate) fn node_kernel(node: &Object, _: Timestamp) -> Value {
     let kernel = or(text(node, "status.nodeInfo.kernelVersion"), "<unknown>");
     match text(node, "status.nodeInfo.architecture") {
         "" => kernel.into(),

@@ -7,11 +7,11 @@ use super::cells::{at, condition, field, int, labels, list, map, text};
 use crate::quantity::Quantity;
 use crate::{Object, time};
 
-pub(super) fn ready_of_wanted(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn ready_of_wanted(object: &Object, _: Timestamp) -> Value {
     format!("{}/{}", int(object, "status.readyReplicas"), int(object, "spec.replicas")).into()
 }
 
-pub(super) fn component_status(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn component_status(object: &Object, _: Timestamp) -> Value {
     match list(object, "conditions").iter().find(|c| field(c, "type") == "Healthy") {
         Some(healthy) if field(healthy, "status") == "True" => "Healthy".into(),
         Some(_) => "Unhealthy".into(),
@@ -19,11 +19,11 @@ pub(super) fn component_status(object: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn component(object: &Object, name: &str) -> Value {
+pub(crate) fn component(object: &Object, name: &str) -> Value {
     list(object, "conditions").iter().find(|c| field(c, "type") == "Healthy").map_or("", |c| field(c, name)).into()
 }
 
-pub(super) fn quota(object: &Object, limits: bool) -> Value {
+pub(crate) fn quota(object: &Object, limits: bool) -> Value {
     let shown = |name: &str, path: &str| {
         let value = map(object, path).and_then(|m| m.get(name));
         value.and_then(|v| Quantity::from_json(v).ok()).unwrap_or_default().to_string()
@@ -35,7 +35,7 @@ pub(super) fn quota(object: &Object, limits: bool) -> Value {
     cells.join(", ").into()
 }
 
-pub(super) fn controller(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn controller(object: &Object, _: Timestamp) -> Value {
     let owners = list(object, "metadata.ownerReferences").iter();
     let Some(owner) = owners.into_iter().find(|o| o["controller"].as_bool() == Some(true)) else {
         return "<none>".into();
@@ -45,7 +45,7 @@ pub(super) fn controller(object: &Object, _: Timestamp) -> Value {
     format!("{}/{}", format!("{}{dot}{group}", field(owner, "kind")).to_lowercase(), field(owner, "name")).into()
 }
 
-pub(super) fn job_status(job: &Object, _: Timestamp) -> Value {
+pub(crate) fn job_status(job: &Object, _: Timestamp) -> Value {
     let is = |kind: &str| condition(job, kind) == "True";
     match () {
         () if is("Complete") => "Complete",
@@ -59,7 +59,7 @@ pub(super) fn job_status(job: &Object, _: Timestamp) -> Value {
     .into()
 }
 
-pub(super) fn job_completions(job: &Object, _: Timestamp) -> Value {
+pub(crate) fn job_completions(job: &Object, _: Timestamp) -> Value {
     let succeeded = int(job, "status.succeeded");
     match at(job, "spec.completions").and_then(Value::as_i64) {
         Some(completions) => format!("{succeeded}/{completions}").into(),
@@ -70,13 +70,13 @@ pub(super) fn job_completions(job: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn job_duration(job: &Object, now: Timestamp) -> Value {
+pub(crate) fn job_duration(job: &Object, now: Timestamp) -> Value {
     let Ok(start) = time::parse(text(job, "status.startTime")) else { return "".into() };
     let end = time::parse(text(job, "status.completionTime")).unwrap_or(now);
     time::human_duration(end.duration_since(start)).into()
 }
 
-pub(super) fn certificate_status(object: &Object, _: Timestamp) -> Value {
+pub(crate) fn certificate_status(object: &Object, _: Timestamp) -> Value {
     let has = |kind: &str| list(object, "status.conditions").iter().any(|c| field(c, "type") == kind);
     let mut status = if has("Denied") {
         "Denied"
@@ -95,7 +95,7 @@ pub(super) fn certificate_status(object: &Object, _: Timestamp) -> Value {
     status.into()
 }
 
-pub(super) fn subjects(binding: &Object, kind: &str) -> Value {
+pub(crate) fn subjects(binding: &Object, kind: &str) -> Value {
     let of_kind = list(binding, "subjects").iter().filter(|s| field(s, "kind") == kind);
     let shown = of_kind.map(|s| match kind {
         "ServiceAccount" => format!("{}/{}", field(s, "namespace"), field(s, "name")),
@@ -104,14 +104,14 @@ pub(super) fn subjects(binding: &Object, kind: &str) -> Value {
     shown.collect::<Vec<_>>().join(", ").into()
 }
 
-pub(super) fn param_kind(policy: &Object, _: Timestamp) -> Value {
+pub(crate) fn param_kind(policy: &Object, _: Timestamp) -> Value {
     match at(policy, "spec.paramKind").filter(|p| !p.is_null()) {
         Some(kind) => format!("{}/{}", field(kind, "apiVersion"), field(kind, "kind")).into(),
         None => "<unset>".into(),
     }
 }
 
-pub(super) fn param_ref(binding: &Object, _: Timestamp) -> Value {
+pub(crate) fn param_ref(binding: &Object, _: Timestamp) -> Value {
     let Some(params) = at(binding, "spec.paramRef").filter(|p| !p.is_null()) else { return "<unset>".into() };
     match (field(params, "name"), field(params, "namespace")) {
         ("", _) => params.get("selector").map_or("<unset>".into(), |s| labels(s.get("matchLabels")).into()),
@@ -120,7 +120,7 @@ pub(super) fn param_ref(binding: &Object, _: Timestamp) -> Value {
     }
 }
 
-pub(super) fn claim_state(claim: &Object, _: Timestamp) -> Value {
+pub(crate) fn claim_state(claim: &Object, _: Timestamp) -> Value {
     let deleted = at(claim, "metadata.deletionTimestamp").is_some();
     let allocated = at(claim, "status.allocation").is_some_and(|a| !a.is_null());
     let mut states: Vec<&str> = Vec::new();

@@ -7,7 +7,7 @@ use super::cells::{Cell, at, field, list, text};
 use crate::{Object, time};
 
 /// A pod's cells.
-pub(super) const CELLS: &[Cell] = &[
+pub(crate) const CELLS: &[Cell] = &[
     Cell::Name,
     Cell::Call(|pod, _| {
         let seen = Seen::of(pod);
@@ -181,7 +181,7 @@ impl Seen {
 }
 
 /// The row's conditions: a pod that has ended is marked so.
-pub(super) fn row_conditions(object: &Object) -> Option<Value> {
+pub(crate) fn row_conditions(object: &Object) -> Option<Value> {
     if object.kind() != "Pod" {
         return None;
     }

@@ -35,8 +35,8 @@ fn pods() {
     );
     let status = |pod: Value| {
         let object = Object::from_value(pod).unwrap();
-        let cells =
-            Printer::Builtin(Vec::new(), builtin::cells_of("", "pods").unwrap()).cells(&object, NOW.parse().unwrap());
+        let cells = Printer::Builtin(Vec::new(), crate::kinds::of("", "pods").table_cells().unwrap())
+            .cells(&object, NOW.parse().unwrap());
         format!("{} {}", cells[1].as_str().unwrap(), cells[2].as_str().unwrap())
     };
     let waiting =

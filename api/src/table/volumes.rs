@@ -42,7 +42,7 @@ fn claim(volume: &Object, _: Timestamp) -> Value {
 }
 
 /// A volume's cells.
-pub(super) const VOLUME: &[Cell] = &[
+pub(crate) const VOLUME: &[Cell] = &[
     Cell::Name,
     Cell::Call(|o, _| storage(o, "spec.capacity").into()),
     Cell::Call(|o, _| access_modes(o, "spec.accessModes").into()),
@@ -57,7 +57,7 @@ pub(super) const VOLUME: &[Cell] = &[
 ];
 
 /// A claim's cells.
-pub(super) const CLAIM: &[Cell] = &[
+pub(crate) const CLAIM: &[Cell] = &[
     Cell::Name,
     Cell::Call(phase),
     Cell::Text("spec.volumeName", ""),

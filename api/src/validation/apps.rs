@@ -1,9 +1,9 @@
 //! The workloads of `apps`: what their specs and their statuses have in common.
 
-mod daemon_set;
-mod deployment;
-mod stateful_set;
-mod status;
+pub(crate) mod daemon_set;
+pub(crate) mod deployment;
+pub(crate) mod stateful_set;
+pub(crate) mod status;
 
 pub use daemon_set::daemon_set;
 pub use deployment::{deployment, replica_set};

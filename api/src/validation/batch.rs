@@ -1,10 +1,10 @@
 //! Jobs and cron jobs.
 
-mod cron;
-mod indexes;
-mod policies;
-mod status;
-mod update;
+pub(crate) mod cron;
+pub(crate) mod indexes;
+pub(crate) mod policies;
+pub(crate) mod status;
+pub(crate) mod update;
 
 pub use cron::cron_job;
 pub use status::job_status;

@@ -1,26 +1,26 @@
 //! Pods and pod templates (`ValidatePodCreate`, `ValidatePodSpec`, `ValidatePodTemplateSpec`).
 
-pub mod affinity;
-mod annotations;
-mod claims;
-mod containers;
-mod environment;
-mod ephemeral;
-mod mounts;
-mod network;
-mod overlaps;
-mod probes;
-mod projected;
-mod resize;
-pub mod resources;
-mod scope;
-mod security;
-mod spread;
-mod status;
-mod update;
-mod volumes;
-pub mod warnings;
-mod windows;
+pub(crate) mod affinity;
+pub(crate) mod annotations;
+pub(crate) mod claims;
+pub(crate) mod containers;
+pub(crate) mod environment;
+pub(crate) mod ephemeral;
+pub(crate) mod mounts;
+pub(crate) mod network;
+pub(crate) mod overlaps;
+pub(crate) mod probes;
+pub(crate) mod projected;
+pub(crate) mod resize;
+pub(crate) mod resources;
+pub(crate) mod scope;
+pub(crate) mod security;
+pub(crate) mod spread;
+pub(crate) mod status;
+pub(crate) mod update;
+pub(crate) mod volumes;
+pub(crate) mod warnings;
+pub(crate) mod windows;
 
 use super::at::At;
 use super::{metadata, rules};
@@ -51,16 +51,6 @@ pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
             annotations::agree(&new.field("metadata"), &spec, errors);
         }
     }
-}
-
-/// What a subresource of a pod changes.
-pub fn subresource(name: &str) -> Option<super::Rules> {
-    Some(match name {
-        "status" => status::pod,
-        "ephemeralcontainers" => ephemeral::pod,
-        "resize" => resize::pod,
-        _ => return None,
-    })
 }
 
 /// A pod template object.

@@ -6,7 +6,7 @@ mod recorded;
 mod refused;
 
 use crate::Object;
-use crate::validation;
+use crate::kinds;
 
 /// The errors of an object (and of the one before it on an update) are exactly those expected.
 fn check(kind: &str, yaml: &str, old: &str, expected: &[&str]) {
@@ -17,7 +17,7 @@ fn check(kind: &str, yaml: &str, old: &str, expected: &[&str]) {
         Object::from_value(value).expect("the case is an object")
     };
     let before = (!old.is_empty()).then(|| parse(old));
-    let errors = validation::object(group, resource, "", &parse(yaml), before.as_ref());
+    let errors = kinds::of(group, resource).errors("", &parse(yaml), before.as_ref());
     let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(found, expected, "{kind}: {yaml}");
 }

@@ -3,64 +3,24 @@
 use super::addresses;
 use super::at::At;
 use super::network_policies;
-use crate::Object;
 use crate::field::Path;
+use crate::kinds::Template;
 use crate::names;
 
 /// Names of objects that come from files end so; no other object should.
 const STATIC_SUFFIX: &str = ".static.k8s.io";
 
-/// The warnings of a kind: the object, and the one before it on an update.
-pub(super) type Rules = fn(&At<'_>, Option<&At<'_>>) -> Vec<String>;
-
-/// The warnings about an object of a built-in kind.
-pub fn object(group: &str, resource: &str, subresource: &str, new: &Object, old: Option<&Object>) -> Vec<String> {
-    let (new, old) = (At::root(new), old.map(At::root));
-    let mut warnings = of_kind(group, resource, subresource).map_or_else(Vec::new, |rules| rules(&new, old.as_ref()));
-    if subresource.is_empty() {
-        templates(group, resource, &new, old.as_ref(), &mut warnings);
-    }
-    warnings
-}
-
 /// A template is looked at when the object is made, and again with each new generation.
-fn templates(group: &str, resource: &str, new: &At<'_>, old: Option<&At<'_>>, warnings: &mut Vec<String>) {
-    let template: for<'a> fn(&At<'a>) -> At<'a> = match (group, resource) {
-        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
-        | ("batch", "jobs")
-        | ("", "replicationcontrollers") => |new| new.at(&["spec", "template"]),
-        ("batch", "cronjobs") => |new| new.at(&["spec", "jobTemplate", "spec", "template"]),
-        ("", "podtemplates") => |new| new.field("template"),
-        _ => return,
-    };
+pub(crate) fn of_template(template: Template, new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     const GENERATION: [&str; 2] = ["metadata", "generation"];
-    if old.is_none_or(|old| old.at(&GENERATION).value != new.at(&GENERATION).value) {
-        warnings.extend(super::pod::warnings::template(&template(new)));
+    if old.is_some_and(|old| old.at(&GENERATION).value == new.at(&GENERATION).value) {
+        return Vec::new();
     }
-}
-
-fn of_kind(group: &str, resource: &str, subresource: &str) -> Option<Rules> {
-    Some(match (group, resource, subresource) {
-        ("", ..) => return super::core::warnings::rules_of(resource, subresource),
-        ("apps", "deployments" | "replicasets", "") | ("batch", "jobs", "") => host_name,
-        ("apps", "statefulsets", "") => stateful_set,
-        ("batch", "cronjobs", "") => cron_job,
-        ("networking.k8s.io", "ingresses", "") => ingress,
-        ("networking.k8s.io", "ingresses", "status") => ingress_status,
-        ("networking.k8s.io", "networkpolicies", "") => policy,
-        ("discovery.k8s.io", "endpointslices", "") => slice,
-        ("storage.k8s.io", "csidrivers", "") => driver,
-        ("storage.k8s.io", "storageclasses", "") => storage_class,
-        ("storage.k8s.io", "csistoragecapacities", "") => capacity,
-        ("node.k8s.io", "runtimeclasses", "") => runtime_class,
-        ("resource.k8s.io", "resourceslices", "") => devices,
-        ("admissionregistration.k8s.io", ..) => static_name,
-        _ => return None,
-    })
+    super::pod::warnings::template(&template(new))
 }
 
 /// A name that pods get theirs from should be a label.
-fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let problems = names::dns1123_label(new.at(&["metadata", "name"]).text());
     if old.is_some() || problems.is_empty() {
         return Vec::new();
@@ -72,7 +32,7 @@ fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     )]
 }
 
-fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let limit = new.at(&["spec", "revisionHistoryLimit"]).number();
     if limit.is_none_or(|limit| limit >= 0) {
         return Vec::new();
@@ -82,7 +42,7 @@ fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     vec![text.into()]
 }
 
-fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let mut warnings = host_name(new, old);
     if old.is_some() && new.at(&["spec", "schedule"]).text().contains("TZ") {
         warnings.push(
@@ -94,7 +54,7 @@ fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let annotation = new.at(&["metadata", "annotations"]).key("kubernetes.io/ingress.class");
     if old.is_some() || annotation.is_absent() || new.at(&["spec", "ingressClassName"]).is_set() {
         return Vec::new();
@@ -103,12 +63,12 @@ fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     vec![text.into()]
 }
 
-fn ingress_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn ingress_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let items = new.at(&["status", "loadBalancer", "ingress"]).items();
     items.flat_map(|item| addresses::address_warnings(&item.path, item.field("ip").text())).collect()
 }
 
-fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut warnings = Vec::new();
     for block in network_policies::blocks(&new.field("spec")) {
         let range = block.field("cidr");
@@ -120,7 +80,7 @@ fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let type_ = new.field("addressType").text();
     let mut warnings = Vec::new();
     if type_ == "FQDN" {
@@ -137,7 +97,7 @@ fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let spec = new.field("spec");
     let requests = spec.field("tokenRequests");
     let same = old.is_some_and(|old| old.at(&["spec", "tokenRequests"]).value == requests.value);
@@ -170,13 +130,13 @@ pub(super) fn old_label(key: &str) -> Option<&'static str> {
     })
 }
 
-fn storage_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn storage_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let terms = new.field("allowedTopologies").items();
     let keys = terms.flat_map(|term| term.field("matchLabelExpressions").items().map(|item| item.field("key")));
     keys.filter_map(|key| old_label(key.text()).map(|text| format!("{}: {text}", key.path))).collect()
 }
 
-fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let selector = new.field("nodeTopology");
     let keys = selector.field("matchExpressions").items().map(|item| item.field("key"));
     let mut warnings: Vec<String> = keys
@@ -189,14 +149,14 @@ fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-fn runtime_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn runtime_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let selector = new.at(&["scheduling", "nodeSelector"]);
     let path = Path::new("scheduling").child("nodeSelector");
     let keys = selector.entries().map(|(key, _)| key);
     keys.filter_map(|key| old_label(key).map(|text| format!("{path}: {text}"))).collect()
 }
 
-fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let driver = new.at(&["spec", "driver"]);
     if driver.text() == driver.text().to_lowercase() {
         return Vec::new();
@@ -208,7 +168,7 @@ fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     )]
 }
 
-fn static_name(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn static_name(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let name = new.at(&["metadata", "name"]).text();
     if !name.ends_with(STATIC_SUFFIX) {
         return Vec::new();

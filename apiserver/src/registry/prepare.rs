@@ -93,7 +93,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
     }
     let strategy = target.strategy(ctx);
     strategy.prepare_for_create(ctx, object);
-    let own = kind_errors(target, object, None);
+    let own = target.resource.functions.errors(&target.subresource, object, None);
     if facts::checks_metadata_last(&target.resource) && !own.is_empty() {
         return Err(target.invalid(object.name(), &own));
     }
@@ -176,32 +176,17 @@ fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> 
         (None, _) => {}
     }
     warnings.into_iter().for_each(|text| ctx.warn(text));
-    errors.extend(kind_errors(target, new, Some(old)));
+    errors.extend(target.resource.functions.errors(&target.subresource, new, Some(old)));
     errors.extend(target.strategy(ctx).validate(ctx, new, Some(old)));
     errors
 }
 
-/// The rules of a built-in kind.
-fn kind_errors(target: &Target, new: &Object, old: Option<&Object>) -> ErrorList {
-    if target.resource.custom {
-        return ErrorList::new();
-    }
-    let storage = &target.storage;
-    if (storage.group.as_str(), storage.plural.as_str()) == ("", "events") {
-        return api::validation::event(new, old, !target.resource.group.is_empty());
-    }
-    api::validation::object(&storage.group, &storage.plural, &target.subresource, new, old)
-}
-
-/// What the client is told of an object of a built-in kind that is good, but not as it should be.
+/// What the client is told of an object that is good, but not as it should be.
 fn kind_warnings(target: &Target, new: &Object, old: Option<&Object>) -> Vec<String> {
-    if target.resource.custom {
-        return Vec::new();
-    }
-    let (storage, subresource) = (&target.storage, target.subresource.as_str());
-    let mut all = api::validation::warnings::object(&storage.group, &storage.plural, subresource, new, old);
+    let subresource = target.subresource.as_str();
+    let mut all = target.resource.functions.warnings(subresource, new, old);
     if subresource.is_empty() {
-        all.extend(unenforced::warning(storage, new, old));
+        all.extend(unenforced::warning(&target.storage, new, old));
     }
     all
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::Location;
 
-/// The file below `src/validation`, the line and the column of a call.
+/// The file below `src`, the line and the column of a call.
 pub type Place = (&'static str, u32, u32);
 
 thread_local! {
@@ -15,7 +15,7 @@ thread_local! {
 pub fn reached(place: &'static Location<'static>) {
     REACHED.with_borrow_mut(|reached| {
         let Some(reached) = reached else { return };
-        let file = place.file().rsplit_once("src/validation/").map_or(place.file(), |(_, file)| file);
+        let file = place.file().rsplit_once("src/").map_or(place.file(), |(_, file)| file);
         reached.insert((file, place.line(), place.column()));
     });
 }

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::Object;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::internal;
 use crate::names;
@@ -14,17 +13,18 @@ const NOTE_LENGTH_MAX: usize = 1024;
 const SERIES_COUNT_MIN: i64 = 2;
 const NEEDLESS: &str = "needs to be unset";
 
-/// An event, as it is stored (`ValidateEventCreate`, `ValidateEventUpdate`); `strict` if it came by `events.k8s.io/v1`.
-pub fn event(new: &Object, old: Option<&Object>, strict: bool) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let (new, old) = (At::root(new), old.map(At::root));
-    legacy(&new, strict, &mut errors);
-    match (strict, &old) {
-        (false, _) => {}
-        (true, None) => created(&new, &mut errors),
-        (true, Some(old)) => fixed(&new, old, &mut errors),
+/// An event of the core group, as it is stored (`ValidateEventCreate`, `ValidateEventUpdate`).
+pub fn lenient(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+    legacy(new, false, errors);
+}
+
+/// An event that came by `events.k8s.io`, as it is stored.
+pub fn strict(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+    legacy(new, true, errors);
+    match old {
+        None => created(new, errors),
+        Some(old) => fixed(new, old, errors),
     }
-    errors
 }
 
 fn legacy(new: &At<'_>, strict: bool, errors: &mut ErrorList) {

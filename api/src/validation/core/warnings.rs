@@ -4,7 +4,6 @@ use crate::validation::addresses::{address_warnings, range_warnings};
 use crate::validation::at::At;
 use crate::validation::pod::warnings as pods;
 use crate::validation::rules;
-use crate::validation::warnings::Rules;
 
 const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 const MODE: &str = "service.kubernetes.io/topology-mode";
@@ -21,34 +20,19 @@ const VOLUMES: [(&str, &str, &str); 6] = [
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
-/// The warnings of a kind.
-pub(in crate::validation) fn rules_of(resource: &str, subresource: &str) -> Option<Rules> {
-    Some(match (resource, subresource) {
-        ("pods", "") => pods::pod,
-        ("pods", "status") => pod_status,
-        ("services", "") => service,
-        ("services", "status") => service_status,
-        ("persistentvolumeclaims", "") => claim,
-        ("persistentvolumes", "") => volume,
-        ("nodes", "") => node,
-        ("resourcequotas", "") => quota,
-        _ => return None,
-    })
-}
-
-fn pod_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn pod_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let lists = new.field("status").fields(["podIPs", "hostIPs"]);
     let ips = lists.iter().flat_map(|list| list.items().map(|item| item.field("ip")));
     ips.flat_map(|ip| address_warnings(&ip.path, ip.text())).collect()
 }
 
-fn service_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn service_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let items = new.at(&["status", "loadBalancer", "ingress"]).items().filter(|item| !item.field("ip").is_empty());
     items.flat_map(|item| address_warnings(&item.path, item.field("ip").text())).collect()
 }
 
 /// `GetWarningsForService`
-fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let spec = new.field("spec");
     let mut out = Vec::new();
     if new.at(&["metadata", "annotations"]).key(HINTS).is_set() {
@@ -92,7 +76,7 @@ fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     out
 }
 
-fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     let class = new.at(&["metadata", "annotations"]).key(CLASS);
     out.extend(class.is_set().then(|| format!("{}: {CLASS_TEXT}", class.path)));
@@ -101,7 +85,7 @@ fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// `warningsForPersistentVolumeSpecAndMeta`
-fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     let options = "deprecated since v1.31; use \"mountOptions\" attribute instead";
     for (key, text) in [(CLASS, CLASS_TEXT), (OPTIONS, options)] {
@@ -127,7 +111,7 @@ fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// `nodeWarnings`
-fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let spec = new.field("spec");
     let mut out = Vec::new();
     if !spec.field("externalID").is_empty() {
@@ -140,7 +124,7 @@ fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// A request that no limit allows.
-fn quota(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub fn quota(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let hard = new.at(&["spec", "hard"]);
     let mut out = Vec::new();
     for name in ["cpu", "memory", "storage", "ephemeral-storage"].into_iter().filter(|_| old.is_none()) {
@@ -159,7 +143,6 @@ fn quota(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Object;
     use serde_json::json;
 
@@ -167,8 +150,7 @@ mod tests {
     fn old_things_are_told_of() {
         let check = |resource: &str, value: serde_json::Value, expected: &[&str]| {
             let object = Object::from_value(value).expect("an object");
-            let rules = rules_of(resource, "").expect("the kind warns");
-            assert_eq!(rules(&At::root(&object), None), expected);
+            assert_eq!(crate::kinds::of("", resource).warnings("", &object, None), expected);
         };
         check(
             "services",

@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 
 use crate::Object;
 use crate::catalogue::{Catalogue, Resource};
+use crate::kinds;
 use crate::schema::{Kind, Schema, Type};
 use crate::validation::at::At;
 use crate::validation::metadata::{self, NameRule};
-use crate::validation::{self, rules, warnings};
+use crate::validation::{self, rules};
 
 /// So many pairs of objects are made of each kind.
 const ROUNDS: u64 = 40;
@@ -201,8 +202,8 @@ fn run(row: &Resource, maker: &mut Maker) {
     let subresources = row.subresources.iter().map(|subresource| subresource.name.as_str());
     for subresource in subresources.chain([""]) {
         for old in [None, Some(&old), Some(&new)] {
-            validation::object(&row.group, &row.plural, subresource, &new, old);
-            warnings::object(&row.group, &row.plural, subresource, &new, old);
+            row.functions.errors(subresource, &new, old);
+            row.functions.warnings(subresource, &new, old);
         }
         let kind = (row.group.as_str(), row.plural.as_str(), subresource);
         metadata::validate_kind_update(&new, &old, row.namespaced, kind);
@@ -210,9 +211,8 @@ fn run(row: &Resource, maker: &mut Maker) {
     metadata::validate(&new, row.namespaced, NameRule::Subdomain);
     match row.plural.as_str() {
         "events" => {
-            for is_new in [false, true] {
-                validation::event(&new, None, is_new);
-                validation::event(&new, Some(&old), is_new);
+            for old in [None, Some(&old)] {
+                kinds::of("events.k8s.io", "events").errors("", &new, old);
             }
         }
         "services" => drop(validation::cluster_ips(&new, Some(&old))),
@@ -288,8 +288,8 @@ fn rare(kind: &str, subresource: &str, new: &str, old: &str) {
         Object::from_value(value).expect("a case is an object")
     };
     let (new, old) = (object(new), (!old.is_empty()).then(|| object(old)));
-    validation::object(group, words[2], subresource, &new, old.as_ref());
-    warnings::object(group, words[2], subresource, &new, old.as_ref());
+    kinds::of(group, words[2]).errors(subresource, &new, old.as_ref());
+    kinds::of(group, words[2]).warnings(subresource, &new, old.as_ref());
 }
 
 /// Runs the rules of every kind.

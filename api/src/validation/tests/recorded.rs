@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::Object;
 use crate::decode::{FieldValidation, Target, decode_value};
-use crate::{defaults, validation};
+use crate::{defaults, kinds};
 
 /// A kind's plural.
 fn plural(kind: &str) -> String {
@@ -30,10 +30,7 @@ fn errors(sent: &Value, old: Option<&Object>) -> Vec<String> {
     if let Some(address) = address.filter(|_| kind == "Service") {
         object.set(&["spec", "clusterIPs"], vec![address]);
     }
-    let found = match kind {
-        "Event" => validation::event(&object, old, false),
-        _ => validation::object("", &plural(kind), "", &object, old),
-    };
+    let found = kinds::of("", &plural(kind)).errors("", &object, old);
     found.iter().map(|error| format!("{}: {}", error.path.as_str(), error.body())).collect()
 }
 

@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use crate::Object;
+use crate::kinds;
 use crate::schema::Schema;
-use crate::validation;
 
 struct Kind<'a> {
     group: &'a str,
@@ -24,7 +24,7 @@ impl Kind<'_> {
         apply(&mut new, change[0].as_array().expect("a path"), change.get(1));
         let (new, old) = (self.object(new), self.object(self.base.clone()));
         let old = (verb == "update").then_some(&old);
-        let errors = validation::object(self.group, self.resource, "", &new, old);
+        let errors = kinds::of(self.group, self.resource).errors("", &new, old);
         errors.iter().map(ToString::to_string).collect()
     }
 

@@ -1,0 +1,24 @@
+//! Cells that several kinds have.
+
+use super::Cell::{self, Age, Call, CreatedAt, Int, Name, Text};
+use super::cells::{either, list, names};
+use super::nodes::{event_count, event_first, event_last, event_source, event_target};
+
+const TEMPLATE: &str = "spec.template.spec.containers";
+pub(crate) const TEMPLATE_NAMES: Cell = Call(|o, _| names(list(o, TEMPLATE), "name"));
+pub(crate) const TEMPLATE_IMAGES: Cell = Call(|o, _| names(list(o, TEMPLATE), "image"));
+pub(crate) const NAME_AND_AGE: &[Cell] = &[Name, Age];
+pub(crate) const NAME_AND_CREATION: &[Cell] = &[Name, CreatedAt];
+pub(crate) const REPLICAS: [Cell; 3] = [Int("spec.replicas"), Int("status.replicas"), Int("status.readyReplicas")];
+pub(crate) const EVENT: &[Cell] = &[
+    Call(|o, now| event_last(o, now).into()),
+    Text("type", ""),
+    Text("reason", ""),
+    Call(event_target),
+    Call(|o, _| either(o, "involvedObject.fieldPath", "regarding.fieldPath").into()),
+    Call(event_source),
+    Call(|o, _| either(o, "message", "note").trim().into()),
+    Call(|o, now| event_first(o, now).into()),
+    Call(event_count),
+    Name,
+];
