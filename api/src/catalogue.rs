@@ -1,6 +1,7 @@
 //! Which resources there are: one row a group, version and plural, built in or from a custom resource definition.
 
 mod builtin;
+mod flags;
 mod resource;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use builtin::columns;
+pub use flags::{Again, Flags, Generation};
 pub use resource::{Column, Resource, SelectableField, Subresource, version_order};
 
 /// All resources that are served. Immutable: a change makes the next catalogue.

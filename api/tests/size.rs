@@ -139,13 +139,13 @@ fn stages(resource: &Resource, value: &Value) -> Vec<(&'static str, u64)> {
     });
     let Some(mut object) = decoded.map(|decoded| decoded.object) else { return times };
     measure("default", &mut || defaults::apply(&resource.schema, &mut object));
-    let (group, plural) = (resource.group.as_str(), resource.plural.as_str());
+    let group = resource.group.as_str();
     let mut errors = ErrorList::new();
     measure("validate", &mut || errors = resource.functions.errors("", &object, None));
     measure("validate update", &mut || _ = resource.functions.errors("", &object, Some(&object)));
     measure("validate status", &mut || _ = resource.functions.errors("status", &object, Some(&object)));
     measure("validate metadata", &mut || {
-        _ = metadata::validate_kind_update(&object, &object, resource.namespaced, (group, plural, ""));
+        _ = metadata::validate_kind_update(&object, &object, resource.namespaced, &resource.flags, "");
     });
     measure("status", &mut || _ = Status::invalid(group, &resource.kind, "x", &errors).to_json());
     measure("warnings", &mut || _ = resource.functions.warnings("", &object, None));
@@ -155,7 +155,7 @@ fn stages(resource: &Resource, value: &Value) -> Vec<(&'static str, u64)> {
         api_version: &api_version,
         kind: &resource.kind,
         subresource: "",
-        reset: Reset::of(group, plural, "", true, false),
+        reset: Reset::of(&resource.flags, "", true),
         manager: "m",
         now: jiff_now(),
         convert: None,

@@ -41,7 +41,7 @@ pub fn track_unstored(ctx: &Context, kind: &decode::Target, subresource: &str, o
         api_version: &api_version,
         kind: &kind.kind,
         subresource,
-        reset: Reset::of(&kind.group, "", subresource, false, false),
+        reset: Reset::of(&api::catalogue::Flags::default(), subresource, false),
         manager: &ctx.options.field_manager,
         now: ctx.now,
         convert: None,
@@ -97,14 +97,13 @@ fn with_request<T>(
         Some((conversions.get(row, object, api_version)?, row.schema.clone()))
     };
     let api_version = resource.api_version();
-    let has_status = resource.subresource("status").is_some();
     let subresource = target.subresource.as_str();
     let request = Request {
         schema: &resource.schema,
         api_version: &api_version,
         kind: &resource.kind,
         subresource,
-        reset: Reset::of(&resource.group, &resource.plural, subresource, has_status, resource.custom),
+        reset: Reset::of(&resource.flags, subresource, resource.separates_status()),
         manager: &ctx.options.field_manager,
         now: ctx.now,
         convert: Some(&convert),

@@ -3,7 +3,6 @@
 pub mod create;
 pub mod delete;
 pub mod derived;
-pub mod facts;
 pub mod follow;
 pub mod prepare;
 pub mod target;

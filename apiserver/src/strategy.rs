@@ -17,7 +17,6 @@ use api::catalogue::Resource;
 
 pub use crate::plug::Strategy;
 use crate::plug::strategy::Generic;
-use workload::Initial;
 
 /// The strategy of a resource, or of one of its subresources.
 pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
@@ -48,32 +47,9 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("resource.k8s.io", "resourceslices", "") => &devices::Slice,
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => &definition::Definition,
         ("apiextensions.k8s.io", "customresourcedefinitions", "status") => &definition::DefinitionStatus,
-        (group, plural, "") => initial(group, plural),
-        _ => &Generic,
-    }
-}
-
-/// The status that objects of some kinds begin with, as the reference writes its zero values.
-fn initial(group: &str, plural: &str) -> &'static dyn Strategy {
-    match (group, plural) {
-        ("apps", "deployments")
-        | ("batch", "cronjobs")
-        | ("", "resourcequotas")
-        | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
-        | ("apiregistration.k8s.io", "apiservices")
-        | ("networking.k8s.io", "servicecidrs")
-        | ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &Initial("{}"),
-        ("apps", "replicasets") | ("", "replicationcontrollers") => &Initial(r#"{"replicas":0}"#),
-        ("apps", "statefulsets") => &Initial(r#"{"availableReplicas":0,"replicas":0}"#),
-        ("apps", "daemonsets") => &workload::DaemonSet,
-        ("discovery.k8s.io", "endpointslices") => &workload::EndpointSlice,
-        ("autoscaling", "horizontalpodautoscalers") => &Initial(r#"{"currentMetrics":null,"desiredReplicas":0}"#),
-        ("networking.k8s.io", "ingresses") => &Initial(r#"{"loadBalancer":{}}"#),
-        ("policy", "poddisruptionbudgets") => {
-            &Initial(r#"{"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0}"#)
-        }
-        ("storage.k8s.io", "volumeattachments") => &Initial(r#"{"attached":false}"#),
-        ("", "nodes") => &workload::Node,
+        ("apps", "daemonsets", "") => &workload::DaemonSet,
+        ("discovery.k8s.io", "endpointslices", "") => &workload::EndpointSlice,
+        ("", "nodes", "") => &workload::Node,
         _ => &Generic,
     }
 }

@@ -25,8 +25,8 @@ use serde_json::Value;
 use crate::chain::dispatch::Served;
 use crate::chain::inflight::TooMany;
 use crate::content::{Format, Representation, Transform, negotiate_among};
+use crate::registry::Written;
 use crate::registry::target::Target;
-use crate::registry::{Written, facts};
 use crate::request::{Query, RequestInfo};
 use crate::workers::{EXPENSIVE_BYTES, UsersWorkers};
 use crate::{Context, answer, content, transform};
@@ -188,7 +188,7 @@ pub async fn dispatch(
     if let Some(warning) = resource.definition.as_ref().and_then(|d| d.deprecation_warning.as_ref()) {
         ctx.warn(warning.as_str());
     }
-    if let Some(warning) = facts::deprecation(&resource) {
+    if let Some(warning) = resource.flags.deprecated {
         ctx.warn(warning);
         let labels = [&*resource.group, &resource.version, &resource.plural, &info.subresource, ""];
         ctx.registry.metrics().deprecated.with(labels, |gauge| gauge.set(1.0));

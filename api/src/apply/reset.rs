@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::compare::Difference;
 use super::set::{PathElement, Set};
+use crate::catalogue::Flags;
 
 /// The fields that a write through one endpoint does not touch, so that its manager does not own them.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,47 +15,24 @@ pub enum Reset {
     OnlyStatus,
 }
 
-type Row = (&'static str, &'static str, &'static str, &'static [&'static [&'static str]]);
-
 const STATUS: &[&[&str]] = &[&["status"]];
 const SPEC: &[&[&str]] = &[&["spec"]];
-const METADATA_AND_SPEC: &[&[&str]] = &[&["metadata"], &["spec"]];
-/// What is not `status` for the object itself and `spec` for its status: group, resource, subresource, fields.
-const ROWS: &[Row] = &[
-    ("", "namespaces", "finalize", STATUS),
-    ("", "pods", "status", &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
-    ("", "pods", "resize", STATUS),
-    ("apps", "deployments", "status", &[&["spec"], &["metadata", "labels"]]),
-    ("certificates.k8s.io", "certificatesigningrequests", "", &[&["spec"], &["status"]]),
-    ("certificates.k8s.io", "certificatesigningrequests", "status", &[&["spec"], &["status", "conditions"]]),
-    ("certificates.k8s.io", "certificatesigningrequests", "approval", &[&["spec"], &["status", "certificate"]]),
-    ("apiextensions.k8s.io", "customresourcedefinitions", "status", METADATA_AND_SPEC),
-    ("flowcontrol.apiserver.k8s.io", "flowschemas", "status", METADATA_AND_SPEC),
-    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "status", METADATA_AND_SPEC),
-    ("internal.apiserver.k8s.io", "storageversions", "status", METADATA_AND_SPEC),
-    ("networking.k8s.io", "servicecidrs", "status", METADATA_AND_SPEC),
-    ("resource.k8s.io", "devicetaintrules", "status", METADATA_AND_SPEC),
-    ("resource.k8s.io", "resourceclaims", "status", METADATA_AND_SPEC),
-    ("resource.k8s.io", "resourcepoolstatusrequests", "status", METADATA_AND_SPEC),
-    ("scheduling.k8s.io", "podgroups", "status", METADATA_AND_SPEC),
-    ("storage.k8s.io", "volumeattachments", "status", METADATA_AND_SPEC),
-    ("storagemigration.k8s.io", "storageversionmigrations", "status", METADATA_AND_SPEC),
-];
 
 impl Reset {
     /// The fields that an endpoint ignores. `has_status` is whether the resource has a status subresource.
-    pub fn of(group: &str, resource: &str, subresource: &str, has_status: bool, custom: bool) -> Self {
-        if custom && subresource == "status" {
+    pub fn of(flags: &Flags, subresource: &str, has_status: bool) -> Self {
+        if flags.status_alone && subresource == "status" {
             return Self::OnlyStatus;
         }
-        let row = ROWS.iter().find(|(g, r, s, _)| *g == group && *r == resource && *s == subresource);
-        let fields = match (row, subresource) {
-            (Some((_, _, _, fields)), _) => fields,
-            (None, "" | "ephemeralcontainers") if has_status => STATUS,
-            (None, "status") => SPEC,
+        if let Some((_, fields)) = flags.reset.iter().find(|(name, _)| *name == subresource) {
+            let fields: Vec<&[&str]> = fields.iter().map(Vec::as_slice).collect();
+            return Self::Exclude(Set::of_fields(&fields));
+        }
+        Self::Exclude(Set::of_fields(match subresource {
+            "" | "ephemeralcontainers" if has_status => STATUS,
+            "status" => SPEC,
             _ => &[],
-        };
-        Self::Exclude(Set::of_fields(fields))
+        }))
     }
 
     pub(super) fn filter(&self, mut set: Set) -> Set {

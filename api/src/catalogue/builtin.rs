@@ -9,6 +9,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::flags::Flags;
 use super::resource::{Column, Resource, SelectableField, Subresource};
 use crate::kinds;
 use crate::schema::Schema;
@@ -89,6 +90,7 @@ fn resource(group: &str, version: &str, line: &'static str) -> Resource {
         storage_version_hash: hash,
         schema: Schema::of(group, version, kind).expect("the facts have every resource's kind"),
         custom: false,
+        flags: Flags::builtin(group, plural),
         functions: kinds::of(group, plural),
         selectable: selectable.split(',').filter(|s| !s.is_empty()).map(selectable_field).collect(),
         printer_columns: Vec::new(),

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::flags::Flags;
 use crate::Object;
 use crate::kinds::Kind;
 use crate::schema::Schema;
@@ -46,6 +47,8 @@ pub struct Resource {
     pub schema: Schema,
     /// Whether it comes from a custom resource definition.
     pub custom: bool,
+    /// What sets its kind apart in the generic registry.
+    pub flags: Flags,
     /// What its kind does about its own objects.
     pub functions: &'static Kind,
     /// What field selectors may name beside `metadata.name` and `metadata.namespace`.
@@ -95,35 +98,7 @@ pub struct Column {
     pub priority: i64,
 }
 
-/// A delete answers with the object, not with a status.
-const RETURNED_WHEN_DELETED: &[(&str, &str)] = &[
-    ("", "namespaces"),
-    ("", "persistentvolumeclaims"),
-    ("", "persistentvolumes"),
-    ("", "pods"),
-    ("", "podtemplates"),
-    ("", "resourcequotas"),
-    ("", "serviceaccounts"),
-    ("", "services"),
-    ("resource.k8s.io", "deviceclasses"),
-    ("resource.k8s.io", "devicetaintrules"),
-    ("resource.k8s.io", "resourceclaims"),
-    ("resource.k8s.io", "resourceclaimtemplates"),
-    ("resource.k8s.io", "resourceslices"),
-    ("storage.k8s.io", "csidrivers"),
-    ("storage.k8s.io", "csinodes"),
-    ("storage.k8s.io", "storageclasses"),
-    ("storage.k8s.io", "volumeattachments"),
-    ("storage.k8s.io", "volumeattributesclasses"),
-];
-
 impl Resource {
-    /// Whether a delete answers with the object and not with a status (`ReturnDeletedObject`).
-    pub fn returns_deleted(&self) -> bool {
-        let name = (self.storage_group.as_str(), self.plural.as_str());
-        !self.custom && RETURNED_WHEN_DELETED.contains(&name)
-    }
-
     /// `group/version`, or the version alone for core.
     pub fn api_version(&self) -> String {
         join(&self.group, &self.version)
@@ -137,6 +112,11 @@ impl Resource {
     /// Whether objects are stored at all (reviews are not).
     pub fn stored(&self) -> bool {
         !self.storage_version.is_empty()
+    }
+
+    /// Whether the status is for the status subresource alone.
+    pub fn separates_status(&self) -> bool {
+        self.subresource("status").is_some()
     }
 
     /// Whether it has this verb.

@@ -81,6 +81,7 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
             storage_version_hash: Resource::storage_hash(&group, &storage, &kind),
             schema: all.schema(&text(version, "name")).cloned().unwrap_or_default(),
             custom: true,
+            flags: crate::catalogue::Flags::custom(),
             functions: &crate::kinds::CUSTOM,
             selectable: selectable(version)?,
             printer_columns: columns(version)?,

@@ -271,7 +271,7 @@ impl<'a> Maker<'a> {
             "patch" => Operation { query: PATCH, body: Some(meta("Patch")), codes: CREATED, ..operation },
             "delete" => {
                 // The documents take a namespace's delete for one that answers with a status.
-                let returns = self.row.returns_deleted() && self.row.plural != "namespaces";
+                let returns = self.row.flags.return_deleted && self.row.plural != "namespaces";
                 let answer = if returns { operation.answer.clone() } else { status() };
                 Operation { query: DELETE, body: Some(delete_options()), codes: DELETED, answer, ..operation }
             }

@@ -4,6 +4,7 @@
 mod again;
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
@@ -28,7 +29,7 @@ pub const ORPHAN_FINALIZER: &str = "orphan";
 pub const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 
 /// What names of a kind must look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NameRule {
     /// Anything that may stand in a path.
     PathSegment,
@@ -37,28 +38,28 @@ pub enum NameRule {
     /// A DNS label that begins with a letter.
     Label1035,
     /// A DNS subdomain.
+    #[default]
     Subdomain,
     /// An address in its canonical form.
     Address,
 }
 
-impl NameRule {
-    /// The rule for a built-in kind.
-    pub fn of(group: &str, resource: &str) -> Self {
-        match (group, resource) {
-            ("", "namespaces" | "services") | ("apps", "statefulsets") => Self::Label,
-            ("", "events") => Self::PathSegment,
-            ("events.k8s.io", "events") => Self::Subdomain,
-            ("networking.k8s.io", "ipaddresses") => Self::Address,
-            ("rbac.authorization.k8s.io", _)
-            | ("certificates.k8s.io", _)
-            | ("coordination.k8s.io", "leasecandidates") => Self::PathSegment,
-            ("internal.apiserver.k8s.io", _) | ("policy", "poddisruptionbudgets") => Self::PathSegment,
-            ("apiregistration.k8s.io" | "apiextensions.k8s.io", _) => Self::PathSegment,
-            _ => Self::Subdomain,
-        }
-    }
+/// A rule as the flags of kinds name it.
+impl FromStr for NameRule {
+    type Err = ();
 
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "path-segment" => Self::PathSegment,
+            "label" => Self::Label,
+            "subdomain" => Self::Subdomain,
+            "address" => Self::Address,
+            _ => return Err(()),
+        })
+    }
+}
+
+impl NameRule {
     fn check(self, name: &str, prefix: bool) -> Vec<String> {
         let masked;
         let name = if prefix && self != Self::PathSegment && name.len() > 1 && name.ends_with('-') {
@@ -195,19 +196,6 @@ fn labels_and_annotations(metadata: &At<'_>) -> ErrorList {
     let mut errors = validate_labels(labels.value.as_object(), &labels.path);
     errors.extend(validate_annotations(annotations.value.as_object(), &annotations.path));
     errors
-}
-
-/// Whether a kind checks its finalizers as core objects do: all but those of groups that were made without them.
-pub fn has_core_finalizers(group: &str) -> bool {
-    !matches!(
-        group,
-        "admissionregistration.k8s.io"
-            | "apiextensions.k8s.io"
-            | "apiregistration.k8s.io"
-            | "coordination.k8s.io"
-            | "policy"
-            | "rbac.authorization.k8s.io"
-    )
 }
 
 fn validate_namespace(at: &At<'_>, namespaced: bool) -> ErrorList {

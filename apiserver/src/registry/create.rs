@@ -5,7 +5,7 @@ use store::{StoreError, Transaction};
 
 use super::target::Target;
 use super::update::given_version;
-use super::{Written, facts, prepare, store_status};
+use super::{Written, prepare, store_status};
 use crate::plug::Operation;
 use crate::{Context, conversion};
 
@@ -51,7 +51,7 @@ pub async fn create(
     let mut object = conversion::to_prepare(&target.resource, object)?;
     if object.name().is_empty()
         && object.str_at(&["metadata", "generateName"]).is_empty()
-        && facts::names_itself(&target.storage)
+        && target.storage.flags.uid_for_name
     {
         object.set(&["metadata", "name"], crate::clock::uuid(ctx.registry.clock()));
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use store::{Snapshot, StoreError, Transaction};
 
 use super::target::Target;
-use super::{facts, store_status, with_revision};
+use super::{store_status, with_revision};
 use crate::options::DeleteOptions;
 use crate::plug::Operation;
 use crate::{Context, clock, conversion};
@@ -217,7 +217,7 @@ fn bump_generation(object: &mut Object) {
 
 /// Adds and removes the garbage collector's finalizers, as the options, the object, and the kind say.
 fn set_finalizers(target: &Target, object: &mut Object, options: &DeleteOptions) {
-    if !facts::is_garbage_collected(&target.storage) {
+    if target.storage.flags.uncollected {
         return;
     }
     let current: Vec<String> = finalizers(object).into_iter().map(str::to_string).collect();
@@ -231,7 +231,7 @@ fn set_finalizers(target: &Target, object: &mut Object, options: &DeleteOptions)
         (None, Some(_)) => (false, false),
         (None, None) if has(ORPHAN_FINALIZER) => (true, false),
         (None, None) if has(FOREGROUND_FINALIZER) => (false, true),
-        (None, None) => (facts::orphans_dependents(&target.storage), false),
+        (None, None) => (target.storage.flags.orphan, false),
     };
     let mut next: Vec<String> =
         current.iter().filter(|f| *f != ORPHAN_FINALIZER && *f != FOREGROUND_FINALIZER).cloned().collect();

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use api::decode::without_empty_lists;
 use api::field::ErrorList;
-use api::validation::metadata::{self, NameRule};
+use api::validation::metadata;
 use api::{Object, Status};
 use serde_json::Value;
 
 use super::target::Target;
-use super::{facts, unenforced};
+use super::unenforced;
 use crate::Context;
 use crate::clock::{self, NAME_SUFFIX_LENGTH};
 
@@ -82,24 +82,28 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
         object.metadata_mut().remove(field);
     }
     super::fill_metadata(ctx.registry.clock(), object);
-    if !facts::keeps_status_on_create(&target.storage) {
+    let flags = &target.storage.flags;
+    if target.storage.separates_status() && !flags.status_on_create {
         object.0.remove("status");
     }
-    if facts::begins_with_generation(&target.storage) {
+    if flags.begins_with_generation() {
         object.set(&["metadata", "generation"], 1);
     }
-    for path in facts::disabled_fields(&target.storage) {
+    for path in &flags.disabled {
         object.remove(path);
+    }
+    if let Some(status) = flags.initial_status.filter(|_| target.subresource.is_empty()) {
+        let status: Value = serde_json::from_str(status).expect("the flags of kinds hold JSON");
+        object.set(&["status"], status);
     }
     let strategy = target.strategy(ctx);
     strategy.prepare_for_create(ctx, object);
     let own = target.resource.functions.errors(&target.subresource, object, None);
-    if facts::checks_metadata_last(&target.resource) && !own.is_empty() {
+    if target.resource.flags.metadata_last && !own.is_empty() {
         return Err(target.invalid(object.name(), &own));
     }
-    let rule = rule(target);
-    let mut errors = metadata::validate(object, target.resource.namespaced, rule);
-    if !target.resource.custom && metadata::has_core_finalizers(&target.storage.storage_group) {
+    let mut errors = metadata::validate(object, target.resource.namespaced, target.resource.flags.name);
+    if !flags.any_finalizers {
         errors.extend(metadata::validate_core_finalizers(object));
     }
     if let Some(definition) = &target.resource.definition {
@@ -124,7 +128,7 @@ pub fn before_create(ctx: &Context, target: &Target, object: &mut Object) -> Res
 pub fn before_update(ctx: &Context, target: &Target, new: &mut Object, old: &Object) -> Result<(), Status> {
     copy_metadata(new, old, "generation");
     separate(target, new, old);
-    for path in facts::disabled_fields(&target.storage).filter(|path| old.at(path).is_none()) {
+    for path in target.storage.flags.disabled.iter().filter(|path| old.at(path).is_none()) {
         new.remove(path);
     }
     let strategy = target.strategy(ctx);
@@ -162,11 +166,8 @@ fn timed(ctx: &Context) -> impl FnMut(&mut dyn FnMut()) {
 }
 
 fn update_errors(ctx: &Context, target: &Target, new: &Object, old: &Object) -> ErrorList {
-    let storage = &target.storage;
-    // Custom resources are in no group that has rules of its own here.
-    let group = if target.resource.custom { "apiextensions.k8s.io" } else { &target.resource.group };
-    let kind = (group, storage.plural.as_str(), target.subresource.as_str());
-    let mut errors = metadata::validate_kind_update(new, old, target.resource.namespaced, kind);
+    let (flags, subresource) = (&target.resource.flags, target.subresource.as_str());
+    let mut errors = metadata::validate_kind_update(new, old, target.resource.namespaced, flags, subresource);
     let mut warnings = Vec::new();
     match (&target.resource.definition, target.subresource.as_str()) {
         (Some(definition), "status") => {
@@ -191,18 +192,10 @@ fn kind_warnings(target: &Target, new: &Object, old: Option<&Object>) -> Vec<Str
     all
 }
 
-fn rule(target: &Target) -> NameRule {
-    if target.resource.custom {
-        NameRule::Subdomain
-    } else {
-        NameRule::of(&target.resource.group, &target.storage.plural)
-    }
-}
-
 /// Keeps spec and status apart: an update of the one does not touch the other.
 fn separate(target: &Target, new: &mut Object, old: &Object) {
     match target.subresource.as_str() {
-        "" if facts::separates_status(&target.storage) => match old.0.get("status") {
+        "" if target.storage.separates_status() => match old.0.get("status") {
             Some(status) => put(new, "status", status),
             None => {
                 new.0.remove("status");
@@ -223,7 +216,7 @@ fn separate(target: &Target, new: &mut Object, old: &Object) {
             if let Some(status) = status {
                 new.0.insert("status".into(), status);
             }
-            if facts::keeps_metadata_from_status(&target.storage) {
+            if target.storage.flags.metadata_apart_from_status {
                 keep_metadata(new, old);
             }
         }
@@ -253,11 +246,11 @@ fn keep_metadata(new: &mut Object, old: &Object) {
 
 /// A change of anything but metadata and status is a new generation.
 fn count_generation(target: &Target, new: &mut Object, old: &Object) {
-    if !facts::has_generation(&target.storage) || target.subresource == "status" {
+    if !target.storage.flags.counts_generation() || target.subresource == "status" {
         return;
     }
     let relabelled =
-        facts::counted_metadata(&target.storage).any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
+        target.storage.flags.counted_metadata().any(|f| new.at(&["metadata", f]) != old.at(&["metadata", f]));
     let is_same = desired(&without_empty_lists(&target.storage.schema, new)).eq(desired(old));
     if relabelled || !is_same {
         let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);

@@ -37,16 +37,11 @@ impl Target {
 
     /// The key under which the reference stores the object, which some errors show.
     pub fn key_shown(&self) -> String {
-        let plural = match (self.storage.storage_group.as_str(), self.storage.plural.as_str()) {
-            ("", "services") => "services/specs",
-            ("", "endpoints") => "services/endpoints",
-            ("", "replicationcontrollers") => "controllers",
-            ("", "nodes") => "minions",
-            (_, "ingresses") if !self.resource.custom => "ingress",
-            ("apiextensions.k8s.io" | "apiregistration.k8s.io", _) => return self.key(),
-            (_, plural) if !self.resource.custom => plural,
-            _ => return self.key(),
-        };
+        let flags = &self.storage.flags;
+        if flags.group_in_key {
+            return self.key();
+        }
+        let plural = flags.key.unwrap_or(&self.storage.plural);
         let parts = [plural, self.namespace.as_str(), self.name.as_str()];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         parts.fold("/registry".into(), |key, part| format!("{key}/{part}"))

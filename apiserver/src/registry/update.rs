@@ -8,7 +8,7 @@ use store::{Revision, StoreError, Transaction};
 
 use super::create::{GivenVersion, create, plain_failure};
 use super::target::Target;
-use super::{Written, facts, prepare, store_status};
+use super::{Written, prepare, store_status};
 use crate::authorization::{self, Attributes};
 use crate::conversion::Conversions;
 use crate::plug::Operation;
@@ -157,7 +157,7 @@ fn check_uid(target: &Target, new: &Object, old: &Object) -> Result<(), Status> 
 /// An update is of the version it names; without one it is of whatever is stored, where the kind allows that.
 fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), Status> {
     if given_version(new)? == 0 {
-        if facts::allows_unconditional_update(&target.storage) {
+        if !target.storage.flags.conditional_update {
             new.set(&["metadata", "resourceVersion"], old.resource_version());
             return Ok(());
         }

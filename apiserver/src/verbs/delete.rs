@@ -11,8 +11,8 @@ use crate::list;
 use crate::list::body as list_body;
 use crate::options::{DeleteOptions, ListOptions};
 use crate::registry::delete as registry;
+use crate::registry::read;
 use crate::registry::target::Target;
-use crate::registry::{facts, read};
 use crate::selection::Selection;
 use crate::{answer, content, conversion, transform};
 
@@ -32,7 +32,7 @@ async fn deleted(call: Call, options: DeleteOptions) -> Result<Response<Body>, S
     let target = call.target(options.to_value());
     let deleted = registry::delete(&call.ctx, &target, &options).await?;
     let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
-    if deleted.gone && !target.storage.returns_deleted() {
+    if deleted.gone && !target.storage.flags.return_deleted {
         let status = registry::success(&target, &deleted.object);
         let object = serde_json::to_value(&status).ok().and_then(Object::from_value);
         let object = object.ok_or_else(|| Status::internal("a status is no object"))?;
@@ -98,7 +98,7 @@ async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> 
     };
     if options.propagation_policy.is_none()
         && options.orphan_dependents.is_none()
-        && let Some(warning) = facts::orphaning_warning(&call.resource)
+        && let Some(warning) = call.resource.flags.orphan_warning
     {
         call.ctx.warn(warning);
     }

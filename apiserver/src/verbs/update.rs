@@ -9,8 +9,8 @@ use http::Response;
 use super::Call;
 use crate::content::Format;
 use crate::conversion::Conversions;
+use crate::registry::prepare;
 use crate::registry::update::{self as registry, Rules};
-use crate::registry::{facts, prepare};
 use crate::{codec, content, managed, options};
 
 /// Replaces an object, or the part of it that a subresource is.
@@ -32,7 +32,7 @@ async fn updated(call: Call, bytes: Bytes, format: Format) -> Result<Response<Bo
     let object = codec::decode(ctx, &bytes, format, &kind)?;
     call.check_name(&object)?;
     let target = call.target(options::to_value(&ctx.options, "UpdateOptions"));
-    let creates = facts::allows_create_on_update(&target.storage);
+    let creates = target.storage.flags.create_on_update;
     let mut decoded = Some(object);
     let mut change = |old: Option<&api::Object>, conversions: &Conversions| {
         // It is only decoded again when it has to be made anew.

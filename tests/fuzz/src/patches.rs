@@ -83,7 +83,7 @@ fn applied(target: &Target, live: Option<&Object>, configuration: Object, second
         api_version: &api_version,
         kind: &target.kind,
         subresource: "",
-        reset: Reset::of(&target.group, "", "", true, false),
+        reset: Reset::of(&api::catalogue::Flags::default(), "", true),
         manager: "fuzz",
         now: Timestamp::new(second, 0).expect("a time"),
         convert: None,

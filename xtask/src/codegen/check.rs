@@ -44,6 +44,7 @@ pub fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let resources = tables::Resources::read(&text(super::RESOURCES)?, &mut problems);
     resources.check(&facts, &mut problems);
     tables::selectable(&overlay, &resources, &mut problems);
+    tables::flags(&overlay.flags, &resources, &mut problems);
     tables::columns(&overlay.columns, &resources, &mut problems);
     tables::defaults(&overlay.defaults, &facts, &mut problems);
     tables::disabled(&overlay.disabled, &facts, &mut problems);

@@ -11,6 +11,7 @@ pub const COLUMNS: &str = "api/data/overlay/columns.txt";
 pub const DEFAULTS: &str = "api/data/overlay/defaults.txt";
 pub const DISABLED: &str = "api/data/overlay/disabled.txt";
 pub const INTERNAL: &str = "api/data/overlay/internal.txt";
+pub const FLAGS: &str = "api/data/overlay/flags.txt";
 pub const SELECTABLE: &str = "api/data/overlay/selectable.txt";
 pub const BOOTSTRAP: &str = "apiserver/data/overlay/bootstrap.json";
 pub const FAMILIES: &str = "metrics/data/families.txt";
@@ -38,6 +39,7 @@ pub struct Overlay {
     pub defaults: String,
     pub disabled: String,
     pub internal: String,
+    pub flags: String,
     pub selectable: String,
     pub bootstrap: String,
     pub families: String,
@@ -55,6 +57,7 @@ impl Overlay {
             defaults: text(DEFAULTS)?,
             disabled: text(DISABLED)?,
             internal: text(INTERNAL)?,
+            flags: text(FLAGS)?,
             selectable: text(SELECTABLE)?,
             bootstrap: text(BOOTSTRAP)?,
             families: text(FAMILIES)?,
@@ -75,6 +78,7 @@ impl Overlay {
         found.extend(headings.filter_map(|line| line.split('\t').nth(1)).map(str::to_string));
         found.extend(self.defaults.lines().filter_map(|line| line.rsplit('\t').next()).map(str::to_string));
         found.extend(self.disabled.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_string));
+        found.extend(self.flags.lines().filter_map(|line| line.split('\t').nth(1)).map(str::to_string));
         found.extend(self.selectable.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_string));
         found.extend(
             self.bootstrap.split("\"source\":\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_string),

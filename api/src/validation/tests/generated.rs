@@ -10,7 +10,7 @@ use crate::catalogue::{Catalogue, Resource};
 use crate::kinds;
 use crate::schema::{Kind, Schema, Type};
 use crate::validation::at::At;
-use crate::validation::metadata::{self, NameRule};
+use crate::validation::metadata;
 use crate::validation::{self, rules};
 
 /// So many pairs of objects are made of each kind.
@@ -205,10 +205,9 @@ fn run(row: &Resource, maker: &mut Maker) {
             row.functions.errors(subresource, &new, old);
             row.functions.warnings(subresource, &new, old);
         }
-        let kind = (row.group.as_str(), row.plural.as_str(), subresource);
-        metadata::validate_kind_update(&new, &old, row.namespaced, kind);
+        metadata::validate_kind_update(&new, &old, row.namespaced, &row.flags, subresource);
     }
-    metadata::validate(&new, row.namespaced, NameRule::Subdomain);
+    metadata::validate(&new, row.namespaced, row.flags.name);
     match row.plural.as_str() {
         "events" => {
             for old in [None, Some(&old)] {

@@ -7,10 +7,11 @@ use super::{Problems, Read};
 use crate::codegen::GENERATED;
 
 /// What is kept by hand: data that a source tree does not say in a form that can be read, each with what it is from.
-const OVERLAY: [(&str, &str); 11] = [
+const OVERLAY: [(&str, &str); 12] = [
     ("api/data/overlay/columns.txt", "the functions that print tables, cited by entry"),
     ("api/data/overlay/defaults.txt", "the functions that set defaults, cited by entry"),
     ("api/data/overlay/disabled.txt", "the functions that drop fields of features that are off, cited by entry"),
+    ("api/data/overlay/flags.txt", "the strategies of kinds, cited by entry"),
     ("api/data/overlay/internal.txt", "the internal types, whose names are the entries'"),
     ("api/data/overlay/selectable.txt", "the functions that convert field labels, cited by entry"),
     ("api/data/overlay/zones.txt", "the names of the IANA's database of time zones, as Go embeds it"),

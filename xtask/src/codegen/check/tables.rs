@@ -100,6 +100,22 @@ pub fn selectable(overlay: &Overlay, resources: &Resources, problems: &mut Probl
     }
 }
 
+/// That the flags are of resources, in order, each with its source.
+pub fn flags(text: &str, resources: &Resources, problems: &mut Problems) {
+    let lines = Lines::of(overlay::FLAGS, text);
+    lines.sorted(problems);
+    for line in &lines.lines {
+        let (group, plural) = line[0].rsplit_once('/').unwrap_or(("", line[0]));
+        let is_row = |name: &String| {
+            let (version, found) = name.rsplit_once('/').unwrap_or(("", name));
+            found == plural && version.rsplit_once('/').map_or("", |(group, _)| group) == group
+        };
+        problems.unless(resources.rows.keys().any(is_row), overlay::FLAGS, || format!("there is no {}", line[0]));
+        let is_cited = line.get(1).is_some_and(|source| source.contains('.'));
+        problems.unless(is_cited && line.len() > 2, overlay::FLAGS, || format!("{} has no source or no flag", line[0]));
+    }
+}
+
 /// That every resource that can be listed has columns, and that they are columns.
 pub fn columns(text: &str, resources: &Resources, problems: &mut Problems) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
