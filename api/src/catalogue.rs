@@ -9,7 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use builtin::columns;
-pub use flags::{Again, Flags, Generation};
+pub use flags::{Again, Flags, Generation, LabelError};
 pub use resource::{Column, Resource, SelectableField, Subresource, version_order};
 
 /// All resources that are served. Immutable: a change makes the next catalogue.

@@ -28,6 +28,7 @@ use std::fmt;
 
 use crate::Object;
 use crate::field::ErrorList;
+use crate::quota::Evaluator;
 use crate::table::Cell;
 use crate::validation::at::At;
 
@@ -47,6 +48,7 @@ pub struct Kind {
     template: Option<Template>,
     through: &'static [Through],
     cells: Option<&'static [Cell]>,
+    evaluator: Option<&'static Evaluator>,
 }
 
 /// What a kind does about writes through one of its subresources.
@@ -60,30 +62,37 @@ pub(crate) struct Through {
 /// A kind that does nothing of its own, as most custom ones: what they do is said by their definition.
 pub static CUSTOM: Kind = Kind::named("");
 
+/// The built-in kinds, by group.
+const GROUPS: [(&str, &[Kind]); 19] = [
+    ("", core::KINDS),
+    ("admissionregistration.k8s.io", admissionregistration::KINDS),
+    ("apiextensions.k8s.io", apiextensions::KINDS),
+    ("apiregistration.k8s.io", apiregistration::KINDS),
+    ("apps", apps::KINDS),
+    ("autoscaling", autoscaling::KINDS),
+    ("batch", batch::KINDS),
+    ("certificates.k8s.io", certificates::KINDS),
+    ("coordination.k8s.io", coordination::KINDS),
+    ("discovery.k8s.io", discovery::KINDS),
+    ("events.k8s.io", events::KINDS),
+    ("flowcontrol.apiserver.k8s.io", flowcontrol::KINDS),
+    ("networking.k8s.io", networking::KINDS),
+    ("node.k8s.io", node::KINDS),
+    ("policy", policy::KINDS),
+    ("rbac.authorization.k8s.io", rbac::KINDS),
+    ("resource.k8s.io", resource::KINDS),
+    ("scheduling.k8s.io", scheduling::KINDS),
+    ("storage.k8s.io", storage::KINDS),
+];
+
 /// The built-in kinds of a group.
 fn of_group(group: &str) -> &'static [Kind] {
-    match group {
-        "" => core::KINDS,
-        "admissionregistration.k8s.io" => admissionregistration::KINDS,
-        "apiextensions.k8s.io" => apiextensions::KINDS,
-        "apiregistration.k8s.io" => apiregistration::KINDS,
-        "apps" => apps::KINDS,
-        "autoscaling" => autoscaling::KINDS,
-        "batch" => batch::KINDS,
-        "certificates.k8s.io" => certificates::KINDS,
-        "coordination.k8s.io" => coordination::KINDS,
-        "discovery.k8s.io" => discovery::KINDS,
-        "events.k8s.io" => events::KINDS,
-        "flowcontrol.apiserver.k8s.io" => flowcontrol::KINDS,
-        "networking.k8s.io" => networking::KINDS,
-        "node.k8s.io" => node::KINDS,
-        "policy" => policy::KINDS,
-        "rbac.authorization.k8s.io" => rbac::KINDS,
-        "resource.k8s.io" => resource::KINDS,
-        "scheduling.k8s.io" => scheduling::KINDS,
-        "storage.k8s.io" => storage::KINDS,
-        _ => &[],
-    }
+    GROUPS.iter().find(|(name, _)| *name == group).map_or(&[], |(_, kinds)| kinds)
+}
+
+/// Every built-in kind, with its group and plural.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str, &'static Kind)> {
+    GROUPS.iter().flat_map(|(group, kinds)| kinds.iter().map(move |kind| (*group, kind.plural, kind)))
 }
 
 /// The built-in kind of this group and plural; one that does nothing if there is none.
@@ -93,7 +102,7 @@ pub fn of(group: &str, plural: &str) -> &'static Kind {
 
 impl Kind {
     const fn named(plural: &'static str) -> Self {
-        Self { plural, rules: None, warnings: None, template: None, through: &[], cells: None }
+        Self { plural, rules: None, warnings: None, template: None, through: &[], cells: None, evaluator: None }
     }
 
     /// What is wrong with an object, also with what its scale makes of it.
@@ -119,6 +128,11 @@ impl Kind {
     /// The cells of its table, in the order of its columns.
     const fn cells(self, cells: &'static [Cell]) -> Self {
         Self { cells: Some(cells), ..self }
+    }
+
+    /// How quotas count its objects beyond their number.
+    const fn counted(self, evaluator: &'static Evaluator) -> Self {
+        Self { evaluator: Some(evaluator), ..self }
     }
 
     fn subresource(&self, name: &str) -> Option<&Through> {
@@ -159,6 +173,13 @@ impl Kind {
     /// The cells of a table, in the order of its columns; none if the kind has no printer of its own.
     pub(crate) fn table_cells(&self) -> Option<&'static [Cell]> {
         self.cells
+    }
+}
+
+impl Kind {
+    /// How quotas count its objects beyond their number.
+    pub(crate) fn evaluator(&self) -> Option<&'static Evaluator> {
+        self.evaluator
     }
 }
 

@@ -10,18 +10,56 @@ mod scope;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::kinds;
 use crate::quantity::Quantity;
 use crate::resources::ResourceList;
 pub use pod::missing;
 pub use scope::in_scope;
 
 const CLASS_SUFFIX: &str = ".storageclass.storage.k8s.io/";
-const DEVICE_CLAIMS_GROUP: &str = "resource.k8s.io";
-const DEVICE_CLAIMS: &str = "resourceclaims";
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
-/// Core resources that are counted by their plain name, too.
-const COUNTED_PLAINLY: [&str; 4] = ["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
+/// How a quota counts the objects of a kind beyond their number (`Evaluator`).
+#[derive(Clone, Copy)]
+pub struct Evaluator {
+    /// Whether a quota's resource is about them.
+    concerns: fn(&str, &str) -> bool,
+    /// What one uses; given its plural, itself and the time.
+    usage: fn(&str, &Value, Timestamp) -> ResourceList,
+    /// Whether a scope holds of one.
+    in_scope: scope::Holds,
+}
+
+/// Of kinds that are counted by their plain name, too.
+pub(crate) const PLAIN: Evaluator = Evaluator {
+    concerns: |name, plural| name == plural,
+    usage: |plural, _, _| ResourceList::count(plural, 1),
+    in_scope: |_, _, _, _| false,
+};
+/// Of pods.
+pub(crate) const PODS: Evaluator = Evaluator {
+    concerns: |name, _| pod::concerns(name),
+    usage: |_, object, now| pod::usage(object, now),
+    in_scope: scope::of_pod,
+};
+/// Of services.
+pub(crate) const SERVICES: Evaluator = Evaluator {
+    concerns: |name, _| matches!(name, "services" | "services.nodeports" | "services.loadbalancers"),
+    usage: |_, object, _| of_service(object),
+    ..PLAIN
+};
+/// Of claims of volumes.
+pub(crate) const CLAIMS: Evaluator = Evaluator {
+    concerns: |name, _| {
+        let of_class = name.split_once(CLASS_SUFFIX).map_or(name, |(_, of)| of);
+        matches!(of_class, "persistentvolumeclaims" | "requests.storage")
+    },
+    usage: |_, object, _| of_claim(object),
+    in_scope: scope::of_claim,
+};
+/// Of claims of devices.
+pub(crate) const DEVICE_CLAIMS: Evaluator =
+    Evaluator { concerns: |name, _| devices::concerns(name), usage: |_, object, _| devices::usage(object), ..PLAIN };
 
 /// The name by which a quota counts the objects of any resource (`ObjectCountQuotaResourceNameFor`).
 pub fn count_name(group: &str, resource: &str) -> String {
@@ -36,17 +74,7 @@ pub fn concerns(name: &str, group: &str, resource: &str) -> bool {
             None => counted == resource && group.is_empty(),
         };
     }
-    match (group, resource) {
-        ("", "pods") => pod::concerns(name),
-        ("", "services") => matches!(name, "services" | "services.nodeports" | "services.loadbalancers"),
-        ("", "persistentvolumeclaims") => {
-            let of_class = name.split_once(CLASS_SUFFIX).map_or(name, |(_, of)| of);
-            matches!(of_class, "persistentvolumeclaims" | "requests.storage")
-        }
-        (DEVICE_CLAIMS_GROUP, DEVICE_CLAIMS) => devices::concerns(name),
-        ("", other) => COUNTED_PLAINLY.contains(&other) && name == other,
-        _ => false,
-    }
+    kinds::of(group, resource).evaluator().is_some_and(|evaluator| (evaluator.concerns)(name, resource))
 }
 
 /// The group and resource that a quota's resource counts (`count/deployments.apps`, `pods`, `limits.cpu`).
@@ -55,23 +83,16 @@ pub fn counted(name: &str) -> Option<(&str, &str)> {
         let (resource, group) = counted.split_once('.').unwrap_or((counted, ""));
         return Some((group, resource));
     }
-    if devices::concerns(name) {
-        return Some((DEVICE_CLAIMS_GROUP, DEVICE_CLAIMS));
-    }
-    let known = ["services", "persistentvolumeclaims", "pods"].into_iter().chain(COUNTED_PLAINLY);
-    known.map(|resource| ("", resource)).find(|(group, resource)| concerns(name, group, resource))
+    let counted = kinds::all().filter_map(|(group, plural, kind)| Some((group, plural, kind.evaluator()?)));
+    let mut of_name = counted.filter(|(_, plural, evaluator)| (evaluator.concerns)(name, plural));
+    of_name.next().map(|(group, plural, _)| (group, plural))
 }
 
 /// What an object uses of everything that a quota may count (`Evaluator.Usage`).
 pub fn usage(group: &str, resource: &str, object: &Value, now: Timestamp) -> ResourceList {
     let mut used = ResourceList::count(&count_name(group, resource), 1);
-    match (group, resource) {
-        ("", "pods") => used.add(&pod::usage(object, now)),
-        ("", "services") => used.add(&of_service(object)),
-        ("", "persistentvolumeclaims") => used.add(&of_claim(object)),
-        (DEVICE_CLAIMS_GROUP, DEVICE_CLAIMS) => used.add(&devices::usage(object)),
-        ("", plain) if COUNTED_PLAINLY.contains(&plain) => used.add(&ResourceList::count(plain, 1)),
-        _ => {}
+    if let Some(evaluator) = kinds::of(group, resource).evaluator() {
+        used.add(&(evaluator.usage)(resource, object, now));
     }
     used
 }

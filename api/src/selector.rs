@@ -4,12 +4,10 @@ mod extract;
 mod fields;
 mod labels;
 mod parser;
-mod selectable;
 
 pub use extract::{Attributes, extract};
 pub use fields::{FieldRequirement, FieldSelector};
 pub use labels::{LabelSelector, Operator, Requirement};
-pub use selectable::{Selectable, convert_field, selectable_fields};
 
 /// What labels or fields a selector looks at.
 pub trait Lookup {

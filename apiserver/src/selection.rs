@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::Status;
 use api::catalogue::Resource;
-use api::selector::{Attributes, FieldSelector, LabelSelector, convert_field, extract};
+use api::selector::{Attributes, FieldSelector, LabelSelector, extract};
 use store::Entry;
 
 use crate::memo::Memo;
@@ -50,7 +50,7 @@ impl Selection {
         };
         let mut conditions = Vec::new();
         for requirement in fields.requirements {
-            let source = source(resource, storage, &paths, &requirement.field)?;
+            let source = source(resource, &paths, &requirement.field)?;
             conditions.push(Condition { source, value: requirement.value, negated: requirement.negated });
         }
         Ok(Self { resource: storage.clone(), labels, conditions, paths: paths.into() })
@@ -120,16 +120,11 @@ impl Selection {
     }
 }
 
-fn source(resource: &Resource, storage: &Resource, paths: &[String], label: &str) -> Result<Source, Status> {
-    let label = if resource.custom {
-        if !resource.is_selectable(label) {
-            return Err(Status::bad_request(format!("field label not supported: {label}")));
-        }
-        label
-    } else {
-        convert_field(&resource.group, &resource.version, &resource.plural, label)
-            .map_err(|e| Status::bad_request(e.to_string()))?
-    };
+/// Where the value of a field is that a client of this resource names so.
+fn source(resource: &Resource, paths: &[String], label: &str) -> Result<Source, Status> {
+    if !resource.is_selectable(label) {
+        return Err(Status::bad_request(resource.unselectable(label)));
+    }
     match label {
         "metadata.name" => return Ok(Source::Name),
         "metadata.namespace" => return Ok(Source::Namespace),
@@ -140,13 +135,13 @@ fn source(resource: &Resource, storage: &Resource, paths: &[String], label: &str
     {
         return Ok(Source::Paths(place..place + 1, ""));
     }
-    let mut start = 0;
-    for field in &storage.selectable {
-        let end = start + field.paths.len();
-        if field.label == label {
-            return Ok(Source::Paths(start..end, field.zero));
-        }
-        start = end;
+    let field = resource.selectable.iter().find(|field| field.label == label);
+    let wanted: Vec<String> = field.iter().flat_map(|field| &field.paths).map(|path| path.join(".")).collect();
+    let zero = field.map_or("", |field| field.zero);
+    if wanted.is_empty() {
+        return Ok(Source::Paths(0..0, zero));
     }
-    Err(Status::bad_request(format!("field label not supported: {label}")))
+    let start = paths.windows(wanted.len()).position(|some| some == wanted);
+    let start = start.ok_or_else(|| Status::bad_request(resource.unselectable(label)))?;
+    Ok(Source::Paths(start..start + wanted.len(), zero))
 }

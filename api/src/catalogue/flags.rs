@@ -34,6 +34,18 @@ pub enum Generation {
     First,
 }
 
+/// How a client is told that a field cannot be selected by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LabelError {
+    /// By its name, as kinds without fields of their own do, or all custom ones.
+    #[default]
+    Plain,
+    /// `label-error=kind`: with the kind.
+    Kind,
+    /// `label-error=type`: with group, version and kind.
+    Type,
+}
+
 /// A path to a field.
 pub type FieldPath = Vec<&'static str>;
 
@@ -88,6 +100,8 @@ pub struct Flags {
     pub reset: Vec<Reset>,
     /// `disabled=…`: fields behind features that are off by default: they are dropped, unless the object has them already.
     pub disabled: Vec<FieldPath>,
+    /// `label-error=kind`, `label-error=type`: how the client is told that a field cannot be selected by.
+    pub label_error: LabelError,
     /// `deprecated=…`: what a client is told who still uses it.
     pub deprecated: Option<&'static str>,
     /// A write of the status owns nothing but the status, as for custom resources.
@@ -164,6 +178,7 @@ impl Flags {
                 let (subresource, fields) = value.split_once(':').unwrap_or(("", value));
                 self.reset.push((subresource, fields.split(',').map(path).collect()));
             }
+            "label-error" => self.label_error = if value == "kind" { LabelError::Kind } else { LabelError::Type },
             "disabled" => self.disabled.push(path(value)),
             "deprecated" => self.deprecated = Some(value),
             _ => return false,

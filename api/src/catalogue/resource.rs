@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::flags::Flags;
+use super::flags::{Flags, LabelError};
 use crate::Object;
 use crate::kinds::Kind;
 use crate::schema::Schema;
@@ -171,6 +171,23 @@ impl Resource {
             // The cluster-scoped kinds that name fields of their own do not have it, and no custom one does.
             "metadata.namespace" => self.namespaced || (!self.custom && self.selectable.is_empty()),
             _ => self.selectable.iter().any(|f| f.label == label),
+        }
+    }
+
+    /// What a client is told that selects by a field that cannot be selected by, in the words of the reference's conversion of
+    /// field labels (`addConversionFuncs`).
+    pub fn unselectable(&self, label: &str) -> String {
+        match self.flags.label_error {
+            LabelError::Kind => format!("field label {label:?} not supported for {}", self.kind),
+            LabelError::Type => {
+                format!("field label not supported for {}, Kind={}: {label}", self.api_version(), self.kind)
+            }
+            LabelError::Plain if self.custom || !self.selectable.is_empty() => {
+                format!("field label not supported: {label}")
+            }
+            LabelError::Plain => {
+                format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+            }
         }
     }
 

@@ -79,6 +79,18 @@ fn selectable_fields_have_values() {
 }
 
 #[test]
+fn a_field_that_cannot_be_selected_by_is_told_in_the_words_of_its_kind() {
+    let catalogue = Catalogue::builtin();
+    let told = |group: &str, plural: &str| catalogue.get(group, "v1", plural).unwrap().unselectable("x");
+    assert_eq!(told("", "pods"), "field label not supported: x");
+    assert_eq!(told("batch", "jobs"), "field label \"x\" not supported for Job");
+    let slices = "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: x";
+    assert_eq!(told("resource.k8s.io", "resourceslices"), slices);
+    let only = "\"x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+    assert_eq!(told("apps", "deployments"), only);
+}
+
+#[test]
 fn versions_have_one_order() {
     let versions = [
         "v1", "v2", "v10", "v1beta1", "v1beta2", "v2beta1", "v1alpha1", "v2alpha1", "v1alpha", "foo", "v", "v1gamma1",

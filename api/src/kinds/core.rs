@@ -1,6 +1,7 @@
 //! The kinds of the core group.
 
 use super::{Kind, Through};
+use crate::quota;
 use crate::table::Cell::{Age, Call, Count, Labels, Name, Text};
 use crate::table::cells::{list, map, names};
 use crate::table::network::{cluster_ip, endpoints, external_ip, ports};
@@ -17,7 +18,7 @@ pub(super) static KINDS: &[Kind] = &[
         Call(|o, _| component(o, "message")),
         Call(|o, _| component(o, "error")),
     ]),
-    Kind::named("configmaps").validated(core::configuration::config_map).cells(&[
+    Kind::named("configmaps").counted(&quota::PLAIN).validated(core::configuration::config_map).cells(&[
         Name,
         Call(|o, _| (map(o, "data").map_or(0, |m| m.len()) + map(o, "binaryData").map_or(0, |m| m.len())).into()),
         Age,
@@ -49,6 +50,7 @@ pub(super) static KINDS: &[Kind] = &[
             Text("status.nodeInfo.containerRuntimeVersion", "<unknown>"),
         ]),
     Kind::named("persistentvolumeclaims")
+        .counted(&quota::CLAIMS)
         .validated(core::claims::claim)
         .through(&[Through::named("status").validated(core::claims::status)])
         .warned(core::warnings::claim)
@@ -58,6 +60,7 @@ pub(super) static KINDS: &[Kind] = &[
         .warned(core::warnings::volume)
         .cells(volumes::VOLUME),
     Kind::named("pods")
+        .counted(&quota::PODS)
         .validated(pod::pod)
         .through(&[
             Through::named("ephemeralcontainers").validated(pod::ephemeral::pod),
@@ -73,6 +76,7 @@ pub(super) static KINDS: &[Kind] = &[
         Labels("template.metadata.labels"),
     ]),
     Kind::named("replicationcontrollers")
+        .counted(&quota::PLAIN)
         .validated(workload::replication_controller)
         .through(&[Through::named("status").validated(workload::replication_controller_status)])
         .template(|new| new.at(&["spec", "template"]))
@@ -87,13 +91,20 @@ pub(super) static KINDS: &[Kind] = &[
             Labels("spec.selector"),
         ]),
     Kind::named("resourcequotas")
+        .counted(&quota::PLAIN)
         .validated(core::quota::quota)
         .through(&[Through::named("status").validated(core::quota::status)])
         .warned(core::warnings::quota)
         .cells(&[Name, Call(|o, _| quota(o, false)), Call(|o, _| quota(o, true)), Age]),
-    Kind::named("secrets").validated(core::configuration::secret).cells(&[Name, Text("type", ""), Count("data"), Age]),
+    Kind::named("secrets").counted(&quota::PLAIN).validated(core::configuration::secret).cells(&[
+        Name,
+        Text("type", ""),
+        Count("data"),
+        Age,
+    ]),
     Kind::named("serviceaccounts").cells(NAME_AND_AGE),
     Kind::named("services")
+        .counted(&quota::SERVICES)
         .validated(core::services::service)
         .through(&[Through::named("status").validated(core::services::status).warned(core::warnings::service_status)])
         .warned(core::warnings::service)

@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+use crate::kinds;
+
+/// Whether a scope, with its operator and values, holds of an object.
+pub(super) type Holds = fn(&str, &str, &Value, &Value) -> bool;
+
 /// Whether every scope of the quota's spec holds of the object; those of other kinds than it can be asked of never do.
 pub fn in_scope(spec: &Value, group: &str, resource: &str, object: &Value) -> bool {
     let plain = spec["scopes"].as_array().into_iter().flatten();
@@ -10,15 +15,15 @@ pub fn in_scope(spec: &Value, group: &str, resource: &str, object: &Value) -> bo
     let mut selected = selected.map(|s| {
         (s["scopeName"].as_str().unwrap_or_default(), s["operator"].as_str().unwrap_or_default(), &s["values"])
     });
-    let holds = |(name, operator, values): (&str, &str, &Value)| match (group, resource) {
-        ("", "pods") => of_pod(name, operator, values, object),
-        ("", "persistentvolumeclaims") if name == "VolumeAttributesClass" => of_claim(operator, values, object),
-        _ => false,
+    let evaluator = kinds::of(group, resource).evaluator();
+    let holds = |(name, operator, values): (&str, &str, &Value)| {
+        evaluator.is_some_and(|evaluator| (evaluator.in_scope)(name, operator, values, object))
     };
     plain.all(holds) && selected.all(holds)
 }
 
-fn of_pod(scope: &str, operator: &str, values: &Value, pod: &Value) -> bool {
+/// Whether a scope holds of a pod.
+pub(super) fn of_pod(scope: &str, operator: &str, values: &Value, pod: &Value) -> bool {
     let spec = &pod["spec"];
     match scope {
         "Terminating" => is_terminating(spec),
@@ -66,7 +71,10 @@ fn looks_into_other_namespaces(affinity: &Value) -> bool {
     })
 }
 
-fn of_claim(operator: &str, values: &Value, claim: &Value) -> bool {
+pub(super) fn of_claim(scope: &str, operator: &str, values: &Value, claim: &Value) -> bool {
+    if scope != "VolumeAttributesClass" {
+        return false;
+    }
     let named = [
         &claim["spec"]["volumeAttributesClassName"],
         &claim["status"]["currentVolumeAttributesClassName"],
