@@ -131,6 +131,12 @@ impl<'a> At<'a> {
         At { path: self.path.child(name.0), value: self.below(name.0), whole: None, shape }
     }
 
+    /// The value of a field whose name is known, for those who need no place as long as it is as it should be.
+    pub fn read(&self, name: Name) -> &'a Value {
+        self.shape.field(name.0, &self.path);
+        self.below(name.0)
+    }
+
     /// A field below fields.
     #[track_caller]
     pub fn at(&self, names: &[&'static str]) -> At<'a> {

@@ -121,7 +121,14 @@ pub fn validate(object: &Object, namespaced: bool, rule: NameRule) -> ErrorList 
 fn validate_managed_fields(entries: &At<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
     for entry in entries.items() {
-        let [operation, fields_type] = entry.fields(["operation", "fieldsType"]);
+        let names = entry.known(["operation", "fieldsType", "manager", "subresource"]);
+        let [operation, fields_type, manager, subresource] = names.map(|name| entry.read(name).as_str().unwrap_or(""));
+        let usual = matches!(operation, "Apply" | "Update") && matches!(fields_type, "" | "FieldsV1");
+        let fits = manager.len() <= MANAGER_LENGTH_MAX && subresource.len() <= SUBRESOURCE_LENGTH_MAX;
+        if usual && fits && !manager.contains(char::is_control) {
+            continue;
+        }
+        let [operation, fields_type, manager, subresource] = names.map(|name| entry.get(name));
         if !matches!(operation.text(), "Apply" | "Update") {
             let why = "must be `Apply` or `Update`";
             errors.push(FieldError::invalid(&operation.path, operation.text(), why));
@@ -129,7 +136,6 @@ fn validate_managed_fields(entries: &At<'_>) -> ErrorList {
         if !matches!(fields_type.text(), "" | "FieldsV1") {
             errors.push(FieldError::invalid(&fields_type.path, fields_type.text(), "must be `FieldsV1`"));
         }
-        let (manager, subresource) = (entry.field("manager"), entry.field("subresource"));
         errors.extend(validate_manager(manager.text(), &manager.path));
         if subresource.text().len() > SUBRESOURCE_LENGTH_MAX {
             errors.push(FieldError::too_long(&subresource.path, SUBRESOURCE_LENGTH_MAX));
@@ -179,8 +185,8 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
         errors.push(FieldError::invalid(&generation.path, number, "must not be decremented"));
     }
     for name in metadata.known(FIXED) {
-        let (after, before) = (metadata.get(name), former.get(name));
-        if after.value != before.value {
+        if metadata.read(name) != former.read(name) {
+            let after = metadata.get(name);
             let is_text = after.is_absent() && (name.ends_with("name") || &*name == "uid");
             let shown = if is_text { "".into() } else { after.value.clone() };
             errors.push(FieldError::invalid(&after.path, shown, "field is immutable"));
