@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-/// A file or directory of the recorded facts; none, and a printed line, where they are not beside the project.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let found = ancestors.map(|dir| dir.join("shared/kubernetes-1.36").join(name)).find(|path| path.exists());
-    if found.is_none() {
-        println!("skipped: {name} of the reference is not here");
-    }
-    found
+/// A file or directory of `tests/facts`.
+pub(crate) fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/facts").join(name)
+}
+
+/// A file of `tests/facts`.
+#[track_caller]
+pub(crate) fn text(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

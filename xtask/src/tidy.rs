@@ -171,6 +171,10 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
     if lines > LINES_MAX {
         problems.push(format!("{name}: {lines} lines, over {LINES_MAX}"));
     }
+    let passes = |line: &str| line.contains("println!(\"skipped");
+    if let Some(number) = text.lines().position(passes).filter(|_| !name.starts_with("xtask/")) {
+        problems.push(format!("{name}:{}: a test that cannot run is ignored, and does not pass", number + 1));
+    }
     if !name.starts_with("xtask/") && !is_test(name) {
         problems.extend(check_banned(name, file, text));
     }
@@ -221,6 +225,7 @@ mod tests {
             assert!(problems.iter().any(|p| p.contains(expect)), "{name}: {problems:?}");
         };
         check("api/src/x.rs", "fn a() {}\n", "first line");
+        check("api/src/x.rs", "//! X.\n    println!(\"skipped: no root\");\n", "ignored");
         check("api/src/x/mod.rs", "//! X\n", "mod.rs");
         check("api/src/util.rs", "//! X\n", "named after");
         check("api/src/x.rs", "//! X\nlet a = b.unwrap();\n", "unwrap");

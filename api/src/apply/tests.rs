@@ -271,12 +271,7 @@ const ADDED_LATER: &[(&str, &str)] = &[
 /// the schema, with what defaults add.
 #[test]
 fn creates_own_what_the_reference_recorded() {
-    let path = "../../shared/kubernetes-1.36/recorded-api-cases.json";
-    let Ok(text) = std::fs::read_to_string(path) else {
-        println!("skipped: {path} is not here");
-        return;
-    };
-    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&crate::reference::text("recorded-api-cases.json")).unwrap();
     let mut checked = 0;
     for case in &cases {
         let step = &case["steps"][0];

@@ -115,9 +115,7 @@ fn without_server_fields(case: &str, value: &mut Value, sent: &Value) {
 
 #[test]
 fn recorded_defaults_match() {
-    let Some(path) = crate::reference::find("recorded-api-cases.json") else { return };
-    let text = std::fs::read_to_string(path).unwrap();
-    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&crate::reference::text("recorded-api-cases.json")).unwrap();
     let mut failures = Vec::new();
     for case in cases.iter().filter(|c| c["name"].as_str().unwrap().starts_with("defaults")) {
         let name = case["name"].as_str().unwrap();

@@ -6,8 +6,7 @@ use crate::catalogue::Catalogue;
 
 #[track_caller]
 fn check(name: &str, document: Value) {
-    let Some(path) = crate::reference::find(&format!("discovery/{name}.json")) else { return };
-    let expected: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let expected: Value = serde_json::from_str(&crate::reference::text(&format!("discovery/{name}.json"))).unwrap();
     let lines = |value: &Value| format!("{value:#}").lines().map(str::to_string).collect::<Vec<_>>();
     let (got, wanted) = (lines(&document), lines(&expected));
     let first = got.iter().zip(&wanted).position(|(a, b)| a != b).unwrap_or(0);

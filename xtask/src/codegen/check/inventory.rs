@@ -26,7 +26,7 @@ const OVERLAY: [(&str, &str); 12] = [
 ];
 
 /// What a test compares with, recorded from the reference while it ran.
-const RECORDED: [&str; 28] = [
+const RECORDED: [&str; 30] = [
     "api/src/crd/cel/tests/compile.jsonl",
     "api/src/crd/cel/tests/properties.json",
     "api/src/quantity_overflow.txt",
@@ -51,10 +51,12 @@ const RECORDED: [&str; 28] = [
     "api/src/validation/tests/services.json",
     "api/src/validation/tests/storage.txt",
     "api/src/validation/tests/volumes.json",
+    "api/tests/facts",
     "controllers/src/hash/template-hashes.json",
     "metrics/tests/left-out.txt",
     "metrics/tests/reference.txt",
     "tests/fuzz",
+    "tests/tests/conformance/conformance.txt",
 ];
 
 /// The crates, whose folders have the data files.
