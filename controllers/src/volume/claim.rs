@@ -1,7 +1,9 @@
 //! What is done about one claim.
 
 use client::{Action, EventType, ObjectKey};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use kube::{Resource, ResourceExt};
@@ -115,10 +117,7 @@ impl Volumes {
         let volume = self.tie_volume(claim, volume).await?;
         self.set_volume_phase(&volume, "Bound").await?;
         let claim = self.tie_claim(claim, &volume).await?;
-        let mut status = claim.status.clone().unwrap_or_default();
-        status.phase = Some("Bound".into());
-        status.access_modes = volume.spec.as_ref().and_then(|s| s.access_modes.clone());
-        status.capacity = volume.spec.as_ref().and_then(|s| s.capacity.clone());
+        let status = bound_status(&claim, volume.spec.as_ref());
         self.write_claim_status(&claim, status).await
     }
 
@@ -163,13 +162,14 @@ impl Volumes {
     async fn set_phase(&self, claim: &PersistentVolumeClaim, phase: &str) -> Result<()> {
         let mut status = claim.status.clone().unwrap_or_default();
         status.phase = Some(phase.into());
+        (status.access_modes, status.capacity, status.current_volume_attributes_class_name) = (None, None, None);
         self.write_claim_status(claim, status).await
     }
 
     async fn write_claim_status(
         &self,
         claim: &PersistentVolumeClaim,
-        status: k8s_openapi::api::core::v1::PersistentVolumeClaimStatus,
+        status: PersistentVolumeClaimStatus,
     ) -> Result<()> {
         if claim.status.as_ref() == Some(&status) {
             return Ok(());
@@ -192,5 +192,43 @@ impl Volumes {
         let api = self.context.api_all::<PersistentVolume>();
         ignore_not_found(api.replace_status(&volume.name_any(), &PostParams::default(), &written).await)?;
         Ok(())
+    }
+}
+
+/// The status of a claim that is bound to a volume (`updateClaimStatus`). What may change later without the volume, or
+/// is changed by whoever resizes and modifies volumes, is taken over only when the claim becomes bound.
+fn bound_status(claim: &PersistentVolumeClaim, volume: Option<&PersistentVolumeSpec>) -> PersistentVolumeClaimStatus {
+    let mut status = claim.status.clone().unwrap_or_default();
+    status.access_modes = volume.and_then(|volume| volume.access_modes.clone());
+    if phase_of_claim(claim) != "Bound" {
+        status.capacity = volume.and_then(|volume| volume.capacity.clone());
+        status.current_volume_attributes_class_name =
+            volume.and_then(|volume| volume.volume_attributes_class_name.clone());
+    }
+    status.phase = Some("Bound".into());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_takes_size_and_attributes_over_when_it_becomes_bound() {
+        let volume = json!({"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
+            "volumeAttributesClassName": "silver"});
+        let volume: PersistentVolumeSpec = serde_json::from_value(volume).expect("a volume");
+        let status = |old: serde_json::Value| {
+            let claim = serde_json::from_value(json!({"status": old})).expect("a claim");
+            serde_json::to_value(bound_status(&claim, Some(&volume))).expect("a status")
+        };
+        let bound = json!({"phase": "Bound", "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
+            "currentVolumeAttributesClassName": "silver"});
+        assert_eq!(status(json!({"phase": "Pending"})), bound);
+        let before = json!({"phase": "Bound", "capacity": {"storage": "4Gi"}, "accessModes": ["ReadWriteOnce"],
+            "currentVolumeAttributesClassName": "gold"});
+        assert_eq!(status(before.clone()), before);
     }
 }

@@ -20,18 +20,21 @@ fn capacity(volume: &PersistentVolume) -> Option<Quantity> {
     Quantity::parse(&capacity.get("storage")?.0).ok()
 }
 
-/// Whether a volume can serve a claim at all.
+/// Whether a volume can serve a claim at all (`checkVolumeSatisfyClaim`).
 pub(super) fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<&'static str> {
     let (Some(v), Some(c)) = (&volume.spec, &claim.spec) else { return Some("incomplete") };
-    let mode = |m: &Option<String>| m.clone().unwrap_or_else(|| "Filesystem".into());
-    if mode(&v.volume_mode) != mode(&c.volume_mode) {
-        return Some("incompatible volumeMode");
-    }
+    let or = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.into());
     if requested(claim).is_some_and(|wanted| capacity(volume).is_none_or(|there| there < wanted)) {
         return Some("requested PV is too small");
     }
     if class_of(claim) != class_of_volume(volume) {
         return Some("storageClassName does not match");
+    }
+    if or(&v.volume_attributes_class_name, "") != or(&c.volume_attributes_class_name, "") {
+        return Some("volumeAttributesClassName does not match");
+    }
+    if or(&v.volume_mode, "Filesystem") != or(&c.volume_mode, "Filesystem") {
+        return Some("incompatible volumeMode");
     }
     let offered = v.access_modes.as_deref().unwrap_or_default();
     if !c.access_modes.iter().flatten().all(|m| offered.contains(m)) {
@@ -98,6 +101,20 @@ mod tests {
         check(&volumes, false, Some("right"));
         check(&volumes, true, None);
         check(&volumes[..1], false, None);
+    }
+
+    #[test]
+    fn a_volume_has_the_class_of_attributes_that_is_asked_for() {
+        let of = |class: Option<&str>| json!({"spec": {"volumeAttributesClassName": class}});
+        let check = |volume: Option<&str>, claim: Option<&str>, expected: Option<&str>| {
+            let volume = serde_json::from_value(of(volume)).expect("a volume");
+            let claim = serde_json::from_value(of(claim)).expect("a claim");
+            assert_eq!(mismatch(&volume, &claim), expected);
+        };
+        check(Some("gold"), Some("gold"), None);
+        check(None, Some(""), None);
+        check(Some("gold"), Some("silver"), Some("volumeAttributesClassName does not match"));
+        check(Some("gold"), None, Some("volumeAttributesClassName does not match"));
     }
 
     #[test]

@@ -183,6 +183,8 @@ fn static_volume(
             && !reserved
             && !taken.iter().any(|other| other == name)
             && has.storage_class_name.as_deref().unwrap_or("") == spec.storage_class_name.as_deref().unwrap_or("")
+            && has.volume_attributes_class_name.as_deref().unwrap_or("")
+                == spec.volume_attributes_class_name.as_deref().unwrap_or("")
             && has.volume_mode.as_deref().unwrap_or("Filesystem") == spec.volume_mode.as_deref().unwrap_or("Filesystem")
             && modes.into_iter().all(|mode| has.access_modes.iter().flatten().any(|offered| offered == mode))
             && size(has.capacity.as_ref()) >= wanted
