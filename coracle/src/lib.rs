@@ -5,7 +5,6 @@
 pub mod cli;
 mod clock;
 pub mod cluster;
-mod code_pages;
 mod commands;
 pub mod config;
 mod connect;
@@ -13,6 +12,7 @@ pub mod error;
 pub mod kubeconfig;
 mod layout;
 mod log;
+mod memory;
 mod process;
 mod service_addresses;
 

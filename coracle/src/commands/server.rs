@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::config::ClusterConfig;
 use crate::error::Error;
 use crate::log::{self, LogFormat};
-use crate::{code_pages, kubeconfig, process};
+use crate::{kubeconfig, memory, process};
 
 /// How long the end of a cluster of which a part has failed may take.
 const FAILED_STOP_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
         return Err(Error::usage(format!("a node needs root: {hint}")));
     }
     let data_dir = config.data_dir.clone().expect("the command line gives one");
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    memory::runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let cluster = Cluster::start(config).await?;
@@ -34,10 +34,6 @@ pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
             return Err(error);
         }
         tracing::info!(url = cluster.url(), "serving");
-        let settled = tokio::spawn(async {
-            tokio::time::sleep(code_pages::SETTLED_AFTER).await;
-            code_pages::release();
-        });
         let mut renewals = cluster.renewals();
         let failure = loop {
             tokio::select! {
@@ -51,7 +47,6 @@ pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
                 }
             }
         };
-        settled.abort();
         if let Some(failure) = failure {
             tracing::error!(%failure, "the server ends");
             // Whatever is wrong must not keep the process, which a supervisor starts again.
