@@ -187,12 +187,42 @@ fn is_test(name: &str) -> bool {
         || parts.last().is_some_and(|file| *file == "tests.rs" || file.ends_with("_tests.rs"))
 }
 
-/// Looks at code up to the file's unit tests, which stand at its end.
+/// Follows the items that are only there in tests, as rustfmt lays them out.
+#[derive(Default)]
+struct TestItems {
+    /// How far the attribute is from the margin, as long as its item has not ended.
+    indent: Option<usize>,
+    /// Whether the item's block has begun.
+    in_block: bool,
+}
+
+impl TestItems {
+    /// Whether a line, the next of its file, belongs to one.
+    fn has(&mut self, line: &str) -> bool {
+        let text = line.trim_start();
+        let at = line.len() - text.len();
+        let Some(indent) = self.indent else {
+            if text.starts_with("#[cfg(test)]") {
+                (self.indent, self.in_block) = (Some(at), false);
+            }
+            return self.indent.is_some();
+        };
+        let is_end = if self.in_block { at == indent && text.starts_with('}') } else { text.ends_with([';', ',']) };
+        self.in_block |= text.ends_with('{') && !text.starts_with("#[");
+        if is_end || (!self.in_block && text.ends_with('}')) {
+            self.indent = None;
+        }
+        true
+    }
+}
+
+/// Looks at code; what is only there in tests may do more.
 fn check_banned(name: &str, file: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
+    let mut tests = TestItems::default();
     for (number, line) in text.lines().enumerate() {
-        if line.trim_start().starts_with("#[cfg(test)]") {
-            break;
+        if tests.has(line) {
+            continue;
         }
         let code = line.split("//").next().unwrap_or("");
         for (banned, except, reason) in BANNED {
@@ -246,6 +276,18 @@ mod tests {
         check("use some_thing;\nuse http as web;\n#[y::main]", &[]);
         check("// some_thing::A\naxum::http::get(\"http\"); my::y(); let y: u8 = x::Y;", &["some-thing", "http", "y"]);
         check("awesome_thing::a(); http::x(); y ::z();", &["some-thing", "y"]);
+    }
+
+    #[test]
+    fn code_after_tests_is_looked_at() {
+        let check = |text: &str, expected: usize| {
+            assert_eq!(check_banned("api/src/x.rs", "x.rs", text).len(), expected, "{text}");
+        };
+        check("#[cfg(test)]\nmod tests {\n    fn a() {\n        x.unwrap();\n    }\n}\n", 0);
+        check("#[cfg(test)]\nmod tests;\nfn a() {\n    x.unwrap();\n}\n", 1);
+        check("#[cfg(test)]\nfn a() {\n    x.unwrap();\n}\nfn b() {\n    x.unwrap();\n}\n", 1);
+        check("    #[cfg(test)]\n    pub x: u8,\n    y.unwrap();\n", 1);
+        check("#[cfg(test)]\n#[derive(Debug)]\nstruct A {\n    x: u8,\n}\nfn b() {\n    x.unwrap();\n}\n", 1);
     }
 
     #[test]
