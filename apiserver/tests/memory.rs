@@ -1,5 +1,7 @@
 //! How much memory a hostile request may take, counted by the allocator. One test, since the count is the process's.
 
+#![expect(unsafe_code, reason = "an allocator that counts")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The `coracle` binary: a Kubernetes cluster in one process.
 
+#![expect(unsafe_code, reason = "mimalloc's options are set before anything is allocated")]
+
 use std::ffi::{c_int, c_long};
 use std::process::ExitCode;
 

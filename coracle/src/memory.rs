@@ -5,6 +5,8 @@
 //! and what one thread freed of another's stays that one's until it looks. So once the process has worked and is idle
 //! again, each thread of the runtime is woken and looks when it parks. A process that does nothing wakes nobody.
 
+#![expect(unsafe_code, reason = "the allocator and the clocks of the system are called")]
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -3,6 +3,8 @@
 //!
 //! sled opens its own files and cannot be handed a layer; what it wrote is synced through this one.
 
+#![expect(unsafe_code, reason = "calls of the system that the standard library does not have")]
+
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;

@@ -1,5 +1,7 @@
 //! The process: starting it, finding it again, starting it again when it died.
 
+#![expect(unsafe_code, reason = "tokio cannot prove that a descriptor stays open")]
+
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;

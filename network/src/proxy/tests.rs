@@ -1,5 +1,7 @@
 //! Service rules in network namespaces of the test's own, with connections that really go through them.
 
+#![expect(unsafe_code, reason = "a thread leaves its network namespace")]
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

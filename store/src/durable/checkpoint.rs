@@ -130,7 +130,6 @@ impl Checkpoint {
     /// Closes it and makes all its files durable.
     pub(crate) fn close(self, directory: &Directory) -> Result<(), StoreError> {
         drop(self.db);
-        release_memory();
         let path = directory.checkpoint_path();
         let files = &directory.files;
         let sync = || {
@@ -281,14 +280,5 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("sled panicked".into()),
-    }
-}
-
-/// Gives freed memory back to the system: what sled cached would stay with the allocator.
-pub(crate) fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the call takes no pointer, and the allocator locks itself.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoint::{Checkpoint, release_memory};
+use super::checkpoint::Checkpoint;
 use super::directory::is_full;
 use super::export;
 use super::recovery::FIRST_REVISION;
@@ -48,7 +48,6 @@ impl Drop for Checkpointer {
 impl Checkpointer {
     pub(crate) fn run(&mut self) {
         drop(self.loaded.take());
-        release_memory();
         loop {
             let todo = self.shared.wait_for_work();
             if todo.stop {

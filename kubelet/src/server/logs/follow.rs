@@ -3,6 +3,8 @@
 //! One inotify watch on the directory tells of all that: writes, new files, and the runtime closing the file, which is
 //! the sign to ask whether the container still runs.
 
+#![expect(unsafe_code, reason = "tokio cannot prove that a descriptor stays open")]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
