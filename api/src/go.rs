@@ -2,6 +2,7 @@
 //! nothing only if the same is printed here.
 
 mod amount;
+pub mod duration;
 mod layout;
 mod marshal;
 mod spew;

@@ -8,6 +8,7 @@ pub mod base64;
 pub mod catalogue;
 pub mod convert;
 pub mod crd;
+pub mod cron;
 pub mod decode;
 pub mod defaults;
 pub mod diff;
@@ -30,7 +31,6 @@ pub mod quota;
 #[cfg(test)]
 mod reference;
 pub mod resources;
-pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod status;
@@ -47,3 +47,18 @@ pub use user::UserInfo;
 
 /// The version of Kubernetes whose API this is.
 pub const VERSION: &str = "v1.36.0";
+
+/// Its major and minor number alone, such as `1.36`.
+pub fn major_and_minor() -> &'static str {
+    let version = VERSION.trim_start_matches('v');
+    version.rsplit_once('.').map_or(version, |(start, _)| start)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_has_three_parts() {
+        assert_eq!(format!("v{}.0", super::major_and_minor()), super::VERSION);
+        assert_eq!(super::major_and_minor().split('.').filter(|part| part.parse::<u8>().is_ok()).count(), 2);
+    }
+}

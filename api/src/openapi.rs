@@ -213,8 +213,7 @@ fn info(custom: bool) -> Value {
         return json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"});
     }
     // Major and minor version alone (`EffectiveVersion`).
-    let version = crate::VERSION.trim_start_matches('v');
-    json!({"title": "Kubernetes", "version": version.rsplit_once('.').map_or(version, |(minor, _)| minor)})
+    json!({"title": "Kubernetes", "version": crate::major_and_minor()})
 }
 
 fn security() -> Value {

@@ -18,9 +18,6 @@ use crate::content::Representation;
 use crate::request::Query;
 use crate::{Context, Registry, answer, content, metrics};
 
-/// The version of Kubernetes whose API is served.
-pub const GIT_VERSION: &str = "v1.36.0";
-
 /// What the document at `/version` is.
 const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
 
@@ -137,14 +134,17 @@ fn path_list(ctx: &Context) -> Vec<String> {
 
 /// The document of `/version`.
 pub fn version() -> Value {
+    let (major, minor) = api::major_and_minor().split_once('.').unwrap_or_default();
+    // Components may be as old as the version before.
+    let before = minor.parse::<u32>().unwrap_or_default().saturating_sub(1).to_string();
     json!({
-        "major": "1",
-        "minor": "36",
-        "emulationMajor": "1",
-        "emulationMinor": "36",
-        "minCompatibilityMajor": "1",
-        "minCompatibilityMinor": "35",
-        "gitVersion": format!("{GIT_VERSION}+coracle"),
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": before,
+        "gitVersion": format!("{}+coracle", api::VERSION),
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -1,10 +1,9 @@
 //! CronJobs make jobs at times.
 
-mod schedule;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::cron::Schedule;
 use client::{Action, EventType, Informer, ObjectKey};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -18,7 +17,6 @@ use crate::context::Context;
 use crate::error::{Result, ignore_not_found, is_already_exists, is_namespace_terminating, message};
 use crate::figures::Various;
 use crate::owner::{self, BY_CONTROLLER, controller_name, controller_of, controller_reference};
-use schedule::Schedule;
 
 /// Keys worked on at a time.
 const WORKERS: usize = 5;
@@ -171,14 +169,18 @@ impl CronJobs {
                 return Ok(None);
             }
         };
+        let Ok(clocks) = schedule.zone().map_or_else(|| Ok(zone.clone()), clocks) else {
+            warn("UnparseableSchedule", format!("unparseable schedule: {:?} : unknown time zone", spec.schedule));
+            return Ok(None);
+        };
         let now = self.context.clock.now();
-        if schedule.next(now, &zone).is_none() {
+        let Some(next) = schedule.next(now, &clocks).map(|t| wait_for(now, t)) else {
             let why = "time difference between two schedules is less than 1 second";
             warn("InvalidSchedule", format!("invalid schedule: {} : {why}", spec.schedule));
             return Ok(None);
-        }
-        let next = schedule.next(now, &zone).map(|t| wait_for(now, t));
-        let Some(due) = self.last_due(cron, spec, &schedule, &zone, now) else { return Ok(next) };
+        };
+        let next = Some(next);
+        let Some(due) = self.last_due(cron, spec, &schedule, &clocks, now) else { return Ok(next) };
         let deadline = spec.starting_deadline_seconds.filter(|s| now.duration_since(due).as_secs() > *s);
         if deadline.is_some() {
             warn("MissSchedule", format!("Missed scheduled time to start a job: {}", due.strftime(RFC1123Z)));
@@ -214,7 +216,7 @@ impl CronJobs {
         cron: &CronJob,
         spec: &CronJobSpec,
         schedule: &Schedule,
-        zone: &TimeZone,
+        clocks: &TimeZone,
         now: Timestamp,
     ) -> Option<Timestamp> {
         let status = cron.status.as_ref();
@@ -226,7 +228,7 @@ impl CronJobs {
             from = from.max(earliest);
         }
         let (mut due, mut missed) = (None, 0);
-        while let Some(time) = schedule.next(from, zone).filter(|t| *t <= now) {
+        while let Some(time) = schedule.next(from, clocks).filter(|t| *t <= now) {
             due = Some(time);
             missed += 1;
             from = time;
@@ -236,7 +238,7 @@ impl CronJobs {
                 self.context.events.event(cron, EventType::Warning, "TooManyMissedTimes", text);
                 // Whatever was missed before, the newest counts; a day has enough times to find it in.
                 let near = now.checked_sub(Duration::from_secs(86_400)).ok()?;
-                return schedule.last_before(near.max(from), now, zone).or(due);
+                return last_before(schedule, near.max(from), now, clocks).or(due);
             }
         }
         due
@@ -349,6 +351,21 @@ fn job_name(cron: &CronJob, due: Timestamp) -> String {
     let mut name = cron.name_any();
     name.truncate(NAME_BYTES_MAX);
     format!("{name}-{}", due.as_second() / 60)
+}
+
+/// The zone that a schedule names itself. The controllers' own is UTC.
+fn clocks(name: &str) -> std::result::Result<TimeZone, jiff::Error> {
+    if matches!(name, "" | "Local") { Ok(TimeZone::UTC) } else { TimeZone::get(name) }
+}
+
+/// The last time after `from` and not after `until`.
+fn last_before(schedule: &Schedule, mut from: Timestamp, until: Timestamp, clocks: &TimeZone) -> Option<Timestamp> {
+    let mut last = None;
+    while let Some(time) = schedule.next(from, clocks).filter(|t| *t <= until) {
+        last = Some(time);
+        from = time;
+    }
+    last
 }
 
 fn wait_for(now: Timestamp, then: Timestamp) -> Duration {

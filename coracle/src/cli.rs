@@ -153,7 +153,7 @@ impl Arguments {
                 commands::image::import(&data.directory()?, &file)
             }
             Command::Version => {
-                let (own, kubernetes) = (env!("CARGO_PKG_VERSION"), crate::KUBERNETES_VERSION);
+                let (own, kubernetes) = (env!("CARGO_PKG_VERSION"), api::VERSION);
                 commands::say(format_args!("coracle {own} (Kubernetes {kubernetes})"));
                 Ok(())
             }

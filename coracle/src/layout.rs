@@ -76,7 +76,7 @@ impl Layout {
             node_labels: BTreeMap::new(),
             max_pods: PODS_MAX,
             allowed_unsafe_sysctls: Vec::new(),
-            version: crate::KUBERNETES_VERSION.into(),
+            version: api::VERSION.into(),
             clock: client::Clock::system(),
             metrics: kubelet::NodeMetrics::default(),
         }

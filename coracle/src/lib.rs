@@ -19,6 +19,3 @@ mod service_addresses;
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, StoreKind, StoreSync};
 pub use error::Error;
-
-/// The version of Kubernetes that is served.
-pub const KUBERNETES_VERSION: &str = "v1.36.0";

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use base64::Engine;
 
+use crate::go::duration;
 use crate::{names, time};
 
 /// The formats that schemas may name; others are told of, and hold nothing back.
@@ -53,7 +54,7 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => is_date_time(text),
         "date" => text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10,
-        "duration" => go_duration(text).is_some() || is_spelled_duration(text),
+        "duration" => duration::parse(text).is_ok() || is_spelled_duration(text),
         "ipv4" => is_ipv4(text),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => text.parse::<ipnet::IpNet>().is_ok(),
@@ -202,32 +203,6 @@ fn is_card(digits: &str) -> bool {
     };
     let sum: u32 = digits.bytes().rev().enumerate().map(double).sum();
     (12..=19).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && sum.is_multiple_of(10)
-}
-
-/// A duration as Go's `time.ParseDuration` reads it, in nanoseconds.
-pub(super) fn go_duration(text: &str) -> Option<i64> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    let mut total = 0f64;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let length = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-        let number: f64 = rest.get(..length)?.parse().ok()?;
-        rest = &rest[length..];
-        const UNITS: [(&str, f64); 8] =
-            [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
-        let (unit, nanoseconds) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit))?;
-        rest = &rest[unit.len()..];
-        total += number * nanoseconds;
-    }
-    (total <= i64::MAX as f64).then(|| if negative { -(total as i64) } else { total as i64 })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::wire::{Reader, Wire};
 use super::{PREFIX, ProtobufError};
 use crate::decode::{NESTING_MAX, fields_shape, is_omitted, nesting};
+use crate::go::duration;
 use crate::json::double;
 use crate::quantity::Quantity;
 use crate::schema::{Field, Kind, Type};
@@ -116,7 +117,7 @@ fn value(ty: Type<'_>, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value
             while let Some((_, wire)) = reader.field()? {
                 nanos = wire.integer(name)?;
             }
-            super::write::duration_text(nanos).into()
+            duration::format(nanos).into()
         }
         Kind::IntOrString => int_or_string(wire.bytes(name)?)?,
         Kind::Raw | Kind::Fields | Kind::Any => embedded(first(wire.bytes(name)?)?, depth)?,

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::wire::{put_bytes, put_double, put_integer, put_message};
+use crate::go::duration;
 use crate::schema::{Field, Kind, Type};
 use crate::time;
 
@@ -76,7 +77,7 @@ fn put_value(out: &mut Vec<u8>, number: u8, ty: Type<'_>, value: Option<&Value>)
         Kind::Time | Kind::MicroTime => put_message(out, number, &instant(ty, text())),
         Kind::Duration => {
             let mut inner = Vec::new();
-            put_integer(&mut inner, 1, duration_nanos(text()));
+            put_integer(&mut inner, 1, duration::parse(text()).unwrap_or_default());
             put_message(out, number, &inner);
         }
         Kind::IntOrString => put_message(out, number, &int_or_string(value)),
@@ -148,38 +149,4 @@ fn schema_or(ty: Type<'_>, value: Option<&Value>) -> Vec<u8> {
         _ => {}
     }
     inner
-}
-
-/// A duration as Go prints it, in seconds and below (the few there are in the API are short).
-pub(super) fn duration_text(nanos: i64) -> String {
-    let seconds = nanos as f64 / 1e9;
-    let (hours, rest) = ((seconds / 3600.0).trunc(), seconds % 3600.0);
-    let (minutes, rest) = ((rest / 60.0).trunc(), rest % 60.0);
-    match (hours != 0.0, minutes != 0.0) {
-        (true, _) => format!("{hours}h{minutes}m{rest}s"),
-        (_, true) => format!("{minutes}m{rest}s"),
-        _ => format!("{rest}s"),
-    }
-}
-
-fn duration_nanos(text: &str) -> i64 {
-    let (mut nanos, mut number) = (0.0, String::new());
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let unit = match letter {
-            '0'..='9' | '.' | '-' => {
-                number.push(letter);
-                continue;
-            }
-            'h' => 3.6e12,
-            'm' if letters.next_if_eq(&'s').is_some() => 1e6,
-            'm' => 6e10,
-            'u' | 'µ' if letters.next_if_eq(&'s').is_some() => 1e3,
-            'n' if letters.next_if_eq(&'s').is_some() => 1.0,
-            _ => 1e9,
-        };
-        nanos += number.parse::<f64>().unwrap_or(0.0) * unit;
-        number.clear();
-    }
-    nanos as i64
 }

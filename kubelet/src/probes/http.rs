@@ -173,11 +173,15 @@ fn headers(action: &HTTPGetAction, purpose: Purpose) -> Result<HeaderMap, String
         headers.append(name, value);
     }
     let agent = match purpose {
-        Purpose::Probe => "kube-probe/1.36",
-        Purpose::Lifecycle => "kube-lifecycle/1.36",
+        Purpose::Probe => "kube-probe",
+        Purpose::Lifecycle => "kube-lifecycle",
     };
-    for (name, value) in [(header::USER_AGENT, agent), (header::ACCEPT, "*/*"), (header::CONNECTION, "close")] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    let agent = format!("{agent}/{}", api::major_and_minor());
+    let agent = HeaderValue::try_from(agent).map_err(|error| error.to_string())?;
+    let fixed = [(header::ACCEPT, "*/*"), (header::CONNECTION, "close")];
+    let fixed = fixed.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    for (name, value) in fixed.into_iter().chain([(header::USER_AGENT, agent)]) {
+        headers.entry(name).or_insert(value);
     }
     // A header that is named and empty is not sent.
     for name in [header::HOST, header::USER_AGENT, header::ACCEPT] {

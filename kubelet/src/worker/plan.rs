@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use api::go::duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
@@ -270,7 +271,7 @@ impl Planner<'_> {
                 let pod = self.inputs.pod;
                 let message = format!(
                     "back-off {} restarting failed container={} pod={}_{}({})",
-                    go_duration(delay.as_secs()),
+                    duration::format(i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX)),
                     container.name,
                     pod::name(pod),
                     pod::namespace(pod),
@@ -303,14 +304,6 @@ impl Planner<'_> {
 
     fn wake_at(&mut self, due: Timestamp) {
         self.plan.wake = Some(self.plan.wake.map_or(due, |wake| wake.min(due)));
-    }
-}
-
-/// A duration as Go prints it, such as `1m20s`.
-fn go_duration(seconds: i64) -> String {
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
     }
 }
 

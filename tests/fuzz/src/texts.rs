@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::quantity::Quantity;
 use api::selector::{FieldSelector, LabelSelector};
 use api::table::jsonpath::Path;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// Label and field selectors, and with them JSON paths and schedules.
 pub fn selectors(data: &[u8]) {
@@ -29,7 +31,9 @@ pub fn selectors(data: &[u8]) {
         let value = serde_json::json!({"a": [{"b": 1, "c": "x"}, {"b": 2}], "spec": {"x": [1, 2, 3]}});
         let _ = path.find(&value);
     }
-    let _ = api::schedule::check(text);
+    if let Ok(schedule) = api::cron::Schedule::parse(text) {
+        let _ = schedule.next(Timestamp::UNIX_EPOCH, &TimeZone::UTC);
+    }
 }
 
 /// Quantities, and with them times.

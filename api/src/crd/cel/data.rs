@@ -7,9 +7,9 @@ use base64::Engine;
 use cel::Value;
 use cel::objects::OptionalValue;
 
-use super::super::formats::go_duration;
 use super::super::node::{Additional, Node};
 use super::wanted::Wanted;
+use crate::go::duration;
 
 /// Words that are no field names in CEL.
 pub(super) const RESERVED: [&str; 21] = [
@@ -96,7 +96,7 @@ pub(super) fn convert(schema: &Node, value: &serde_json::Value, wanted: &Wanted)
 fn of_text(schema: &Node, text: &str) -> Value {
     let found = match schema.format.as_str() {
         "date-time" => chrono_time(text).map(Value::Timestamp),
-        "duration" => go_duration(text).map(|n| Value::Duration(chrono_duration(n))),
+        "duration" => duration::parse(text).ok().map(|n| Value::Duration(chrono_duration(n))),
         "byte" => base64::engine::general_purpose::STANDARD.decode(text).ok().map(Value::from),
         _ => None,
     };

@@ -1,8 +1,8 @@
 //! Cron jobs.
 
 use super::job_spec;
+use crate::cron::{self, Schedule};
 use crate::field::{ErrorList, FieldError};
-use crate::schedule;
 use crate::validation::at::At;
 use crate::validation::rules;
 
@@ -58,7 +58,7 @@ fn job_template(spec: &At<'_>, errors: &mut ErrorList) {
 /// `validateScheduleFormat`
 fn schedule(at: &At<'_>, had_zone: bool, has_zone: bool, errors: &mut ErrorList) {
     let text = at.text();
-    if let Err(problem) = schedule::check(text) {
+    if let Err(problem) = Schedule::parse(text) {
         errors.push(FieldError::invalid(&at.path, text, problem));
     }
     if !text.contains("TZ") {
@@ -98,7 +98,7 @@ fn zone(at: &At<'_>, errors: &mut ErrorList) {
     if name.eq_ignore_ascii_case("local") {
         wrong("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones".into());
     }
-    if name != "Local" && !schedule::is_zone_name(name) {
+    if name != "Local" && !cron::is_zone_name(name) {
         wrong(format!("unknown time zone {name}"));
     }
 }

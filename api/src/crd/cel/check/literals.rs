@@ -5,7 +5,8 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue};
 
 use super::Checker;
 use crate::crd::cel::types::Type;
-use crate::crd::{formats, pattern};
+use crate::crd::pattern;
+use crate::go::duration;
 use crate::time;
 
 impl Checker<'_> {
@@ -54,7 +55,7 @@ impl Checker<'_> {
         let Some(IdedExpr { id, expr: Expr::Literal(LiteralValue::String(text)) }) = call.args.first() else { return };
         let text = text.inner();
         let good = match call.func_name.as_str() {
-            "duration" => formats::go_duration(text).is_some(),
+            "duration" => duration::parse(text).is_ok(),
             "timestamp" => time::parse(text).is_ok(),
             "matches" => pattern::compile(text).is_ok(),
             _ => true,
