@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod base64;
 pub mod catalogue;
+pub mod conditions;
 pub mod convert;
 pub mod crd;
 pub mod cron;
@@ -33,11 +34,13 @@ mod reference;
 pub mod resources;
 pub mod schema;
 pub mod selector;
+pub mod services;
 pub mod status;
 pub mod table;
 pub mod time;
 pub mod user;
 pub mod validation;
+pub mod volumes;
 pub mod yaml;
 pub mod zpages;
 

@@ -13,11 +13,11 @@ use serde_json::Value;
 use crate::kinds;
 use crate::quantity::Quantity;
 use crate::resources::ResourceList;
+use crate::volumes::class_of;
 pub use pod::missing;
 pub use scope::in_scope;
 
 const CLASS_SUFFIX: &str = ".storageclass.storage.k8s.io/";
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// How a quota counts the objects of a kind beyond their number (`Evaluator`).
 #[derive(Clone, Copy)]
@@ -115,8 +115,7 @@ fn of_service(service: &Value) -> ResourceList {
 }
 
 fn of_claim(claim: &Value) -> ResourceList {
-    let annotated = claim["metadata"]["annotations"][CLASS_ANNOTATION].as_str();
-    let class = annotated.or(claim["spec"]["storageClassName"].as_str()).unwrap_or_default();
+    let class = claim.as_object().map(class_of).unwrap_or_default();
     let mut used = ResourceList::count("persistentvolumeclaims", 1);
     let amount = |value: &Value| Quantity::from_json(value).ok().filter(|_| !value.is_null());
     let wanted = amount(&claim["spec"]["resources"]["requests"]["storage"]);

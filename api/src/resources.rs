@@ -1,13 +1,10 @@
-//! Amounts by resource (`ResourceList`), and what a pod asks for in all.
+//! Amounts by resource (`ResourceList`).
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::quantity::{Format, Quantity};
-
-/// Resources that may be given for a pod as a whole.
-const OF_PODS: [&str; 2] = ["cpu", "memory"];
 
 /// Amounts by the name of a resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,65 +65,4 @@ impl ResourceList {
         let parts: Vec<String> = self.0.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
         parts.join(",")
     }
-}
-
-/// Which half of a container's resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
-    /// `requests`
-    Requests,
-    /// `limits`
-    Limits,
-}
-
-impl Half {
-    /// The field's name.
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Limits => "limits",
-        }
-    }
-
-    /// This half of the `resources` of a container or pod.
-    pub fn of(self, holder: &Value) -> ResourceList {
-        ResourceList::of(holder.pointer(&format!("/resources/{}", self.field())))
-    }
-}
-
-/// What a pod's containers ask for (or are limited to) in all: the sum of containers and sidecars, or the peak of the
-/// init containers if that is more; what is given for the pod as a whole takes its place.
-pub fn of_pod(spec: &Value, half: Half) -> ResourceList {
-    let containers = |field: &str| spec.get(field).and_then(Value::as_array).into_iter().flatten();
-    let mut sum = ResourceList::default();
-    containers("containers").for_each(|container| sum.add(&half.of(container)));
-    let (mut sidecars, mut peak) = (ResourceList::default(), ResourceList::default());
-    for container in containers("initContainers") {
-        let mut of = half.of(container);
-        if container.get("restartPolicy").is_some_and(|policy| policy == "Always") {
-            sum.add(&of);
-            sidecars.add(&of);
-            of = sidecars.clone();
-        } else {
-            of.add(&sidecars);
-        }
-        peak.raise(&of);
-    }
-    sum.raise(&peak);
-    sum.0.extend(half.of(spec).only(|name| OF_PODS.contains(&name) || name.starts_with("hugepages-")).0);
-    sum
-}
-
-/// The same with the overhead of the pod's runtime class, which raises only limits that there are.
-pub fn of_pod_with_overhead(spec: &Value, half: Half) -> ResourceList {
-    let mut sum = of_pod(spec, half);
-    let overhead = ResourceList::of(spec.get("overhead"));
-    match half {
-        Half::Requests => sum.add(&overhead),
-        Half::Limits => {
-            let counted = overhead.only(|name| sum.0.get(name).is_some_and(|limit| !limit.is_zero()));
-            sum.add(&counted);
-        }
-    }
-    sum
 }

@@ -7,7 +7,7 @@ mod parser;
 
 pub use extract::{Attributes, extract};
 pub use fields::{FieldRequirement, FieldSelector};
-pub use labels::{LabelSelector, Operator, Requirement};
+pub use labels::{LabelSelector, Operator, Requirement, selects};
 
 /// What labels or fields a selector looks at.
 pub trait Lookup {

@@ -11,6 +11,7 @@ pub mod controller;
 pub mod event;
 mod event_correlator;
 pub mod event_series;
+pub mod host_ports;
 pub mod in_process;
 pub mod informer;
 mod informer_cache;
@@ -25,6 +26,7 @@ pub mod queue_metrics;
 mod reflector;
 pub mod rest_metrics;
 pub mod tolerations;
+pub mod volume_match;
 
 pub use change::Change;
 pub use clock::Clock;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration};
+use api::selector::Operator;
+use k8s_openapi::api::core::v1::{Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration};
 use kube::ResourceExt;
 
 use crate::tolerations::untolerated;
@@ -14,14 +15,18 @@ pub fn is_chosen(spec: &PodSpec, node: &Node) -> bool {
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| node.labels().get(key) == Some(value));
     let required = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let required = required.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    let matches = |term: &NodeSelectorTerm| term_matches(term, node.labels(), &node.name_any());
-    named && selected && required.is_none_or(|r| r.node_selector_terms.iter().any(matches))
+    named && selected && required.is_none_or(|r| selector_matches(r, node.labels(), &node.name_any()))
 }
 
 /// Whether the node bears a taint of one of `effects` that nothing tolerates.
 pub fn repels(node: &Node, tolerations: &[Toleration], effects: &[&str]) -> bool {
     let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
     untolerated(taints, tolerations, effects).is_some()
+}
+
+/// Whether any term of a node selector matches.
+pub fn selector_matches(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    selector.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
 }
 
 /// Whether a term matches a node with these labels and this name. One without requirements matches nothing.
@@ -35,17 +40,7 @@ pub fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, 
 
 fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     let values = requirement.values.as_deref().unwrap_or_default();
-    let among = value.is_some_and(|v| values.iter().any(|w| w == v));
-    let numbers = || Some((value?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
-    match requirement.operator.as_str() {
-        "In" => among,
-        "NotIn" => !among,
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => numbers().is_some_and(|(a, b)| a > b),
-        "Lt" => numbers().is_some_and(|(a, b)| a < b),
-        _ => false,
-    }
+    Operator::of_node_selector(&requirement.operator).is_some_and(|operator| operator.holds(value, values))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::conditions::job_end;
 use api::cron::Schedule;
 use client::{Action, EventType, Informer, ObjectKey};
 use jiff::Timestamp;
@@ -63,8 +64,7 @@ pub(crate) async fn run(context: Context) {
 
 /// How a job ended, and when.
 fn end_of(job: &Job) -> Option<(&str, Option<Timestamp>)> {
-    let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let end = conditions.iter().find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")?;
+    let end = job_end(job.status.as_ref()?.conditions.iter().flatten())?;
     let at = job.status.as_ref().and_then(|s| s.completion_time.as_ref()).or(end.last_transition_time.as_ref());
     Some((end.type_.as_str(), at.map(|t| t.0)))
 }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use api::conditions;
 use client::{Action, EventType, Informer, ObjectKey, Selection, WorkQueue};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, ObjectReference, Pod};
@@ -119,7 +120,7 @@ impl Collect for ZoneSizes {
 }
 
 fn condition<'a>(node: &'a Node, type_: &str) -> Option<&'a NodeCondition> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == type_)
+    conditions::find(node.status.as_ref()?.conditions.iter().flatten(), type_)
 }
 
 fn ready(node: &Node) -> Option<&str> {
@@ -305,7 +306,7 @@ impl Nodes {
     /// says of its pods what they are.
     async fn tell_pods(&self, node: &str) -> Result<()> {
         let now = Time(self.context.clock.now());
-        for pod in self.pods.indexed(BY_NODE, node).iter().filter(|p| is_ready(p)) {
+        for pod in self.pods.indexed(BY_NODE, node).iter().filter(is_ready) {
             let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [
                 {"type": "Ready", "status": "False", "lastTransitionTime": now}]}});
             let api = self.context.api::<Pod>(&pod.namespace().unwrap_or_default());

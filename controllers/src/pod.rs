@@ -4,65 +4,15 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+
+pub(crate) use api::pods::{
+    available_in, condition, is_active, is_available, is_ready, is_terminal, is_terminating, phase, ready_since,
+};
 
 /// The annotation by which a user says which pods to delete first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-
-/// The phase; a pod without one is pending.
-pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
-}
-
-/// Whether the pod ended and will not run again.
-pub(crate) fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Whether the pod is on its way out.
-pub(crate) fn is_terminating(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
-}
-
-/// Whether the pod counts as a replica.
-pub(crate) fn is_active(pod: &Pod) -> bool {
-    !is_terminal(pod) && !is_terminating(pod)
-}
-
-/// The condition of a type.
-pub(crate) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == type_)
-}
-
-/// Whether the pod is ready.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|c| c.status == "True")
-}
-
-/// Since when the pod is ready.
-pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    condition(pod, "Ready").filter(|c| c.status == "True")?.last_transition_time.as_ref().map(|t| t.0)
-}
-
-/// How long until the pod has been ready for `min_ready_seconds`; zero if it has, `None` if it is not ready.
-pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
-    if !is_ready(pod) {
-        return None;
-    }
-    if min_ready_seconds <= 0 {
-        return Some(Duration::ZERO);
-    }
-    let since = ready_since(pod)?;
-    let wanted = Duration::from_secs(min_ready_seconds as u64);
-    let ready_for = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    Some(wanted.saturating_sub(ready_for))
-}
-
-/// Whether the pod has been ready for `min_ready_seconds`.
-pub(crate) fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    available_in(pod, min_ready_seconds, now) == Some(Duration::ZERO)
-}
 
 /// The shortest wait until another of `pods` becomes available.
 pub(crate) fn next_available<'a>(
@@ -143,7 +93,7 @@ fn deletion_cost(pod: &Pod) -> i32 {
 /// Whether an init container of this name goes on beside the others.
 pub(crate) fn is_sidecar(pod: &Pod, name: &str) -> bool {
     let mut init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
-    init.any(|c| c.name == name && c.restart_policy.as_deref() == Some("Always"))
+    init.any(|c| c.name == name && api::pods::is_sidecar(c.restart_policy.as_deref()))
 }
 
 /// The restarts of the container, and of the sidecar, that has most.

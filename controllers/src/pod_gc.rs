@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::conditions;
 use client::{Action, Informer, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
@@ -33,9 +34,9 @@ const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// Whether pods that end on the node have ended: it is not ready, and out of service.
 fn is_out_of_service(node: &Node) -> bool {
-    let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let mut taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
-    !conditions.any(|c| c.type_ == "Ready" && c.status == "True") && taints.any(|t| t.key == OUT_OF_SERVICE)
+    !conditions::is_true(conditions, "Ready") && taints.any(|t| t.key == OUT_OF_SERVICE)
 }
 
 /// Runs the controller until the context is cancelled.
@@ -91,7 +92,7 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
             if pods.len() <= TERMINATED_MAX {
                 return Ok(Action::Done);
             }
-            let mut ended: Vec<_> = pods.list().into_iter().filter(|p| is_terminal(p)).collect();
+            let mut ended: Vec<_> = pods.list().into_iter().filter(is_terminal).collect();
             let created = |p: &Pod| p.metadata.creation_timestamp.as_ref().map(|t| t.0);
             ended.sort_by_key(|p| (!is_evicted(p), created(p), p.name_any()));
             let surplus = ended.len().saturating_sub(TERMINATED_MAX);
@@ -113,7 +114,7 @@ async fn sync(context: &Context, pods: &Informer<Pod>, nodes: &Informer<Node>, t
             if !nodes.get("", &name).is_some_and(|node| is_out_of_service(&node)) {
                 return Ok(Action::Done);
             }
-            for pod in pods.indexed(crate::node_lifecycle::BY_NODE, &name).iter().filter(|p| is_terminating(p)) {
+            for pod in pods.indexed(crate::node_lifecycle::BY_NODE, &name).iter().filter(is_terminating) {
                 counted(context, pod, "out-of-service", fail_and_remove(context, pod, None).await)?;
             }
         }

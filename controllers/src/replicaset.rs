@@ -105,7 +105,7 @@ impl<K: Replicated> ReplicaSets<K> {
         let satisfied = self.expectations.satisfied(&key);
         let claimed =
             owner::claim(&self.context.client, &*set, &self.pods, |labels| set.selects(labels), is_active).await?;
-        let (active, rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|p| is_active(p));
+        let (active, rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(is_active);
         let terminating = rest.iter().filter(|p| is_terminating(p) && !crate::pod::is_terminal(p)).count();
         let mut failure = None;
         if satisfied && set.meta().deletion_timestamp.is_none() {
@@ -200,7 +200,7 @@ impl<K: Replicated> ReplicaSets<K> {
 
 fn choose_victims(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: jiff::Timestamp) -> Vec<Arc<Pod>> {
     let mut on_node: HashMap<&str, usize> = HashMap::new();
-    for pod in related.iter().filter(|p| is_active(p)) {
+    for pod in related.iter().filter(is_active) {
         *on_node.entry(node_name(pod)).or_default() += 1;
     }
     let rank = |pod: &Pod| on_node.get(node_name(pod)).copied().unwrap_or(0);

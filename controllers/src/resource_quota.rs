@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::discovery::{self, Meta};
 use crate::error::{Result, ignore_not_found, is_conflict};
+use crate::pod::is_terminal;
 
 /// Quotas worked on at a time.
 const WORKERS: usize = 5;
@@ -68,7 +69,7 @@ pub(crate) async fn run(context: Context) {
             to.add_after(ObjectKey::of(&**quota), SETTLE);
         }
     });
-    controller.replenish(&controller.pods, |old, new| ends(old) != ends(new) || has_ended(old) != has_ended(new));
+    controller.replenish(&controller.pods, |old, new| ends(old) != ends(new) || is_terminal(old) != is_terminal(new));
     controller.replenish(&controller.services, |old, new| old.spec != new.spec);
     controller.replenish(&controller.claims, |old, new| old.spec != new.spec || old.status != new.status);
     controller.replenish(&controller.device_claims, |old, new| old.spec != new.spec);
@@ -88,10 +89,6 @@ pub(crate) async fn run(context: Context) {
 
 fn ends(pod: &Pod) -> bool {
     pod.spec.as_ref().is_some_and(|spec| spec.active_deadline_seconds.is_some())
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    pod.status.as_ref().is_some_and(|status| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")))
 }
 
 impl Quotas {

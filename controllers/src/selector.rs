@@ -4,26 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+pub(crate) use api::selector::selects as matches;
+
 /// Labels or a plain selector.
 pub(crate) type Labels = BTreeMap<String, String>;
-
-/// Whether `selector` matches; an empty one matches everything.
-pub(crate) fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
-    let equal = selector.match_labels.as_ref().is_none_or(|wanted| contains(labels, wanted));
-    let mut expressions = selector.match_expressions.iter().flatten();
-    equal
-        && expressions.all(|e| {
-            let value = labels.get(&e.key);
-            let among = value.is_some_and(|v| e.values.iter().flatten().any(|w| w == v));
-            match e.operator.as_str() {
-                "In" => among,
-                "NotIn" => !among,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
-}
 
 /// Whether `labels` hold every pair of `wanted`.
 pub(crate) fn contains(labels: &Labels, wanted: &Labels) -> bool {
@@ -51,26 +35,6 @@ pub(crate) fn shown(selector: &LabelSelector) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(selector: serde_json::Value, labels: serde_json::Value, expected: bool) {
-        let parsed: LabelSelector = serde_json::from_value(selector.clone()).expect("a selector");
-        let labels: Labels = serde_json::from_value(labels).expect("labels");
-        assert_eq!(matches(&parsed, &labels), expected, "{selector} on {labels:?}");
-    }
-
-    #[test]
-    fn selectors() {
-        use serde_json::json;
-        check(json!({}), json!({"a": "1"}), true);
-        check(json!({"matchLabels": {"a": "1"}}), json!({"a": "1", "b": "2"}), true);
-        check(json!({"matchLabels": {"a": "1"}}), json!({"a": "2"}), false);
-        let not_in = json!({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]});
-        check(not_in.clone(), json!({}), true);
-        check(not_in, json!({"a": "1"}), false);
-        check(json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]}), json!({}), false);
-        check(json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}), json!({}), true);
-        check(json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["1"]}]}), json!({"a": "1"}), true);
-    }
 
     #[test]
     fn selectors_are_shown_as_go_prints_them() {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use api::pods::is_sidecar;
+use api::services;
 use client::{Change, Informer, ObjectKey, WorkQueue};
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,12 +17,12 @@ pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 
 /// Whether the service has a cluster address (`IsServiceIPSet` in the reference).
 pub(crate) fn has_cluster_ip(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).is_some_and(|ip| !ip.is_empty() && ip != "None")
+    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).is_some_and(services::has_address)
 }
 
 /// Whether the service is declared to have none.
 pub(crate) fn is_headless(spec: &ServiceSpec) -> bool {
-    spec.cluster_ip.as_deref() == Some("None")
+    spec.cluster_ip.as_deref().is_some_and(services::is_headless)
 }
 
 /// The selector, if pods are looked up for this service at all.
@@ -64,7 +66,7 @@ pub(crate) fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
         Some(IntOrString::String(name)) => name,
     };
     let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let sidecars = spec.init_containers.iter().flatten().filter(|c| is_sidecar(c.restart_policy.as_deref()));
     let protocol = |p: Option<&String>| p.map_or("TCP", String::as_str).to_owned();
     spec.containers
         .iter()

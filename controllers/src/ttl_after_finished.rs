@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::conditions::job_end;
 use client::{Action, ObjectKey};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
@@ -70,8 +71,6 @@ fn overdue(job: &Job, now: jiff::Timestamp) -> Option<Duration> {
 }
 
 fn since_end(job: &Job, now: jiff::Timestamp) -> Option<Duration> {
-    let ended = job.status.as_ref()?.conditions.as_ref()?.iter();
-    let mut ended = ended.filter(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True");
-    let since = ended.next()?.last_transition_time.as_ref()?.0;
+    let since = job_end(job.status.as_ref()?.conditions.iter().flatten())?.last_transition_time.as_ref()?.0;
     Some(Duration::try_from(now.duration_since(since)).unwrap_or_default())
 }

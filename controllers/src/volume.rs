@@ -15,6 +15,7 @@ mod provision;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api::pods::claim_of;
 use client::{Informer, ObjectKey, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -38,7 +39,6 @@ const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
-const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
 /// The index of pods by the claims they use.
 const BY_CLAIM: &str = "by-claim";
 
@@ -158,12 +158,8 @@ fn add_pod_index(pods: &Informer<Pod>) {
 fn claims_of(pod: &Pod) -> Vec<ObjectKey> {
     let namespace = pod.namespace().unwrap_or_default();
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_ref()).into_iter().flatten();
-    let names = volumes.filter_map(|v| match (&v.persistent_volume_claim, &v.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{}-{}", pod.name_any(), v.name)),
-        _ => None,
-    });
-    names.map(|name| ObjectKey::new(&namespace, name)).collect()
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    volumes.filter_map(|volume| Some(ObjectKey::new(&namespace, claim_of(name, volume)?))).collect()
 }
 
 fn has(object: &impl Resource, annotation: &str) -> bool {
@@ -178,17 +174,6 @@ fn is_pending(claim: &PersistentVolumeClaim) -> bool {
     !has(claim, BIND_COMPLETED)
 }
 
-/// The class of a claim: none is not the same as the empty one, but neither is provisioned.
-fn class_of(claim: &PersistentVolumeClaim) -> &str {
-    let old = claim.annotations().get(CLASS_BETA).map(String::as_str);
-    old.or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref()).unwrap_or_default()
-}
-
-fn class_of_volume(volume: &PersistentVolume) -> &str {
-    let old = volume.annotations().get(CLASS_BETA).map(String::as_str);
-    old.or_else(|| volume.spec.as_ref()?.storage_class_name.as_deref()).unwrap_or_default()
-}
-
 fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
     volume.spec.as_ref()?.claim_ref.as_ref()
 }
@@ -196,14 +181,6 @@ fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
 fn claim_key(volume: &PersistentVolume) -> Option<ObjectKey> {
     let reference = claim_ref(volume)?;
     Some(ObjectKey::new(reference.namespace.clone()?, reference.name.clone()?))
-}
-
-/// Whether a volume is meant for a claim, by its user or by a binder.
-fn is_bound_to(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    claim_ref(volume).is_some_and(|r| {
-        let same_uid = r.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref());
-        r.name == claim.metadata.name && r.namespace == claim.metadata.namespace && same_uid
-    })
 }
 
 fn phase_of_claim(claim: &PersistentVolumeClaim) -> &str {

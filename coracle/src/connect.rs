@@ -24,5 +24,5 @@ pub async fn admin(data_dir: &Path) -> Result<(kube::Client, String), Error> {
 /// Whether a node's condition `Ready` is true.
 pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    api::conditions::is_true(conditions.into_iter().flatten(), "Ready")
 }

@@ -9,12 +9,14 @@ use std::{
     sync::Arc,
 };
 
+use api::resources::ResourceList;
 use client::{
     Change,
+    host_ports::host_ports,
     node_fit::{is_chosen, repels},
 };
 use k8s_openapi::{
-    api::core::v1::{ContainerPort, Node, Pod},
+    api::core::v1::{Node, Pod},
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::Api;
@@ -137,8 +139,9 @@ fn refusal(pod: &Pod, node: &Node, capacity: &BTreeMap<String, Quantity>, others
     if !is_chosen(spec, node) {
         return predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
     }
-    let taken = || others.iter().flat_map(|other| host_ports(other));
-    if host_ports(pod).any(|wanted| taken().any(|port| clash(wanted, port))) {
+    let wanted = host_ports(spec);
+    let taken: Vec<_> = others.iter().filter_map(|other| other.spec.as_ref()).flat_map(host_ports).collect();
+    if wanted.iter().any(|wanted| taken.iter().any(|port| wanted.clashes(port))) {
         return predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports");
     }
     if repels(node, spec.tolerations.as_deref().unwrap_or_default(), &["NoExecute"]) {
@@ -162,40 +165,17 @@ fn lacking(pod: &Pod, capacity: &BTreeMap<String, Quantity>, others: &[&Pod]) ->
     }
     // What the node does not know is not the node's to refuse.
     let rest = capacity.keys().map(String::as_str).filter(|name| *name != "pods" && !RESOURCES_FIRST.contains(name));
+    let (wanted, taken) = (resources::requested(pod), others.iter().map(|other| resources::requested(other)));
+    let taken: Vec<ResourceList> = taken.collect();
     RESOURCES_FIRST.into_iter().chain(rest).find_map(|name| {
-        let units = |milli: i64| if name == "cpu" { milli } else { milli / 1000 };
-        let requested = units(request(pod, name));
-        let used = others.iter().map(|other| units(request(other, name))).sum();
-        let capacity = capacity.get(name).map_or(0, resources::milli);
-        (requested > 0 && requested > units(capacity) - used).then(|| short(name, requested, used, units(capacity)))
+        let in_units = |amount: &api::quantity::Quantity| {
+            if name == "cpu" { amount.milli_value() } else { amount.value() }
+        };
+        let asked = |list: &ResourceList| list.0.get(name).map_or(0, in_units);
+        let (requested, used) = (asked(&wanted), taken.iter().map(asked).sum::<i64>());
+        let capacity = capacity.get(name).map_or(0, if name == "cpu" { resources::milli } else { resources::value });
+        (requested > 0 && requested > capacity - used).then(|| short(name, requested, used, capacity))
     })
-}
-
-/// The pod's requests with its overhead, in thousandths.
-fn request(pod: &Pod, name: &str) -> i64 {
-    let overhead = pod.spec.as_ref().and_then(|spec| spec.overhead.as_ref()?.get(name)).map_or(0, resources::milli);
-    resources::total(pod, name, true).unwrap_or(0) + overhead
-}
-
-/// The ports that a pod takes of the node.
-fn host_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
-    let spec = pod.spec.as_ref();
-    let sidecars = spec.into_iter().flat_map(|s| s.init_containers.iter().flatten()).filter(|c| pod::is_sidecar(c));
-    let containers = spec.into_iter().flat_map(|spec| &spec.containers).chain(sidecars);
-    containers.flat_map(|container| container.ports.iter().flatten()).filter(|port| port.host_port.unwrap_or(0) > 0)
-}
-
-fn clash(one: &ContainerPort, other: &ContainerPort) -> bool {
-    fn key(port: &ContainerPort) -> (&str, Option<i32>) {
-        (port.protocol.as_deref().unwrap_or("TCP"), port.host_port)
-    }
-    let address =
-        |port: &ContainerPort| port.host_ip.clone().filter(|ip| !matches!(ip.as_str(), "" | "0.0.0.0" | "::"));
-    key(one) == key(other)
-        && match (address(one), address(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => true,
-        }
 }
 
 #[cfg(test)]

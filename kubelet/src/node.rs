@@ -340,7 +340,7 @@ impl NodeObject {
 }
 
 fn says_ready(status: &NodeStatus) -> bool {
-    status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    api::conditions::is_true(status.conditions.iter().flatten(), "Ready")
 }
 
 /// Whether writing a status would change nothing of a node.

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 
+pub use api::pods::{is_terminal, is_terminal_phase, phase};
+
 /// Grace period of a pod that names none.
 pub const GRACE_PERIOD_SECONDS_DEFAULT: i64 = 30;
 /// Longest host name: 64 bytes hold it and its end.
@@ -40,24 +42,9 @@ pub fn spec(pod: &Pod) -> Option<&PodSpec> {
     pod.spec.as_ref()
 }
 
-/// The phase that the API shows.
-pub fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
-}
-
-/// Whether the pod has reached a phase that it never leaves.
-pub fn is_terminal(pod: &Pod) -> bool {
-    is_terminal_phase(phase(pod))
-}
-
-/// Whether a phase is never left.
-pub fn is_terminal_phase(phase: &str) -> bool {
-    matches!(phase, "Succeeded" | "Failed")
-}
-
 /// Whether an init container is a sidecar.
 pub fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
+    api::pods::is_sidecar(container.restart_policy.as_deref())
 }
 
 /// An ephemeral container seen as an ordinary one.

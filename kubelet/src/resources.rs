@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use api::pods::{self, QosClass, effective_quality};
+use api::resources::ResourceList;
 use k8s_cri::v1::LinuxContainerResources;
 use k8s_openapi::{
     api::core::v1::{Container, Pod, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::pod::{self, Role};
+use crate::pod;
 
 /// The period of the kernel's CPU bandwidth control.
 const CPU_PERIOD_US: i64 = 100_000;
@@ -22,28 +24,6 @@ const CRITICAL_PRIORITY_MIN: i32 = 2_000_000_000;
 const CPU_SHARES_MAX: i64 = 262_144;
 
 type List = BTreeMap<String, Quantity>;
-
-/// Quality of service class of a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QosClass {
-    /// Every container has equal requests and limits for CPU and memory.
-    Guaranteed,
-    /// Some container has a request or limit.
-    Burstable,
-    /// No container has any.
-    BestEffort,
-}
-
-impl QosClass {
-    /// The name in `status.qosClass`.
-    pub fn name(self) -> &'static str {
-        match self {
-            QosClass::Guaranteed => "Guaranteed",
-            QosClass::Burstable => "Burstable",
-            QosClass::BestEffort => "BestEffort",
-        }
-    }
-}
 
 /// A quantity in thousandths; malformed ones count as nothing, the API server has refused them long before.
 pub fn milli(quantity: &Quantity) -> i64 {
@@ -81,44 +61,11 @@ pub fn of_whole(pod: &Pod) -> Option<&ResourceRequirements> {
     pod.spec.as_ref()?.resources.as_ref()
 }
 
-/// The pod's QoS class.
-pub fn qos_class(pod: &Pod) -> QosClass {
-    if let Some(resources) = of_whole(pod)
-        && (resources.limits.is_some() || resources.requests.is_some())
-    {
-        return class_of([Some(resources)].into_iter());
-    }
-    let containers: Vec<_> =
-        pod::containers(pod).into_iter().filter(|(role, _)| *role != Role::Ephemeral).map(|(_, c)| c).collect();
-    class_of(containers.iter().map(|container| container.resources.as_ref()))
-}
-
-fn class_of<'a>(all: impl Iterator<Item = Option<&'a ResourceRequirements>>) -> QosClass {
-    let (mut any, mut guaranteed) = (false, true);
-    for resources in all {
-        for name in ["cpu", "memory"] {
-            let limit = lookup(limits(resources), name);
-            let request = lookup(requests(resources), name);
-            any |= limit.is_some() || request.is_some();
-            guaranteed &= match (limit, request) {
-                (Some(limit), Some(request)) => milli(limit) == milli(request),
-                (Some(_), None) => true,
-                _ => false,
-            };
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => QosClass::BestEffort,
-        (true, true) => QosClass::Guaranteed,
-        (true, false) => QosClass::Burstable,
-    }
-}
-
 /// The cgroup that all of a pod's containers live under, for the `cgroupfs` driver.
 pub fn cgroup_parent(root: &str, pod: &Pod) -> String {
     let root = root.trim_end_matches('/');
     let uid = pod::uid(pod);
-    match qos_class(pod) {
+    match effective_quality(pod) {
         QosClass::Guaranteed => format!("{root}/pod{uid}"),
         QosClass::Burstable => format!("{root}/burstable/pod{uid}"),
         QosClass::BestEffort => format!("{root}/besteffort/pod{uid}"),
@@ -143,12 +90,11 @@ fn memory_request(resources: Option<&ResourceRequirements>) -> i64 {
 /// (`remainingPodMemReqPerContainer`).
 fn unclaimed_memory(pod: &Pod) -> i64 {
     let whole = memory_request(of_whole(pod));
-    let containers: Vec<_> = pod::containers(pod).into_iter().filter(|(role, _)| *role != Role::Ephemeral).collect();
-    if whole == 0 || containers.is_empty() {
-        return 0;
-    }
-    let claimed = sum_or_peak(pod, "memory", true).unwrap_or(0) / 1000;
-    (whole - claimed) / i64::try_from(containers.len()).unwrap_or(i64::MAX)
+    let Some(spec) = pod.spec.as_ref().filter(|_| whole != 0) else { return 0 };
+    let together: ResourceList = pods::containers_together(spec, |container| pods::read(container.resources.requests));
+    let claimed = together.0.get("memory").map_or(0, api::quantity::Quantity::value);
+    let count = spec.containers.len() + spec.init_containers.as_ref().map_or(0, Vec::len);
+    (whole - claimed) / i64::try_from(count.max(1)).unwrap_or(i64::MAX)
 }
 
 /// Whether the cluster cannot do without the pod (`IsCriticalPod`).
@@ -161,7 +107,7 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> 
     if is_critical(pod) {
         return -997;
     }
-    match qos_class(pod) {
+    match effective_quality(pod) {
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,
         QosClass::Burstable => {
@@ -207,46 +153,31 @@ pub struct PodCgroup {
     pub memory: Option<i64>,
 }
 
-/// The settings of the pod's own cgroup.
+/// The settings of the pod's own cgroup (`ResourceConfigForPod`).
 pub fn pod_cgroup(pod: &Pod) -> PodCgroup {
-    let cpu_request = total(pod, "cpu", true).unwrap_or(0);
+    let limits = limits_of_all(pod);
     PodCgroup {
-        cpu_shares: cpu_shares(cpu_request),
-        cpu_quota: total(pod, "cpu", false).map(cpu_quota),
+        cpu_shares: cpu_shares(requested(pod).0.get("cpu").map_or(0, api::quantity::Quantity::milli_value)),
+        cpu_quota: limits.0.get("cpu").map(|limit| cpu_quota(limit.milli_value())),
         cpu_period: CPU_PERIOD_US,
-        memory: total(pod, "memory", false).map(|milli| milli / 1000),
+        memory: limits.0.get("memory").map(api::quantity::Quantity::value),
     }
 }
 
-/// The pod's total request (or limit, which is `None` unless all containers have one), in thousandths: the larger of
-/// what the long-running containers need together and what any init container needs beside the sidecars before it.
-pub fn total(pod: &Pod, name: &str, request: bool) -> Option<i64> {
-    let whole = if request { requests(of_whole(pod)) } else { limits(of_whole(pod)) };
-    lookup(whole, name).map(milli).or_else(|| sum_or_peak(pod, name, request))
+/// What the pod asks for in all.
+pub fn requested(pod: &Pod) -> ResourceList {
+    pod.spec.as_ref().map(pods::requests).unwrap_or_default()
 }
 
-fn sum_or_peak(pod: &Pod, name: &str, request: bool) -> Option<i64> {
-    let (mut sidecars, mut init_peak, mut main) = (0, 0, 0);
-    for (role, container) in pod::containers(pod) {
-        let resources = container.resources.as_ref();
-        let limit = lookup(limits(resources), name);
-        let found = if request { lookup(requests(resources), name).or(limit) } else { limit };
-        let amount = match found {
-            Some(quantity) => milli(quantity),
-            None if request || role == Role::Ephemeral => 0,
-            None => return None,
-        };
-        match role {
-            Role::Sidecar => {
-                sidecars += amount;
-                init_peak = init_peak.max(sidecars);
-            }
-            Role::Init => init_peak = init_peak.max(sidecars + amount),
-            Role::Main => main += amount,
-            Role::Ephemeral => {}
-        }
-    }
-    Some((sidecars + main).max(init_peak))
+/// What the pod is limited to in all: only in those resources in which the pod as a whole or every container is limited.
+pub fn limits_of_all(pod: &Pod) -> ResourceList {
+    let Some(spec) = &pod.spec else { return ResourceList::default() };
+    let limited = |resources: Option<&ResourceRequirements>, name: &str| lookup(limits(resources), name).is_some();
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let in_all = |name: &str| {
+        limited(of_whole(pod), name) || containers.clone().all(|container| limited(container.resources.as_ref(), name))
+    };
+    pods::limits(spec).only(in_all)
 }
 
 #[cfg(test)]
@@ -259,7 +190,7 @@ mod tests {
             "spec": {"containers": serde_json::from_str::<serde_json::Value>(containers).expect("JSON")},
         }))
         .expect("a pod");
-        assert_eq!(qos_class(&object).name(), class, "{containers}");
+        assert_eq!(effective_quality(&object).name(), class, "{containers}");
         let first = &object.spec.as_ref().expect("a specification").containers[0];
         let linux = linux_resources(&object, first, 1000 << 20);
         let found = (linux.cpu_shares, linux.cpu_quota, linux.memory_limit_in_bytes, linux.oom_score_adj);
@@ -287,7 +218,8 @@ mod tests {
             r#"[{"name":"a","resources":{"limits":{"cpu":"5m"}}},{"name":"b"}]"#,
             "Burstable",
             (5, 1_000, 0, 999),
-            (5, None, None),
+            // A request that is not said is nothing: the API server has put the limit in its place.
+            (2, None, None),
         );
     }
 

@@ -15,7 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use crate::{observe::Observed, pod, pod::Role, resources::qos_class, restart::StartsByName, worker::resize::Given};
+use crate::{observe::Observed, pod, pod::Role, restart::StartsByName, worker::resize::Given};
 
 pub use resources::limits;
 
@@ -149,7 +149,7 @@ pub fn compute(inputs: &Inputs<'_>) -> PodStatus {
         host_ips: Some(inputs.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
         pod_ip: ips.first().cloned(),
         pod_ips: (!ips.is_empty()).then(|| ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect()),
-        qos_class: Some(qos_class(pod).name().to_owned()),
+        qos_class: Some(api::pods::effective_quality(pod).name().to_owned()),
         start_time: old.start_time.clone().or(Some(Time(inputs.now))),
         container_statuses,
         init_container_statuses,

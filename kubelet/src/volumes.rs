@@ -113,13 +113,12 @@ impl Volumes {
             let path = host_path::check(source)?;
             return Ok(Mounted { path, read_only: false });
         }
-        let claim = match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(claim), _) => Some((claim.claim_name.clone(), claim.read_only.unwrap_or(false))),
-            (None, Some(_)) => Some((format!("{}-{}", pod::name(pod), volume.name), false)),
-            (None, None) => None,
-        };
-        match claim {
-            Some((name, read_only)) => claim::resolve(&self.agent, pod, &name, read_only, &owner).await,
+        match api::pods::claim_of(pod::name(pod), volume) {
+            Some(name) => {
+                let claim = volume.persistent_volume_claim.as_ref();
+                let read_only = claim.and_then(|claim| claim.read_only).unwrap_or(false);
+                claim::resolve(&self.agent, pod, &name, read_only, &owner).await
+            }
             None => Err("this kind of volume is not supported by this node".to_owned()),
         }
     }

@@ -109,8 +109,7 @@ impl Cache {
 
 /// Whether a pod still takes room on its node.
 pub fn takes_room(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
+    !api::pods::is_terminal(pod)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use api::pods::Amounts;
+use client::host_ports::HostPort;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use crate::pod::{HostPort, PodInfo};
+use crate::pod::PodInfo;
 use crate::resources::Resources;
 
 /// A node and what is taken on it.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use api::pods;
 use api::selector::LabelSelector;
+use client::host_ports::{HostPort, host_ports};
 use k8s_openapi::api::core::v1::{
     NodeAffinity, ObjectReference, Pod, PodAffinityTerm, PodCondition, PodSpec, PodStatus, Toleration,
     TopologySpreadConstraint,
@@ -70,27 +72,6 @@ pub struct Wanted {
     pub images: Vec<String>,
     /// The names of the claims that it mounts.
     pub claims: Vec<String>,
-}
-
-/// A port taken on the node itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HostPort {
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: String,
-    /// The address, `0.0.0.0` for all.
-    pub address: String,
-    /// The port.
-    pub port: i32,
-}
-
-impl HostPort {
-    /// Whether both cannot be taken on one node.
-    pub fn clashes(&self, other: &Self) -> bool {
-        let any = |address: &str| matches!(address, "0.0.0.0" | "::");
-        self.protocol == other.protocol
-            && self.port == other.port
-            && (self.address == other.address || any(&self.address) || any(&other.address))
-    }
 }
 
 /// A term of inter-pod affinity.
@@ -206,7 +187,7 @@ impl PodInfo {
             nominated: status.and_then(|status| status.nominated_node_name.clone()),
             priority: spec.and_then(|spec| spec.priority).unwrap_or(0),
             requests: Requests::of(pod),
-            host_ports: host_ports(pod),
+            host_ports: spec.map(host_ports).unwrap_or_default(),
             affinity: terms(near.and_then(|near| near.required_during_scheduling_ignored_during_execution.as_ref())),
             anti_affinity: terms(far.and_then(|far| far.required_during_scheduling_ignored_during_execution.as_ref())),
             preferred,
@@ -242,11 +223,7 @@ impl Wanted {
     fn new(spec: &PodSpec, pod_name: &str) -> Self {
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         let volumes = spec.volumes.iter().flatten();
-        let claims = volumes.filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(claim), _) => Some(claim.claim_name.clone()),
-            (None, Some(_)) => Some(format!("{pod_name}-{}", volume.name)),
-            (None, None) => None,
-        });
+        let claims = volumes.filter_map(|volume| Some(pods::claim_of(pod_name, volume)?.into_owned()));
         Self {
             node_selector: spec.node_selector.clone().unwrap_or_default(),
             node_affinity: spec.affinity.as_ref().and_then(|a| a.node_affinity.clone()).map(Box::new),
@@ -257,27 +234,10 @@ impl Wanted {
     }
 }
 
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let Some(spec) = &pod.spec else { return Vec::new() };
-    let sidecars =
-        spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    let mut found = Vec::new();
-    for port in spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten()) {
-        let Some(number) = port.host_port.filter(|number| *number > 0) else { continue };
-        found.push(HostPort {
-            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
-            address: port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into()),
-            port: number,
-        });
-    }
-    found
-}
-
 /// A selector as filters use it; none selects nothing.
 pub(crate) fn selector(typed: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>) -> LabelSelector {
-    let value = typed.and_then(|typed| serde_json::to_value(typed).ok());
     // The API server has validated it; what it would refuse selects nothing.
-    LabelSelector::from_object(value.as_ref()).unwrap_or_else(|_| LabelSelector::nothing())
+    LabelSelector::from_typed(typed).unwrap_or_else(|_| LabelSelector::nothing())
 }
 
 fn term(pod: &Pod, typed: &PodAffinityTerm) -> Term {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use api::pods::{self, Amounts};
 use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 /// What a container without a cpu request counts for in scores, in millicores (`DefaultMilliCPURequest`).
@@ -26,38 +27,35 @@ pub struct Resources {
     pub extended: BTreeMap<String, i64>,
 }
 
+impl Amounts for Resources {
+    fn set(&mut self, name: &str, amount: Quantity) {
+        match name {
+            "cpu" => self.cpu_milli = amount.milli_value(),
+            "memory" => self.memory = amount.value(),
+            "ephemeral-storage" => self.ephemeral = amount.value(),
+            "pods" => self.pods = amount.value(),
+            _ => _ = self.extended.insert(name.to_owned(), amount.value()),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.each(other, |a, b| *a += b);
+    }
+
+    fn raise(&mut self, other: &Self) {
+        self.each(other, |a, b| *a = (*a).max(b));
+    }
+}
+
 impl Resources {
     /// Amounts from a resource list.
     pub fn of_list(list: Option<&BTreeMap<String, Text>>) -> Self {
-        let mut resources = Self::default();
-        for (name, text) in list.into_iter().flatten() {
-            let Ok(quantity) = Quantity::parse(&text.0) else { continue };
-            match name.as_str() {
-                "cpu" => resources.cpu_milli = quantity.milli_value(),
-                "memory" => resources.memory = quantity.value(),
-                "ephemeral-storage" => resources.ephemeral = quantity.value(),
-                "pods" => resources.pods = quantity.value(),
-                _ => {
-                    resources.extended.insert(name.clone(), quantity.value());
-                }
-            }
-        }
-        resources
-    }
-
-    /// Adds `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.each(other, |a, b| *a += b);
+        pods::read(list)
     }
 
     /// Takes `other` away.
     pub fn subtract(&mut self, other: &Self) {
         self.each(other, |a, b| *a -= b);
-    }
-
-    /// Raises each amount to that of `other`.
-    pub fn raise(&mut self, other: &Self) {
-        self.each(other, |a, b| *a = (*a).max(b));
     }
 
     fn each(&mut self, other: &Self, change: impl Fn(&mut i64, i64)) {
@@ -83,64 +81,28 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The requests of a pod: the sum of its containers and sidecars, or the peak of its init containers if that is more,
-    /// plus overhead. Pod-level requests replace the sum where they are given.
+    /// The requests of a pod.
     pub fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
-        let exact = effective(spec, &|container| of_container(container));
-        let mut nonzero = effective(spec, &|container| {
-            let mut requests = of_container(container);
-            let names = container.resources.as_ref().and_then(|r| r.requests.as_ref());
-            if !names.is_some_and(|r| r.contains_key("cpu")) {
+        let mut exact: Resources = pods::requests(spec);
+        exact.pods = 1;
+        // What is given for the pod as a whole needs no stand-ins for its containers (`getNonMissingContainerRequests`).
+        let whole = pods::has_whole(spec);
+        let (some_cpu, some_memory) = (whole && exact.cpu_milli != 0, whole && exact.memory != 0);
+        let nonzero: Resources = pods::requests_with(spec, |container| {
+            let list = container.resources.requests;
+            let lacks = |name: &str| !list.is_some_and(|list| list.contains_key(name));
+            let mut requests: Resources = pods::read(list);
+            if !some_cpu && lacks("cpu") {
                 requests.cpu_milli = CPU_MILLI_UNSET;
             }
-            if !names.is_some_and(|r| r.contains_key("memory")) {
+            if !some_memory && lacks("memory") {
                 requests.memory = MEMORY_BYTES_UNSET;
             }
             requests
         });
-        nonzero.raise(&exact);
         Self { exact, nonzero_cpu_milli: nonzero.cpu_milli, nonzero_memory: nonzero.memory }
     }
-}
-
-type PodSpec = k8s_openapi::api::core::v1::PodSpec;
-
-fn effective(spec: &PodSpec, of: &dyn Fn(&Container) -> Resources) -> Resources {
-    let mut sum = Resources::default();
-    for container in &spec.containers {
-        sum.add(&of(container));
-    }
-    let mut sidecars = Resources::default();
-    let mut peak = Resources::default();
-    for container in spec.init_containers.iter().flatten() {
-        let mut requests = of(container);
-        if container.restart_policy.as_deref() == Some("Always") {
-            sum.add(&requests);
-            sidecars.add(&requests);
-            peak.raise(&sidecars);
-        } else {
-            requests.add(&sidecars);
-            peak.raise(&requests);
-        }
-    }
-    sum.raise(&peak);
-    if let Some(requests) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
-        let whole = Resources::of_list(Some(requests));
-        if requests.contains_key("cpu") {
-            sum.cpu_milli = whole.cpu_milli;
-        }
-        if requests.contains_key("memory") {
-            sum.memory = whole.memory;
-        }
-    }
-    sum.add(&Resources::of_list(spec.overhead.as_ref()));
-    sum.pods = 1;
-    sum
-}
-
-fn of_container(container: &Container) -> Resources {
-    Resources::of_list(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
 }
 
 #[cfg(test)]
@@ -168,5 +130,7 @@ mod tests {
         sidecar["restartPolicy"] = json!("Always");
         check(json!({"containers": [container("1")], "initContainers": [sidecar, container("2")]}), 3000, 2048, 3000);
         check(json!({"containers": [container("1")], "overhead": {"cpu": "1"}}), 2000, 1024, 2000);
+        let whole = json!({"requests": {"cpu": "500m"}});
+        check(json!({"containers": [container("0"), {"name": "d"}], "resources": whole}), 500, 1024, 500);
     }
 }

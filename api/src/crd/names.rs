@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::approval;
 use crate::Object;
+use crate::conditions::{Condition, find};
 
 /// The status that a definition should have.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,12 +31,12 @@ fn texts(value: &Value, name: &str) -> Vec<String> {
 
 /// Whether objects of the definition are served.
 pub fn is_established(definition: &Object) -> bool {
-    condition(definition, "Established").is_some_and(|c| text(c, "status") == "True")
+    condition(definition, "Established").is_some_and(|c| c.status() == "True")
 }
 
 fn condition<'o>(definition: &'o Object, kind: &str) -> Option<&'o Value> {
     let conditions = definition.at(&["status", "conditions"]).and_then(Value::as_array)?;
-    conditions.iter().find(|c| text(c, "type") == kind)
+    find(conditions, kind)
 }
 
 /// The names and conditions of a definition beside the other definitions of its group. `now` is the time of a

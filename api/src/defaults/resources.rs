@@ -1,10 +1,10 @@
 //! Defaults of resource requests and limits.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
+use crate::pods::{self, Half};
 use crate::quantity::Quantity;
+use crate::resources::ResourceList;
 
 type Fields = Map<String, Value>;
 
@@ -67,14 +67,14 @@ fn pod_resources(spec: &mut Fields) {
     if !has(&resources, "limits") && !has(&resources, "requests") {
         return;
     }
-    for (name, quantity) in aggregate(spec, "limits") {
+    for (name, quantity) in together(spec, Half::Limits).0 {
         let requested = resources.get("requests").and_then(|requests| requests.get(&name)).is_some();
         if name.starts_with("hugepages-") && !requested {
             entry(&mut resources, "limits", name, quantity);
         }
     }
     if has(&resources, "limits") {
-        for (name, quantity) in aggregate(spec, "requests") {
+        for (name, quantity) in together(spec, Half::Requests).0 {
             if matches!(name.as_str(), "cpu" | "memory") {
                 entry(&mut resources, "requests", name, quantity);
             }
@@ -98,56 +98,9 @@ fn entry(resources: &mut Fields, list: &str, name: String, quantity: Quantity) {
     }
 }
 
-/// What the containers of a pod need together: all containers and sidecars at once, or the neediest init container
-/// beside the sidecars that started before it (`AggregateContainerRequests`).
-fn aggregate(spec: &Fields, list: &str) -> Amounts {
-    let (mut running, mut sidecars, mut starting) = (Amounts::new(), Amounts::new(), Amounts::new());
-    let containers = |name: &str| spec.get(name).and_then(Value::as_array).into_iter().flatten();
-    for container in containers("containers") {
-        add(&mut running, quantities(container, list));
-    }
-    for container in containers("initContainers") {
-        let is_sidecar = container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
-        for (name, quantity) in quantities(container, list) {
-            // What it does not ask for itself is with the sidecars, which keep running.
-            let needed = sidecars.get(&name).and_then(|others| others.checked_add(&quantity));
-            let needed = needed.unwrap_or_else(|| quantity.clone());
-            if is_sidecar {
-                add(&mut running, [(name.clone(), quantity)]);
-                sidecars.insert(name.clone(), needed.clone());
-            }
-            greatest(&mut starting, [(name, needed)]);
-        }
-    }
-    greatest(&mut running, starting);
-    running
-}
-
-type Amounts = BTreeMap<String, Quantity>;
-
-fn quantities<'c>(container: &'c Value, list: &str) -> impl Iterator<Item = (String, Quantity)> + use<'c> {
-    let values = container.get("resources").and_then(|r| r.get(list)).and_then(Value::as_object);
-    let pairs = values.into_iter().flatten();
-    pairs.filter_map(|(name, value)| Some((name.clone(), Quantity::parse(value.as_str()?).ok()?)))
-}
-
-fn add(sum: &mut Amounts, more: impl IntoIterator<Item = (String, Quantity)>) {
-    for (name, quantity) in more {
-        match sum.get_mut(&name) {
-            Some(total) => *total = total.checked_add(&quantity).unwrap_or_else(|| total.clone()),
-            None => _ = sum.insert(name, quantity),
-        }
-    }
-}
-
-fn greatest(most: &mut Amounts, other: impl IntoIterator<Item = (String, Quantity)>) {
-    for (name, quantity) in other {
-        match most.get_mut(&name) {
-            Some(known) if *known < quantity => *known = quantity,
-            Some(_) => {}
-            None => _ = most.insert(name, quantity),
-        }
-    }
+/// What the containers of a pod need together.
+fn together(spec: &Fields, half: Half) -> ResourceList {
+    pods::containers_together(spec, |container| pods::read(half.of(&container.resources)))
 }
 
 /// A container's limit range: defaults from the maximum, requests from the defaults, then from the minimum

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::resources::{Half, ResourceList, of_pod_with_overhead};
+use crate::pods::{self, Half};
+use crate::resources::ResourceList;
 
 const NAMES: [&str; 10] = [
     "cpu",
@@ -41,11 +42,11 @@ pub(super) fn usage(pod: &Value, now: Timestamp) -> ResourceList {
         return ResourceList::default();
     }
     let spec = &pod["spec"];
-    computed(&of_pod_with_overhead(spec, Half::Requests), &of_pod_with_overhead(spec, Half::Limits))
+    computed(&pods::requests(spec), &pods::limits(spec))
 }
 
 fn has_ended(pod: &Value, now: Timestamp) -> bool {
-    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+    if pod.as_object().is_some_and(pods::is_terminal) {
         return true;
     }
     let metadata = &pod["metadata"];
@@ -75,15 +76,14 @@ fn computed(requests: &ResourceList, limits: &ResourceList) -> ResourceList {
 /// What the containers of a pod must say and do not, given the resources that a quota counts (`Constraints`).
 pub fn missing<'a>(pod: &Value, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let spec = &pod["spec"];
-    let of_pod = [Half::Requests, Half::Limits].iter().any(|half| !half.of(spec).0.is_empty());
     let required: BTreeSet<&str> = names.filter(|name| REQUIRED.contains(name)).collect();
-    if of_pod || required.is_empty() {
+    if pods::has_whole(spec) || required.is_empty() {
         return None;
     }
     let mut without: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let lists = [&spec["containers"], &spec["initContainers"]];
     for container in lists.into_iter().filter_map(Value::as_array).flatten() {
-        let said = computed(&Half::Requests.of(container), &Half::Limits.of(container));
+        let said = computed(&Half::Requests.list(container), &Half::Limits.list(container));
         for name in required.iter().filter(|name| !said.0.contains_key(**name)) {
             without.entry(name).or_default().insert(container["name"].as_str().unwrap_or_default());
         }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::kinds;
+use crate::pods::{QosClass, effective_quality};
 
 /// Whether a scope, with its operator and values, holds of an object.
 pub(super) type Holds = fn(&str, &str, &Value, &Value) -> bool;
@@ -45,18 +46,7 @@ fn is_terminating(spec: &Value) -> bool {
 }
 
 fn is_best_effort(pod: &Value) -> bool {
-    if let Some(class) = pod["status"]["qosClass"].as_str() {
-        return class == "BestEffort";
-    }
-    let spec = &pod["spec"];
-    let lists = [&spec["containers"], &spec["initContainers"]];
-    let mut holders = lists.into_iter().filter_map(Value::as_array).flatten().chain([spec]);
-    let asks = |holder: &Value| {
-        ["requests", "limits"]
-            .iter()
-            .any(|half| ["cpu", "memory"].iter().any(|n| holder["resources"][half][n] != Value::Null))
-    };
-    !holders.any(asks)
+    pod.as_object().is_some_and(|pod| effective_quality(pod) == QosClass::BestEffort)
 }
 
 fn looks_into_other_namespaces(affinity: &Value) -> bool {

@@ -69,8 +69,16 @@ fn errors() {
     );
 }
 
+/// What a selector that is an object says of labels, as JSON, typed, and asked once.
 fn check_object(selector: Value, matches: bool) {
     assert_eq!(LabelSelector::from_object(Some(&selector)).unwrap().matches(LABELS), matches, "{selector}");
+    let typed: Option<meta::LabelSelector> = serde_json::from_value(selector.clone()).unwrap();
+    assert_eq!(LabelSelector::from_typed(typed.as_ref()).unwrap().matches(LABELS), matches, "{selector}");
+    assert_eq!(typed.is_some_and(|typed| selects(&typed, LABELS)), matches, "{selector}");
+}
+
+fn expression(key: &str, operator: &str, values: &[&str]) -> Value {
+    json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": key, "operator": operator, "values": values}]})
 }
 
 #[test]
@@ -78,11 +86,50 @@ fn object_form() {
     check_object(Value::Null, false);
     check_object(json!({}), true);
     check_object(json!({"matchLabels": {"app": "web"}}), true);
+    check_object(json!({"matchLabels": {"app": "db"}}), false);
+    check_object(json!({"matchLabels": {"app": "web", "x": "y"}}), false);
     check_object(json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["a"]}]}), false);
-    check_object(json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["a"]}]}), true);
-    check_object(json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), true);
-    check_object(json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}), false);
-    let bad = json!({"matchExpressions": [{"key": "app", "operator": "Is"}]});
-    let error = LabelSelector::from_object(Some(&bad)).unwrap_err();
-    assert_eq!(error.to_string(), "\"Is\" is not a valid label selector operator");
+    check_object(expression("app", "In", &["a", "web"]), true);
+    check_object(expression("x", "In", &["a"]), false);
+    check_object(expression("app", "NotIn", &["a"]), true);
+    check_object(expression("app", "NotIn", &["a", "web"]), false);
+    check_object(expression("x", "NotIn", &["a"]), true);
+    check_object(expression("tier", "Exists", &[]), true);
+    check_object(expression("x", "Exists", &[]), false);
+    check_object(expression("app", "DoesNotExist", &[]), false);
+    check_object(expression("x", "DoesNotExist", &[]), true);
+}
+
+#[test]
+fn what_is_no_selector_selects_nothing() {
+    let check = |selector: Value, expect: &str| {
+        let error = LabelSelector::from_object(Some(&selector)).unwrap_err().to_string();
+        assert!(error.contains(expect), "{selector}: {error}");
+        let typed: meta::LabelSelector = serde_json::from_value(selector.clone()).unwrap();
+        assert_eq!(LabelSelector::from_typed(Some(&typed)).unwrap_err().to_string(), error, "{selector}");
+        assert!(!selects(&typed, LABELS), "{selector}");
+    };
+    check(expression("app", "Is", &[]), "\"Is\" is not a valid label selector operator");
+    check(expression("app", "Gt", &["1"]), "\"Gt\" is not a valid label selector operator");
+    check(expression("x", "NotIn", &[]), "values set can't be empty");
+    check(expression("app", "Exists", &["web"]), "values set must be empty");
+    check(expression("-x", "DoesNotExist", &[]), "key: Invalid value: \"-x\": name part must consist of");
+    check(expression("x", "NotIn", &["a", "-"]), "values[1][x]: Invalid value: \"-\": a valid label must be");
+}
+
+#[test]
+fn operators_of_nodes() {
+    let check = |operator: &str, found: Option<&str>, values: &[&str], expected: bool| {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        let holds = Operator::of_node_selector(operator).is_some_and(|operator| operator.holds(found, &values));
+        assert_eq!(holds, expected, "{found:?} {operator} {values:?}");
+    };
+    check("Gt", Some("5"), &["4"], true);
+    check("Gt", Some("5"), &["5"], false);
+    check("Lt", Some("5"), &["6"], true);
+    check("Lt", Some("a"), &["6"], false);
+    check("Lt", None, &["6"], false);
+    check("Lt", Some("5"), &[], false);
+    check("NotIn", None, &["6"], true);
+    check("=", Some("5"), &["5"], false);
 }

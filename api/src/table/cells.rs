@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::conditions::{Condition, find};
 use crate::selector::LabelSelector;
 use crate::{Object, time};
 
@@ -135,8 +136,7 @@ pub(crate) fn with_more(items: &[String], max: usize) -> String {
 
 /// The status of the condition of a type; empty for none.
 pub(crate) fn condition<'o>(object: &'o Object, kind: &str) -> &'o str {
-    let found = list(object, "status.conditions").iter().find(|c| field(c, "type") == kind);
-    found.map_or("", |c| field(c, "status"))
+    find(list(object, "status.conditions"), kind).map_or("", Condition::status)
 }
 
 /// Texts of a list, joined.

@@ -6,8 +6,7 @@ use serde_json::Value;
 use super::cells::{Cell, at, list, text};
 use crate::Object;
 use crate::quantity::Quantity;
-
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+use crate::volumes::class_of;
 
 fn access_modes(object: &Object, path: &str) -> String {
     let modes = list(object, path);
@@ -23,8 +22,7 @@ fn storage(object: &Object, path: &str) -> String {
 }
 
 fn class(object: &Object, _: Timestamp) -> Value {
-    let annotation = object.str_at(&["metadata", "annotations", CLASS_ANNOTATION]);
-    if annotation.is_empty() { text(object, "spec.storageClassName").into() } else { annotation.into() }
+    class_of(object).into()
 }
 
 fn phase(object: &Object, _: Timestamp) -> Value {

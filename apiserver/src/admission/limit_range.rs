@@ -1,7 +1,8 @@
 //! `LimitRanger`: containers get the defaults of their namespace's limit ranges, and nothing is made outside of them.
 
+use api::pods::{self, Half};
 use api::quantity::{Format, Quantity};
-use api::resources::{self, Half, ResourceList};
+use api::resources::ResourceList;
 use api::{Object, Status};
 use serde_json::{Map, Value};
 
@@ -45,12 +46,12 @@ pub(super) fn limits(attributes: &Attributes<'_>, object: Option<&Object>) -> Re
                 (Some("Container"), false) => {
                     let lists = [&spec["containers"], &spec["initContainers"]];
                     for container in lists.into_iter().filter_map(Value::as_array).flatten() {
-                        let of = (Half::Requests.of(container), Half::Limits.of(container));
+                        let of = (Half::Requests.list(container), Half::Limits.list(container));
                         check("Container", limit, &of, &mut errors);
                     }
                 }
                 (Some("Pod"), false) => {
-                    let of = (resources::of_pod(spec, Half::Requests), resources::of_pod(spec, Half::Limits));
+                    let of = (pods::amounts(spec, Half::Requests), pods::amounts(spec, Half::Limits));
                     check("Pod", limit, &of, &mut errors);
                 }
                 _ => {}
@@ -128,7 +129,7 @@ fn check(kind: &'static str, limit: &Value, of: &(ResourceList, ResourceList), e
 
 fn check_claim(limit: &Value, spec: &Value, errors: &mut Vec<String>) {
     let rules: [(&str, Rule); 2] = [("min", |bound| bound.min()), ("max", |bound| bound.max_request())];
-    let (requests, no_limits) = (Half::Requests.of(spec), ResourceList::default());
+    let (requests, no_limits) = (Half::Requests.list(spec), ResourceList::default());
     check_by(&rules, "PersistentVolumeClaim", limit, (&requests, &no_limits), errors);
 }
 

@@ -1,7 +1,8 @@
 //! Changes of what a pod has, against the node that it is on.
 
+use api::pods::{self, is_sidecar};
 use api::quantity::Quantity;
-use api::resources::{Half, of_pod_with_overhead};
+use api::resources::ResourceList;
 use api::status::StatusCause;
 use api::{Object, Status};
 use serde_json::{Map, Value};
@@ -72,7 +73,7 @@ fn node(attributes: &Attributes<'_>, pod: &Object) -> Result<Object, Status> {
 fn needed(old: &Object, new: &Object) -> Vec<&'static str> {
     let whole = |pod: &Object| pod.at(&["spec", "resources"]).cloned().unwrap_or_default();
     let init = |pod: &Object| array(pod, &["spec", "initContainers"]).to_vec();
-    let is_sidecar = |container: &Value| container["restartPolicy"] == "Always";
+    let is_sidecar = |container: &Value| is_sidecar(container["restartPolicy"].as_str());
     let resized = init(old).iter().zip(init(new)).any(|(old, new)| {
         let none = Value::Object(Map::new());
         let resources = |of: &Value| of.get("resources").unwrap_or(&none).clone();
@@ -100,7 +101,7 @@ fn same(old: &Value, new: &Value) -> bool {
 
 /// The requests that a node could not hold if it were empty (`validateRequestsWithinAllocatable`).
 fn excess(spec: &Value, node: &Object) -> Vec<String> {
-    let requests = of_pod_with_overhead(spec, Half::Requests).0;
+    let requests = pods::requests::<_, ResourceList>(spec).0;
     let amounts = [("cpu", Quantity::milli_value as fn(&Quantity) -> i64), ("memory", Quantity::value)];
     let over = amounts.into_iter().filter_map(|(name, shown)| {
         let requested = requests.get(name)?;

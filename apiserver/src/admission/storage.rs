@@ -1,6 +1,7 @@
 //! Claims and volumes on the way in.
 
 use api::quantity::Quantity;
+use api::volumes::{class_of, named_class};
 use api::{Object, Status};
 use serde_json::{Value, json};
 
@@ -9,15 +10,12 @@ use crate::Registry;
 
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 const BETA_DEFAULT: &str = "storageclass.beta.kubernetes.io/is-default-class";
-const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// `DefaultStorageClass`: a claim that names no class gets the default one.
 pub(super) fn default_class(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
     let Some(claim) = object.filter(|_| is(attributes, "", "persistentvolumeclaims", "")) else { return Ok(()) };
-    let has_class = claim.at(&["metadata", "annotations", BETA_CLASS]).is_some()
-        || claim.at(&["spec", "storageClassName"]).is_some_and(|class| !class.is_null());
     if attributes.operation == Operation::Create
-        && !has_class
+        && named_class(claim).is_none()
         && let Some(class) = newest_default(&attributes.ctx.registry)
     {
         claim.set(&["spec", "storageClassName"], class);
@@ -77,11 +75,7 @@ pub(super) fn claim_resize(attributes: &Attributes<'_>, object: Option<&Object>)
     if old.str_at(&["status", "phase"]) != "Bound" {
         return Err(forbidden(attributes, object, "Only bound persistent volume claims can be expanded"));
     }
-    let class = match new.str_at(&["metadata", "annotations", BETA_CLASS]) {
-        "" => new.str_at(&["spec", "storageClassName"]),
-        class => class,
-    };
-    let class = attributes.ctx.registry.get("storage.k8s.io", "storageclasses", "", class);
+    let class = attributes.ctx.registry.get("storage.k8s.io", "storageclasses", "", class_of(new));
     if class.is_some_and(|class| class.at(&["allowVolumeExpansion"]) == Some(&Value::Bool(true))) {
         return Ok(());
     }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use api::Object;
 use api::field::{ErrorList, FieldError, Path};
+use api::{Object, services};
 use serde_json::{Value, json};
 
 use crate::Context;
@@ -37,7 +37,7 @@ fn is_external(service: &Object) -> bool {
 }
 
 pub(super) fn is_headless(service: &Object) -> bool {
-    service.str_at(&["spec", "clusterIP"]) == "None"
+    services::is_headless(service.str_at(&["spec", "clusterIP"]))
 }
 
 fn has_selector(service: &Object) -> bool {
@@ -110,7 +110,7 @@ pub fn errors(ctx: &Context, service: &Object, old: Option<&Object>) -> ErrorLis
     }
     for (index, address) in addresses.iter().enumerate().skip(families.len()) {
         let of = address.parse().map_or(V4, family);
-        if address != "None" && !configured.contains(&of) {
+        if !services::is_headless(address) && !configured.contains(&of) {
             let at = path.child("clusterIPs").index(index);
             let detail = format!("{of} is not configured on this cluster");
             errors.push(FieldError::invalid(&at, json!(addresses), detail));

@@ -38,8 +38,8 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 impl Strategy for Pod {
     fn prepare_for_create(&self, ctx: &Context, new: &mut Object) {
         let now = crate::clock::time(ctx.registry.clock().now());
-        let mut status =
-            json!({"phase": "Pending", "qosClass": api::pods::quality(new.at(&["spec"]).unwrap_or(&Value::Null))});
+        let quality = api::pods::quality(new.at(&["spec"]).unwrap_or(&Value::Null));
+        let mut status = json!({"phase": "Pending", "qosClass": quality.name()});
         if !array(new, &["spec", "schedulingGates"]).is_empty() {
             status["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
@@ -57,8 +57,7 @@ impl Strategy for Pod {
     fn grace_period(&self, _: &Context, object: &Object, requested: Option<i64>) -> Option<i64> {
         let own = || object.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or(0);
         let period = requested.unwrap_or_else(own);
-        let is_over = matches!(object.str_at(&["status", "phase"]), "Failed" | "Succeeded");
-        if object.str_at(&["spec", "nodeName"]).is_empty() || is_over {
+        if object.str_at(&["spec", "nodeName"]).is_empty() || api::pods::is_terminal(object) {
             return Some(0);
         }
         Some(if period < 0 { 1 } else { period })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::conditions;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -24,7 +25,7 @@ fn deadline(d: &Deployment) -> Option<i32> {
 
 /// The condition of a type.
 pub(super) fn condition<'a>(d: &'a Deployment, type_: &str) -> Option<&'a DeploymentCondition> {
-    d.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == type_)
+    conditions::find(d.status.as_ref()?.conditions.iter().flatten(), type_)
 }
 
 fn is_reason(d: &Deployment, type_: &str, reason: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::conditions;
 use client::Informer;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -57,8 +58,7 @@ impl Jobs {
         self.pods_finished.with([mode(after), "succeeded"], |counter| counter.add(succeeded));
         self.pods_finished.with([mode(after), "failed"], |counter| counter.add(failed));
         plan.by_policy.iter().for_each(|action| self.by_policy.with([action], Counter::add_one));
-        let end =
-            is.conditions.iter().flatten().find(|c| matches!(&*c.type_, "Complete" | "Failed") && c.status == "True");
+        let end = conditions::job_end(is.conditions.iter().flatten());
         if let Some(end) = end.filter(|_| !plan::is_finished(before)) {
             let result = if end.type_ == "Complete" { "succeeded" } else { "failed" };
             let labels = [mode(after), result, end.reason.as_deref().unwrap_or("")];

@@ -39,7 +39,7 @@ pub(super) fn of(job: &Job, spec: &JobSpec, pods: &[Arc<Pod>], succeeded: &BTree
             state.failed.insert(index);
         }
     }
-    let active: BTreeSet<i32> = pods.iter().filter(|p| is_active(p)).filter_map(|p| index_of(p)).collect();
+    let active: BTreeSet<i32> = pods.iter().filter(is_active).filter_map(|p| index_of(p)).collect();
     for (index, pod) in failures() {
         if succeeded.contains(&index) || state.failed.contains(&index) || active.contains(&index) {
             continue;

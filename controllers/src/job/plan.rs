@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::conditions;
 use client::EventType;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
@@ -48,12 +49,12 @@ pub(super) struct Plan {
 
 /// Whether a condition is true.
 pub(super) fn has(status: &JobStatus, type_: &str) -> bool {
-    status.conditions.iter().flatten().any(|c| c.type_ == type_ && c.status == "True")
+    conditions::is_true(status.conditions.iter().flatten(), type_)
 }
 
 /// Whether the job has ended for good.
 pub(super) fn is_finished(job: &Job) -> bool {
-    job.status.as_ref().is_some_and(|s| has(s, "Complete") || has(s, "Failed"))
+    job.status.as_ref().is_some_and(|s| conditions::job_end(s.conditions.iter().flatten()).is_some())
 }
 
 pub(super) fn is_indexed(spec: &JobSpec) -> bool {
@@ -73,11 +74,11 @@ pub(super) fn of(job: &Job, pods: &[Arc<Pod>], settled: bool, now: &Time) -> Res
         plan.status.start_time = Some(now.clone());
     }
     let per_index = ends::count(job, spec, pods, &mut plan);
-    let active: Vec<Arc<Pod>> = pods.iter().filter(|p| is_active(p)).cloned().collect();
+    let active: Vec<Arc<Pod>> = pods.iter().filter(is_active).cloned().collect();
     let terminating = pods.iter().filter(|p| is_terminating(p) && !is_terminal(p)).count() as i32;
     plan.status.active = Some(active.len() as i32);
     plan.status.terminating = Some(terminating);
-    plan.status.ready = Some(active.iter().filter(|p| is_ready(p)).count() as i32);
+    plan.status.ready = Some(active.iter().filter(is_ready).count() as i32);
     let seen = Seen { job, spec, pods, active: &active, per_index: per_index.as_ref() };
     let verdict = judge(seen, &mut plan, now);
     let ending = has(&plan.status, "FailureTarget") || has(&plan.status, "SuccessCriteriaMet");

@@ -1,5 +1,7 @@
 //! What is done about one claim.
 
+use api::volumes::class_of;
+use client::volume_match::{Seeker, find, is_bound_to};
 use client::{Action, EventType, ObjectKey};
 use k8s_openapi::api::core::v1::{
     ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeSpec,
@@ -9,8 +11,8 @@ use kube::api::PostParams;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, BY_CLAIM, SELECTED_NODE, Volumes, claim_key, claim_ref, class_of, has,
-    is_bound_to, matching, phase_of_claim, volume_name,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, BY_CLAIM, SELECTED_NODE, Volumes, claim_key, claim_ref, has, matching,
+    phase_of_claim, volume_name,
 };
 use crate::error::{Result, ignore_not_found};
 use crate::pod::node_name;
@@ -54,8 +56,9 @@ impl Volumes {
         let class = class_of(claim);
         let mode = self.classes.get("", class).and_then(|c| c.volume_binding_mode.clone());
         let delayed = mode.as_deref() == Some("WaitForFirstConsumer") && !has(claim, SELECTED_NODE);
-        if let Some(volume) = matching::find(claim, &self.volumes.list(), delayed) {
-            return self.bind(claim, &volume).await;
+        let seeker = if delayed { Seeker::WaitingBinder } else { Seeker::Binder };
+        if let Some(volume) = find(claim, &self.volumes.list(), seeker, &[]) {
+            return self.bind(claim, volume).await;
         }
         if delayed {
             let key = ObjectKey::of(claim).to_string();

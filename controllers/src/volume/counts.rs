@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use api::volumes::class_of;
 use client::Informer;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use metrics::{Collect, Text};
 
-use super::{class_of, class_of_volume, phase_of_claim};
+use super::phase_of_claim;
 
 /// How many groups are kept apart in each family.
 const GROUPS_MAX: usize = 1_024;
@@ -37,7 +38,7 @@ impl Collect for Counts {
             let mode = volume.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref()).unwrap_or("Filesystem");
             count(&mut all, [&plugin(&volume), mode]);
             let is_bound = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
-            count(if is_bound { &mut bound } else { &mut unbound }, [class_of_volume(&volume)]);
+            count(if is_bound { &mut bound } else { &mut unbound }, [class_of(&*volume)]);
         }
         write(text, "pv_collector_total_pv_count", ["plugin_name", "volume_mode"], &all);
         write(text, "pv_collector_bound_pv_count", ["storage_class"], &bound);
@@ -46,7 +47,7 @@ impl Collect for Counts {
         for claim in self.claims.list() {
             let attributes = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
             let namespace = claim.metadata.namespace.as_deref().unwrap_or("");
-            let group = [namespace, class_of(&claim), attributes.unwrap_or("")];
+            let group = [namespace, class_of(&*claim), attributes.unwrap_or("")];
             count(if phase_of_claim(&claim) == "Bound" { &mut bound } else { &mut unbound }, group);
         }
         let labels = ["namespace", "storage_class", "volume_attributes_class"];

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::volumes::class_of;
 use client::EventType;
 use k8s_openapi::api::core::v1::{
     HostPathVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference, PersistentVolume,
@@ -16,7 +17,6 @@ use metrics::Counter;
 
 use super::{
     LocalVolumes, PROVISIONED_BY, PROVISIONER, SELECTED_NODE, STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA, Volumes,
-    class_of,
 };
 use crate::error::{Error, Result, is_already_exists};
 use crate::figures::Various;

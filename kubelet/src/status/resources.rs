@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use api::resources::{Half, of_pod_with_overhead};
+use api::pods::{self, Half};
+use api::resources::ResourceList;
 use k8s_openapi::{
     api::core::v1::{Pod, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
-use serde_json::{Value, json};
 
-use crate::resources::{cpu_shares, milli, total};
+use crate::resources::{cpu_shares, limits_of_all, milli, requested};
 
 type List = BTreeMap<String, Quantity>;
 
 /// The allocation of a pod (`status.allocatedResources`), if it asks for anything.
 pub fn allocated(pod: &Pod) -> Option<List> {
-    Some(sum(pod, Half::Requests)).filter(|list| !list.is_empty())
+    Some(listed(requested(pod))).filter(|list| !list.is_empty())
 }
 
 /// The resources that a pod has (`convertToAPIPodLevelResourcesStatus`). One that runs has what its cgroup was given, and `given` is
@@ -23,8 +23,7 @@ pub fn allocated(pod: &Pod) -> Option<List> {
 pub fn actual(pod: &Pod, runs: bool, given: Option<&ResourceRequirements>) -> ResourceRequirements {
     let whole = pod.spec.as_ref().and_then(|spec| spec.resources.clone());
     if !runs {
-        let (requests, limits) = (sum(pod, Half::Requests), sum(pod, Half::Limits));
-        return requirements(requests, limits, whole);
+        return requirements(listed(requested(pod)), limits(pod), whole);
     }
     let mut pod = pod.clone();
     if let Some(spec) = &mut pod.spec
@@ -38,16 +37,11 @@ pub fn actual(pod: &Pod, runs: bool, given: Option<&ResourceRequirements>) -> Re
         list.unwrap_or_default()
     };
     let (mut requests, mut limits) = (own(Half::Requests), own(Half::Limits));
-    for (list, half, request) in [(&mut requests, Half::Requests, true), (&mut limits, Half::Limits, false)] {
-        let amounts = sum(&pod, half);
-        let in_cgroup = |name: &str| total(&pod, name, request).is_some();
-        let counted =
-            amounts.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") && in_cgroup(name));
-        // The kernel knows no smaller weight than that of no request.
-        list.extend(
-            counted.filter(|(name, amount)| !request || name != "cpu" || cpu_shares(milli(amount)) > cpu_shares(0)),
-        );
-    }
+    let in_cgroup = |amounts: ResourceList| listed(amounts.only(|name| matches!(name, "cpu" | "memory")));
+    // The kernel knows no smaller weight than that of no request.
+    let counts = |name: &str, amount: &Quantity| name != "cpu" || cpu_shares(milli(amount)) > cpu_shares(0);
+    requests.extend(in_cgroup(requested(&pod)).into_iter().filter(|(name, amount)| counts(name, amount)));
+    limits.extend(in_cgroup(limits_of_all(&pod)));
     requirements(requests, limits, whole)
 }
 
@@ -62,21 +56,17 @@ fn requirements(requests: List, limits: List, whole: Option<ResourceRequirements
 
 /// The limits of a pod in all, by resource.
 pub fn limits(pod: &Pod) -> List {
-    sum(pod, Half::Limits)
+    listed(pod.spec.as_ref().map(pods::limits).unwrap_or_default())
 }
 
-fn sum(pod: &Pod, half: Half) -> List {
-    let Some(spec) = &pod.spec else { return List::new() };
-    let container = |c: &k8s_openapi::api::core::v1::Container| json!({"resources": c.resources, "restartPolicy": c.restart_policy});
-    let containers: Vec<Value> = spec.containers.iter().map(container).collect();
-    let init: Vec<Value> = spec.init_containers.iter().flatten().map(container).collect();
-    let spec = json!({"containers": containers, "initContainers": init, "resources": spec.resources, "overhead": spec.overhead});
-    let list = of_pod_with_overhead(&spec, half).0;
-    list.into_iter().map(|(name, amount)| (name, Quantity(amount.to_string()))).collect()
+fn listed(amounts: ResourceList) -> List {
+    amounts.0.into_iter().map(|(name, amount)| (name, Quantity(amount.to_string()))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn check(spec: Value, given: Option<Value>, allocated: Value, pending: Value, running: Value) {

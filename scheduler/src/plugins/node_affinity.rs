@@ -1,9 +1,6 @@
 //! `NodeName` and `NodeAffinity`: the pod names nodes, or labels that they must or should have.
 
-use std::collections::BTreeMap;
-
-use client::node_fit::term_matches;
-use k8s_openapi::api::core::v1::NodeSelector;
+use client::node_fit::{selector_matches, term_matches};
 
 use super::{Plugin, Rejection, normalize};
 use crate::node::NodeInfo;
@@ -39,11 +36,6 @@ pub fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
     let affinity = pod.wanted.node_affinity.as_ref();
     let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     selected && required.is_none_or(|selector| selector_matches(selector, labels, node.name()))
-}
-
-/// Whether any term of a node selector matches.
-pub fn selector_matches(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> bool {
-    selector.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
 }
 
 /// Prefers nodes that match preferred terms, by the sum of their weights.

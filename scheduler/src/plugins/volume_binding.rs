@@ -1,13 +1,13 @@
 //! `VolumeBinding` (with `VolumeRestrictions` and `VolumeZone`): a pod goes where its claims' volumes are or can be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::quantity::Quantity;
+use api::volumes::class_of;
+use client::volume_match::{Seeker, find, is_reached};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 
-use super::{Plugin, Rejection, node_affinity};
+use super::{Plugin, Rejection};
 use crate::cache::Cache;
 use crate::lookup::Lookup;
 use crate::node::NodeInfo;
@@ -76,8 +76,7 @@ impl State {
             self.bound.push(lookup.volume(volume).ok_or_else(|| Rejection::final_(PLUGIN, missing))?);
             return Ok(());
         }
-        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or("");
-        match lookup.class(class) {
+        match lookup.class(class_of(&*claim)) {
             Some(class) if class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer") => {
                 self.waiting.push((claim, class));
                 Ok(())
@@ -86,17 +85,22 @@ impl State {
         }
     }
 
+    /// All volumes, if any is to be chosen.
+    fn volumes(&self, lookup: &dyn Lookup) -> Vec<Arc<PersistentVolume>> {
+        if self.waiting.is_empty() { Vec::new() } else { lookup.volumes() }
+    }
+
     /// Rejects a node where a volume is not, or cannot be.
     ///
     /// # Errors
     /// Why the node cannot take the pod.
     pub fn filter(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
-        if !self.bound.iter().all(|volume| reachable(volume, node)) {
+        if !self.bound.iter().all(|volume| is_reached(volume, node.labels(), node.name())) {
             return Err(Rejection::final_(PLUGIN, CONFLICT));
         }
-        let mut taken = Vec::new();
+        let (mut taken, volumes) = (Vec::new(), self.volumes(lookup));
         for (claim, class) in &self.waiting {
-            match static_volume(claim, node, lookup, &taken) {
+            match static_volume(claim, &volumes, node, &taken) {
                 Some(volume) => taken.push(volume),
                 None if can_provision(class, node) => {}
                 None => return Err(Rejection::final_(PLUGIN, NONE_FITS)),
@@ -108,9 +112,9 @@ impl State {
     /// What must happen before the pod can be bound to `node`.
     pub fn plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Plan {
         let mut plan = Plan::default();
-        let mut taken = Vec::new();
+        let (mut taken, volumes) = (Vec::new(), self.volumes(lookup));
         for (claim, _) in &self.waiting {
-            match static_volume(claim, node, lookup, &taken) {
+            match static_volume(claim, &volumes, node, &taken) {
                 Some(volume) => {
                     taken.push(volume.clone());
                     plan.bind.push((volume, claim.clone()));
@@ -139,12 +143,6 @@ fn in_use(pod: &PodInfo, claim: &str, cache: &Cache) -> bool {
     })
 }
 
-fn reachable(volume: &PersistentVolume, node: &NodeInfo) -> bool {
-    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
-    let required = affinity.and_then(|affinity| affinity.required.as_ref());
-    required.is_none_or(|selector| node_affinity::selector_matches(selector, node.labels(), node.name()))
-}
-
 /// Whether the class can make a volume on the node.
 fn can_provision(class: &StorageClass, node: &NodeInfo) -> bool {
     if class.provisioner == "kubernetes.io/no-provisioner" {
@@ -159,47 +157,12 @@ fn can_provision(class: &StorageClass, node: &NodeInfo) -> bool {
     })
 }
 
-/// The smallest free volume that suits the claim and can be reached from the node.
+/// The volume that a claim can have on the node without one being made.
 fn static_volume(
     claim: &PersistentVolumeClaim,
+    volumes: &[Arc<PersistentVolume>],
     node: &NodeInfo,
-    lookup: &dyn Lookup,
     taken: &[String],
 ) -> Option<String> {
-    let spec = claim.spec.as_ref()?;
-    let wanted = size(spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
-    let selector = spec.selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
-    let selector = api::selector::LabelSelector::from_object(selector.as_ref()).ok();
-    let suits = |volume: &&Arc<PersistentVolume>| {
-        let Some(has) = &volume.spec else { return false };
-        let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-        let name = volume.metadata.name.as_deref().unwrap_or("");
-        let reserved = has.claim_ref.as_ref().is_some_and(|reference| {
-            reference.name != claim.metadata.name || reference.namespace != claim.metadata.namespace
-        });
-        let modes = spec.access_modes.iter().flatten();
-        let labels = volume.metadata.labels.clone().unwrap_or_default();
-        phase == Some("Available")
-            && !reserved
-            && !taken.iter().any(|other| other == name)
-            && has.storage_class_name.as_deref().unwrap_or("") == spec.storage_class_name.as_deref().unwrap_or("")
-            && has.volume_attributes_class_name.as_deref().unwrap_or("")
-                == spec.volume_attributes_class_name.as_deref().unwrap_or("")
-            && has.volume_mode.as_deref().unwrap_or("Filesystem") == spec.volume_mode.as_deref().unwrap_or("Filesystem")
-            && modes.into_iter().all(|mode| has.access_modes.iter().flatten().any(|offered| offered == mode))
-            && size(has.capacity.as_ref()) >= wanted
-            && (spec.selector.is_none() || selector.as_ref().is_some_and(|selector| selector.matches(&labels)))
-            && reachable(volume, node)
-    };
-    let volumes = lookup.volumes();
-    let best = volumes
-        .iter()
-        .filter(suits)
-        .min_by_key(|volume| size(volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref())));
-    best.and_then(|volume| volume.metadata.name.clone())
-}
-
-fn size(list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>) -> i64 {
-    let text = list.and_then(|list| list.get("storage"));
-    text.and_then(|text| Quantity::parse(&text.0).ok()).map_or(0, |quantity| quantity.value())
+    find(claim, volumes, Seeker::Node(node.labels(), node.name()), taken)?.metadata.name.clone()
 }

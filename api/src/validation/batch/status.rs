@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::indexes;
+use crate::conditions::job_end;
 use crate::field::{ErrorList, FieldError};
 use crate::validation::at::At;
 use crate::validation::rules;
@@ -27,7 +28,7 @@ fn has_condition(status: &At<'_>, kind: &str, value: &str) -> bool {
 }
 
 fn is_finished(status: &At<'_>) -> bool {
-    is_true(status, "Complete") || is_true(status, "Failed")
+    job_end(status.field("conditions").value.as_array().into_iter().flatten()).is_some()
 }
 
 impl Change<'_> {

@@ -9,12 +9,12 @@ use crate::quantity::Quantity;
 use crate::validation::at::At;
 use crate::validation::pod::resources;
 use crate::validation::rules;
+use crate::volumes::CLASS_ANNOTATION;
 
 pub(super) const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 pub(super) const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 /// The one resource that is asked for.
 const STORAGE: &str = "storage";
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const RESIZE_STATES: &[&str] = &[
     "ControllerResizeInProgress",
     "ControllerResizeInfeasible",

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
+use crate::services;
 use crate::validation::at::At;
 use crate::validation::{addresses, rules};
 
@@ -53,7 +54,7 @@ pub fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 /// Whether the service has no address of its own by intent.
 pub(super) fn is_headless(spec: &At<'_>) -> bool {
     let addresses = spec.field("clusterIPs");
-    addresses.len() == 1 && addresses.items().all(|address| address.text() == "None")
+    addresses.len() == 1 && addresses.items().all(|address| services::is_headless(address.text()))
 }
 
 fn is_type(spec: &At<'_>, name: &str) -> bool {
@@ -174,7 +175,7 @@ fn addresses(all: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) -> b
         errors.push(FieldError::invalid(&all.path, all.value.clone(), detail));
     };
     for (index, address) in all.items().enumerate() {
-        if index == 0 && address.text() == "None" {
+        if index == 0 && services::is_headless(address.text()) {
             if all.len() > 1 {
                 fine = false;
                 refuse(errors, "'None' must be the first and only value");

@@ -1,13 +1,14 @@
 //! What a client is told of objects of the core group that are good but not as they should be.
 
+use crate::services;
 use crate::validation::addresses::{address_warnings, range_warnings};
 use crate::validation::at::At;
 use crate::validation::pod::warnings as pods;
 use crate::validation::rules;
+use crate::volumes::CLASS_ANNOTATION;
 
 const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 const MODE: &str = "service.kubernetes.io/topology-mode";
-const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const CLASS_TEXT: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
 const OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 /// Sources of persistent volumes that are gone: the field, how its path is shown, and since when.
@@ -39,12 +40,12 @@ pub fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
         out.push(format!("annotation {HINTS} is deprecated, please use {MODE} instead"));
     }
     let (address, external) = (spec.field("clusterIP").text(), spec.field("externalIPs"));
-    if !matches!(address, "" | "None") {
+    if services::has_address(address) {
         let all = spec.field("clusterIPs").items();
         out.extend(all.flat_map(|ip| address_warnings(&ip.path, ip.text())));
     }
     let is_external = spec.field("type").text() == "ExternalName";
-    let headless = spec.field("type").text() == "ClusterIP" && address == "None";
+    let headless = spec.field("type").text() == "ClusterIP" && services::is_headless(address);
     let balancer = spec.field("loadBalancerIP");
     if headless {
         let ignored = [
@@ -78,7 +79,7 @@ pub fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 
 pub fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
-    let class = new.at(&["metadata", "annotations"]).key(CLASS);
+    let class = new.at(&["metadata", "annotations"]).key(CLASS_ANNOTATION);
     out.extend(class.is_set().then(|| format!("{}: {CLASS_TEXT}", class.path)));
     pods::claim(&new.field("spec"), &mut out);
     out
@@ -88,7 +89,7 @@ pub fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 pub fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     let options = "deprecated since v1.31; use \"mountOptions\" attribute instead";
-    for (key, text) in [(CLASS, CLASS_TEXT), (OPTIONS, options)] {
+    for (key, text) in [(CLASS_ANNOTATION, CLASS_TEXT), (OPTIONS, options)] {
         let at = new.at(&["metadata", "annotations"]).key(key);
         out.extend(at.is_set().then(|| format!("{}: {text}", at.path)));
     }

@@ -1,12 +1,14 @@
 //! Amounts that containers and pods ask for, and the names of resources.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::scope::Scope;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
+use crate::pods::{self, ContainerView, Half};
 use crate::quantity::Quantity;
-use crate::validation::at::{At, Name};
+use crate::resources::ResourceList;
+use crate::validation::at::At;
 use crate::validation::rules;
 
 /// Resources that need no prefix (`standardResources`).
@@ -198,8 +200,9 @@ fn pod_resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
 
 /// `validatePodResourceConsistency`
 fn consistency(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
-    for list in at.known(["requests", "limits"]) {
-        for (name, together) in aggregate(spec, list) {
+    for (list, half) in at.known(["requests", "limits"]).into_iter().zip([Half::Requests, Half::Limits]) {
+        let of = |container: &ContainerView<'_, _>| pods::read::<ResourceList>(half.of(&container.resources));
+        for (name, together) in pods::containers_together(spec.value, of).0 {
             let own = at.get(list).key(&name);
             let Some(given) = rules::quantity(&own).filter(|_| &*list == "requests" || is_huge(&name)) else {
                 continue;
@@ -218,48 +221,6 @@ fn consistency(spec: &At<'_>, at: &At<'_>, errors: &mut ErrorList) {
                 let detail = format!("must be less than or equal to pod limits of {most}");
                 errors.push(FieldError::invalid(&path, own.to_string(), detail));
             }
-        }
-    }
-}
-
-/// What all containers need together, or one that starts beside the sidecars before it (`AggregateContainerRequests`).
-fn aggregate(spec: &At<'_>, list: Name) -> BTreeMap<String, Quantity> {
-    let (mut running, mut sidecars, mut starting) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for container in spec.field("containers").items() {
-        add(&mut running, &container, list);
-    }
-    for container in spec.field("initContainers").items() {
-        let is_sidecar = container.field("restartPolicy").text() == "Always";
-        for (name, amount) in container.field("resources").get(list).entries() {
-            let Some(quantity) = rules::quantity(&amount) else { continue };
-            // What it does not ask for itself is with the sidecars, which keep running.
-            let needed = sidecars.get(name).and_then(|others| quantity.checked_add(others));
-            let needed: Quantity = needed.unwrap_or_else(|| quantity.clone());
-            if is_sidecar {
-                sidecars.insert(name.to_string(), needed.clone());
-            }
-            greatest(&mut starting, BTreeMap::from([(name.to_string(), needed)]));
-        }
-        if is_sidecar {
-            add(&mut running, &container, list);
-        }
-    }
-    greatest(&mut running, starting);
-    running
-}
-
-fn add(sum: &mut BTreeMap<String, Quantity>, container: &At<'_>, list: Name) {
-    for (name, amount) in container.field("resources").get(list).entries() {
-        let Some(quantity) = rules::quantity(&amount) else { continue };
-        let total = sum.get(name).and_then(|total| total.checked_add(&quantity)).unwrap_or(quantity);
-        sum.insert(name.to_string(), total);
-    }
-}
-
-fn greatest(most: &mut BTreeMap<String, Quantity>, other: BTreeMap<String, Quantity>) {
-    for (name, quantity) in other {
-        if most.get(&name).is_none_or(|known| *known < quantity) {
-            most.insert(name, quantity);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The tokens that a node may ask for: those of its own pods, for the audiences that they need.
 
+use api::pods::claim_of;
 use api::{Object, Status};
 use serde_json::Value;
 
@@ -110,14 +111,10 @@ fn projects(volume: &Value, audience: &str) -> bool {
 
 /// The driver that serves a volume: its own, or that of the persistent volume behind it.
 fn driver(attributes: &Attributes<'_>, pod: &Object, volume: &Value) -> Result<Option<String>, String> {
-    let has = |sort: &str| volume.get(sort).is_some_and(|source| !source.is_null());
-    if volume.get("ephemeral").and_then(|ephemeral| ephemeral.get("volumeClaimTemplate")).is_some() {
-        return of_claim(attributes, &format!("{}-{}", pod.name(), text(volume, "name")));
+    if let Some(claim) = claim_of(pod.name(), volume) {
+        return of_claim(attributes, &claim);
     }
-    if has("persistentVolumeClaim") {
-        return of_claim(attributes, text(&volume["persistentVolumeClaim"], "claimName"));
-    }
-    if has("csi") {
+    if volume.get("csi").is_some_and(|source| !source.is_null()) {
         return Ok(Some(text(&volume["csi"], "driver").to_string()));
     }
     Ok(migrated(volume))

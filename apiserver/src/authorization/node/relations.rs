@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use api::Object;
+use api::pods::claim_of;
 use memchr::memmem;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -130,16 +131,7 @@ fn uses(pod: &Entry, node: &str, target: Target, name: &str) -> bool {
                 || volume_refers(spec, "configMap", "name", name)
                 || projected_refers(spec, "configMap", name)
         }
-        Target::Claim => {
-            volume_refers(spec, "persistentVolumeClaim", "claimName", name)
-                || volumes(spec).any(|volume| {
-                    volume.get("ephemeral").is_some()
-                        && volume
-                            .get("name")
-                            .and_then(Value::as_str)
-                            .is_some_and(|volume| format!("{}-{volume}", pod.name()) == name)
-                })
-        }
+        Target::Claim => volumes(spec).any(|volume| claim_of(pod.name(), volume).is_some_and(|claim| claim == name)),
         Target::ResourceClaim => {
             let named = |list: Option<&Value>| {
                 list.and_then(Value::as_array).is_some_and(|list| {

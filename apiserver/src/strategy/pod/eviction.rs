@@ -5,13 +5,13 @@ use std::sync::Arc;
 use api::field::{FieldError, Path};
 use api::selector::LabelSelector;
 use api::status::{StatusCause, StatusDetails};
-use api::{Object, Status, time};
+use api::{Object, Status, pods, time};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::Value;
 use store::{StoreError, Transaction};
 
 use super::binding::success;
-use super::{array, set_condition, text};
+use super::{array, set_condition};
 use crate::Context;
 use crate::options::DeleteOptions;
 use crate::plug::{Creater, Endpoints};
@@ -92,13 +92,7 @@ async fn evict(ctx: &Context, name: &str, eviction: Object) -> Result<Object, St
 
 /// Pods that do not run, or go already, disturb nobody by going.
 fn is_beyond_budgets(pod: &Object) -> bool {
-    matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending")
-        || pod.at(&["metadata", "deletionTimestamp"]).is_some()
-}
-
-fn is_ready(pod: &Object) -> bool {
-    let conditions = array(pod, &["status", "conditions"]);
-    conditions.iter().any(|condition| text(condition, "type") == "Ready" && text(condition, "status") == "True")
+    !pods::is_active(pod) || pod.str_at(&["status", "phase"]) == "Pending"
 }
 
 fn number(budget: &Object, field: &str) -> i64 {
@@ -120,7 +114,7 @@ async fn charge(ctx: &Context, pod: &Object, dry_run: bool) -> Result<(), Status
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(Status::failure(500, "", why));
         }
-        if !is_ready(pod) {
+        if !pods::is_ready(pod) {
             let always = budget.str_at(&["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow";
             let desired = number(&budget, "desiredHealthy");
             if always || (number(&budget, "currentHealthy") >= desired && desired > 0) {
