@@ -1,6 +1,7 @@
 //! Which resources there are: one row a group, version and plural, built in or from a custom resource definition.
 
 mod builtin;
+pub mod custom;
 mod flags;
 mod resource;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use builtin::columns;
+pub use custom::PrinterColumn;
 pub use flags::{Again, Flags, Generation, LabelError};
 pub use resource::{Column, Resource, SelectableField, Subresource, version_order};
 

@@ -1,15 +1,12 @@
 //! Custom resources: from a definition to rows of the catalogue, what makes a definition valid and established,
 //! and what makes a custom object valid. All of it is pure; who calls it decides when.
 
-mod cel;
 mod definition;
 mod embedded;
-mod formats;
 mod lists;
 mod names;
 mod node;
-mod pattern;
-mod rows;
+mod rules;
 mod scale;
 mod schema;
 mod selectable;
@@ -23,11 +20,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(crate) use cel::{admission, devices};
 pub use definition::{unrecognized_formats, validate, validate_status};
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
-pub use rows::{RowError, rows};
 pub use scale::Scale;
 pub use versions::{ConversionError, Versions};
 
@@ -151,7 +146,7 @@ impl Version {
             errors.push(FieldError::invalid(&Path::new("<nil>"), Value::Null, why));
         } else if schema.has_rules {
             around(&mut || {
-                let found = cel::validate_object(schema, object, old);
+                let found = rules::validate_object(schema, object, old);
                 errors.extend(found.errors);
                 warnings.extend(found.warnings);
             });

@@ -7,34 +7,31 @@
 //! An object of a custom resource keeps its types as they are (its schema validates them later) and loses what the
 //! schema does not name.
 
-mod json;
-mod patch;
+pub(crate) mod json;
 mod prune;
 mod quantities;
+mod repeated;
 mod shape;
 mod target;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod typed;
-mod yaml;
+pub(crate) mod typed;
+pub(crate) mod yaml;
 
 use serde_json::Value;
 
-use crate::catalogue::Catalogue;
 use crate::{Object, Status};
 
-pub use patch::{Patched, applied, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub use prune::prune;
 pub use quantities::canonical_quantities;
-pub(crate) use shape::{fields_shape, is_go_struct, is_omitted, is_zero, zero, zero_item};
+pub(crate) use repeated::findings;
+pub(crate) use shape::{fields_shape, is_omitted, is_zero, zero, zero_item};
 pub use shape::{forget_empty_lists, normalise, normalise_metadata, without_empty_lists, zero_value};
 pub use target::Target;
+use target::stated_kind;
 pub(crate) use target::stated_target;
-use target::{not_registered, stated_kind};
-pub use tree::NESTING_MAX;
-use tree::Tree;
-pub(crate) use tree::nesting;
+pub(crate) use tree::Tree;
 
 /// Bodies longer than this are refused (`MaxRequestBodyBytes`).
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -197,22 +194,6 @@ pub fn decode_untyped(body: &[u8], format: Format) -> Result<Value, String> {
     tree.into_value()
 }
 
-/// Decodes any built-in or catalogued kind by what the body itself says (lists and manifests in files and tests).
-///
-/// # Errors
-/// [`DecodeError`], also if the kind is not known.
-pub fn decode_any(body: &[u8], format: Format, catalogue: &Catalogue) -> Result<Decoded, DecodeError> {
-    let why = |why: String| DecodeError::Unrecognized { expected: "any kind".into(), why, summary: summary(body) };
-    let value = decode_untyped(body, format).map_err(why)?;
-    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_string();
-    let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let target = catalogue.by_kind(group, version, &kind).map(|r| Target::of(r));
-    let target = target.or_else(|| Target::builtin(group, version, &kind));
-    let target = target.ok_or_else(|| why(not_registered(&kind, &api_version)))?;
-    decode_value(value, &target, FieldValidation::Warn)
-}
-
 /// The last entry of a name in a tree's map.
 fn entry<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<&'t Tree<'a>> {
     let Tree::Object(entries) = tree else { return None };
@@ -220,13 +201,13 @@ fn entry<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<&'t Tree<'a>> {
 }
 
 /// Whether `metadata.managedFields` is an empty list, which asks to drop them all. Go tells it from no list.
-fn states_no_managers(tree: &Tree) -> bool {
+pub(crate) fn states_no_managers(tree: &Tree) -> bool {
     let metadata = entry(tree, "metadata").and_then(|metadata| entry(metadata, "managedFields"));
     matches!(metadata, Some(Tree::Array(items)) if items.is_empty())
 }
 
 /// Findings of strict decoding as warnings, one each.
-fn as_warnings(findings: Vec<String>) -> Vec<String> {
+pub(crate) fn as_warnings(findings: Vec<String>) -> Vec<String> {
     let lines = |finding: String| match finding.strip_prefix(yaml::REPEATED_KEYS) {
         Some(lines) => lines.lines().map(|line| line.trim().to_string()).collect(),
         None => vec![finding],
@@ -253,7 +234,7 @@ fn decode_tree(
     let is_strict = validation != FieldValidation::Ignore;
     let resets_managers = states_no_managers(&tree);
     if target.custom && is_strict {
-        strict.extend(patch::duplicates(&tree));
+        strict.extend(findings(&tree, &[]));
     }
     let told = strict.len();
     let value = typed::convert(tree, target.schema.root(), target.custom, is_strict, &mut strict).map_err(malformed)?;

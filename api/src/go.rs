@@ -5,6 +5,7 @@ mod amount;
 pub mod duration;
 mod layout;
 mod marshal;
+pub(crate) mod regexp;
 mod spew;
 #[cfg(test)]
 mod tests;

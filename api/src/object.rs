@@ -5,9 +5,21 @@ use serde_json::{Map, Value};
 
 use crate::json;
 
+/// Values nested deeper than this are not kept. What is stored is read back, here and by clients, with parsers that
+/// allow 128 levels, and lists wrap it in two more.
+pub const NESTING_MAX: usize = 120;
 /// A Kubernetes object. Keys are kept sorted; the encoding puts the kind, the version and `metadata` first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Object(pub Map<String, Value>);
+
+/// How many arrays and objects are nested in a value at most; the value itself counts.
+pub(crate) fn nesting(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(nesting).max().unwrap_or(0),
+        _ => 0,
+    }
+}
 
 impl Object {
     /// Wraps a JSON value, if it is an object.

@@ -8,7 +8,6 @@ mod choices;
 mod custom;
 mod operations;
 mod parameters;
-mod prose;
 mod protobuf;
 mod render;
 mod roots;
@@ -26,8 +25,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
 use crate::catalogue::{Catalogue, Resource};
-use prose::Prose;
-pub(crate) use prose::of_metadata;
+use crate::prose::Prose;
 use roots::Root;
 use schemas::{Components, Dialect};
 

@@ -3,9 +3,11 @@
 
 pub mod json;
 pub mod merge;
+mod read;
 mod shown;
 pub mod strategic;
 
+pub use read::{Patched, applied, configuration, configuration_warnings, json_patch, merge_patch, patched};
 pub use shown::shown;
 
 use serde_json::Value;

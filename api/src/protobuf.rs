@@ -11,7 +11,8 @@ use serde_json::Value;
 pub(crate) use wire::{put_bytes, put_double, put_varint};
 
 use crate::Object;
-use crate::decode::{DecodeError, Decoded, NESTING_MAX, Target, nesting, stated_target};
+use crate::decode::{DecodeError, Decoded, Target, stated_target};
+use crate::object::{NESTING_MAX, nesting};
 use crate::schema::Schema;
 use wire::{Reader, put_message};
 

@@ -1,7 +1,6 @@
 //! Tables as kubectl shows them (`meta.k8s.io/v1 Table`), and objects cut to their metadata.
 
 pub(crate) mod cells;
-pub mod jsonpath;
 pub(crate) mod metrics;
 pub(crate) mod network;
 pub(crate) mod nodes;
@@ -13,8 +12,9 @@ pub(crate) mod volumes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::{self, Resource};
-use crate::openapi;
+use crate::catalogue::{self, PrinterColumn, Resource};
+use crate::prose::of_metadata;
+use crate::workloads::TEMPLATE_GENERATION;
 use crate::{Object, time};
 pub(crate) use cells::Cell;
 
@@ -40,23 +40,6 @@ impl Include {
             _ => None,
         }
     }
-}
-
-/// A column that a custom resource definition adds.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PrinterColumn {
-    /// Its heading.
-    pub name: String,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: String,
-    /// An OpenAPI format.
-    pub format: String,
-    /// For people.
-    pub description: String,
-    /// Zero if it is always shown.
-    pub priority: i64,
-    /// Where the value is.
-    pub path: jsonpath::Path,
 }
 
 /// How the objects of one resource are shown.
@@ -91,13 +74,13 @@ impl<'a> Printer<'a> {
             }
             Self::Custom(columns) => {
                 let of_column = |c: &PrinterColumn| definition(&c.name, &c.kind, &c.format, &c.description, c.priority);
-                std::iter::once(definition("Name", "string", "name", openapi::of_metadata("name"), 0))
+                std::iter::once(definition("Name", "string", "name", of_metadata("name"), 0))
                     .chain(columns.iter().map(of_column))
                     .collect()
             }
             Self::Fallback => vec![
-                definition("Name", "string", "name", openapi::of_metadata("name"), 0),
-                definition("Created At", "date", "", openapi::of_metadata("creationTimestamp"), 0),
+                definition("Name", "string", "name", of_metadata("name"), 0),
+                definition("Created At", "date", "", of_metadata("creationTimestamp"), 0),
             ],
         }
     }
@@ -119,8 +102,8 @@ impl<'a> Printer<'a> {
 /// What a column of a built-in resource means, if it shows metadata.
 fn meaning(column: &catalogue::Column) -> &'static str {
     match (column.name, column.format) {
-        (_, "name") => openapi::of_metadata("name"),
-        ("Age", _) => openapi::of_metadata("creationTimestamp"),
+        (_, "name") => of_metadata("name"),
+        ("Age", _) => of_metadata("creationTimestamp"),
         _ => "",
     }
 }
@@ -165,9 +148,6 @@ pub fn row(printer: &Printer<'_>, object: &Object, now: Timestamp, include: Incl
     row.insert("object".into(), shown);
     Value::Object(row)
 }
-
-/// The annotation that stands for a daemon set's template generation.
-pub const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// An object's metadata where it is shown alone. It is taken from the reference's internal type, in which the template
 /// generation of a daemon set is no annotation.

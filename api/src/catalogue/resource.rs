@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::PrinterColumn;
 use super::flags::{Flags, LabelError};
 use crate::Object;
 use crate::kinds::Kind;
@@ -54,7 +55,7 @@ pub struct Resource {
     /// What field selectors may name beside `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<SelectableField>,
     /// The columns that the definition of a custom resource adds to tables.
-    pub printer_columns: Vec<crate::table::PrinterColumn>,
+    pub printer_columns: Vec<PrinterColumn>,
     /// What the definition of a custom resource says beyond this row.
     pub definition: Option<crate::crd::Definition>,
 }

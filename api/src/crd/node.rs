@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
-use super::cel::Rules;
-use super::pattern::Pattern;
+use super::rules::Rules;
+use crate::cel;
+use crate::go::regexp::Pattern;
 
 /// What `additionalProperties` says.
 #[derive(Debug, Default)]
@@ -137,7 +138,7 @@ impl Node {
             has_large_rules: false,
         };
         let large = |rule: &Value| {
-            let source = |name: &str| rule.get(name).and_then(Value::as_str).is_some_and(super::cel::cost::is_large);
+            let source = |name: &str| rule.get(name).and_then(Value::as_str).is_some_and(cel::is_large);
             source("rule") || source("messageExpression")
         };
         node.has_large_rules = node.rules.iter().any(large) || node.children().any(|child| child.has_large_rules);

@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::formats;
 use super::node::{Additional, Node};
-use crate::Object;
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
+use crate::{Object, formats};
 
 /// A floating point number beyond this is no integer (`IsFloat64AJSONInteger`).
 const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;

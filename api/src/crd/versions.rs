@@ -40,7 +40,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    pub(super) fn new(spec: &Value) -> Result<Self, StructuralError> {
+    pub(crate) fn new(spec: &Value) -> Result<Self, StructuralError> {
         let uses_webhook = spec["conversion"]["strategy"] == "Webhook";
         let mut all = Self { group: text(spec, "group").to_string(), uses_webhook, ..Self::default() };
         for version in items(spec, "versions") {

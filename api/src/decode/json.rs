@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::tree::{NESTING_MAX, PARSED_NESTING_MAX, Tree};
+use super::tree::{PARSED_NESTING_MAX, Tree};
+use crate::object::NESTING_MAX;
 
 /// Parses a whole document.
-pub(super) fn parse(bytes: &[u8]) -> Result<Tree<'_>, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Tree<'_>, String> {
     let mut parser = Parser { bytes, at: 0, depth: 0 };
     let tree = parser.value("looking for beginning of value")?;
     parser.space();

@@ -23,7 +23,7 @@ pub fn normalise_metadata(schema: &Schema, object: &mut Object) {
 /// The value that Go prints of a field that was never set; none if it prints nothing.
 pub fn zero_value(field: Field<'_>) -> Option<Value> {
     let ty = field.ty();
-    if !field.pointer() && is_go_struct(ty.kind()) {
+    if !field.pointer() && ty.kind().is_go_struct() {
         return (!field.omit_zero()).then(|| zero(ty));
     }
     if field.omit_empty() {
@@ -38,7 +38,7 @@ pub(crate) fn is_omitted(field: Field<'_>, value: &Value) -> bool {
         return false;
     }
     let kind = field.ty().kind();
-    if is_go_struct(kind) {
+    if kind.is_go_struct() {
         return field.omit_zero() && *value == zero(field.ty());
     }
     field.omit_empty() && is_empty(value)
@@ -207,26 +207,9 @@ pub(crate) fn zero_item(ty: Type<'_>) -> Value {
     if ty.kind() == Kind::Bytes { Value::from("") } else { zero(ty) }
 }
 
-/// The kinds that are structs in Go, which `omitempty` does not omit.
-pub(crate) fn is_go_struct(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Struct
-            | Kind::Quantity
-            | Kind::Time
-            | Kind::MicroTime
-            | Kind::Duration
-            | Kind::IntOrString
-            | Kind::Raw
-            | Kind::SchemaOrArray
-            | Kind::SchemaOrBool
-            | Kind::SchemaOrStrings
-    )
-}
-
 /// Whether a value is the zero of its type, which for Go's values (not its pointers) means that it was never set.
 pub(crate) fn is_zero(ty: Type<'_>, value: &Value) -> bool {
-    if is_go_struct(ty.kind()) { *value == zero(ty) } else { is_empty(value) }
+    if ty.kind().is_go_struct() { *value == zero(ty) } else { is_empty(value) }
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -142,7 +142,7 @@ fn check_kind(
     Err(DecodeError::Malformed { kind, version: version.to_string(), expected: target.kind.clone(), why })
 }
 
-pub(super) fn not_registered(kind: &str, api_version: &str) -> String {
+fn not_registered(kind: &str, api_version: &str) -> String {
     format!(
         "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
     )

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{FieldValidation, Format, Target, configuration, configuration_warnings, decode};
+use super::{FieldValidation, Format, Target, decode};
+use crate::patch::{configuration, configuration_warnings};
 use crate::schema::Schema;
 use crate::{Object, Status};
 

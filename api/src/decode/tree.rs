@@ -7,27 +7,15 @@ use serde_json::{Map, Number, Value};
 
 use crate::json::{double, float_text};
 
-/// Values nested deeper than this are not kept. What is stored is read back, here and by clients, with parsers that
-/// allow 128 levels, and lists wrap it in two more.
-pub const NESTING_MAX: usize = 120;
 /// Values nested deeper than this are not even parsed (`maxNestingDepth` in sigs.k8s.io/json).
 pub(super) const PARSED_NESTING_MAX: usize = 10_000;
 
-/// What is said of a value that has to be kept and is nested deeper than [`NESTING_MAX`].
+/// What is said of a value that has to be kept and is nested deeper than [`crate::object::NESTING_MAX`].
 pub(super) const TOO_DEEP: &str = "exceeded max depth of objects that can be kept";
-
-/// How many arrays and objects are nested in a value at most; the value itself counts.
-pub(crate) fn nesting(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(nesting).max().unwrap_or(0),
-        _ => 0,
-    }
-}
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tree<'a> {
+pub(crate) enum Tree<'a> {
     Null,
     Bool(bool),
     /// As it was spelled.
@@ -35,7 +23,7 @@ pub(super) enum Tree<'a> {
     String(Cow<'a, str>),
     Array(Vec<Self>),
     Object(Vec<(Cow<'a, str>, Self)>),
-    /// An array or object (it says which) nested deeper than [`NESTING_MAX`]. Its syntax was checked, no more: it may
+    /// An array or object (it says which) nested deeper than [`crate::object::NESTING_MAX`]. Its syntax was checked, no more: it may
     /// be dropped, or be of the wrong type, but not kept.
     Deep(&'static str),
 }
@@ -47,7 +35,7 @@ impl Tree<'_> {
     }
 
     /// What Go's errors call it.
-    pub(super) fn kind_name(&self) -> &'static str {
+    pub(crate) fn kind_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "bool",
@@ -63,7 +51,7 @@ impl Tree<'_> {
     ///
     /// # Errors
     /// [`TOO_DEEP`], and a number that is too large.
-    pub(super) fn into_value(self) -> Result<Value, String> {
+    pub(crate) fn into_value(self) -> Result<Value, String> {
         Ok(match self {
             Self::Null => Value::Null,
             Self::Bool(yes) => Value::Bool(yes),

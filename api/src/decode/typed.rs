@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use messages::{embedded, last_name};
 
-use super::patch::FINDING_BYTES_MAX;
+use super::repeated::FINDING_BYTES_MAX;
 use super::shape::{self, fields_shape, is_omitted};
 use super::tree::{TOO_DEEP, Tree};
 use crate::field::beginning;
@@ -42,7 +42,7 @@ pub enum Wording {
 }
 
 /// As [`convert`], in chosen words.
-pub(super) fn convert_in(
+pub(crate) fn convert_in(
     wording: Wording,
     tree: Tree,
     root: Type<'_>,

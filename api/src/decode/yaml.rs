@@ -21,7 +21,7 @@ pub(super) fn is_text(value: &str) -> bool {
 }
 
 /// Parses a document; keys given twice in one map are told in `strict`.
-pub(super) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tree<'a>, String> {
+pub(crate) fn parse<'a>(bytes: &'a [u8], strict: &mut Vec<String>) -> Result<Tree<'a>, String> {
     // JSON is YAML, and its own parser is faster and has no aliases to guard against. Where both read the same.
     if bytes.trim_ascii_start().starts_with(b"{")
         && let Ok(tree) = super::json::parse(bytes)

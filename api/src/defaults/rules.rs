@@ -383,6 +383,6 @@ fn template_generation(map: &mut Fields) {
         *annotations = json!({});
     }
     if let Some(annotations) = annotations.as_object_mut() {
-        annotations.entry(crate::table::TEMPLATE_GENERATION).or_insert_with(|| "0".into());
+        annotations.entry(crate::workloads::TEMPLATE_GENERATION).or_insert_with(|| "0".into());
     }
 }

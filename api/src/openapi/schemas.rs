@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
 use super::choices::{choices, union_of};
-use super::prose::Prose;
 use super::{Written, custom, written};
 use crate::catalogue::Resource;
+use crate::prose::Prose;
 use crate::schema::{Field, Kind, Schema, Topology, Type};
 
 /// Which version of OpenAPI.

@@ -77,7 +77,7 @@ fn custom_resources_are_in_the_documents() {
         let definition = json!({"spec": {"group": "stable.example.com", "scope": "Namespaced",
             "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-        let rows = crate::crd::rows(&Object(definition.as_object().unwrap().clone())).unwrap();
+        let rows = crate::catalogue::custom::rows(&Object(definition.as_object().unwrap().clone())).unwrap();
         Catalogue::builtin().with(rows.into_iter().map(Arc::new))
     };
     let document = parsed(&v3_document(&catalogue("integer"), "stable.example.com", "v1").unwrap());

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{PatchError, json_kind};
-use crate::decode::NESTING_MAX;
+use crate::object::NESTING_MAX;
 
 /// Most operations in one patch (`maxJSONPatchOperations`).
 pub const OPERATIONS_MAX: usize = 10_000;

@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::wire::{Reader, Wire};
 use super::{PREFIX, ProtobufError};
-use crate::decode::{NESTING_MAX, fields_shape, is_omitted, nesting};
+use crate::decode::{fields_shape, is_omitted};
 use crate::go::duration;
 use crate::json::double;
+use crate::object::{NESTING_MAX, nesting};
 use crate::quantity::Quantity;
 use crate::schema::{Field, Kind, Type};
 use crate::time;

@@ -194,7 +194,7 @@ impl Reader {
                     let field = &self.graph.fields[*i as usize];
                     let kind = self.graph.nodes[field.node.0 as usize].kind;
                     let flags = field.flags;
-                    let by_value = !flags.pointer && !flags.omit_zero && crate::decode::is_go_struct(kind);
+                    let by_value = !flags.pointer && !flags.omit_zero && kind.is_go_struct();
                     by_value || !flags.omit_empty
                 })
                 .collect();

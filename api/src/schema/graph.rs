@@ -54,6 +54,25 @@ pub enum Kind {
     Struct,
 }
 
+impl Kind {
+    /// Whether its values are structs in Go, which `omitempty` does not omit.
+    pub(crate) fn is_go_struct(self) -> bool {
+        matches!(
+            self,
+            Self::Struct
+                | Self::Quantity
+                | Self::Time
+                | Self::MicroTime
+                | Self::Duration
+                | Self::IntOrString
+                | Self::Raw
+                | Self::SchemaOrArray
+                | Self::SchemaOrBool
+                | Self::SchemaOrStrings
+        )
+    }
+}
+
 /// `x-kubernetes-list-type` and `x-kubernetes-map-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Topology {

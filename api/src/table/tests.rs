@@ -158,7 +158,7 @@ fn custom_columns_and_the_envelope() {
     let column = |name: &str, kind: &str, path: &str| PrinterColumn {
         name: name.into(),
         kind: kind.into(),
-        path: jsonpath::Path::parse(path).unwrap(),
+        path: crate::jsonpath::Path::parse(path).unwrap(),
         ..Default::default()
     };
     let columns = [

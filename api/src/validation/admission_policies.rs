@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::at::At;
 use super::{conditions, rules, webhooks};
-use crate::crd::admission::{Scope, Wanted, is_identifier};
+use crate::cel::admission::{Scope, Wanted, is_identifier};
 use crate::field::{ErrorList, FieldError};
 use crate::names;
 

@@ -14,7 +14,7 @@ use super::at::At;
 use super::csi::driver_name;
 use super::pod::resources::is_extended;
 use super::rules;
-use crate::crd::devices::{self, Problem};
+use crate::cel::devices::{self, Problem};
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 pub use claims::{claim, template};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::admission_policies::match_conditions;
 use super::at::At;
 use super::rules;
-use crate::crd::admission::Scope;
+use crate::cel::admission::Scope;
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 

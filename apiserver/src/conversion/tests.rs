@@ -18,7 +18,7 @@ fn rows(strategy: &str) -> Vec<Resource> {
         "spec": {"group": "ex.com", "scope": "Namespaced", "names": names.clone(), "conversion": {"strategy": strategy},
             "versions": [version("v1", "one"), version("v2", "two")]},
         "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]}});
-    api::crd::rows(&Object::from_value(definition).unwrap()).unwrap()
+    api::catalogue::custom::rows(&Object::from_value(definition).unwrap()).unwrap()
 }
 
 fn row<'r>(rows: &'r [Resource], version: &str) -> &'r Resource {

@@ -315,7 +315,7 @@ fn target(row: &Arc<Resource>, object: &Object) -> Target {
 /// The rows of a definition; counts how long they took to make if there are rules to compile.
 fn rows(registry: &Registry, name: &str, definition: &Object) -> Vec<Resource> {
     let started = registry.clock().instant();
-    let rows = api::crd::rows(definition).unwrap_or_else(|error| {
+    let rows = api::catalogue::custom::rows(definition).unwrap_or_else(|error| {
         tracing::warn!(definition = name, %error, "a custom resource definition cannot be served");
         Vec::new()
     });

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use api::Object;
 use api::time;
+use api::workloads::TEMPLATE_GENERATION;
 use serde_json::{Value, json};
 
 use super::Strategy;
@@ -71,8 +72,6 @@ impl Strategy for PersistentVolume {
 
 /// A daemon set counts the changes of its template in an annotation, which old controllers read.
 pub(super) struct DaemonSet;
-
-const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 fn template_generation(set: &Object) -> i64 {
     set.str_at(&["metadata", "annotations", TEMPLATE_GENERATION]).parse().unwrap_or(0)

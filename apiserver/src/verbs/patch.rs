@@ -1,7 +1,8 @@
 //! Patch: JSON patch, merge patch, strategic merge patch, and apply.
 
-use api::decode::{self, FieldValidation, Patched, Target};
-use api::{Object, Status, defaults, patch};
+use api::decode::{FieldValidation, Target};
+use api::patch::{self, Patched};
+use api::{Object, Status, defaults};
 use axum::body::Body;
 use bytes::Bytes;
 use http::Response;
@@ -116,7 +117,7 @@ impl Patching<'_> {
         if kind.custom {
             return Ok(codec::applied(object, kind));
         }
-        let mut object = decode::applied(object, kind).map_err(|why| {
+        let mut object = patch::applied(object, kind).map_err(|why| {
             let kind = format!("{}/{}, Kind={}", kind.group, kind.version, kind.kind);
             plain_failure(format!(
                 "failed to convert new object ({what}; {kind}) to proper version: unable to convert unstructured object \
@@ -132,7 +133,7 @@ impl Patching<'_> {
     /// # Errors
     /// 400 if it does not decode.
     pub fn configuration(&self) -> Result<(Object, Vec<String>), Status> {
-        decode::configuration(self.bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
+        patch::configuration(self.bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
     }
 
     /// Tells what strict decoding found in a configuration.
@@ -147,7 +148,7 @@ impl Patching<'_> {
                 findings.join(", ")
             ))),
             FieldValidation::Warn => {
-                decode::configuration_warnings(findings).into_iter().for_each(|warning| ctx.warn(warning));
+                patch::configuration_warnings(findings).into_iter().for_each(|warning| ctx.warn(warning));
                 Ok(())
             }
             _ => Ok(()),
@@ -162,7 +163,7 @@ impl Patching<'_> {
         let ctx = &self.call.ctx;
         let validation = ctx.options.field_validation;
         let patched = self.made_of(object, kind)?;
-        let decoded = decode::patched(patched, kind, validation)?;
+        let decoded = patch::patched(patched, kind, validation)?;
         for warning in decoded.warnings.into_iter().filter(|_| validation == FieldValidation::Warn) {
             ctx.warn(warning);
         }
@@ -177,7 +178,7 @@ impl Patching<'_> {
         let ordered = (!kind.custom).then_some(root);
         match self.kind {
             PatchType::Json => {
-                let (patch, findings) = decode::json_patch(self.bytes, validation)?;
+                let (patch, findings) = patch::json_patch(self.bytes, validation)?;
                 let mut value = object.into_value();
                 patch::json::apply(&mut value, &patch)?;
                 let object = Object::from_value(value)
@@ -186,14 +187,14 @@ impl Patching<'_> {
                 Ok(Patched { object, findings, shown, strategic: false })
             }
             PatchType::Merge | PatchType::Apply => {
-                let (patch, findings) = decode::merge_patch(self.bytes, validation)
+                let (patch, findings) = patch::merge_patch(self.bytes, validation)
                     .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
                 patch::merge::apply(&mut object.0, patch.clone())?;
                 let shown = patch::shown(&object.0, ordered, &patch);
                 Ok(Patched { object, findings, shown, strategic: false })
             }
             PatchType::Strategic => {
-                let (patch, findings) = decode::merge_patch(self.bytes, validation).map_err(Status::bad_request)?;
+                let (patch, findings) = patch::merge_patch(self.bytes, validation).map_err(Status::bad_request)?;
                 let shown = patch::strategic::shown(&object.0, &patch);
                 patch::strategic::apply(&mut object.0, patch, root)?;
                 Ok(Patched { object, findings, shown, strategic: true })

@@ -1,8 +1,7 @@
 //! Bodies: decoding never panics, and what it makes comes back through every encoding.
 
-use api::decode::{
-    FieldValidation, Format, NESTING_MAX, Target, decode, decode_untyped, decode_value, forget_empty_lists,
-};
+use api::decode::{FieldValidation, Format, Target, decode, decode_untyped, decode_value, forget_empty_lists};
+use api::object::NESTING_MAX;
 use api::{Object, protobuf as wire};
 use serde_json::Value;
 

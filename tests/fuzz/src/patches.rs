@@ -1,7 +1,8 @@
 //! The four patches: they end, nest no deeper than may be kept, and where they mean a state, twice is once.
 
 use api::apply::{Request, Reset};
-use api::decode::{FieldValidation, Format, NESTING_MAX, Target, decode_untyped, decode_value};
+use api::decode::{FieldValidation, Format, Target, decode_untyped, decode_value};
+use api::object::NESTING_MAX;
 use api::{Object, patch};
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Definitions of custom resources with rules and patterns of any kind: both validating the definition and
 //! validating an object by it end, within what the fuzzer allows of time and memory.
 
-use api::{Object, crd};
+use api::{Object, catalogue, crd};
 use serde_json::{Value, json};
 
 /// A rule, and after a newline a pattern, a format and an object.
@@ -14,7 +14,7 @@ pub fn cel(data: &[u8]) {
         lines.next().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(json!({"a": "x", "n": 3}));
     let definition = definition(rule, pattern);
     let errors = crd::validate(&definition, None);
-    let Ok(rows) = crd::rows(&definition) else { return };
+    let Ok(rows) = catalogue::custom::rows(&definition) else { return };
     if !errors.is_empty() {
         return;
     }

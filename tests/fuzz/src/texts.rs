@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::jsonpath::Path;
 use api::quantity::Quantity;
 use api::selector::{FieldSelector, LabelSelector};
-use api::table::jsonpath::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -211,7 +211,7 @@ impl Report<'_> {
 
     /// Functions that the libraries of Kubernetes declare and our table has not.
     fn functions(&self) -> Read<Vec<String>> {
-        let table = std::fs::read_to_string(self.root.join("api/src/crd/cel/functions/kubernetes.txt"))?;
+        let table = std::fs::read_to_string(self.root.join("api/src/cel/functions/kubernetes.txt"))?;
         let known: BTreeSet<_> = table.lines().filter_map(|line| line.split(' ').nth(1)).collect();
         let folder = self.from.join("staging/src/k8s.io/apiserver/pkg/cel/library");
         let Ok(files) = std::fs::read_dir(&folder) else { return Ok(vec![format!("{}: not there", folder.display())]) };

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::formats;
 use super::{given, items, shared, text};
-use crate::Object;
+use crate::{Object, formats};
 
 /// The formats in the schemas of a definition that mean nothing, each as often as it is there.
 pub fn unrecognized_formats(definition: &Object) -> Vec<String> {

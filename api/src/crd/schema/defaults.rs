@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::crd::definition::given;
 use crate::crd::node::Node;
-use crate::crd::{cel, values};
+use crate::crd::{rules, values};
 use crate::field::{ErrorList, FieldError, Path};
 
 /// Defaults must be valid values.
@@ -50,9 +50,9 @@ fn default_value(schema: &Value, default: &Value, path: &Path, is_root: bool, er
     let found = values::validate(&node, default, path);
     if found.is_empty() && node.has_rules {
         // Once as what it was before, once as what was not there.
-        let mut of_rules = cel::validate(&node, default, Some(default), path, true).errors;
+        let mut of_rules = rules::validate(&node, default, Some(default), path, true).errors;
         if of_rules.is_empty() {
-            of_rules = cel::validate(&node, default, None, path, true).errors;
+            of_rules = rules::validate(&node, default, None, path, true).errors;
         }
         errors.extend(of_rules);
     }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Place, Walk};
-use crate::crd::cel::{self, Outcome};
 use crate::crd::definition::{given, items, text};
+use crate::crd::rules::{self, Outcome};
 use crate::crd::selectable;
 use crate::field::{FieldError, Path};
 use crate::internal;
@@ -121,7 +121,7 @@ impl Walk<'_> {
         }
         let path = path.child("x-kubernetes-validations");
         let embedded = schema["x-kubernetes-embedded-resource"].as_bool() == Some(true);
-        let Some(declared) = cel::declare(schema, "selfType", root || embedded) else {
+        let Some(declared) = rules::declare(schema, "selfType", root || embedded) else {
             let why = "internal error: failed to construct type information for x-kubernetes-validations rules: \
                        unable to convert structural schema to CEL declarations";
             self.rule_errors.push(FieldError::internal(&path, why));
@@ -129,7 +129,7 @@ impl Walk<'_> {
         };
         let times = place.cardinality.unwrap_or_else(|| declared.cardinality());
         for (i, rule) in rules.iter().enumerate() {
-            let outcome = cel::compile(rule, &declared);
+            let outcome = rules::compile(rule, &declared);
             self.compiled(rule, &outcome, times, &path.index(i), place);
         }
     }

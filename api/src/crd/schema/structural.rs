@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::super::definition::{given, items, text};
-use super::super::pattern;
 use crate::field::{ErrorList, FieldError, Path};
+use crate::go::regexp;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -166,7 +166,7 @@ fn junctors(schema: &Value, skip_any: bool, skip_first: bool, path: &Path, error
         nested(not, false, &path.child("not"), errors);
     }
     let pattern = text(schema, "pattern");
-    if let (false, Err(error)) = (pattern.is_empty(), pattern::compile(pattern)) {
+    if let (false, Err(error)) = (pattern.is_empty(), regexp::compile(pattern)) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(FieldError::invalid(&path.child("pattern"), pattern, why));
     }

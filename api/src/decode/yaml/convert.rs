@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::nodes::{Document, Kind, Place};
 use super::scalar::{Scalar, resolve};
-use crate::decode::tree::{NESTING_MAX, Tree};
+use crate::decode::tree::Tree;
 use crate::json::float_text;
+use crate::object::NESTING_MAX;
 
 type Entries = BTreeMap<String, Tree<'static>>;
 

@@ -15,8 +15,8 @@ const OVERLAY: [(&str, &str); 12] = [
     ("api/data/overlay/internal.txt", "the internal types, whose names are the entries'"),
     ("api/data/overlay/selectable.txt", "the functions that convert field labels, cited by entry"),
     ("api/data/overlay/zones.txt", "the names of the IANA's database of time zones, as Go embeds it"),
-    ("api/src/crd/cel/functions/kubernetes.txt", "k8s.io/apiserver/pkg/cel/library: every function of a library"),
-    ("api/src/crd/cel/functions/standard.txt", "github.com/google/cel-go: common/stdlib and ext"),
+    ("api/src/cel/functions/kubernetes.txt", "k8s.io/apiserver/pkg/cel/library: every function of a library"),
+    ("api/src/cel/functions/standard.txt", "github.com/google/cel-go: common/stdlib and ext"),
     ("apiserver/data/overlay/bootstrap.json", "what the control plane writes when it starts, cited by group"),
     ("metrics/data/cadvisor.txt", "github.com/google/cadvisor: metrics/prometheus.go"),
     (
@@ -27,8 +27,8 @@ const OVERLAY: [(&str, &str); 12] = [
 
 /// What a test compares with, recorded from the reference while it ran.
 const RECORDED: [&str; 30] = [
-    "api/src/crd/cel/tests/compile.jsonl",
-    "api/src/crd/cel/tests/properties.json",
+    "api/src/crd/rules/tests/compile.jsonl",
+    "api/src/crd/rules/tests/properties.json",
     "api/src/quantity_overflow.txt",
     "api/src/validation/tests/admissionregistration.txt",
     "api/src/validation/tests/apps.txt",
