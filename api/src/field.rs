@@ -8,6 +8,8 @@ use std::fmt;
 use serde_json::Value;
 use smallvec::SmallVec;
 
+use crate::go::json::in_html;
+use crate::go::strconv;
 use crate::json;
 
 pub use list::{ERRORS_BYTES_MAX, ErrorList};
@@ -252,7 +254,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_string(),
         Value::String(text) => {
-            let mut quoted = go_quoted(beginning(text, VALUE_BYTES_MAX));
+            let mut quoted = strconv::quote(beginning(text, VALUE_BYTES_MAX));
             if text.len() > VALUE_BYTES_MAX {
                 quoted.push_str(CUT);
             }
@@ -310,46 +312,4 @@ pub(crate) fn bounded_json(value: &Value, bytes_max: usize) -> String {
         text.push_str(CUT);
     }
     text
-}
-
-/// A text as Go quotes it (`strconv.Quote`).
-pub fn go_quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            '\0'..='\u{1f}' | '\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            '\u{80}'..='\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{feff}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// JSON as Go writes it: what means something in HTML, and the line ends that JavaScript takes for its own, are escaped.
-pub fn in_html(json: String) -> String {
-    const ESCAPED: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
-    if !json.contains(ESCAPED) {
-        return json;
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        match ESCAPED.contains(&c) {
-            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            false => out.push(c),
-        }
-    }
-    out
 }

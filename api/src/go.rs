@@ -1,12 +1,17 @@
-//! Habits of Go that clients see: the hash of a pod template is one of what Go prints, so moving a cluster in or out rolls
-//! nothing only if the same is printed here.
+//! Habits of Go that clients see: what its packages read, print and say. Some is compared by programs (the hash of a pod
+//! template is one of what Go prints, so moving a cluster in or out rolls nothing only if the same is printed here), the rest is
+//! read by people in messages.
 
 mod amount;
+pub mod base64;
 pub mod duration;
+pub(crate) mod internal;
+pub mod json;
 mod layout;
 mod marshal;
 pub(crate) mod regexp;
 mod spew;
+pub mod strconv;
 #[cfg(test)]
 mod tests;
 

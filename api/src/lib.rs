@@ -4,7 +4,6 @@
 //! Nothing here does I/O, is async, reads a clock or draws a random number.
 
 pub mod apply;
-pub mod base64;
 pub mod catalogue;
 mod cel;
 pub mod conditions;
@@ -18,7 +17,6 @@ pub mod discovery;
 pub mod field;
 mod formats;
 pub mod go;
-pub mod internal;
 pub mod json;
 pub mod jsonpath;
 pub mod kinds;

@@ -166,7 +166,7 @@ pub fn unsupported_custom_patch() -> Status {
 /// Indented output for people: on request, and for the clients that only people use.
 pub fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
     if let Some(text) = query.get("pretty").filter(|t| !t.is_empty()) {
-        return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True");
+        return api::go::strconv::parse_bool(text) == Some(true);
     }
     let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))

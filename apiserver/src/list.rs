@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use api::Status;
 use api::catalogue::Resource;
+use api::go::strconv::parse_uint;
 use api::status::{StatusCause, StatusDetails};
 use store::{Entry, Revision, Snapshot, StoreError};
 
 use crate::options::ListOptions;
-use crate::request::query::unsigned;
 use crate::selection::Selection;
 use crate::{Registry, conversion, list::token::Token};
 
@@ -140,7 +140,7 @@ pub fn parse_version(text: &str) -> Result<Option<Revision>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    unsigned(text).map(Some).map_err(|why| format!("resourceVersion: Invalid value: {text:?}: {why}"))
+    parse_uint(text).map(Some).map_err(|why| format!("resourceVersion: Invalid value: {text:?}: {why}"))
 }
 
 async fn continued(

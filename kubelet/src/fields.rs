@@ -59,26 +59,8 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 }
 
 fn format_map(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", go_quoted(value)));
+    let lines = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", api::go::strconv::quote(value)));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// A string in double quotes with control characters escaped.
-fn go_quoted(text: &str) -> String {
-    let mut output = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' => output.push_str("\\\""),
-            '\\' => output.push_str("\\\\"),
-            '\n' => output.push_str("\\n"),
-            '\t' => output.push_str("\\t"),
-            '\r' => output.push_str("\\r"),
-            control if control.is_control() => output.push_str(&format!("\\x{:02x}", u32::from(control))),
-            other => output.push(other),
-        }
-    }
-    output.push('"');
-    output
 }
 
 /// A request or limit of a container, divided by the selector's divisor and rounded up.

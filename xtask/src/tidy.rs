@@ -40,6 +40,10 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("client", &["axum", "sled"]),
 ];
 
+/// Modules that must not use these modules of their crate, and why.
+const INNER_EDGES: &[(&str, &[&str], &str)] =
+    &[("api/src/cel", &["crd"], "CEL knows types and values; who has schemas tells it of them")];
+
 /// Text that may not stand in code, with the files where it may and the reason.
 const BANNED: &[(&str, &[&str], &str)] = &[
     ("SystemTime::now", &["clock.rs"], "time is a parameter"),
@@ -175,8 +179,24 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
     if let Some(number) = text.lines().position(passes).filter(|_| !name.starts_with("xtask/")) {
         problems.push(format!("{name}:{}: a test that cannot run is ignored, and does not pass", number + 1));
     }
+    problems.extend(check_inner_edges(name, text));
     if !name.starts_with("xtask/") && !is_test(name) {
         problems.extend(check_banned(name, file, text));
+    }
+    problems
+}
+
+/// Looks at all code of a module, tests too.
+fn check_inner_edges(name: &str, text: &str) -> Vec<String> {
+    let within = |module: &str| name.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'));
+    let mut problems = Vec::new();
+    for (module, others, reason) in INNER_EDGES.iter().filter(|(module, ..)| within(module)) {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            for other in others.iter().filter(|other| code.contains(&format!("{other}::"))) {
+                problems.push(format!("{name}:{}: {module} may not use {other}: {reason}", number + 1));
+            }
+        }
     }
     problems
 }
@@ -261,6 +281,8 @@ mod tests {
         check("api/src/x.rs", "//! X\nlet a = b.unwrap();\n", "unwrap");
         check("api/src/x.rs", "//! X\nInstant::now();\n", "parameter");
         check("controllers/src/x.rs", "//! X\ntokio::time::sleep(d);\n", "does not sleep");
+        check("api/src/cel/x.rs", "//! X\nuse crate::crd::Node;\n", "may not use crd");
+        check("api/src/cel.rs", "//! X\nuse crate::{crd::Node, names};\n", "may not use crd");
         check("api/src/x.rs", &format!("//! X\n{}", "\n".repeat(LINES_MAX)), "lines, over");
     }
 

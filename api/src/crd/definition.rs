@@ -19,7 +19,7 @@ pub use formats::unrecognized_formats;
 use super::{schema, selectable};
 use crate::Object;
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 use crate::names::{dns1035_label, dns1123_subdomain};
 
 pub(super) fn text<'v>(value: &'v Value, name: &str) -> &'v str {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::definition::{given, items, text};
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 
 /// Schemas nested deeper than this are refused.
 const DEPTH_MAX: usize = 100;

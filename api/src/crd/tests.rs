@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::catalogue::custom::rows;
 
 fn widget_definition() -> Object {
     let spec = json!({

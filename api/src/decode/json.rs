@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::tree::{PARSED_NESTING_MAX, Tree};
+use crate::go::json::{UNEXPECTED_END, invalid_character};
 use crate::object::NESTING_MAX;
 
 /// Parses a whole document.
@@ -30,23 +31,10 @@ impl<'a> Parser<'a> {
     }
 
     fn unexpected(&self, context: &str) -> String {
-        let Some(byte) = self.bytes.get(self.at) else { return "unexpected end of JSON input".to_string() };
-        let shown = match byte {
-            b'\'' => r"'\''".to_string(),
-            b'"' => "'\"'".to_string(),
-            b'\n' => r"'\n'".to_string(),
-            b'\t' => r"'\t'".to_string(),
-            b'\r' => r"'\r'".to_string(),
-            b'\\' => r"'\\'".to_string(),
-            0x07 => r"'\a'".to_string(),
-            0x08 => r"'\b'".to_string(),
-            0x0b => r"'\v'".to_string(),
-            0x0c => r"'\f'".to_string(),
-            0..0x20 | 0x7f => format!("'\\x{byte:02x}'"),
-            0x80..0xa0 | 0xad => format!("'\\u{:04x}'", byte),
-            _ => format!("'{}'", char::from(*byte)),
-        };
-        format!("invalid character {shown} {context}")
+        match self.bytes.get(self.at) {
+            Some(byte) => invalid_character(*byte, context),
+            None => UNEXPECTED_END.to_string(),
+        }
     }
 
     fn value(&mut self, context: &str) -> Result<Tree<'a>, String> {

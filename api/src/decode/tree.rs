@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
+use crate::go::json::cannot_unmarshal;
 use crate::json::{double, float_text};
 
 /// Values nested deeper than this are not even parsed (`maxNestingDepth` in sigs.k8s.io/json).
@@ -74,7 +75,7 @@ fn untyped_number(text: &str) -> Result<Value, String> {
         Ok(number) => Ok(Value::from(number)),
         Err(_) => match text.parse::<f64>().ok().filter(|number| number.is_finite()) {
             Some(number) => Ok(double(number)),
-            None => Err(format!("json: cannot unmarshal number {text} into Go value of type float64")),
+            None => Err(cannot_unmarshal(&format!("number {text}"), "float64")),
         },
     }
 }

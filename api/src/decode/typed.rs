@@ -15,6 +15,7 @@ use super::repeated::FINDING_BYTES_MAX;
 use super::shape::{self, fields_shape, is_omitted};
 use super::tree::{TOO_DEEP, Tree};
 use crate::field::beginning;
+use crate::go::json::cannot_unmarshal;
 use crate::schema::{Field, Kind, Type};
 
 /// No more findings of strict decoding than this are told.
@@ -183,7 +184,7 @@ impl<'a> Coder<'a, '_> {
         let value = match tree {
             tree if apart && !is_null && !matches!(tree, Tree::Object(_)) => {
                 let type_name = field.ty().name().map_or("", last_name);
-                self.stop(format!("json: cannot unmarshal {} into Go value of type v1.{type_name}", tree.kind_name()))
+                self.stop(cannot_unmarshal(tree.kind_name(), &format!("v1.{type_name}")))
             }
             tree => self.value(field.ty(), field.named_scalar(), tree),
         };

@@ -163,7 +163,8 @@ fn pull_policy(map: &mut Fields, image: &str, policy: &str) {
 /// What is given as text becomes data (`Convert_v1_Secret_To_core_Secret`).
 fn secret(map: &mut Fields) {
     let Some(Value::Object(texts)) = map.remove("stringData") else { return };
-    let texts = texts.iter().filter_map(|(key, text)| Some((key, crate::base64::encode(text.as_str()?.as_bytes()))));
+    let texts =
+        texts.iter().filter_map(|(key, text)| Some((key, crate::go::base64::encode(text.as_str()?.as_bytes()))));
     let data = map.entry("data").or_insert_with(|| json!({}));
     if let Some(data) = data.as_object_mut() {
         data.extend(texts.map(|(key, text)| (key.clone(), text.into())));

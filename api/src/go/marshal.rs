@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::json::in_html;
 use super::layout::{self, Field, Kind, Type};
 
 /// Whole numbers up to here are the same as a `float64`.
@@ -115,14 +116,5 @@ fn write(to: &mut String, value: &Value) {
 }
 
 fn escaped(to: &mut String, text: &str) {
-    for c in Value::from(text).to_string().chars() {
-        match c {
-            '<' => to.push_str("\\u003c"),
-            '>' => to.push_str("\\u003e"),
-            '&' => to.push_str("\\u0026"),
-            '\u{2028}' => to.push_str("\\u2028"),
-            '\u{2029}' => to.push_str("\\u2029"),
-            c => to.push(c),
-        }
-    }
+    to.push_str(&in_html(Value::from(text).to_string()));
 }

@@ -74,7 +74,7 @@ impl<'p> Components<'p> {
         }
         let text = parameter.to_string();
         let hash = Sha512::digest(&text);
-        let shared = format!("{name}-{}", crate::base64::encode_url(&hash[..6]));
+        let shared = format!("{name}-{}", crate::go::base64::encode_url(&hash[..6]));
         let link = json!({"$ref": format!("#/parameters/{shared}")});
         self.shared.entry(shared).or_insert_with(|| written(&parameter));
         link

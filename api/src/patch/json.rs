@@ -4,6 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::{PatchError, json_kind};
+use crate::go::json::cannot_unmarshal;
+use crate::go::strconv;
 use crate::object::NESTING_MAX;
 
 /// Most operations in one patch (`maxJSONPatchOperations`).
@@ -109,9 +111,7 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 }
 
 fn decode(patch: &Value) -> Result<Vec<&Map<String, Value>>, PatchError> {
-    let go_type = |what: &str, ty: &str| {
-        Err(PatchError::Malformed(format!("json: cannot unmarshal {what} into Go value of type {ty}")))
-    };
+    let go_type = |what: &str, ty: &str| Err(PatchError::Malformed(cannot_unmarshal(what, ty)));
     let items = match patch {
         Value::Null => return Ok(Vec::new()),
         Value::Array(items) => items,
@@ -254,7 +254,7 @@ fn unescape(part: &str) -> String {
 }
 
 fn index(key: &str, length: usize) -> Result<usize, String> {
-    let number: i64 = key.parse().map_err(|_| format!("strconv.Atoi: parsing {key:?}: invalid syntax"))?;
+    let number = strconv::atoi(key)?;
     let found = if number < 0 { number + length as i64 } else { number };
     match usize::try_from(found) {
         Ok(index) if index < length => Ok(index),

@@ -6,6 +6,7 @@ use super::PatchError;
 use crate::Object;
 use crate::decode::typed::{self, Wording};
 use crate::decode::{self, Decoded, FieldValidation, Target, Tree, findings, json, states_no_managers, yaml};
+use crate::go::json::{ANY_MAP, cannot_unmarshal};
 
 /// The fields of one operation of a JSON patch.
 const OPERATION_FIELDS: [&str; 4] = ["op", "path", "from", "value"];
@@ -70,9 +71,7 @@ pub fn merge_patch(body: &[u8], validation: FieldValidation) -> Result<(Value, V
             Ok((tree.into_value()?, findings))
         }
         Tree::Null => Ok((Value::Null, Vec::new())),
-        other => {
-            Err(format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", other.kind_name()))
-        }
+        other => Err(cannot_unmarshal(other.kind_name(), ANY_MAP)),
     }
 }
 
@@ -141,9 +140,8 @@ pub fn configuration(body: &[u8]) -> Result<(Object, Vec<String>), String> {
         Tree::Object(_) => Ok((Object::from_value(tree.into_value()?).unwrap_or_default(), strict)),
         Tree::Null => Ok((Object::default(), strict)),
         other => Err(format!(
-            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type \
-             map[string]interface {{}}",
-            other.kind_name()
+            "error unmarshaling JSON: while decoding JSON: {}",
+            cannot_unmarshal(other.kind_name(), ANY_MAP)
         )),
     }
 }

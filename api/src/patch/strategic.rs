@@ -6,6 +6,7 @@ mod lists;
 use serde_json::{Map, Value};
 
 use super::{PatchError, go_value, json_kind};
+use crate::go::json::{ANY_MAP, cannot_unmarshal};
 use crate::schema::{Field, Type};
 
 const DIRECTIVE: &str = "$patch";
@@ -25,8 +26,7 @@ pub fn apply(object: &mut Object, patch: Value, ty: Type<'_>) -> Result<(), Patc
         Value::Null => Ok(()),
         other => {
             let kind = json_kind(&other);
-            let why = format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
-            Err(PatchError::Malformed(why))
+            Err(PatchError::Malformed(cannot_unmarshal(kind, ANY_MAP)))
         }
     }
 }

@@ -99,7 +99,7 @@ fn add(field: Field<'_>, wire: Wire<'_>, depth: usize, map: &mut Map<String, Val
 fn value(ty: Type<'_>, name: &str, wire: Wire<'_>, depth: usize) -> Result<Value, ProtobufError> {
     Ok(match ty.kind() {
         Kind::String => String::from_utf8_lossy(wire.bytes(name)?).into(),
-        Kind::Bytes => crate::base64::encode(wire.bytes(name)?).into(),
+        Kind::Bytes => crate::go::base64::encode(wire.bytes(name)?).into(),
         Kind::Boolean => (wire.integer(name)? != 0).into(),
         Kind::Int32 => (wire.integer(name)? as i32).into(),
         Kind::Int64 => wire.integer(name)?.into(),
@@ -196,7 +196,7 @@ fn embedded(bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
     match crate::decode::decode_untyped(bytes, crate::decode::Format::Json) {
         Ok(value) if depth + nesting(&value) > NESTING_MAX => Err(ProtobufError::TooDeep),
         Ok(value) => Ok(value),
-        Err(_) => Ok(crate::base64::encode(bytes).into()),
+        Err(_) => Ok(crate::go::base64::encode(bytes).into()),
     }
 }
 

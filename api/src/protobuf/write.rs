@@ -59,7 +59,7 @@ fn put_value(out: &mut Vec<u8>, number: u8, ty: Type<'_>, value: Option<&Value>)
     let text = || value.and_then(Value::as_str).unwrap_or("");
     match ty.kind() {
         Kind::String => put_bytes(out, number, text().as_bytes()),
-        Kind::Bytes => put_bytes(out, number, &crate::base64::decode(text()).unwrap_or_default()),
+        Kind::Bytes => put_bytes(out, number, &crate::go::base64::decode(text()).unwrap_or_default()),
         Kind::Boolean => put_integer(out, number, value.and_then(Value::as_bool).unwrap_or(false).into()),
         Kind::Int32 | Kind::Int64 => put_integer(out, number, value.and_then(Value::as_i64).unwrap_or(0)),
         Kind::Double => put_double(out, number, value.and_then(Value::as_f64).unwrap_or(0.0)),

@@ -3,7 +3,7 @@
 use super::at::At;
 use super::rules;
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 
 const PRECEDENCE_MAX: i64 = 10_000;

@@ -12,7 +12,8 @@ use super::addresses;
 use super::at::At;
 use crate::Object;
 use crate::apply::MANAGER_LENGTH_MAX;
-use crate::field::{ErrorList, FieldError, Path, VALUE_BYTES_MAX, in_html};
+use crate::field::{ErrorList, FieldError, Path, VALUE_BYTES_MAX};
+use crate::go::json::in_html;
 use crate::names;
 pub use again::validate_kind_update;
 

@@ -5,6 +5,7 @@ mod secrets;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::go::strconv;
 use api::{Object, Status};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
@@ -133,11 +134,7 @@ async fn check_secrets(
         return Err(refuse(&why));
     }
     let account = account(attributes, pod, name).await?;
-    // As Go's `strconv.ParseBool` reads yes.
-    if matches!(
-        account.str_at(&["metadata", "annotations", ENFORCE_MOUNTABLE]),
-        "1" | "t" | "T" | "true" | "TRUE" | "True"
-    ) {
+    if strconv::parse_bool(account.str_at(&["metadata", "annotations", ENFORCE_MOUNTABLE])) == Some(true) {
         return limit(&account, pod).map_err(|why| refuse(&why));
     }
     Ok(())

@@ -1,16 +1,13 @@
 //! The `continue` token: a state and a place in it (`storage.EncodeContinue`).
 
 use api::decode::{Format, decode_untyped};
+use api::go::base64;
+use api::go::json::cannot_unmarshal;
 use api::patch::json_kind;
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::Value;
 use store::Revision;
 
-/// Go's decoder does not look at the bits that are left over.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 /// The only version of tokens there is.
 const VERSION: &str = "meta.k8s.io/v1";
 
@@ -35,7 +32,7 @@ impl Token {
     pub fn encode(&self) -> String {
         let rv = self.revision.map_or(-1, |r| i64::try_from(r).unwrap_or(-1));
         let wire = Wire { v: VERSION.into(), rv, start: self.start.clone() };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("a token encodes"))
+        base64::encode_token(&serde_json::to_vec(&wire).expect("a token encodes"))
     }
 
     /// Reads what a client handed back.
@@ -43,17 +40,12 @@ impl Token {
     /// # Errors
     /// A text for what is no token.
     pub fn decode(text: &str) -> Result<Self, String> {
-        let bytes = LENIENT.decode(text).map_err(|_| {
-            let at = bad_base64_byte(text);
-            format!("continue key is not valid: illegal base64 data at input byte {at}")
-        })?;
+        let bytes = base64::decode_token(text).map_err(|error| format!("continue key is not valid: {error}"))?;
         let value =
             decode_untyped(&bytes, Format::Json).map_err(|error| format!("continue key is not valid: {error}"))?;
         if !value.is_object() && !value.is_null() {
             let kind = json_kind(&value);
-            return Err(format!(
-                "continue key is not valid: json: cannot unmarshal {kind} into Go value of type storage.continueToken"
-            ));
+            return Err(format!("continue key is not valid: {}", cannot_unmarshal(kind, "storage.continueToken")));
         }
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("").to_string();
         let wire =
@@ -80,12 +72,6 @@ impl Token {
         };
         Ok(Self { revision, start: wire.start })
     }
-}
-
-/// Where Go's decoder stops: at the first letter that is none of the alphabet, or at the last group if it is short.
-fn bad_base64_byte(text: &str) -> usize {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    text.bytes().position(|b| !good(b)).unwrap_or(text.len() / 4 * 4)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use api::field::{FieldError, Path};
+use api::go::strconv::parse_uint;
 use api::{Object, Status};
 use store::{Revision, StoreError, Transaction};
 
@@ -12,7 +13,6 @@ use super::{Written, prepare, store_status};
 use crate::authorization::{self, Attributes};
 use crate::conversion::Conversions;
 use crate::plug::Operation;
-use crate::request::query::unsigned;
 use crate::{Context, conversion};
 
 /// How often a change is made anew because another came first.
@@ -176,7 +176,7 @@ fn check_version(target: &Target, new: &mut Object, old: &Object) -> Result<(), 
 pub fn given_version(object: &Object) -> Result<Revision, Status> {
     match object.resource_version() {
         "" => Ok(0),
-        version => unsigned(version).map_err(plain_failure),
+        version => parse_uint(version).map_err(plain_failure),
     }
 }
 

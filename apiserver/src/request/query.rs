@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use api::go::strconv;
+
 /// Decoded query parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
@@ -46,34 +48,8 @@ impl Query {
     /// # Errors
     /// The text Go's `strconv.ParseInt` has for what is no integer.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, String> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(text) => match text.parse() {
-                Ok(number) => Ok(Some(number)),
-                Err(_) => Err(format!("strconv.ParseInt: parsing {text:?}: {}", not_a_number(text))),
-            },
-        }
+        self.get(name).map(strconv::parse_int).transpose()
     }
-}
-
-/// Why Go's `strconv` does not take a text for an integer.
-pub fn not_a_number(text: &str) -> &'static str {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if is_number { "value out of range" } else { "invalid syntax" }
-}
-
-/// A number without a sign, as `strconv.ParseUint` reads it.
-///
-/// # Errors
-/// That function's text.
-pub fn unsigned(text: &str) -> Result<u64, String> {
-    let signed = text.starts_with(['-', '+']);
-    let number = if signed { None } else { text.parse().ok() };
-    number.ok_or_else(|| {
-        let why = if signed { "invalid syntax" } else { not_a_number(text) };
-        format!("strconv.ParseUint: parsing {text:?}: {why}")
-    })
 }
 
 /// Whether every `%` of a path begins an escape.

@@ -123,7 +123,7 @@ async fn discovery(plane: Plane) {
     let part = |n: usize| {
         let text = token.split('.').nth(n).expect("a part");
         let padding = "=".repeat((4 - text.len() % 4) % 4);
-        let bytes = api::base64::decode(&(text.replace('-', "+").replace('_', "/") + &padding)).expect("base64");
+        let bytes = api::go::base64::decode(&(text.replace('-', "+").replace('_', "/") + &padding)).expect("base64");
         serde_json::from_slice::<Value>(&bytes).expect("JSON")
     };
     let account = api::UserInfo::new(

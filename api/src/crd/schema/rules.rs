@@ -7,7 +7,7 @@ use crate::crd::definition::{given, items, text};
 use crate::crd::rules::{self, Outcome};
 use crate::crd::selectable;
 use crate::field::{FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 /// The most that one rule may be estimated to cost for one object (`StaticEstimatedCostLimit`).

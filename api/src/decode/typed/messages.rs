@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Coder, Wording};
+use crate::go::json::cannot_unmarshal;
 use crate::schema::{Field, Kind, Type};
 
 impl<'a> Coder<'a, '_> {
@@ -27,7 +28,7 @@ impl<'a> Coder<'a, '_> {
                 let fields = self.fields.join(".");
                 format!("json: cannot unmarshal {what} into Go struct field {name}.{fields} of type {go_type}")
             }
-            None => format!("json: cannot unmarshal {what} into Go value of type {go_type}"),
+            None => cannot_unmarshal(what, go_type),
         }
     }
 }

@@ -25,8 +25,8 @@ impl<'a> Coder<'a, '_> {
     }
 
     pub(super) fn bytes(&mut self, text: &str) -> Option<Value> {
-        match crate::base64::decode(text) {
-            Ok(bytes) => Some(crate::base64::encode(&bytes).into()),
+        match crate::go::base64::decode(text) {
+            Ok(bytes) => Some(crate::go::base64::encode(&bytes).into()),
             Err(error) => {
                 let from = if self.wording == Wording::Converter { "error decoding from json: " } else { "" };
                 self.save(format!("{from}{error}"));
@@ -48,7 +48,7 @@ impl<'a> Coder<'a, '_> {
                 Err(what) => self.save(self.type_error(&what, "uint8")),
             }
         }
-        Some(crate::base64::encode(&bytes).into())
+        Some(crate::go::base64::encode(&bytes).into())
     }
 
     pub(super) fn quantity(&mut self, tree: Tree<'_>) -> Option<Value> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 use crate::quantity::Quantity;
 use crate::validation::at::At;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::field::{ErrorList, FieldError, Path};
+use crate::go::json::{ANY_MAP, UNEXPECTED_END, cannot_unmarshal, invalid_character};
 use crate::names;
 use crate::validation::at::{At, Name};
 use crate::validation::rules;
@@ -104,18 +105,18 @@ fn is_object(bytes: &[u8]) -> Result<(), String> {
                 Value::Bool(_) => "bool",
                 _ => "number",
             };
-            Err(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+            Err(cannot_unmarshal(kind, ANY_MAP))
         }
-        Err(error) if error.is_eof() => Err("unexpected end of JSON input".into()),
+        Err(error) if error.is_eof() => Err(UNEXPECTED_END.into()),
         Err(_) => {
             // The place is where a prefix stops being one of a document.
             let wrong = (0..bytes.len()).find(|end| {
                 let prefix = serde_json::from_slice::<Map<String, Value>>(&bytes[..=*end]);
                 prefix.is_err_and(|error| !error.is_eof())
             });
-            let found = wrong.and_then(|at| bytes.get(at)).map_or(' ', |byte| char::from(*byte));
+            let found = wrong.and_then(|at| bytes.get(at)).copied().unwrap_or(b' ');
             let place = if wrong == Some(0) { "looking for beginning of value" } else { "in JSON" };
-            Err(format!("invalid character {found:?} {place}"))
+            Err(invalid_character(found, place))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::validation::at::At;
 use crate::validation::pod::resources;
 use crate::validation::rules::IMMUTABLE;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::claims::{VOLUME_MODES, access_modes};
 use super::sources::{self, OF_VOLUMES};
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::{pod, rules};

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::csi::driver_name;

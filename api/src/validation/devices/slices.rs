@@ -6,7 +6,7 @@ use super::attributes::{attribute, by_name};
 use super::capacity::capacity;
 use super::{binding_conditions, label, list, name_of, pool_name, set, taint};
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::csi::driver_name;

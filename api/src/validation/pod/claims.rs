@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::scope::Scope;
 use crate::field::{ErrorList, FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::rules;

@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::volumes::Volumes;
 use super::{annotations, containers, metadata_and_spec, of_mirror};
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::validation::at::At;
 
 /// Fields that such a container has and may not use.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::scope::Scope;
 use super::windows;
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::validation::at::At;
 use crate::validation::rules;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{annotations, security};
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::names;
 use crate::validation::at::At;
 use crate::validation::rules;

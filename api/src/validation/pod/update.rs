@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{affinity, annotations, metadata_and_spec};
 use crate::field::{ErrorList, FieldError};
-use crate::internal;
+use crate::go::internal;
 use crate::validation::at::At;
 use crate::validation::rules;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::field::{FieldError, Path};
-use crate::internal;
+use crate::go::internal;
 use crate::validation::at::At;
 
 /// A label selector that is wrong as a whole, shown with its fields in the reference's order.

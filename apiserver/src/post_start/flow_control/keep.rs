@@ -113,13 +113,9 @@ fn revised(wanted: &Object, current: &Object) -> Option<Object> {
     (object != *current).then_some(object)
 }
 
-/// What the annotation says, read as Go reads a truth value (`strconv.ParseBool`).
+/// Whether the annotation says yes or no.
 fn follows(object: &Object) -> Option<bool> {
-    match object.str_at(&["metadata", "annotations", AUTO_UPDATE]) {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
+    api::go::strconv::parse_bool(object.str_at(&["metadata", "annotations", AUTO_UPDATE]))
 }
 
 /// Whether the specs say the same; the places of the exempt level are for its owner to set (`plcSpecEqualish`).

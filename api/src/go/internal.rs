@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::diff;
 use printer::Printer;
 
-const TYPES: &str = include_str!("../data/overlay/internal.txt");
+const TYPES: &str = include_str!("../../data/overlay/internal.txt");
 
 /// A value of an internal type, in JSON on one line, as a message shows it.
 pub fn shown(form: &str, value: &Value) -> String {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Field, Member, members};
-use crate::field::in_html;
+use crate::go::json::in_html;
 
 static NULL: Value = Value::Null;
 
