@@ -1,5 +1,6 @@
 //! Events: what a component did to an object, for people to read.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -9,11 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::event_correlator::{Correlator, Fingerprint, Verdict};
-
-/// Events that wait to be written; more are dropped, as client-go does.
-pub(crate) const QUEUE_MAX: usize = 1000;
-/// Bytes of a message; the rest is cut off (`events.k8s.io` allows no more).
-pub(crate) const MESSAGE_BYTES_MAX: usize = 1024;
+use crate::event_queue::{EventQueue, cut};
 
 /// Whether an event tells of something expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +35,11 @@ struct Said {
     type_: EventType,
     reason: String,
     message: String,
-    at: jiff::Timestamp,
 }
 
 /// Writes events in the background. Clones share one queue; recording never waits.
 #[derive(Clone)]
-pub struct EventRecorder {
-    queue: mpsc::Sender<Said>,
-    clock: Clock,
-}
+pub struct EventRecorder(EventQueue<Said>);
 
 impl EventRecorder {
     /// Events of `component` (on `host`, if it lives on a node), written through `client` until `token` is cancelled.
@@ -57,7 +50,6 @@ impl EventRecorder {
         clock: Clock,
         token: CancellationToken,
     ) -> Self {
-        let (queue, said) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
             client,
             component: component.into(),
@@ -65,13 +57,7 @@ impl EventRecorder {
             clock: clock.clone(),
             correlator: Correlator::default(),
         };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = token.cancelled() => {}
-                () = writer.run(said) => {}
-            }
-        });
-        Self { queue, clock }
+        Self(EventQueue::start(clock, token, |said| writer.run(said)))
     }
 
     /// Records an event about a typed object.
@@ -89,20 +75,8 @@ impl EventRecorder {
 
     /// Records an event about the object that `object` refers to.
     pub fn event_about(&self, object: ObjectReference, type_: EventType, reason: &str, message: impl Into<String>) {
-        let message = cut(message.into());
-        let said = Said { object, type_, reason: reason.to_owned(), message, at: self.clock.now() };
-        if let Err(error) = self.queue.try_send(said) {
-            tracing::debug!(%error, "an event was dropped");
-        }
+        self.0.add(Said { object, type_, reason: reason.to_owned(), message: cut(message.into(), "") });
     }
-}
-
-fn cut(mut message: String) -> String {
-    if message.len() > MESSAGE_BYTES_MAX {
-        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
-        message.truncate(end);
-    }
-    message
 }
 
 struct Writer {
@@ -114,15 +88,15 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut queue: mpsc::Receiver<Said>) {
-        while let Some(said) = queue.recv().await {
-            if let Err(error) = self.write(&said).await {
+    async fn run(mut self, mut queue: mpsc::Receiver<(Said, Timestamp)>) {
+        while let Some((said, at)) = queue.recv().await {
+            if let Err(error) = self.write(&said, at).await {
                 tracing::debug!(component = self.component, reason = said.reason, %error, "an event was not written");
             }
         }
     }
 
-    async fn write(&mut self, said: &Said) -> Result<(), kube::Error> {
+    async fn write(&mut self, said: &Said, at: Timestamp) -> Result<(), kube::Error> {
         let namespace = said.object.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
         let api = Api::<Event>::namespaced(self.client.clone(), &namespace);
         let (key, verdict) = self.correlator.observe(&fingerprint(said), self.clock.elapsed());
@@ -131,7 +105,7 @@ impl Writer {
             Verdict::Create { message } => message,
             Verdict::Count { name, count, message } => {
                 let patch = serde_json::json!({
-                    "count": count, "message": message, "lastTimestamp": Time(said.at),
+                    "count": count, "message": message, "lastTimestamp": Time(at),
                 });
                 match api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await {
                     Err(kube::Error::Api(status)) if status.is_not_found() => self.correlator.forget(&key),
@@ -140,15 +114,15 @@ impl Writer {
                 message
             }
         };
-        let event = self.event(said, namespace, message);
+        let event = self.event(said, at, namespace, message);
         let name = event.metadata.name.clone().unwrap_or_default();
         api.create(&PostParams::default(), &event).await?;
         self.correlator.recorded(key, name, self.clock.elapsed());
         Ok(())
     }
 
-    fn event(&self, said: &Said, namespace: String, message: String) -> Event {
-        let name = event_name(said.object.name.as_deref().unwrap_or_default(), said.at, &self.clock);
+    fn event(&self, said: &Said, at: Timestamp, namespace: String, message: String) -> Event {
+        let name = event_name(said.object.name.as_deref().unwrap_or_default(), at, &self.clock);
         Event {
             metadata: ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() },
             involved_object: said.object.clone(),
@@ -156,8 +130,8 @@ impl Writer {
             reason: Some(said.reason.clone()),
             message: Some(message),
             count: Some(1),
-            first_timestamp: Some(Time(said.at)),
-            last_timestamp: Some(Time(said.at)),
+            first_timestamp: Some(Time(at)),
+            last_timestamp: Some(Time(at)),
             source: Some(EventSource { component: Some(self.component.clone()), host: self.host.clone() }),
             reporting_component: Some(self.component.clone()),
             reporting_instance: self.host.clone(),
@@ -167,7 +141,7 @@ impl Writer {
 }
 
 /// The name of a new event about an object (`GenerateEventName` in client-go).
-pub(crate) fn event_name(object: &str, at: jiff::Timestamp, clock: &Clock) -> String {
+pub(crate) fn event_name(object: &str, at: Timestamp, clock: &Clock) -> String {
     // A manual clock stands still, so the name needs more than the time to be unique.
     let stamp = (at.as_nanosecond() as u64) ^ (clock.random_bits() >> 44);
     format!("{object}.{stamp:x}")

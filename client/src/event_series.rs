@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::event::{EventType, MESSAGE_BYTES_MAX, QUEUE_MAX, event_name};
+use crate::event::{EventType, event_name};
+use crate::event_queue::{EventQueue, cut};
 
 /// What does not happen again for so long is over (`finishTime`).
 const FINISH: Duration = Duration::from_secs(360);
@@ -47,15 +48,11 @@ pub struct Note {
 
 /// Writes events in the background. Clones share one queue; recording never waits.
 #[derive(Clone)]
-pub struct SeriesRecorder {
-    queue: mpsc::Sender<(Note, jiff::Timestamp)>,
-    clock: Clock,
-}
+pub struct SeriesRecorder(EventQueue<Note>);
 
 impl SeriesRecorder {
     /// Events of `controller` on `host`, written through `client` until `token` is cancelled.
     pub fn start(client: Client, controller: &str, host: &str, clock: Clock, token: CancellationToken) -> Self {
-        let (queue, noted) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
             client,
             controller: controller.into(),
@@ -63,25 +60,12 @@ impl SeriesRecorder {
             clock: clock.clone(),
             series: Series::default(),
         };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = token.cancelled() => {}
-                () = writer.run(noted) => {}
-            }
-        });
-        Self { queue, clock }
+        Self(EventQueue::start(clock, token, |noted| writer.run(noted)))
     }
 
     /// Records an event; a text that is too long is cut.
-    pub fn note(&self, mut note: Note) {
-        if note.note.len() > MESSAGE_BYTES_MAX {
-            let end = note.note.floor_char_boundary(MESSAGE_BYTES_MAX - CUT.len());
-            note.note.truncate(end);
-            note.note.push_str(CUT);
-        }
-        if let Err(error) = self.queue.try_send((note, self.clock.now())) {
-            tracing::debug!(%error, "an event was dropped");
-        }
+    pub fn note(&self, note: Note) {
+        self.0.add(Note { note: cut(note.note, CUT), ..note });
     }
 }
 

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod controller;
 pub mod event;
 mod event_correlator;
+mod event_queue;
 pub mod event_series;
 pub mod host_ports;
 pub mod in_process;
