@@ -5,6 +5,7 @@
 
 mod check;
 mod choices;
+mod families;
 mod go;
 mod overlay;
 mod report;
@@ -23,13 +24,14 @@ use universe::Universe;
 type Read<T> = Result<T, Box<dyn Error>>;
 
 /// The files that are generated.
-pub const GENERATED: [&str; 5] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES];
+pub const GENERATED: [&str; 6] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES, FAMILIES];
 
 const SCHEMA: &str = "api/data/schema.txt";
 const ENUMS: &str = "api/data/enums.txt";
 const UNIONS: &str = "api/data/unions.txt";
 const RESOURCES: &str = "api/data/resources.txt";
 const ROLES: &str = "apiserver/data/roles.json";
+const FAMILIES: &str = "metrics/tests/documented.txt";
 
 /// Where the project stands.
 fn root() -> PathBuf {
@@ -59,6 +61,7 @@ pub fn write(from: &Path, into: Option<&Path>) -> Result<(), Box<dyn Error>> {
         (UNIONS, Ok(choices::unions(&definitions))),
         (RESOURCES, resources::write(from, &overlay)),
         (ROLES, roles::write(from)),
+        (FAMILIES, families::write(from)),
     ];
     let mut problems = Vec::new();
     let mut written = BTreeMap::new();

@@ -8,18 +8,12 @@
 //! integers, `b` boolean, `d` double, `y` bytes, and the special ones), `@NAME` for a definition, `[` and `{` before the
 //! type of a list's items and a map's values.
 
-/// What the short name of a definition leaves out.
-const PREFIXES: [&str; 5] = [
-    "io.k8s.api.",
-    "io.k8s.apimachinery.pkg.apis.",
-    "io.k8s.apimachinery.pkg.",
-    "io.k8s.apiextensions-apiserver.pkg.apis.",
-    "io.k8s.kube-aggregator.pkg.apis.",
-];
+/// What the short name of a definition leaves out: the first of these that it begins with.
+const PREFIXES: &str = include_str!("../../data/overlay/prefixes.txt");
 
 /// The name of a definition as references write it: `core.v1.Pod` of `io.k8s.api.core.v1.Pod`.
 pub(super) fn short(name: &str) -> &str {
-    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+    PREFIXES.lines().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 
 /// A definition: its name, whether it is atomic, its group, version and kind if it is one's, and its fields' lines.

@@ -1,12 +1,13 @@
 //! What a tree has that the project has not yet: the work that a new version is.
 
+mod printing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::go::{Field, Package, Type};
-use super::overlay::{self, Overlay};
+use super::overlay::Overlay;
 use super::schema::{Definition, Tag};
 use super::universe::short_of;
 
@@ -53,8 +54,16 @@ impl Report<'_> {
             section(&mut text, "lines of resources.txt that are gone", lines_beyond(after, before));
         }
         section(&mut text, "kinds without columns", self.without_columns(&before, &after));
-        section(&mut text, "columns that the reference has otherwise", self.other_columns()?);
-        section(&mut text, "internal types whose fields are others", self.internal_types()?);
+        section(
+            &mut text,
+            "columns that the reference has otherwise",
+            printing::other_columns(self.from, self.overlay)?,
+        );
+        section(
+            &mut text,
+            "internal types whose fields are others",
+            printing::internal_types(self.from, self.overlay)?,
+        );
         section(&mut text, "functions that set defaults and are cited nowhere", self.defaults()?);
         section(&mut text, "disabled fields whose feature is on or gone", self.features());
         section(&mut text, "functions of CEL that the tables lack", self.functions()?);
@@ -118,54 +127,6 @@ impl Report<'_> {
             }
         }
         found
-    }
-
-    /// Resources whose columns stand otherwise in the reference's `AddHandlers`.
-    fn other_columns(&self) -> Read<Vec<String>> {
-        let path = self.from.join("pkg/printers/internalversion/printers.go");
-        let Ok(source) = std::fs::read_to_string(&path) else {
-            return Ok(vec![format!("{}: not there", path.display())]);
-        };
-        let mut found = Vec::new();
-        for section in self.overlay.columns.split('=').skip(1) {
-            let (head, ours) = section.split_once('\n').unwrap_or((section, ""));
-            let (name, symbol) = head.split_once('\t').unwrap_or((head, ""));
-            let Some(function) = symbol.strip_prefix("pkg/printers/internalversion.") else { continue };
-            let theirs = printed(&source, function);
-            if theirs.as_deref() != Some(ours) {
-                found.push(format!("{name} ({function}):\n{}", theirs.unwrap_or_else(|| "no handler".to_string())));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Types of `internal.txt` that have other fields, or the same in another order.
-    fn internal_types(&self) -> Read<Vec<String>> {
-        let mut packages = BTreeMap::new();
-        let mut found = Vec::new();
-        for line in self.overlay.internal.lines() {
-            let mut words = line.split(' ');
-            let (folder, name) = overlay::internal_source(words.next().unwrap_or(""));
-            // That it is not there at all is told where sources are asked for.
-            if !self.from.join(folder).is_dir() {
-                continue;
-            }
-            if !packages.contains_key(folder) {
-                packages.insert(folder, Package::read(&self.from.join(folder))?);
-            }
-            let Some(Type::Struct(fields)) = packages[folder].types.get(name).map(|declared| &declared.of) else {
-                found.push(format!("{folder}.{name}: no struct of the tree"));
-                continue;
-            };
-            let ours: Vec<_> = words.map(printed_as).collect();
-            let theirs: Vec<_> = fields.iter().map(printed_by_go).collect();
-            if ours != theirs {
-                let lacks = theirs.iter().filter(|name| !ours.contains(name)).cloned().collect::<Vec<_>>();
-                let beyond = ours.iter().filter(|name| !theirs.contains(name)).cloned().collect::<Vec<_>>();
-                found.push(format!("{folder}.{name}: lacks {lacks:?}, has {beyond:?} beyond, or in another order"));
-            }
-        }
-        Ok(found)
     }
 
     /// Functions that set defaults in stable versions and that neither the overlay nor the code cites.
@@ -308,44 +269,10 @@ fn section(text: &mut String, title: &str, lines: impl IntoIterator<Item = Strin
     }
 }
 
-/// The name of a field of `internal.txt`.
-fn printed_as(word: &str) -> String {
-    let embedded = word.split_once('+').map(|(_, of)| of.rsplit('.').next().unwrap_or(of));
-    embedded.unwrap_or_else(|| word.split(['=', '?', ':']).next().unwrap_or(word)).to_string()
-}
-
-/// The name under which Go prints a field: its tag's, if it has one.
-fn printed_by_go(field: &Field) -> String {
-    let json = Tag::of(field).json;
-    if field.embedded || json.is_empty() { field.name.clone() } else { json }
-}
-
 /// Whether a text has a name that does not go on.
 fn is_cited(text: &str, name: &str) -> bool {
     let mut behind = text.match_indices(name).map(|(at, _)| &text[at + name.len()..]);
     behind.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
-}
-
-/// The columns that a function prints, as the overlay writes them.
-fn printed(source: &str, function: &str) -> Option<String> {
-    let handler = source.lines().find(|line| line.ends_with(&format!(", {function})")))?;
-    let variable = handler.split_once("TableHandler(")?.1.split(',').next()?;
-    // What is appended stands between the declaration and the handler too.
-    let declared = source.split_once(&format!("{variable} := []metav1.TableColumnDefinition{{"))?.1;
-    let block = declared.split(&format!("TableHandler({variable}")).next()?;
-    let mut text = String::new();
-    for line in block.lines().filter(|line| line.contains("Name: \"")) {
-        let part = |key: &str| {
-            line.split_once(&format!("{key}: \"")).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("")
-        };
-        let priority =
-            line.split_once("Priority: ").map_or("", |(_, rest)| rest.split([',', '}']).next().unwrap_or(""));
-        let priority = if priority == "0" { "" } else { priority };
-        let columns = [part("Name"), part("Type"), part("Format"), priority].join("\t");
-        text.push_str(columns.trim_end_matches('\t'));
-        text.push('\n');
-    }
-    Some(text)
 }
 
 /// All code below a folder.
@@ -365,15 +292,6 @@ fn sources(folder: &Path) -> Read<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_read_with_what_is_appended() {
-        let source = "\tx := []metav1.TableColumnDefinition{\n\t\t{Name: \"Name\", Type: \"string\", Format: \"name\", Description: y},\n\t}\n\
-                      \tx = append(x, z{\n\t\t{Name: \"IP\", Type: \"string\", Priority: 1, Description: y},\n\t})\n\
-                      \t_ = h.TableHandler(x, printX)\n\t_ = h.TableHandler(x, printXList)\n\tw := {Name: \"No\"}\n";
-        assert_eq!(printed(source, "printX").as_deref(), Some("Name\tstring\tname\nIP\tstring\t\t1\n"));
-        assert_eq!(printed(source, "printY"), None);
-    }
 
     #[test]
     fn names_are_cited_whole() {

@@ -314,17 +314,11 @@ pub fn short(path: &str, name: &str) -> String {
 
 /// The short name of a definition, by either of its names.
 pub fn short_of(name: &str) -> &str {
-    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+    PREFIXES.lines().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 
 /// What short names leave out.
-const PREFIXES: [&str; 5] = [
-    "io.k8s.api.",
-    "io.k8s.apimachinery.pkg.apis.",
-    "io.k8s.apimachinery.pkg.",
-    "io.k8s.apiextensions-apiserver.pkg.apis.",
-    "io.k8s.kube-aggregator.pkg.apis.",
-];
+const PREFIXES: &str = include_str!("../../../api/data/overlay/prefixes.txt");
 
 fn scalar(name: &str) -> Option<char> {
     Some(match name {

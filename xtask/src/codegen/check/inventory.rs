@@ -7,12 +7,13 @@ use super::{Problems, Read};
 use crate::codegen::GENERATED;
 
 /// What is kept by hand: data that a source tree does not say in a form that can be read, each with what it is from.
-const OVERLAY: [(&str, &str); 12] = [
+const OVERLAY: [(&str, &str); 13] = [
     ("api/data/overlay/columns.txt", "the functions that print tables, cited by entry"),
     ("api/data/overlay/defaults.txt", "the functions that set defaults, cited by entry"),
     ("api/data/overlay/disabled.txt", "the functions that drop fields of features that are off, cited by entry"),
     ("api/data/overlay/flags.txt", "the strategies of kinds, cited by entry"),
     ("api/data/overlay/internal.txt", "the internal types, whose names are the entries'"),
+    ("api/data/overlay/prefixes.txt", "what the names of definitions begin with, which references leave out"),
     ("api/data/overlay/selectable.txt", "the functions that convert field labels, cited by entry"),
     ("api/data/overlay/zones.txt", "the names of the IANA's database of time zones, as Go embeds it"),
     ("api/src/cel/functions/kubernetes.txt", "k8s.io/apiserver/pkg/cel/library: every function of a library"),
@@ -21,7 +22,7 @@ const OVERLAY: [(&str, &str); 12] = [
     ("metrics/data/cadvisor.txt", "github.com/google/cadvisor: metrics/prometheus.go"),
     (
         "metrics/data/families.txt",
-        "the families that we write; `metrics/tests/reference.txt` is what they are compared with",
+        "the families that we write; `metrics/tests/documented.txt` and `recorded.txt` are what they are compared with",
     ),
 ];
 
@@ -54,7 +55,7 @@ const RECORDED: [&str; 30] = [
     "api/tests/facts",
     "controllers/src/hash/template-hashes.json",
     "metrics/tests/left-out.txt",
-    "metrics/tests/reference.txt",
+    "metrics/tests/recorded.txt",
     "tests/fuzz",
     "tests/tests/conformance/conformance.txt",
 ];
