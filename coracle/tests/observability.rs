@@ -233,7 +233,7 @@ async fn what_is_done_is_counted() {
             1.0,
         ),
         ("scheduler_event_handling_duration_seconds_count{event=\"NodeAdd\"}", 1.0),
-        ("scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"1\"}", 1.0),
+        ("scheduler_pod_scheduling_attempts_count", 1.0),
         (
             "informer_store_resource_version{group=\"batch\",name=\"kube-controller-manager\",resource=\"jobs\",version=\"v1\"}",
             1.0,
