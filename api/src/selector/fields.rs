@@ -39,10 +39,6 @@ impl FieldSelector {
     /// # Errors
     /// With the wording of `fields.ParseSelector`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        // One term that names nothing and wants nothing lets everything through.
-        if matches!(text, "=" | "==") {
-            return Ok(Self::everything());
-        }
         let mut terms = split_terms(text);
         terms.sort_unstable();
         let mut requirements = Vec::new();
@@ -50,6 +46,14 @@ impl FieldSelector {
             let (field, negated, value) = split_term(term)
                 .ok_or_else(|| SelectorError(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
             requirements.push(FieldRequirement { field: field.to_string(), value: unescape(value)?, negated });
+        }
+        // A single term that names nothing and wants nothing lets everything through.
+        if let [only] = &*requirements
+            && !only.negated
+            && only.field.is_empty()
+            && only.value.is_empty()
+        {
+            return Ok(Self::everything());
         }
         Ok(Self { requirements })
     }
@@ -152,6 +156,10 @@ mod tests {
         check("y!=", "y!=", false);
         check(r"x=p\,q\=r\\", r"x=p\,q\=r\\", true);
         check("metadata.name=a,,y!=z", "metadata.name=a,y!=z", true);
+        for everything in ["=", "==", ",=", "=,"] {
+            check(everything, "", true);
+        }
+        check("!=", "!=", false);
     }
 
     fn check_error(text: &str, expect: &str) {
