@@ -97,19 +97,7 @@ async fn may_create(ctx: &Context) -> Result<(), Status> {
     if info.verb == "create" {
         return Ok(());
     }
-    let asked = Attributes {
-        user: &ctx.user,
-        verb: "create",
-        namespace: &info.namespace,
-        group: &info.group,
-        version: &info.version,
-        resource: &info.resource,
-        subresource: &info.subresource,
-        name: &info.name,
-        field_selector: "",
-        is_resource_request: true,
-        path: &info.path,
-    };
+    let asked = Attributes { verb: "create", ..Attributes::of(&ctx.user, info) };
     match decide(asked, &ctx.registry).await {
         Decision::Allow => Ok(()),
         Decision::Deny(why) | Decision::NoOpinion(why) => {

@@ -3,6 +3,7 @@
 //! Nothing here knows the node agent. Services and EndpointSlices come from informers that read as `system:kube-proxy`.
 
 pub mod dns;
+mod endpoints;
 mod nft;
 pub mod pod_network;
 pub mod proxy;

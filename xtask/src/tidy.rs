@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Lines a file may have; over this it is more than one idea.
-const LINES_MAX: usize = 800;
+const LINES_MAX: usize = 400;
 
 /// Which of our crates each crate may use. What is absent here is an invariant of ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[
@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("client", &["api", "metrics"]),
     ("controllers", &["api", "client", "metrics"]),
     ("scheduler", &["api", "client", "metrics"]),
-    ("network", &["client", "files", "metrics"]),
+    ("network", &["api", "client", "files", "metrics"]),
     ("kubelet", &["api", "client", "files", "metrics"]),
     (
         "coracle",
@@ -316,7 +316,7 @@ mod tests {
     fn edges_are_checked() {
         let metadata = json!({"packages": [
             {"name": "api", "dependencies": [{"name": "store", "kind": null}, {"name": "tokio", "kind": null}]},
-            {"name": "network", "dependencies": [{"name": "kubelet", "kind": null}, {"name": "api", "kind": "dev"}]},
+            {"name": "network", "dependencies": [{"name": "kubelet", "kind": null}, {"name": "store", "kind": "dev"}]},
             {"name": "kubelet", "dependencies": [{"name": "network", "kind": "dev"}]},
             {"name": "stray", "dependencies": []},
         ]});

@@ -5,7 +5,7 @@ use crate::selector::LabelSelector;
 use crate::table::Cell::{Age, Call, Int, Labels, Name, Selector};
 use crate::table::cells::at;
 use crate::table::objects::{controller, ready_of_wanted};
-use crate::table::shared::{REPLICAS, TEMPLATE_IMAGES, TEMPLATE_NAMES};
+use crate::table::shared::{TEMPLATE_IMAGES, TEMPLATE_NAMES, replicas};
 use crate::validation::{apps, warnings};
 
 pub(super) static KINDS: &[Kind] = &[
@@ -55,16 +55,7 @@ pub(super) static KINDS: &[Kind] = &[
         .through(&[Through::named("status").validated(apps::replica_set_status)])
         .warned(warnings::host_name)
         .template(|new| new.at(&["spec", "template"]))
-        .cells(&[
-            Name,
-            REPLICAS[0],
-            REPLICAS[1],
-            REPLICAS[2],
-            Age,
-            TEMPLATE_NAMES,
-            TEMPLATE_IMAGES,
-            Selector("spec.selector"),
-        ]),
+        .cells(&replicas(Selector("spec.selector"))),
     Kind::named("statefulsets")
         .validated(apps::stateful_set)
         .through(&[Through::named("status").validated(apps::stateful_set_status)])

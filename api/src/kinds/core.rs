@@ -7,7 +7,7 @@ use crate::table::cells::{list, map, names};
 use crate::table::network::{cluster_ip, endpoints, external_ip, ports};
 use crate::table::nodes::{node_address, node_kernel, node_roles, node_status};
 use crate::table::objects::{component, component_status, quota};
-use crate::table::shared::{EVENT, NAME_AND_AGE, NAME_AND_CREATION, REPLICAS, TEMPLATE_IMAGES, TEMPLATE_NAMES};
+use crate::table::shared::{EVENT, NAME_AND_AGE, NAME_AND_CREATION, TEMPLATE_IMAGES, TEMPLATE_NAMES, replicas};
 use crate::table::{pods, volumes};
 use crate::validation::{core, pod, workload};
 
@@ -80,16 +80,7 @@ pub(super) static KINDS: &[Kind] = &[
         .validated(workload::replication_controller)
         .through(&[Through::named("status").validated(workload::replication_controller_status)])
         .template(|new| new.at(&["spec", "template"]))
-        .cells(&[
-            Name,
-            REPLICAS[0],
-            REPLICAS[1],
-            REPLICAS[2],
-            Age,
-            TEMPLATE_NAMES,
-            TEMPLATE_IMAGES,
-            Labels("spec.selector"),
-        ]),
+        .cells(&replicas(Labels("spec.selector"))),
     Kind::named("resourcequotas")
         .counted(&quota::PLAIN)
         .validated(core::quota::quota)

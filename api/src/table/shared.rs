@@ -9,7 +9,14 @@ pub(crate) const TEMPLATE_NAMES: Cell = Call(|o, _| names(list(o, TEMPLATE), "na
 pub(crate) const TEMPLATE_IMAGES: Cell = Call(|o, _| names(list(o, TEMPLATE), "image"));
 pub(crate) const NAME_AND_AGE: &[Cell] = &[Name, Age];
 pub(crate) const NAME_AND_CREATION: &[Cell] = &[Name, CreatedAt];
-pub(crate) const REPLICAS: [Cell; 3] = [Int("spec.replicas"), Int("status.replicas"), Int("status.readyReplicas")];
+
+/// What keeps a number of replicas is shown alike, but for how it writes its selector.
+pub(crate) const fn replicas(selector: Cell) -> [Cell; 8] {
+    let counts = [Int("spec.replicas"), Int("status.replicas"), Int("status.readyReplicas")];
+    let [wanted, current, ready] = counts;
+    [Name, wanted, current, ready, Age, TEMPLATE_NAMES, TEMPLATE_IMAGES, selector]
+}
+
 pub(crate) const EVENT: &[Cell] = &[
     Call(|o, now| event_last(o, now).into()),
     Text("type", ""),

@@ -21,17 +21,6 @@ pub(super) async fn authorize(registry: &Registry, attributes: Attributes<'_>) -
 /// What is asked for, of a user.
 pub(super) fn attributes<'a>(user: &'a UserInfo, info: &'a RequestInfo, query: &'a Query) -> Attributes<'a> {
     let selects = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") && !info.is_watch_path();
-    Attributes {
-        user,
-        verb: &info.verb,
-        namespace: &info.namespace,
-        group: &info.group,
-        version: &info.version,
-        resource: &info.resource,
-        subresource: &info.subresource,
-        name: &info.name,
-        field_selector: if selects { query.text("fieldSelector") } else { "" },
-        is_resource_request: info.is_resource_request,
-        path: &info.path,
-    }
+    let field_selector = if selects { query.text("fieldSelector") } else { "" };
+    Attributes { field_selector, ..Attributes::of(user, info) }
 }

@@ -3,7 +3,7 @@
 use api::UserInfo;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use crate::Registry;
+use crate::{Registry, RequestInfo};
 
 /// What is asked for, as `authorizer.Attributes`.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,25 @@ pub struct Attributes<'a> {
     pub is_resource_request: bool,
     /// The path.
     pub path: &'a str,
+}
+
+impl<'a> Attributes<'a> {
+    /// What a request asks for, but for its field selector.
+    pub fn of(user: &'a UserInfo, info: &'a RequestInfo) -> Self {
+        Self {
+            user,
+            verb: &info.verb,
+            namespace: &info.namespace,
+            group: &info.group,
+            version: &info.version,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            name: &info.name,
+            field_selector: "",
+            is_resource_request: info.is_resource_request,
+            path: &info.path,
+        }
+    }
 }
 
 /// An authoriser's answer.

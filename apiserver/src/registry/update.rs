@@ -125,19 +125,7 @@ async fn prepared(
 
 /// A write that turns out to create needs the permission to.
 async fn may_create(ctx: &Context, target: &Target) -> Result<(), Status> {
-    let attributes = Attributes {
-        user: &ctx.user,
-        verb: "create",
-        namespace: &ctx.info.namespace,
-        group: &ctx.info.group,
-        version: &ctx.info.version,
-        resource: &ctx.info.resource,
-        subresource: &ctx.info.subresource,
-        name: &target.name,
-        field_selector: "",
-        is_resource_request: true,
-        path: &ctx.info.path,
-    };
+    let attributes = Attributes { verb: "create", name: &target.name, ..Attributes::of(&ctx.user, &ctx.info) };
     authorization::authorize(attributes, &ctx.registry).await
 }
 

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use api::services::has_address;
 use client::{Informer, ObjectKey};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+
+use crate::endpoints::is_ready;
 
 /// Lifetime of every answer, as CoreDNS gives it.
 const TTL_SECONDS: u32 = 5;
@@ -307,7 +310,7 @@ fn cluster_ips(service: &Service) -> Vec<String> {
     let Some(spec) = &service.spec else { return Vec::new() };
     let mut addresses: BTreeSet<&String> = spec.cluster_ips.iter().flatten().collect();
     addresses.extend(&spec.cluster_ip);
-    addresses.into_iter().filter(|address| *address != "None" && !address.is_empty()).cloned().collect()
+    addresses.into_iter().filter(|address| has_address(address)).cloned().collect()
 }
 
 fn external_name(service: &Service) -> Option<&str> {
@@ -318,10 +321,6 @@ fn external_name(service: &Service) -> Option<&str> {
 fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
     Some(ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
-}
-
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
 fn named_port(port: &k8s_openapi::api::discovery::v1::EndpointPort) -> Option<(String, String, u16)> {

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use api::services::is_headless;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::endpoints::is_ready;
 
 use super::element::{Front, Key, Protocol, Value};
 
@@ -46,7 +49,7 @@ pub fn elements(service: &Service, slices: &[Arc<EndpointSlice>], node: &str) ->
     let Some(spec) = &service.spec else { return elements };
     if !is_served(&service.metadata)
         || spec.type_.as_deref() == Some("ExternalName")
-        || spec.cluster_ip.as_deref() == Some("None")
+        || spec.cluster_ip.as_deref().is_some_and(is_headless)
     {
         return elements;
     }
@@ -194,10 +197,6 @@ fn backends(slices: &[Arc<EndpointSlice>], name: &str, node: &str) -> Backends {
         chosen.into_iter().take(ENDPOINTS_MAX - 1).collect()
     };
     Backends { all: choose(ready, leaving), local: choose(ready_local, leaving_local) }
-}
-
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
 fn is_leaving(endpoint: &Endpoint) -> bool {

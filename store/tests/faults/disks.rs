@@ -1,6 +1,17 @@
 //! Disks that fail, are full or cannot be written.
 
-use super::*;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use store::{Durable, DurableConfig, Store, StoreError, Transaction};
+
+use crate::filled::{content, random, runtime};
+use crate::layer::{Faults, FaultyFiles};
+use crate::load::{self, Progress};
+use crate::mount::Small;
 
 #[test]
 fn a_failed_sync_stops_the_store_and_is_not_tried_again() {
@@ -103,7 +114,7 @@ fn a_full_disk_refuses_writes_and_serves_the_rest() {
 #[test]
 #[ignore = "needs root, to mount a disk"]
 fn a_disk_that_fills_up_while_a_checkpoint_is_made_loses_nothing() {
-    let disk = mount::Small::new("3m");
+    let disk = Small::new("3m");
     let data = disk.path().join("data");
     let filler = disk.path().join("filler");
     fs::write(&filler, vec![1; 1 << 20]).unwrap();
@@ -127,7 +138,7 @@ fn a_disk_that_fills_up_while_a_checkpoint_is_made_loses_nothing() {
 #[test]
 #[ignore = "needs root, to mount a disk"]
 fn a_directory_that_cannot_be_written_is_refused_by_name() {
-    let disk = mount::Small::new("3m");
+    let disk = Small::new("3m");
     let data = disk.path().join("data");
     let store = Durable::open(load::small(&data)).unwrap();
     runtime().block_on(store.commit(Transaction::create("/a", Bytes::new()))).unwrap();
@@ -158,7 +169,7 @@ fn few_deletes_make_room_on_a_disk_that_is_full_of_objects() {
 
 /// Fills a disk, and deletes a part of what is there.
 fn deletes_make_room(size: &str, part: usize, filled_by_others: bool) {
-    let disk = mount::Small::new(size);
+    let disk = Small::new(size);
     let data = disk.path().join("data");
     let mut config = DurableConfig::new(&data);
     config.checkpoint_quiet = Duration::from_millis(20);
