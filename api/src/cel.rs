@@ -17,6 +17,7 @@ mod declared;
 pub(crate) mod devices;
 mod estimate;
 mod functions;
+pub(crate) mod identity;
 mod issues;
 mod library;
 mod macros;
@@ -94,6 +95,17 @@ impl Expression {
     pub(crate) fn reads<'e>(all: impl IntoIterator<Item = &'e Self>, variables: &[&str]) -> Reads {
         let programs = all.into_iter().filter_map(|expression| expression.program.as_ref().ok());
         Reads::by(programs.map(Program::expression), variables)
+    }
+}
+
+/// The error of the reference's interpreter.
+pub(crate) fn told(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::DivisionByZero(_) => "division by zero".into(),
+        ExecutionError::RemainderByZero(_) => "modulus by zero".into(),
+        ExecutionError::NoSuchOverload(_) => "no such overload".into(),
+        other => other.to_string(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! An object of a custom resource keeps its types as they are (its schema validates them later) and loses what the
 //! schema does not name.
 
+mod configuration;
 pub(crate) mod json;
 mod prune;
 mod quantities;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 use crate::{Object, Status};
 
+pub use configuration::{ConfigurationError, configuration};
 pub use prune::prune;
 pub use quantities::canonical_quantities;
 pub(crate) use repeated::findings;

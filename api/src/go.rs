@@ -14,6 +14,7 @@ mod spew;
 pub mod strconv;
 #[cfg(test)]
 mod tests;
+pub mod url;
 
 use serde_json::Value;
 

@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod field;
 mod formats;
 pub mod go;
+pub mod identity;
 pub mod json;
 pub mod jsonpath;
 pub mod kinds;

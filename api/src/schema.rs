@@ -50,6 +50,12 @@ impl Schema {
         graph.kind(group, version, kind).map(|root| Self { graph: Shared::Builtin(graph), root })
     }
 
+    /// The type of a kind of configuration file, such as `AuthenticationConfiguration`.
+    pub(crate) fn configuration(group: &str, version: &str, kind: &str) -> Option<Self> {
+        let graph = facts::configuration();
+        graph.kind(group, version, kind).map(|root| Self { graph: Shared::Builtin(graph), root })
+    }
+
     /// The built-in type of a kind, as [`Schema::of`].
     pub fn builtin_type(group: &str, version: &str, kind: &str) -> Option<Type<'static>> {
         let graph = facts::builtin();

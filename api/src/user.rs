@@ -27,13 +27,17 @@ impl UserInfo {
     /// A user with groups; `system:authenticated` is added, unless the name or a group says that the user is not
     /// (`AuthenticatedGroupAdder`).
     pub fn new(username: impl Into<String>, groups: &[&str]) -> Self {
-        let mut groups: Vec<String> = groups.iter().map(|g| g.to_string()).collect();
-        let username = username.into();
-        let said = groups.iter().any(|g| matches!(g.as_str(), "system:authenticated" | "system:unauthenticated"));
-        if !said && username != "system:anonymous" {
-            groups.push("system:authenticated".into());
+        let groups: Vec<String> = groups.iter().map(|g| g.to_string()).collect();
+        Self { username: username.into(), groups, ..Self::default() }.authenticated()
+    }
+
+    /// The user with `system:authenticated`, unless the name or a group says otherwise.
+    pub fn authenticated(mut self) -> Self {
+        let said = |group: &String| matches!(group.as_str(), "system:authenticated" | "system:unauthenticated");
+        if !self.groups.iter().any(said) && self.username != "system:anonymous" {
+            self.groups.push("system:authenticated".into());
         }
-        Self { username, groups, ..Self::default() }
+        self
     }
 
     /// A service account, with the groups it is in.

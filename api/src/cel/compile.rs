@@ -51,6 +51,11 @@ impl Compiled {
         self.checked.names.contains(variable)
     }
 
+    /// Its tree, with macros expanded.
+    pub(super) fn tree(&self) -> &IdedExpr {
+        &self.expr
+    }
+
     /// The most that it costs. The paths in it start at a value of type `root`.
     pub(crate) fn cost(&self, root: &Declared) -> u64 {
         estimate::estimate(&self.expr, &self.checked, root)

@@ -10,6 +10,8 @@ use super::graph::{Definition, FieldData, Flags, Graph, Kind, Node, NodeId, Topo
 use super::text::{self, Line, Member};
 
 static TEXT: &str = include_str!("../../data/schema.txt");
+/// Files of configuration that the server is started with, in the same form.
+static CONFIGURATION: &str = include_str!("../../data/overlay/configuration.txt");
 /// Lines `group.version.Definition.field=JSON`, a tab and the function that says so: defaults that the reference sets in
 /// code and under no condition.
 static DEFAULTS: &str = include_str!("../../data/overlay/defaults.txt");
@@ -20,6 +22,17 @@ static DISABLED: &str = include_str!("../../data/overlay/disabled.txt");
 pub(crate) fn builtin() -> &'static Graph {
     static GRAPH: OnceLock<Graph> = OnceLock::new();
     GRAPH.get_or_init(|| parse(TEXT))
+}
+
+/// The graph of configuration files, which no request can name.
+pub(crate) fn configuration() -> &'static Graph {
+    static GRAPH: OnceLock<Graph> = OnceLock::new();
+    GRAPH.get_or_init(|| {
+        let mut reader = Reader::open(CONFIGURATION);
+        reader.fields();
+        reader.orders();
+        reader.graph
+    })
 }
 
 fn parse(text: &'static str) -> Graph {

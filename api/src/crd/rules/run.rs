@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Rule, Rules};
 use crate::Object;
-use crate::cel::{self as expressions, Expression, Fault, Reads, on_large_stack};
+use crate::cel::{self as expressions, Expression, Fault, Reads, on_large_stack, told};
 use crate::crd::node::{Additional, Node};
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 
@@ -337,15 +337,4 @@ struct Place<'a> {
 struct Judged {
     error: FieldError,
     is_judgement: bool,
-}
-
-/// The error of the reference's interpreter.
-fn told(error: &ExecutionError) -> String {
-    match error {
-        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
-        ExecutionError::DivisionByZero(_) => "division by zero".into(),
-        ExecutionError::RemainderByZero(_) => "modulus by zero".into(),
-        ExecutionError::NoSuchOverload(_) => "no such overload".into(),
-        other => other.to_string(),
-    }
 }

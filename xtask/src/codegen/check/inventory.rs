@@ -7,8 +7,9 @@ use super::{Problems, Read};
 use crate::codegen::GENERATED;
 
 /// What is kept by hand: data that a source tree does not say in a form that can be read, each with what it is from.
-const OVERLAY: [(&str, &str); 13] = [
+const OVERLAY: [(&str, &str); 14] = [
     ("api/data/overlay/columns.txt", "the functions that print tables, cited by entry"),
+    ("api/data/overlay/configuration.txt", "the types of configuration files: apiserver's `apis/apiserver/v1`"),
     ("api/data/overlay/defaults.txt", "the functions that set defaults, cited by entry"),
     ("api/data/overlay/disabled.txt", "the functions that drop fields of features that are off, cited by entry"),
     ("api/data/overlay/flags.txt", "the strategies of kinds, cited by entry"),
