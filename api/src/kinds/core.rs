@@ -7,7 +7,7 @@ use crate::table::cells::{list, map, names};
 use crate::table::network::{cluster_ip, endpoints, external_ip, ports};
 use crate::table::nodes::{node_address, node_kernel, node_roles, node_status};
 use crate::table::objects::{component, component_status, quota};
-use crate::table::shared::{EVENT, NAME_AND_AGE, NAME_AND_CREATION, TEMPLATE_IMAGES, TEMPLATE_NAMES, replicas};
+use crate::table::shared::{EVENT, NAME_AND_AGE, NAME_AND_CREATION, replicas};
 use crate::table::{pods, volumes};
 use crate::validation::{core, pod, workload};
 
