@@ -67,6 +67,7 @@ pub fn assemble(
         admission: admission::plugins(&rbac),
         strategy_of: strategy::of,
         endpoints,
+        front_proxy: None,
         documents: Arc::new(documents),
     };
     Ok(Assembly { plugins, tokens, collectors })

@@ -6,6 +6,7 @@
 pub(crate) mod bearer;
 pub mod impersonation;
 pub mod jwt;
+pub mod request_header;
 pub mod review;
 pub mod secret_token;
 pub mod service_account;

@@ -21,7 +21,7 @@ use crate::registry::{fill_metadata, key, read, store_status};
 use crate::state::Step;
 use crate::{Registry, clock};
 
-pub use own::{dns_address, ensure_dns_service, kubernetes_address};
+pub use own::{AUTHENTICATION, dns_address, ensure_dns_service, kubernetes_address};
 
 /// Roles and their bindings, and everything else.
 const DATA: [&str; 2] = [include_str!("../data/overlay/bootstrap.json"), include_str!("../data/roles.json")];

@@ -22,12 +22,19 @@ use rustls::server::danger::ClientCertVerifier;
 
 pub use authority::{Authority, CertificateRequest, Usage};
 pub use renewable::Leaf;
-pub use tls::{client_config, client_verifier, server_config};
+pub use tls::{certified_chain, client_config, client_verifier, server_config};
 
 /// Whom the API server shows to node servers: nobody to the API server itself.
 pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
 /// Who the server of the API is, in the certificate that it shows.
 pub const API_SERVER: &str = "kube-apiserver";
+
+/// Whom the front proxy of this server shows to the servers of aggregated APIs (what kubeadm calls it).
+pub const FRONT_PROXY_CLIENT: &str = "front-proxy-client";
+
+/// File and common name of the two authorities.
+const CLUSTER: (&str, &str) = ("ca", "kubernetes");
+const FRONT_PROXY: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
 
 /// How long a certificate authority made here is valid.
 pub const AUTHORITY_DAYS: u64 = 3650;
@@ -95,6 +102,7 @@ impl std::fmt::Debug for CertificateAndKey {
 #[derive(Debug)]
 pub struct Pki {
     authority: Authority,
+    front_proxy: Authority,
     service_account_key_pem: String,
     service_account_public_pem: String,
     directory: Option<PathBuf>,
@@ -114,11 +122,14 @@ impl Pki {
         let made = data_directory.join("pki.made");
         files::make_directory(&directory)?;
         let known = made.exists() || files::was_used(&directory)?;
-        let authority = files::load_or_make_authority(&directory, known, now)?;
+        let authority = files::load_or_make_authority(&directory, CLUSTER, known, now)?;
         let (key, public) = files::load_or_make_signing_key(&directory, known)?;
+        // A new one does no harm: those that trust it read of it in the cluster.
+        let front_proxy = files::load_or_make_authority(&directory, FRONT_PROXY, false, now)?;
         files::remember(&made)?;
         Ok(Self {
             authority,
+            front_proxy,
             service_account_key_pem: key,
             service_account_public_pem: public,
             directory: Some(directory),
@@ -133,7 +144,8 @@ impl Pki {
     pub fn in_memory(now: Timestamp) -> Result<Self, CertificateError> {
         let (key, public) = authority::generate_key()?;
         Ok(Self {
-            authority: Authority::generate("kubernetes", now)?,
+            authority: Authority::generate(CLUSTER.1, now)?,
+            front_proxy: Authority::generate(FRONT_PROXY.1, now)?,
             service_account_key_pem: key,
             service_account_public_pem: public,
             directory: None,
@@ -149,6 +161,15 @@ impl Pki {
     /// The authority's certificate: what clients trust, and what `kube-root-ca.crt` holds.
     pub fn authority_pem(&self) -> &str {
         self.authority.certificate_pem()
+    }
+
+    /// The certificate of the authority of the front proxy's client certificate. It signs nothing else.
+    pub fn front_proxy_pem(&self) -> &str {
+        self.front_proxy.certificate_pem()
+    }
+
+    fn signer(&self, request: &CertificateRequest) -> &Authority {
+        if request.usage == Usage::FrontProxy { &self.front_proxy } else { &self.authority }
     }
 
     /// The private key that signs service account tokens.
@@ -179,11 +200,12 @@ impl Pki {
             return Ok(known.clone());
         }
         let directory = self.directory.as_deref();
-        let kept = directory.and_then(|directory| files::load_leaf(directory, name, &self.authority, request, now));
+        let kept =
+            directory.and_then(|directory| files::load_leaf(directory, name, self.signer(request), request, now));
         let pems = match kept {
             Some(kept) => kept,
             None => {
-                let made = self.authority.issue(request, now)?;
+                let made = self.signer(request).issue(request, now)?;
                 if let Some(directory) = directory {
                     files::write_leaf(directory, name, &made)?;
                 }
@@ -202,7 +224,7 @@ impl Pki {
         let leaves = self.leaves.lock().clone();
         let mut renewed = Vec::new();
         for leaf in leaves.iter().filter(|leaf| !leaf.is_fresh(now)) {
-            let made = self.authority.issue(leaf.request(), now);
+            let made = self.signer(leaf.request()).issue(leaf.request(), now);
             let replaced = made.and_then(|made| {
                 if let Some(directory) = &self.directory
                     && let Err(error) = files::write_leaf(directory, leaf.name(), &made)
@@ -292,6 +314,14 @@ impl Pki {
         self.certificate("apiserver-kubelet-client", &request, now)
     }
 
+    /// What the front proxy shows to the servers of aggregated APIs.
+    ///
+    /// # Errors
+    /// As [`Pki::certificate`].
+    pub fn front_proxy_client(&self, now: Timestamp) -> Result<Arc<Leaf>, CertificateError> {
+        self.certificate("front-proxy-client", &CertificateRequest::front_proxy(FRONT_PROXY_CLIENT), now)
+    }
+
     /// What tells good client certificates: those of this authority.
     ///
     /// # Errors
@@ -305,7 +335,20 @@ impl Pki {
     /// # Errors
     /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
     pub fn server_config(&self, serving: &Arc<Leaf>) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
-        server_config(serving.clone(), self.authority_pem())
+        self.server_config_naming(serving, self.front_proxy_pem())
+    }
+
+    /// The same, with other authorities that may have signed a front proxy's certificate: a client that has several asks
+    /// whose are welcome.
+    ///
+    /// # Errors
+    /// As [`Pki::server_config`].
+    pub fn server_config_naming(
+        &self,
+        serving: &Arc<Leaf>,
+        front_proxies_pem: &str,
+    ) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
+        server_config(serving.clone(), self.authority_pem(), front_proxies_pem)
     }
 
     /// TLS for a client that trusts this authority and shows `identity`.

@@ -19,6 +19,8 @@ pub use strategy::Strategy;
 use api::catalogue::Resource;
 use serde_json::Value;
 
+use crate::front_proxy::FrontProxy;
+
 /// Finds the strategy of a resource, or of one of its subresources (empty for the resource itself).
 pub type StrategyOf = fn(&Resource, &str) -> &'static dyn Strategy;
 
@@ -35,6 +37,8 @@ pub struct Plugins {
     pub strategy_of: StrategyOf,
     /// Resources and subresources that are not stored.
     pub endpoints: Endpoints,
+    /// Whom the server believes that tell it who asks, and how it tells others; none if it does neither.
+    pub front_proxy: Option<Arc<FrontProxy>>,
     /// Fixed documents by path, such as the key set of service account tokens.
     pub documents: Arc<HashMap<String, Value>>,
 }
@@ -48,6 +52,7 @@ impl Default for Plugins {
             admission: Vec::new(),
             strategy_of: |_, _| &strategy::Generic,
             endpoints: Endpoints::default(),
+            front_proxy: None,
             documents: Arc::default(),
         }
     }

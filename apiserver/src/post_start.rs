@@ -1,6 +1,7 @@
 //! What goes on beside the requests once the server has started (post-start hooks, and what they start).
 
 mod api_services;
+pub(crate) mod cluster_authentication;
 mod compaction;
 mod condition;
 pub mod definitions;
@@ -18,7 +19,7 @@ pub use compaction::Compaction;
 
 impl ApiServer {
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells
-    /// APIServices whether they are available, keeps the
+    /// APIServices whether they are available, and servers of aggregated APIs whom to believe, keeps the
     /// configuration of flow control, holds the server's own lease, ends events when their hour is over, and forgets old
     /// states. Runs until `stop` is cancelled or the store is closed.
     pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
@@ -28,6 +29,7 @@ impl ApiServer {
                 tokio::join!(
                     api_services::follow(self),
                     definitions::follow(self),
+                    cluster_authentication::follow(self),
                     flow_control::follow(self),
                     event_expiry::follow(self.registry()),
                     compaction::run(self.registry()),

@@ -14,6 +14,8 @@ mod definitions;
 mod failing_store;
 #[path = "api/flow_control.rs"]
 mod flow_control;
+#[path = "api/front_proxy.rs"]
+mod front_proxy;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]

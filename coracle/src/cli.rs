@@ -1,5 +1,7 @@
 //! The command line.
 
+mod front_proxy;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use crate::commands;
 use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
 use crate::log::LogFormat;
+use front_proxy::FrontProxyFlags;
 
 /// A Kubernetes 1.36 cluster in one binary.
 #[derive(Parser, Debug)]
@@ -120,6 +123,8 @@ pub struct ServerFlags {
     /// Static bearer tokens, a CSV file of token,user,uid,"group1,group2".
     #[arg(long, value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
+    #[command(flatten)]
+    front_proxy: FrontProxyFlags,
     /// How the log is written; what is logged is up to $CORACLE_LOG.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -214,6 +219,7 @@ impl ServerFlags {
             .map_err(|error| Error::usage(format!("--allowed-unsafe-sysctls: {error}")))?;
         config.allowed_unsafe_sysctls = self.allowed_unsafe_sysctls.clone();
         config.token_auth_file = self.token_auth_file.clone();
+        config.front_proxy = self.front_proxy.options()?;
         config.flags = flags(std::env::args_os());
         Ok(config)
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use apiserver::front_proxy::FrontProxyOptions;
 use ipnet::IpNet;
 
 /// What keeps the objects.
@@ -54,6 +55,8 @@ pub struct ClusterConfig {
     pub allowed_unsafe_sysctls: Vec<String>,
     /// A file of static bearer tokens.
     pub token_auth_file: Option<PathBuf>,
+    /// Who is believed that names users, and what the front proxy shows.
+    pub front_proxy: FrontProxyOptions,
     /// The flags of the command line by name, to be shown.
     pub flags: Vec<(String, String)>,
 }
@@ -76,6 +79,7 @@ impl ClusterConfig {
             node_port: 10250,
             allowed_unsafe_sysctls: Vec::new(),
             token_auth_file: None,
+            front_proxy: FrontProxyOptions::default(),
             flags: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::request::upgrade;
 
@@ -12,9 +12,6 @@ const WEBSOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 /// What the sender of `Bearer`, two spaces and a token is warned of.
 pub(crate) const EXTRA_SPACE: &str =
     "the provided Authorization header contains extra space before the bearer token, and is ignored";
-/// What a front proxy says of its user; nobody is believed here, so nobody behind this server may be either.
-const FRONT_PROXY: [&str; 3] = ["x-remote-user", "x-remote-uid", "x-remote-group"];
-const FRONT_PROXY_EXTRA: &str = "x-remote-extra-";
 
 /// What `Authorization` says.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,12 +95,6 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
 /// Takes out what is meant for this server alone, so that nothing behind it can be taken in by it, or learn it.
 pub(crate) fn clear(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
-    let of_proxy =
-        |name: &&HeaderName| FRONT_PROXY.contains(&name.as_str()) || name.as_str().starts_with(FRONT_PROXY_EXTRA);
-    let names: Vec<HeaderName> = headers.keys().filter(of_proxy).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
     if !protocols(headers).flatten().any(|protocol| protocol.starts_with(WEBSOCKET_TOKEN)) {
         return;
     }
@@ -118,6 +109,8 @@ pub(crate) fn clear(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn headers(given: &[(&'static str, &[u8])]) -> HeaderMap {
@@ -178,11 +171,6 @@ mod tests {
         let token = format!("v5.channel.k8s.io, {WEBSOCKET_TOKEN}c2VjcmV0");
         let mut headers = headers(&[
             ("authorization", b"Bearer secret"),
-            ("x-remote-user", b"admin"),
-            ("x-remote-uid", b"1"),
-            ("x-remote-group", b"system:masters"),
-            ("x-remote-extra-scopes", b"all"),
-            ("x-remote-extra-", b"\xff"),
             ("sec-websocket-protocol", token.as_bytes()),
             ("cookie", b"a=b"),
         ]);

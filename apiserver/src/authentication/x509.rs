@@ -21,7 +21,7 @@ use crate::plug::PeerCertificate;
 use crate::plug::authentication::{Judged, Verdict};
 
 /// How long a verdict holds at most: intermediate certificates end too, and clocks are set.
-const VERDICT_LIFE: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const VERDICT_LIFE: SignedDuration = SignedDuration::from_secs(10);
 /// How many certificates beside the client's own are looked at.
 const INTERMEDIATES_MAX: usize = 16;
 /// The part of a subject that is a user's uid (`X509UID` in apimachinery).
@@ -70,17 +70,29 @@ impl ClientCertificates {
         chain: &[CertificateDer<'static>],
         now: Timestamp,
     ) -> Result<(Option<Arc<UserInfo>>, Timestamp), String> {
-        let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
-        if intermediates.len() > INTERMEDIATES_MAX {
-            return Err(format!("there are more than {INTERMEDIATES_MAX} intermediate certificates"));
-        }
-        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        self.verifier
-            .verify_client_cert(leaf, intermediates, now)
-            .map_err(|error| format!("verifying a client certificate failed: {error}"))?;
-        subject_user(leaf)
+        subject_user(verify_chain(&*self.verifier, chain, now)?)
     }
+}
+
+/// The client's own certificate of a chain that is good now.
+///
+/// # Errors
+/// Why it is not.
+pub(super) fn verify_chain<'c>(
+    verifier: &dyn ClientCertVerifier,
+    chain: &'c [CertificateDer<'static>],
+    now: Timestamp,
+) -> Result<&'c CertificateDer<'static>, String> {
+    let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
+    if intermediates.len() > INTERMEDIATES_MAX {
+        return Err(format!("there are more than {INTERMEDIATES_MAX} intermediate certificates"));
+    }
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    verifier
+        .verify_client_cert(leaf, intermediates, now)
+        .map_err(|error| format!("verifying a client certificate failed: {error}"))?;
+    Ok(leaf)
 }
 
 /// The user in a certificate that is good, and when it ends.
@@ -107,7 +119,9 @@ pub(super) fn subject_user(der: &[u8]) -> Result<(Option<Arc<UserInfo>>, Timesta
 
 /// The attributes as text. One that is none makes the whole certificate no good: a name or group that is passed over would make
 /// another user of its holder.
-fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Result<Vec<&'a str>, String> {
+pub(super) fn texts<'a>(
+    attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
+) -> Result<Vec<&'a str>, String> {
     let unreadable = |_| "a part of the certificate's subject is no text".to_string();
     attributes.map(|attribute| attribute.as_str().map_err(unreadable)).collect()
 }

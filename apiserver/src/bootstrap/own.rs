@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Bootstrap, Desired, Update};
 use crate::authorization::rbac::GROUP;
 use crate::certificates::KUBELET_CLIENT;
+use crate::post_start::cluster_authentication;
 use crate::{Registry, clock};
 
 /// The tenth address of the services' range is the cluster's DNS.
@@ -80,10 +81,11 @@ pub(super) fn objects(registry: &Registry, bootstrap: &Bootstrap) -> Vec<Desired
         "configmaps",
         json!({
             "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-            "data": {"client-ca-file": bootstrap.client_ca_pem},
+            "metadata": {"name": AUTHENTICATION.1, "namespace": AUTHENTICATION.0},
+            "data": authentication_data(registry, bootstrap),
         }),
-        Update::Fields(&[&["data", "client-ca-file"]]),
+        // What is to be in it of one that is there, is seen to while the server runs.
+        Update::Never,
     ));
     all.push(kubelet_admin());
     let since = clock::time(registry.clock().now());
@@ -98,6 +100,16 @@ pub(super) fn objects(registry: &Registry, bootstrap: &Bootstrap) -> Vec<Desired
         Update::Never,
     ));
     all
+}
+
+/// Namespace and name of the ConfigMap that tells servers of aggregated APIs whom to believe.
+pub const AUTHENTICATION: (&str, &str) = ("kube-system", "extension-apiserver-authentication");
+
+fn authentication_data(registry: &Registry, bootstrap: &Bootstrap) -> serde_json::Value {
+    match &registry.plugins().front_proxy {
+        Some(front_proxy) => cluster_authentication::required(front_proxy).into(),
+        None => json!({"client-ca-file": bootstrap.client_ca_pem}),
+    }
 }
 
 /// Lets whom this server shows to node servers do there what it is asked for, and nothing else.

@@ -23,6 +23,8 @@ pub enum Usage {
     Server,
     /// Shown by a client.
     Client,
+    /// Shown by the front proxy to whom it passes requests on. Another authority signs it, so that it is nobody's here.
+    FrontProxy,
 }
 
 /// A leaf certificate to be signed.
@@ -50,6 +52,11 @@ impl CertificateRequest {
             names: Vec::new(),
             addresses: Vec::new(),
         }
+    }
+
+    /// The front proxy's client certificate.
+    pub fn front_proxy(common_name: &str) -> Self {
+        Self { usage: Usage::FrontProxy, ..Self::client(common_name, None) }
     }
 
     /// The API server's serving certificate: the names of its service, localhost, and what is given.
@@ -175,7 +182,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![match request.usage {
             Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
-            Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
+            Usage::Client | Usage::FrontProxy => ExtendedKeyUsagePurpose::ClientAuth,
         }];
         for name in &request.names {
             params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));

@@ -46,13 +46,14 @@ pub(super) fn remember(made: &Path) -> Result<(), CertificateError> {
     }
 }
 
-/// The authority; one that is `known` to clients is never made anew.
+/// The authority called `name` that is kept in `FILE.crt` and `FILE.key`; one that is `known` to clients is never made anew.
 pub(super) fn load_or_make_authority(
     directory: &Path,
+    (file, name): (&str, &str),
     known: bool,
     now: Timestamp,
 ) -> Result<Authority, CertificateError> {
-    let (certificate_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
+    let (certificate_path, key_path) = (directory.join(format!("{file}.crt")), directory.join(format!("{file}.key")));
     match (read(&certificate_path)?, read(&key_path)?) {
         (Some(certificate), Some(key)) => {
             return Authority::from_pems(&certificate, &key)
@@ -63,7 +64,7 @@ pub(super) fn load_or_make_authority(
         (None, _) if known => return Err(CertificateError::Missing { path: certificate_path }),
         (None, _) => {}
     }
-    let authority = Authority::generate("kubernetes", now)?;
+    let authority = Authority::generate(name, now)?;
     // The key goes first: a crash between the two leaves no certificate, and the pair is made anew.
     write(&key_path, authority.key_pem(), Durable::Yes)?;
     write(&certificate_path, authority.certificate_pem(), Durable::Yes)?;

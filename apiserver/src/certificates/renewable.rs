@@ -96,7 +96,7 @@ impl Leaf {
         Ok(())
     }
 
-    fn shown(&self) -> Arc<CertifiedKey> {
+    pub(crate) fn shown(&self) -> Arc<CertifiedKey> {
         self.current.read().shown.clone()
     }
 }

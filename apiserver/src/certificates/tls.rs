@@ -32,31 +32,52 @@ fn key_der(pem: &str) -> Result<PrivateKeyDer<'static>, CertificateError> {
         .map_err(|error| CertificateError::Pem(format!("no private key in the PEM: {error:?}")))
 }
 
-fn roots(authority_pem: &str) -> Result<RootCertStore, CertificateError> {
+/// Every certificate of a PEM, at least one.
+pub(super) fn certificates_der(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match all {
+        Ok(all) if all.is_empty() => Err(CertificateError::Pem("no certificate in the PEM".into())),
+        Ok(all) => Ok(all),
+        Err(error) => Err(CertificateError::Pem(format!("no certificates in the PEM: {error:?}"))),
+    }
+}
+
+/// What a handshake shows: a certificate with those that lead from it to its authority, and its key.
+///
+/// # Errors
+/// [`CertificateError::Tls`] or [`CertificateError::Pem`] if they are no good or do not belong together.
+pub fn certified_chain(certificates_pem: &str, key_pem: &str) -> Result<CertifiedKey, CertificateError> {
+    let provider = rustls::crypto::ring::default_provider();
+    Ok(CertifiedKey::from_der(certificates_der(certificates_pem)?, key_der(key_pem)?, &provider)?)
+}
+
+fn roots(authorities_pem: &str) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();
-    roots.add(certificate_der(authority_pem)?)?;
+    for authority in certificates_der(authorities_pem)? {
+        roots.add(authority)?;
+    }
     Ok(roots)
 }
 
-/// What tells whether the authority issued a client certificate, for that use and for now.
+/// What tells whether one of the authorities issued a client certificate, for that use and for now.
 ///
 /// # Errors
 /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the authority is no good.
-pub fn client_verifier(authority_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+pub fn client_verifier(authorities_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
-    let usual = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority_pem)?), provider)
+    let usual = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities_pem)?), provider)
         .allow_unauthenticated()
         .build()
         .map_err(|error| CertificateError::Pem(error.to_string()))?;
-    Ok(Arc::new(Issued { usual, authority: certificate_der(authority_pem)?, algorithms }))
+    Ok(Arc::new(Issued { usual, authorities: certificates_der(authorities_pem)?, algorithms }))
 }
 
-/// Good are certificates that rustls finds good, and of those that the authority itself signed what [`leaf`] takes too.
+/// Good are certificates that rustls finds good, and of those that an authority itself signed what [`leaf`] takes too.
 #[derive(Debug)]
 struct Issued {
     usual: Arc<dyn ClientCertVerifier>,
-    authority: CertificateDer<'static>,
+    authorities: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -77,9 +98,9 @@ impl ClientCertVerifier for Issued {
     ) -> Result<ClientCertVerified, rustls::Error> {
         self.usual.verify_client_cert(certificate, intermediates, now).or_else(|error| {
             let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            leaf::check(certificate, &self.authority, self.algorithms.all, seconds)
-                .map(|()| ClientCertVerified::assertion())
-                .map_err(|_| error)
+            let is_of = |authority| leaf::check(certificate, authority, self.algorithms.all, seconds).is_ok();
+            let is_good = self.authorities.iter().any(|authority| is_of(authority));
+            is_good.then(ClientCertVerified::assertion).ok_or(error)
         })
     }
 
@@ -116,7 +137,11 @@ const CHAIN_BYTES_MAX: usize = 16 << 10;
 /// Asks for a client certificate and lets any pass whose key the client holds, so that what is wrong with it is told by an
 /// answer (`tls.RequestClientCert`).
 #[derive(Debug)]
-struct Requested(Arc<dyn ClientCertVerifier>);
+struct Requested {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Whose certificates are welcome.
+    named: Vec<DistinguishedName>,
+}
 
 impl ClientCertVerifier for Requested {
     fn client_auth_mandatory(&self) -> bool {
@@ -124,7 +149,7 @@ impl ClientCertVerifier for Requested {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        &self.named
     }
 
     fn verify_client_cert(
@@ -146,7 +171,7 @@ impl ClientCertVerifier for Requested {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -155,25 +180,29 @@ impl ClientCertVerifier for Requested {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 
-/// A server that shows `serving` and lets a client show a certificate, or none. Those of the authority are named to clients that
-/// choose.
+/// A server that shows `serving` and lets a client show a certificate, or none. Those of the authority, and of front proxies',
+/// are named to clients that choose.
 ///
 /// # Errors
 /// [`CertificateError::Tls`] or [`CertificateError::Pem`] if the material is refused.
 pub fn server_config(
     serving: Arc<dyn ResolvesServerCert>,
     authority_pem: &str,
+    front_proxies_pem: &str,
 ) -> Result<Arc<ServerConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(Requested(client_verifier(authority_pem)?));
+    let verifier = client_verifier(authority_pem)?;
+    let mut named = verifier.root_hint_subjects().to_vec();
+    named.extend(roots(front_proxies_pem)?.subjects());
+    let verifier = Arc::new(Requested { verifier, named });
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

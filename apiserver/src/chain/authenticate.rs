@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::audit::Event;
 use crate::Registry;
-use crate::authentication::{anonymous, bearer};
+use crate::authentication::{anonymous, bearer, request_header};
 use crate::server::connections::Seat;
 
 /// Who asks without credentials.
@@ -28,6 +28,8 @@ pub(super) async fn authenticate(
     }
     let user = identify(registry, parts).await?;
     bearer::clear(&mut parts.headers);
+    let front_proxy = registry.plugins().front_proxy.as_ref();
+    request_header::clear(&mut parts.headers, front_proxy.map(|front_proxy| front_proxy.believed()));
     if let Some(seat) = parts.extensions.get::<Arc<Seat>>().filter(|_| user.username != ANONYMOUS) {
         seat.set_known();
     }

@@ -45,12 +45,18 @@ pub struct PeerCertificate(Arc<Peer>);
 struct Peer {
     chain: Vec<CertificateDer<'static>>,
     judged: Mutex<Option<Judged>>,
+    judged_as_proxy: Mutex<Option<Judged>>,
 }
 
 impl PeerCertificate {
     /// The certificates as the client sent them.
     pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
-        Self(Arc::new(Peer { chain, judged: Mutex::default() }))
+        Self(Arc::new(Peer { chain, judged: Mutex::default(), judged_as_proxy: Mutex::default() }))
+    }
+
+    /// The client's own certificate.
+    pub fn own(&self) -> Option<&CertificateDer<'static>> {
+        self.0.chain.first()
     }
 
     /// The verdict on them at a time, and when they end: the last one as long as it holds, else the one of `judge`.
@@ -59,13 +65,29 @@ impl PeerCertificate {
         now: Timestamp,
         judge: impl FnOnce(&[CertificateDer<'static>]) -> Judged,
     ) -> (Verdict, Option<Timestamp>) {
-        let mut judged = self.0.judged.lock();
+        Self::verdict_in(&mut self.0.judged.lock(), now, || judge(&self.0.chain))
+    }
+
+    /// The verdict on them as those of a front proxy, which other authorities sign; none names a user.
+    pub fn verdict_as_proxy(
+        &self,
+        now: Timestamp,
+        judge: impl FnOnce(&[CertificateDer<'static>]) -> Judged,
+    ) -> Verdict {
+        Self::verdict_in(&mut self.0.judged_as_proxy.lock(), now, || judge(&self.0.chain)).0
+    }
+
+    fn verdict_in(
+        judged: &mut Option<Judged>,
+        now: Timestamp,
+        judge: impl FnOnce() -> Judged,
+    ) -> (Verdict, Option<Timestamp>) {
         if let Some(judged) = judged.as_ref()
             && (judged.from..=judged.until).contains(&now)
         {
             return (judged.verdict.clone(), judged.ends);
         }
-        let judged = judged.insert(judge(&self.0.chain));
+        let judged = judged.insert(judge());
         (judged.verdict.clone(), judged.ends)
     }
 }

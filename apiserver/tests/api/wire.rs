@@ -39,7 +39,7 @@ impl Authenticator for Named {
 }
 
 /// Lets everybody do everything who has a name.
-struct Everything;
+pub struct Everything;
 
 impl Authorizer for Everything {
     fn authorize<'a>(&'a self, attributes: Attributes<'a>, _: &'a Registry) -> BoxFuture<'a, Decision> {

@@ -10,6 +10,7 @@ use apiserver::assembly::assemble;
 use apiserver::authentication::{SecretClaims, SigningKey, TokenFile};
 use apiserver::bootstrap::{self, Bootstrap};
 use apiserver::certificates::{Leaf, Pki, renewal};
+use apiserver::front_proxy::{FrontProxy, FrontProxyError};
 use apiserver::plug::Plugins;
 use apiserver::strategy::component_status::{self, Check};
 use apiserver::{ApiServer, clock};
@@ -93,7 +94,7 @@ impl ControlPlane {
     ) -> Result<Self, Error> {
         let address = listener.local_addr()?;
         let (store, identity) = open(config, advertised)?;
-        let Identity { pki, admin, tls } = identity;
+        let Identity { pki, admin, front_proxy, tls } = identity;
         let metrics = Metrics::default();
         let mut settings = apiserver::Config::new(store.clone());
         settings.service_cidrs = vec![config.service_cidr];
@@ -102,6 +103,7 @@ impl ControlPlane {
         settings.flags = config.flags.clone();
         settings.metrics = metrics.clone();
         settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised, &metrics)?;
+        front_proxy.plug_into(&mut settings.plugins);
         let parts = Parts::default();
         component_status::endpoints(&mut settings.plugins.endpoints, parts.checks());
         let server = ApiServer::new(settings);
@@ -233,6 +235,7 @@ async fn make_default_storage_class(client: kube::Client) {
 struct Identity {
     pki: Arc<Pki>,
     admin: Arc<Leaf>,
+    front_proxy: Arc<FrontProxy>,
     tls: Arc<rustls::ServerConfig>,
 }
 
@@ -262,8 +265,13 @@ fn identity(config: &ClusterConfig, advertised: IpAddr) -> Result<Identity, Erro
     let (names, addresses) = serving_names(config, advertised)?;
     let serving = pki.serving(&names, &addresses, now).map_err(made)?;
     let admin = pki.admin(now).map_err(made)?;
-    let tls = pki.server_config(&serving).map_err(made)?;
-    Ok(Identity { pki, admin, tls })
+    let front_proxy = FrontProxy::new(&pki, &config.front_proxy, now).map_err(|error| match error {
+        FrontProxyError::Own(error) => made(error),
+        error => Error::usage(format!("the front proxy: {error}")),
+    })?;
+    let named = front_proxy.believed().authorities_pem();
+    let tls = pki.server_config_naming(&serving, &named).map_err(made)?;
+    Ok(Identity { pki, admin, front_proxy: Arc::new(front_proxy), tls })
 }
 
 fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
