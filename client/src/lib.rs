@@ -25,6 +25,7 @@ mod packed;
 pub mod queue;
 pub mod queue_metrics;
 mod reflector;
+pub mod resource_claims;
 pub mod rest_metrics;
 pub mod tolerations;
 pub mod volume_match;

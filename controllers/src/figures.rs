@@ -65,6 +65,18 @@ families! {
 }
 
 families! {
+    /// Of the controllers that make claims (`pkg/controller/resourceclaim/metrics`, `pkg/controller/volume/ephemeral/metrics`).
+    pub(crate) struct Devices {
+        /// Claims of devices that were to be made.
+        pub(crate) claims: Counter = "resourceclaim_controller_creates_total" ["status", "admin_access"] FEW;
+        /// Claims of volumes that were to be made.
+        pub(crate) volume_claims: Counter = "ephemeral_volume_controller_create_total" [] 1;
+        /// Those of them that could not be.
+        pub(crate) volume_claim_failures: Counter = "ephemeral_volume_controller_create_failures_total" [] 1;
+    }
+}
+
+families! {
     /// Of the controllers of nodes (`nodelifecycle`, `tainteviction`).
     pub(crate) struct Nodes {
         /// Nodes whose pods were told to leave.

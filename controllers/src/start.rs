@@ -73,6 +73,9 @@ controllers! {
     "persistentvolumeclaim-protection-controller" "pvc-protection-controller" "persistentvolumeclaim-protection-controller" crate::volume::run_claim_protection;
     "persistentvolume-protection-controller" "pv-protection-controller" "persistentvolume-protection-controller" crate::volume::run_volume_protection;
     "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" "volumeattributesclass-protection-controller" crate::volume::run_class_protection;
+    "ephemeral-volume-controller" "ephemeral-volume-controller" "ephemeral_volume" crate::ephemeral_volume::run;
+    "resourceclaim-controller" "resource-claim-controller" "resource_claim" crate::resource_claim::run;
+    "service-cidr-controller" "service-cidrs-controller" "service-cidr-controller" crate::service_cidr::run;
     "serviceaccount-controller" "service-account-controller" "serviceaccount-controller" crate::serviceaccount::run;
     "serviceaccount-token-controller" "system:kube-controller-manager" "serviceaccount-token-controller" crate::tokens::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" "root-ca-certificate-publisher-controller" crate::root_ca::run;

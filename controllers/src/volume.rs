@@ -40,7 +40,7 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
 /// The index of pods by the claims they use.
-const BY_CLAIM: &str = "by-claim";
+pub(crate) const BY_CLAIM: &str = "by-claim";
 
 /// Where local volumes are made.
 #[derive(Debug, Clone)]
@@ -150,7 +150,7 @@ fn watch(
     });
 }
 
-fn add_pod_index(pods: &Informer<Pod>) {
+pub(crate) fn add_pod_index(pods: &Informer<Pod>) {
     pods.add_index(BY_CLAIM, |pod| claims_of(pod).iter().map(ObjectKey::to_string).collect());
 }
 

@@ -1,5 +1,6 @@
 //! The controllers on a control plane in this process, with a node agent that only pretends.
 
+mod devices;
 mod differences;
 mod jobs;
 mod plane;
