@@ -3,6 +3,7 @@
 
 mod list;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -90,6 +91,17 @@ impl fmt::Display for Path {
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Path({:?})", self.as_str())
+    }
+}
+
+/// Several errors in one line: one as it is, more in brackets, each text once (`Aggregate.Error` in apimachinery's
+/// `util/errors`).
+pub fn aggregate(texts: impl IntoIterator<Item = String>) -> String {
+    let mut seen = HashSet::new();
+    let mut texts: Vec<String> = texts.into_iter().filter(|text| seen.insert(text.clone())).collect();
+    match texts.len() {
+        1 => texts.remove(0),
+        _ => format!("[{}]", texts.join(", ")),
     }
 }
 

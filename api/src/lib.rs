@@ -27,6 +27,7 @@ pub mod openapi;
 #[cfg(test)]
 mod order;
 pub mod patch;
+pub mod pod_security;
 pub mod pods;
 mod prose;
 pub mod protobuf;

@@ -1,10 +1,8 @@
 //! The one error every client sees, `metav1.Status`; only this module knows reasons and codes.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
-use crate::field::{ErrorList, cut};
+use crate::field::{ErrorList, aggregate, cut};
 
 /// How long the message of a status may be in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -181,18 +179,8 @@ impl Status {
             .collect();
         let what = group_resource(group, kind);
         let mut message = format!("{what} {name:?} is invalid");
-        match &errors[..] {
-            [] => {}
-            [one] => message.push_str(&format!(": {one}")),
-            // Aggregate.Error in apimachinery's util/errors leaves out repeated messages.
-            many => {
-                let mut seen = HashSet::with_capacity(many.len());
-                let texts = many.iter().map(ToString::to_string).filter(|text| seen.insert(text.clone()));
-                match texts.collect::<Vec<_>>().as_slice() {
-                    [one] => message.push_str(&format!(": {one}")),
-                    texts => message.push_str(&format!(": [{}]", texts.join(", "))),
-                }
-            }
+        if !errors.is_empty() {
+            message.push_str(&format!(": {}", aggregate(errors.iter().map(ToString::to_string))));
         }
         let details =
             StatusDetails { name: name.into(), group: group.into(), kind: kind.into(), causes, ..Default::default() };

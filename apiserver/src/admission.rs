@@ -1,6 +1,6 @@
 //! The admission plugins that a cluster has from the start, in the reference's order.
 //!
-//! Missing still: PodSecurity, ClusterTrustBundleAttest, and everything that calls
+//! Missing still: ClusterTrustBundleAttest, and everything that calls
 //! webhooks or evaluates policies.
 
 mod certificates;
@@ -9,6 +9,7 @@ mod limit_range;
 mod namespace;
 mod node;
 mod pod;
+pub mod pod_security;
 mod quota;
 mod references;
 mod resize;
@@ -36,6 +37,7 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         Arc::new(service_account::ServiceAccount),
         Arc::new(node::Restriction),
         Arc::new(Plain { name: "TaintNodesByCondition", admit: Some(node::taint_not_ready), validate: None }),
+        Arc::new(pod_security::PodSecurity::new(pod_security::Configuration::default())),
         Arc::new(Plain { name: "Priority", admit: Some(pod::priority), validate: Some(pod::priority_class) }),
         Arc::new(Plain { name: "DefaultTolerationSeconds", admit: Some(pod::toleration_seconds), validate: None }),
         Arc::new(Plain { name: "DefaultStorageClass", admit: Some(storage::default_class), validate: None }),

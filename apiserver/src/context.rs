@@ -7,6 +7,7 @@ pub use api::decode::FieldValidation;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use crate::audit::Annotations;
 use crate::chain::inflight::{Inflight, Place, TooMany};
 use crate::chain::limit::Limited;
 use crate::{Registry, RequestInfo};
@@ -39,6 +40,7 @@ pub struct Context {
     /// A number of its own for each request, which the answer names.
     pub audit_id: String,
     warnings: Mutex<Vec<String>>,
+    annotations: Option<Arc<Annotations>>,
     inflight: Option<Arc<Inflight>>,
     place: Mutex<Option<Place>>,
 }
@@ -49,12 +51,24 @@ impl Context {
         let now = registry.clock().now();
         let audit_id = crate::clock::uuid(registry.clock());
         let (warnings, place) = (Mutex::default(), Mutex::default());
-        Self { user, info, options, now, registry, audit_id, warnings, inflight: None, place }
+        Self { user, info, options, now, registry, audit_id, warnings, annotations: None, inflight: None, place }
     }
 
     /// The same for a request that counts among those under way: with its place, or with where it gets one later.
     pub(crate) fn limited(self, limited: Limited) -> Self {
         Self { inflight: limited.later, place: Mutex::new(limited.place), ..self }
+    }
+
+    /// The same for a request of which the audit log tells.
+    pub fn audited(self, annotations: Arc<Annotations>) -> Self {
+        Self { annotations: Some(annotations), ..self }
+    }
+
+    /// Notes something for the audit log; it is only made if there is one.
+    pub fn annotate(&self, name: impl FnOnce() -> String, text: impl FnOnce() -> String) {
+        if let Some(annotations) = &self.annotations {
+            annotations.add(name(), text());
+        }
     }
 
     /// Waits for a place among the requests under way, if this one needs one and has none.

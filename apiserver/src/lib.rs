@@ -8,6 +8,7 @@ pub mod admission;
 pub mod allocator;
 pub mod answer;
 pub mod assembly;
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod body;

@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 pub mod chain;
+mod pod_security;
 mod requests;
 mod services;
 mod storage;
@@ -16,6 +17,7 @@ pub use build::Build;
 use cache::Operations;
 pub use cache::{Reads, Stored};
 use chain::{Impersonation, Various};
+pub use pod_security::PodSecurityCounts;
 pub(crate) use requests::scope;
 pub use requests::{Measured, Requests};
 pub use services::Services;
@@ -68,6 +70,8 @@ pub struct ServerMetrics {
     pub services: Services,
     /// What is answered from other servers, and what the server makes of its own.
     pub various: Various,
+    /// Pods held against the policies of their namespaces.
+    pub pod_security: PodSecurityCounts,
     /// Requests that were dispatched: flow schema, priority level.
     pub dispatched: Tallies<2>,
     /// TLS handshakes that failed.
@@ -115,6 +119,7 @@ impl Default for ServerMetrics {
             impersonation: Impersonation::default(),
             services: Services::default(),
             various: Various::default(),
+            pod_security: PodSecurityCounts::default(),
             dispatched: Family::new(
                 "apiserver_flowcontrol_dispatched_requests_total",
                 ["flow_schema", "priority_level"],
@@ -201,7 +206,7 @@ fn sort_of_user(name: &str) -> &str {
 impl Collect for ServerMetrics {
     fn collect(&self, text: &mut Text) {
         self.requests.collect(text);
-        let all: [&dyn Collect; 22] = [
+        let all: [&dyn Collect; 23] = [
             &self.body_sizes,
             &self.filter_durations,
             &self.authentication_attempts,
@@ -221,6 +226,7 @@ impl Collect for ServerMetrics {
             &self.impersonation,
             &self.services,
             &self.various,
+            &self.pod_security,
             &self.dispatched,
             &self.tls_handshake_errors,
             &self.deprecated,

@@ -1,5 +1,6 @@
 //! `LimitRanger`: containers get the defaults of their namespace's limit ranges, and nothing is made outside of them.
 
+use api::field::aggregate;
 use api::pods::{self, Half};
 use api::quantity::{Format, Quantity};
 use api::resources::ResourceList;
@@ -57,8 +58,8 @@ pub(super) fn limits(attributes: &Attributes<'_>, object: Option<&Object>) -> Re
                 _ => {}
             }
         }
-        if let Some(why) = aggregate(errors) {
-            return Err(forbidden(attributes, Some(object), &why));
+        if !errors.is_empty() {
+            return Err(forbidden(attributes, Some(object), &aggregate(errors)));
         }
     }
     Ok(())
@@ -108,17 +109,6 @@ fn map_at<'a>(container: &'a mut Value, half: &str) -> Option<&'a mut Map<String
     let empty = || Value::Object(Map::new());
     let resources = container.as_object_mut()?.entry("resources").or_insert_with(empty);
     resources.as_object_mut()?.entry(half).or_insert_with(empty).as_object_mut()
-}
-
-/// The errors as the reference joins them: one as it is, more in brackets.
-fn aggregate(mut errors: Vec<String>) -> Option<String> {
-    let mut seen = std::collections::HashSet::new();
-    errors.retain(|error| seen.insert(error.clone()));
-    match errors.len() {
-        0 => None,
-        1 => errors.pop(),
-        _ => Some(format!("[{}]", errors.join(", "))),
-    }
 }
 
 fn check(kind: &'static str, limit: &Value, of: &(ResourceList, ResourceList), errors: &mut Vec<String>) {

@@ -2,7 +2,6 @@
 
 use api::Object;
 use api::catalogue::Resource;
-use serde_json::Value;
 
 /// Which objects of a kind a row is about.
 enum When {
@@ -12,9 +11,6 @@ enum When {
     Has(&'static [&'static str]),
     /// Those whose text at this path begins so.
     Begins(&'static [&'static str], &'static str),
-    /// Those with a label of this prefix that asks for more than the value that changes nothing; an update only if it
-    /// changes one.
-    Labelled(&'static str, &'static str),
 }
 
 /// Group, plural, which objects, and what does not happen.
@@ -46,14 +42,13 @@ const UNENFORCED: &[(&str, &str, When, &str)] = &[
     ("resource.k8s.io", "resourceclaims", When::Always, "no devices are allocated"),
     ("resource.k8s.io", "resourceclaimtemplates", When::Always, "no devices are allocated"),
     ("storage.k8s.io", "csidrivers", When::Always, "the node mounts no volumes of CSI drivers"),
-    ("", "namespaces", When::Labelled("pod-security.kubernetes.io/", "privileged"), "no pod is checked against it"),
     ("", "pods", When::Has(&["spec", "resourceClaims"]), "no devices are allocated to the pod"),
 ];
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// What the client is told of an object, in its storage version, that is stored but has no effect, or not all of it.
-pub fn warning(resource: &Resource, new: &Object, old: Option<&Object>) -> Option<String> {
+pub fn warning(resource: &Resource, new: &Object) -> Option<String> {
     if resource.custom {
         return None;
     }
@@ -71,22 +66,7 @@ pub fn warning(resource: &Resource, new: &Object, old: Option<&Object>) -> Optio
             let begins = new.str_at(path).starts_with(start);
             begins.then(|| format!("{} is stored but not enforced yet: {consequence}", path.join(".")))
         }
-        When::Labelled(prefix, harmless) => {
-            let label = changed_label(new, old, prefix, harmless)?;
-            Some(format!("the label {label} is stored but not enforced yet: {consequence}"))
-        }
     }
-}
-
-/// A label of a prefix that asks for something, and was not there before with the same value.
-fn changed_label<'o>(new: &'o Object, old: Option<&Object>, prefix: &str, harmless: &str) -> Option<&'o str> {
-    let labels = new.at(&["metadata", "labels"]).and_then(Value::as_object)?;
-    let mut asking = labels.iter().filter(|(name, value)| {
-        let before = old.and_then(|old| old.at(&["metadata", "labels", name]));
-        let is_version = name.ends_with("-version");
-        name.starts_with(prefix) && !is_version && **value != harmless && before != Some(value)
-    });
-    asking.next().map(|(name, _)| name.as_str())
 }
 
 #[cfg(test)]
@@ -94,13 +74,12 @@ mod tests {
     use api::catalogue::Catalogue;
 
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    fn told(group: &str, version: &str, plural: &str, new: Value, old: Option<Value>) -> String {
+    fn told(group: &str, version: &str, plural: &str, new: Value) -> String {
         let catalogue = Catalogue::builtin();
         let resource = catalogue.get(group, version, plural).unwrap();
-        let object = |value| Object::from_value(value).unwrap();
-        warning(resource, &object(new), old.map(object).as_ref()).unwrap_or_default()
+        warning(resource, &Object::from_value(new).unwrap()).unwrap_or_default()
     }
 
     #[test]
@@ -113,23 +92,12 @@ mod tests {
 
     #[test]
     fn only_what_has_an_effect_elsewhere_is_told() {
-        let local = told("apiregistration.k8s.io", "v1", "apiservices", json!({"spec": {"group": "g"}}), None);
+        let local = told("apiregistration.k8s.io", "v1", "apiservices", json!({"spec": {"group": "g"}}));
         assert_eq!(local, "");
         let remote = json!({"spec": {"service": {"name": "s", "namespace": "a"}}});
-        let remote = told("apiregistration.k8s.io", "v1", "apiservices", remote, None);
+        let remote = told("apiregistration.k8s.io", "v1", "apiservices", remote);
         assert_eq!(remote, "spec.service is stored but not enforced yet: no request is sent to the service");
-        let policy = told("networking.k8s.io", "v1", "networkpolicies", json!({}), None);
+        let policy = told("networking.k8s.io", "v1", "networkpolicies", json!({}));
         assert_eq!(policy, "NetworkPolicy is stored but not enforced yet: no traffic is restricted");
-        let namespace = |level: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
-        let label =
-            "the label pod-security.kubernetes.io/enforce is stored but not enforced yet: no pod is checked against it";
-        for (new, old, expected) in [
-            ("restricted", None, label),
-            ("privileged", None, ""),
-            ("restricted", Some("restricted"), ""),
-            ("restricted", Some("baseline"), label),
-        ] {
-            assert_eq!(told("", "v1", "namespaces", namespace(new), old.map(namespace)), expected, "{new} {old:?}");
-        }
     }
 }

@@ -46,6 +46,19 @@ impl Server {
         (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
+    /// As an administrator, with the texts of the warnings.
+    pub(crate) async fn tell(&self, method: &str, path: &str, body: Value) -> (u16, Value, Vec<String>) {
+        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let request = Request::builder().method(method).uri(path).header("content-type", content);
+        let request = request.extension(UserInfo::new("admin", &["system:masters"])).body(Body::from(body.to_string()));
+        let (parts, body) = self.0.handle(request.unwrap()).await.into_parts();
+        let text = |value: &http::HeaderValue| value.to_str().unwrap().replace("\\\"", "\"");
+        let warnings = parts.headers.get_all("warning").iter().map(text);
+        let warnings = warnings.map(|text| text["299 - \"".len()..text.len() - 1].to_owned()).collect();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap_or(Value::Null), warnings)
+    }
+
     pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         self.ask(UserInfo::new("admin", &["system:masters"]), method, path, body).await
     }

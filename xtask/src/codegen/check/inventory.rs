@@ -28,9 +28,10 @@ const OVERLAY: [(&str, &str); 14] = [
 ];
 
 /// What a test compares with, recorded from the reference while it ran.
-const RECORDED: [&str; 30] = [
+const RECORDED: [&str; 31] = [
     "api/src/crd/rules/tests/compile.jsonl",
     "api/src/crd/rules/tests/properties.json",
+    "api/src/pod_security/facts.txt",
     "api/src/quantity_overflow.txt",
     "api/src/validation/tests/admissionregistration.txt",
     "api/src/validation/tests/apps.txt",
