@@ -17,6 +17,7 @@ mod reset;
 mod scale;
 mod set;
 mod typed;
+mod unowned;
 mod updater;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub use managers::{Manager, Managers, Operation, decode as decode_managers};
 pub use reset::Reset;
 pub use scale::{scale_to_parent, scale_to_subresource};
 pub use set::{PathElement, Set, path_text};
+pub(crate) use unowned::merged_unowned;
 
 use crate::schema::Schema;
 use crate::{Object, Status};

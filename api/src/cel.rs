@@ -7,7 +7,10 @@
 //! maps and texts of the values are ([`cost`]). Where that may be too much it is run once more, and every step is counted
 //! ([`counted`]).
 
+mod activation;
 pub(crate) mod admission;
+pub(crate) mod authorizer;
+mod bound;
 mod check;
 mod compile;
 mod cost;
@@ -21,21 +24,27 @@ pub(crate) mod identity;
 mod issues;
 mod library;
 mod macros;
+mod made;
 mod network;
 mod reads;
+mod told;
 mod types;
 
 use std::sync::{Arc, OnceLock};
 
-use cel::{Context, Env, ExecutionError, IdedExpr, Program, Value};
+use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 
+pub(crate) use activation::{Activation, Failure, Inputs, Names, Pace, Spent, Variable};
+pub(crate) use bound::{Bound, Readable};
 pub(crate) use compile::checked;
 use cost::Shape;
 pub(crate) use cost::{is_large, longest};
 pub(crate) use counted::Fault;
 pub(crate) use data::{Field, Schema, convert, escape, optional};
 pub(crate) use declared::{Declared, REQUEST_BYTES_MAX};
+pub(crate) use made::{Made, misnamed};
 pub(crate) use reads::Reads;
+pub(crate) use told::told;
 pub(crate) use types::Type;
 
 /// The stack on which an expression of the largest size is parsed and run, in bytes; only what is used is ever there.
@@ -45,18 +54,33 @@ const STACK_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Expression {
     source: String,
-    program: Result<Program, String>,
+    tree: Result<IdedExpr, String>,
     shape: Shape,
+    /// The variables that it reads.
+    names: Vec<String>,
+    /// What it reads of `variables`.
+    composed: Reads,
+    /// Whether the stack of a worker may be too small for it.
+    is_large: bool,
     /// The tree whose steps are counted, made when that is first needed.
-    tree: OnceLock<Option<IdedExpr>>,
+    counted: OnceLock<Option<IdedExpr>>,
 }
 
 impl Expression {
     /// Parses an expression.
     pub(crate) fn new(source: &str) -> Self {
-        let program = program(source);
-        let shape = program.as_ref().map(|p| Shape::of(p.expression())).unwrap_or_default();
-        Self { source: source.to_string(), program, shape, tree: OnceLock::new() }
+        let tree = parsed(source);
+        let shape = tree.as_ref().map(Shape::of).unwrap_or_default();
+        let names_of = |tree: &IdedExpr| tree.references().variables().into_iter().map(String::from).collect();
+        Self {
+            source: source.to_string(),
+            shape,
+            names: tree.as_ref().map(names_of).unwrap_or_default(),
+            composed: Reads::by(tree.as_ref().ok(), &["variables"]),
+            is_large: is_large(source),
+            tree,
+            counted: OnceLock::new(),
+        }
     }
 
     /// Its text.
@@ -66,12 +90,12 @@ impl Expression {
 
     /// Why it cannot be run, if it cannot.
     pub(crate) fn problem(&self) -> Option<&str> {
-        self.program.as_ref().err().map(String::as_str)
+        self.tree.as_ref().err().map(String::as_str)
     }
 
     /// Whether it reads a variable.
     pub(crate) fn names(&self, variable: &str) -> bool {
-        self.program.as_ref().is_ok_and(|program| program.references().has_variable(variable))
+        self.names.iter().any(|name| name == variable)
     }
 
     /// The most that it costs, if no list, map or text is longer than `longest`.
@@ -81,31 +105,28 @@ impl Expression {
 
     /// Runs it; nothing if it cannot be run.
     pub(crate) fn run(&self, context: &Context<'_, '_>) -> Option<Result<Value, ExecutionError>> {
-        Some(self.program.as_ref().ok()?.execute(context))
+        Some(Value::resolve(self.tree.as_ref().ok()?, context))
     }
 
     /// Runs it and counts what that costs, up to a limit. It recurses deeply: call it on a large stack.
     pub(crate) fn count(&self, context: &Context<'_, '_>, limit: u64) -> Option<(Result<Value, Fault>, u64)> {
+        self.count_with(context, &counted::OfContext, limit)
+    }
+
+    fn count_with(
+        &self,
+        context: &Context<'_, '_>,
+        variables: &dyn counted::Variables,
+        limit: u64,
+    ) -> Option<(Result<Value, Fault>, u64)> {
         let parse = || on_large_stack(|| compile::parse(&self.source).ok().map(|parsed| parsed.expr)).flatten();
-        let tree = self.tree.get_or_init(parse).as_ref()?;
-        Some(counted::run(tree, context, limit))
+        let tree = self.counted.get_or_init(|| parse().map(made::without_literals)).as_ref()?;
+        Some(counted::run(tree, context, variables, limit))
     }
 
     /// What expressions read of variables, which have values of one kind.
     pub(crate) fn reads<'e>(all: impl IntoIterator<Item = &'e Self>, variables: &[&str]) -> Reads {
-        let programs = all.into_iter().filter_map(|expression| expression.program.as_ref().ok());
-        Reads::by(programs.map(Program::expression), variables)
-    }
-}
-
-/// The error of the reference's interpreter.
-pub(crate) fn told(error: &ExecutionError) -> String {
-    match error {
-        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
-        ExecutionError::DivisionByZero(_) => "division by zero".into(),
-        ExecutionError::RemainderByZero(_) => "modulus by zero".into(),
-        ExecutionError::NoSuchOverload(_) => "no such overload".into(),
-        other => other.to_string(),
+        Reads::by(all.into_iter().filter_map(|expression| expression.tree.as_ref().ok()), variables)
     }
 }
 
@@ -119,12 +140,13 @@ fn env() -> &'static Arc<Env> {
     ENV.get_or_init(|| Arc::new(library::environment(true)))
 }
 
-fn program(source: &str) -> Result<Program, String> {
+fn parsed(source: &str) -> Result<IdedExpr, String> {
     if let Some(why) = cost::too_large(source) {
         return Err(why);
     }
     // The parser recurses through a dozen calls a bracket: more than the stack of a worker holds.
-    let parse = || env().compile(source).map_err(|errors| errors.to_string());
+    let tree = |program: cel::Program| made::without_literals(program.expression().clone());
+    let parse = || env().compile(source).map(tree).map_err(|errors| errors.to_string());
     on_large_stack(parse).unwrap_or_else(|| Err("the expression cannot be parsed".into()))
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O, is async, reads a clock or draws a random number.
 
+pub mod admission;
 pub mod apply;
 pub mod catalogue;
 mod cel;

@@ -1,10 +1,12 @@
 //! Expressions of admission: what they may name, and what their value must be (`plugin/cel` in apiserver).
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use super::compile::checked;
+use super::compile::{Compiled, checked_making};
 pub(crate) use super::data::is_identifier;
 use super::declared::Declared;
+use super::made::{JSON_PATCH, OBJECT};
 use super::on_large_stack;
 use super::types::Type;
 
@@ -13,10 +15,14 @@ use super::types::Type;
 pub(crate) enum Wanted {
     /// A truth.
     Bool,
-    /// A text.
+    /// A text. Such expressions may not ask the authoriser.
     Text,
     /// A text or nothing.
     TextOrNull,
+    /// A configuration that is applied (`Object`).
+    Configuration,
+    /// Operations (a list of `JSONPatch`).
+    JsonPatch,
     /// Whatever it gives.
     Anything,
 }
@@ -28,6 +34,83 @@ pub(crate) struct Scope {
     pub(crate) has_params: bool,
     /// Whether earlier variables may be named, and their types.
     variables: Option<Vec<(String, Type)>>,
+}
+
+/// The type of `request` (`BuildRequestType`).
+static REQUEST: LazyLock<Type> = LazyLock::new(|| {
+    let text = || Type::String;
+    let kind = object("kubernetes.GroupVersionKind", [("group", text()), ("version", text()), ("kind", text())]);
+    let resource =
+        object("kubernetes.GroupVersionResource", [("group", text()), ("version", text()), ("resource", text())]);
+    object(
+        "kubernetes.AdmissionRequest",
+        [
+            ("kind", kind.clone()),
+            ("resource", resource.clone()),
+            ("subResource", text()),
+            ("requestKind", kind),
+            ("requestResource", resource),
+            ("requestSubResource", text()),
+            ("name", text()),
+            ("namespace", text()),
+            ("operation", text()),
+            ("userInfo", user_info()),
+            ("dryRun", Type::Bool),
+            ("options", Type::Dyn),
+        ],
+    )
+});
+
+/// The type of `namespaceObject` (`BuildNamespaceType`).
+static NAMESPACE: LazyLock<Type> = LazyLock::new(|| {
+    let (text, texts) = (|| Type::String, || Type::map(Type::String, Type::String));
+    let condition = object(
+        "kubernetes.NamespaceCondition",
+        [
+            ("status", text()),
+            ("type", text()),
+            ("lastTransitionTime", Type::Timestamp),
+            ("message", text()),
+            ("reason", text()),
+        ],
+    );
+    let metadata = object(
+        "kubernetes.NamespaceMetadata",
+        [
+            ("name", text()),
+            ("generateName", text()),
+            ("namespace", text()),
+            ("labels", texts()),
+            ("annotations", texts()),
+            ("UID", text()),
+            ("creationTimestamp", Type::Timestamp),
+            ("deletionGracePeriodSeconds", Type::Int),
+            ("deletionTimestamp", Type::Timestamp),
+            ("generation", Type::Int),
+            ("resourceVersion", text()),
+            ("finalizers", Type::list(Type::String)),
+        ],
+    );
+    let spec = object("kubernetes.NamespaceSpec", [("finalizers", Type::list(Type::String))]);
+    let status = object("kubernetes.NamespaceStatus", [("conditions", Type::list(condition)), ("phase", text())]);
+    object("kubernetes.Namespace", [("metadata", metadata), ("spec", spec), ("status", status)])
+});
+
+/// The type of somebody who asks.
+pub(crate) fn user_info() -> Type {
+    let fields = [
+        ("username", Type::String),
+        ("uid", Type::String),
+        ("groups", Type::list(Type::String)),
+        ("extra", Type::map(Type::String, Type::list(Type::String))),
+    ];
+    object("kubernetes.UserInfo", fields)
+}
+
+/// A struct with fields.
+pub(crate) fn object<const N: usize>(name: &str, fields: [(&str, Type); N]) -> Type {
+    let declared = |(name, ty): (&str, Type)| (name.to_string(), Declared::measured(ty, 0, None));
+    Type::object(name, fields.into_iter().map(declared).collect())
 }
 
 impl Scope {
@@ -43,7 +126,7 @@ impl Scope {
 
     /// What is wrong with an expression, in the words of the reference's compiler.
     pub(crate) fn problem(&self, source: &str, wanted: Wanted) -> Option<String> {
-        match self.compiled(source) {
+        match self.compiled(source, wanted) {
             Err(problem) => Some(format!("compilation failed: {problem}")),
             Ok(found) => mismatch(&found, wanted),
         }
@@ -54,34 +137,57 @@ impl Scope {
     /// # Errors
     /// What is wrong with its expression.
     pub(crate) fn declare(&mut self, name: &str, source: &str) -> Option<String> {
-        let (found, problem) = match self.compiled(source) {
-            Ok(found) => (found.unwrap_or(Type::Dyn), None),
+        let (found, problem) = match self.compiled(source, Wanted::Anything) {
+            Ok(found) => (found, None),
             Err(problem) => (Type::Dyn, Some(format!("compilation failed: {problem}"))),
         };
-        self.variables.get_or_insert_default().push((name.to_string(), found));
+        self.variables.get_or_insert_default().push((name.to_string(), as_variable(&found)));
         problem
     }
 
-    /// The type of an expression; none where it uses what the checker does not know.
-    fn compiled(&self, source: &str) -> Result<Option<Type>, String> {
-        // The authoriser and the types of patches are libraries that the checker has no declarations of.
-        let unknown = ["authorizer", "JSONPatch", "Object", "jsonpatch"];
-        if unknown.iter().any(|word| source.contains(word)) {
-            let parsed = on_large_stack(|| super::compile::parse(source).map(|_| ()));
-            return parsed.unwrap_or(Ok(())).map(|()| None);
-        }
-        let mut names: Vec<(&str, Type)> = Vec::new();
-        for name in ["object", "oldObject", "request", "namespaceObject"] {
-            names.push((name, Type::Dyn));
-        }
+    fn compiled(&self, source: &str, wanted: Wanted) -> Result<Type, String> {
+        let mut names: Vec<(&str, Type)> = vec![
+            ("object", Type::Dyn),
+            ("oldObject", Type::Dyn),
+            ("request", REQUEST.clone()),
+            ("namespaceObject", NAMESPACE.clone()),
+        ];
         if self.has_params {
             names.push(("params", Type::Dyn));
+        }
+        if wanted != Wanted::Text {
+            names.extend(authorizer_types());
         }
         if let Some(variables) = &self.variables {
             names.push(("variables", composed(variables)));
         }
-        let found = on_large_stack(|| checked(source, &names).map(|compiled| compiled.output));
-        found.unwrap_or(Ok(Type::Dyn)).map(Some)
+        let makes = matches!(wanted, Wanted::Configuration | Wanted::JsonPatch);
+        compiled(source, &names, makes)
+    }
+}
+
+/// The variables that ask the authorisers.
+fn authorizer_types() -> [(&'static str, Type); 2] {
+    [
+        ("authorizer", Type::Library("kubernetes.authorization.Authorizer")),
+        ("authorizer.requestResource", Type::Library("kubernetes.authorization.ResourceCheck")),
+    ]
+}
+
+/// The type of an expression over variables, or what is wrong with it.
+pub(crate) fn compiled(source: &str, names: &[(&str, Type)], makes: bool) -> Result<Type, String> {
+    let output = |compiled: Compiled| compiled.output;
+    let found = on_large_stack(|| checked_making(source, names, makes).map(output));
+    found.unwrap_or_else(|| Err("the expression is too deep".into()))
+}
+
+/// The type that a variable has for others (`convertCelTypeToDeclType`).
+fn as_variable(found: &Type) -> Type {
+    match found {
+        Type::List(item) => Type::list(as_variable(item)),
+        Type::Map(key, value) => Type::map(as_variable(key), as_variable(value)),
+        Type::Object(_) | Type::Library(_) | Type::Optional(_) | Type::Of(_) | Type::Var(_) | Type::Error => Type::Dyn,
+        scalar => scalar.clone(),
     }
 }
 
@@ -92,12 +198,14 @@ fn composed(variables: &[(String, Type)]) -> Type {
     Type::object("kubernetes.variables", fields)
 }
 
-fn mismatch(found: &Option<Type>, wanted: Wanted) -> Option<String> {
-    let found = found.as_ref()?;
+fn mismatch(found: &Type, wanted: Wanted) -> Option<String> {
+    let is_object = |ty: &Type, name: &str| matches!(ty, Type::Object(object) if *object.name == *name);
     let (fits, what) = match wanted {
         Wanted::Bool => (*found == Type::Bool, "bool"),
         Wanted::Text => (*found == Type::String, "string"),
         Wanted::TextOrNull => (matches!(found, Type::String | Type::Null), "one of [string null_type]"),
+        Wanted::Configuration => (is_object(found, OBJECT), OBJECT),
+        Wanted::JsonPatch => (matches!(found, Type::List(item) if is_object(item, JSON_PATCH)), "list(JSONPatch)"),
         Wanted::Anything => (true, ""),
     };
     (!fits).then(|| format!("must evaluate to {what} but got {found}"))
@@ -119,6 +227,7 @@ mod tests {
         check(&scope, "object.x", Wanted::Bool, Some("must evaluate to bool but got dyn"));
         check(&scope, "1", Wanted::TextOrNull, Some("must evaluate to one of [string null_type] but got int"));
         check(&scope, "authorizer.group('').resource('x').check('get').allowed()", Wanted::Bool, None);
+        check(&scope, "authorizer.requestResource.check('get').allowed()", Wanted::Bool, None);
         let undeclared = "compilation failed: ERROR: <input>:1:1: undeclared reference to 'nope' (in container '')\n \
                           | nope\n | ^";
         check(&scope, "nope", Wanted::Bool, Some(undeclared));
@@ -135,5 +244,38 @@ mod tests {
              == 1\n | ^",
             ),
         );
+    }
+
+    #[test]
+    fn the_request_and_the_namespace_have_types() {
+        let scope = Scope::default();
+        check(&scope, "request.userInfo.groups.exists(g, g == request.name)", Wanted::Bool, None);
+        check(&scope, "namespaceObject.metadata.labels.all(k, k != '')", Wanted::Bool, None);
+        check(&scope, "request.options.dryRun == []", Wanted::Bool, None);
+        let undefined = "compilation failed: ERROR: <input>:1:8: undefined field 'x'\n | request.x == 1\n | .......^";
+        check(&scope, "request.x == 1", Wanted::Bool, Some(undefined));
+    }
+
+    #[test]
+    fn messages_do_not_ask_the_authoriser() {
+        let why = "compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer' (in container '')\n | \
+                   authorizer.path('/').check('get').reason()\n | ^";
+        check(&Scope::default(), "authorizer.path('/').check('get').reason()", Wanted::Text, Some(why));
+    }
+
+    #[test]
+    fn only_mutations_make_structs() {
+        let scope = Scope::default();
+        check(&scope, "Object{spec: Object.spec{replicas: 1}}", Wanted::Configuration, None);
+        check(&scope, "[JSONPatch{op: 'add', path: '/a', value: Object.spec{a: 1}}]", Wanted::JsonPatch, None);
+        check(&scope, "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c')}]", Wanted::JsonPatch, None);
+        check(&scope, "[1]", Wanted::JsonPatch, Some("must evaluate to list(JSONPatch) but got list(int)"));
+        check(&scope, "Object.spec{}", Wanted::Configuration, Some("must evaluate to Object but got Object.spec"));
+        let why = "compilation failed: ERROR: <input>:1:7: undeclared reference to 'Object' (in container '')\n | \
+                   Object{} == 1\n | ......^";
+        check(&scope, "Object{} == 1", Wanted::Bool, Some(why));
+        let why = "compilation failed: ERROR: <input>:1:14: expected type of field 'op' is 'string' but provided type \
+                   is 'int'\n | [JSONPatch{op: 1}]\n | .............^";
+        check(&scope, "[JSONPatch{op: 1}]", Wanted::JsonPatch, Some(why));
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod literals;
+mod structs;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,14 +36,15 @@ impl Checked {
     }
 }
 
-/// The types of an expression over variables, or everything that is wrong with it.
+/// The types of an expression over variables, or everything that is wrong with it. One of a mutation `makes` structs.
 pub(super) fn check(
     expr: &IdedExpr,
     info: &SourceInfo,
     variables: &[(&str, Type)],
+    makes: bool,
 ) -> Result<(Type, Checked), Vec<Issue>> {
     let scope = variables.iter().map(|(name, ty)| (name.to_string(), ty.clone())).collect();
-    let mut checker = Checker { info, scope, ..Checker::new(info) };
+    let mut checker = Checker { info, scope, makes, ..Checker::new(info) };
     let output = checker.expr(expr);
     let output = checker.bindings.resolve(&output, true);
     let types = std::mem::take(&mut checker.checked.types);
@@ -56,6 +58,7 @@ pub(super) fn check(
 struct Checker<'a> {
     info: &'a SourceInfo,
     scope: Vec<(String, Type)>,
+    makes: bool,
     bindings: Bindings,
     variables: usize,
     checked: Checked,
@@ -76,6 +79,7 @@ impl<'a> Checker<'a> {
         Self {
             info,
             scope: Vec::new(),
+            makes: false,
             bindings: Bindings::default(),
             variables: 0,
             checked: Checked::default(),
@@ -109,7 +113,7 @@ impl<'a> Checker<'a> {
             Expr::Call(call) => self.call(expr.id, call),
             Expr::List(list) => self.list(list),
             Expr::Map(map) => self.map(map),
-            Expr::Struct(literal) => self.undeclared(expr.id, &literal.type_name),
+            Expr::Struct(literal) => self.literal(expr.id, literal),
             Expr::Comprehension(comprehension) => self.comprehension(comprehension),
             Expr::Unspecified => Type::Error,
         };
@@ -143,6 +147,7 @@ impl<'a> Checker<'a> {
         let (target, unwrapped) = operand.unwrapped();
         let found = match target {
             Type::Map(_, value) => (**value).clone(),
+            Type::Object(object) if structs::is_open(object) => Type::Dyn,
             Type::Object(object) => match object.field(field) {
                 Some(declared) => declared.ty.clone(),
                 None => {

@@ -64,8 +64,13 @@ impl Compiled {
 
 /// Parses and checks an expression, given the variables that it may name. The parser recurses deeply: call it on a large stack.
 pub(crate) fn checked(source: &str, variables: &[(&str, Type)]) -> Result<Compiled, String> {
+    checked_making(source, variables, false)
+}
+
+/// The same for an expression of a mutation, if it `makes` structs.
+pub(super) fn checked_making(source: &str, variables: &[(&str, Type)], makes: bool) -> Result<Compiled, String> {
     let parsed = parse(source)?;
     let (output, checked) =
-        check(&parsed.expr, &parsed.info, variables).map_err(|issues| issues::show(source, issues))?;
+        check(&parsed.expr, &parsed.info, variables, makes).map_err(|issues| issues::show(source, issues))?;
     Ok(Compiled { expr: parsed.expr, checked, output })
 }

@@ -6,6 +6,8 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 use serde_json::Value;
 
+use super::counted::AUTHORIZE;
+
 /// Longest expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 16 * 1024;
 /// Deepest nesting of brackets. Parsing and evaluating recurse, and the stack of a worker is small.
@@ -74,6 +76,8 @@ enum Weight {
     Linear,
     /// Goes through one value for each part of another.
     Product,
+    /// Asks the authoriser.
+    Check,
 }
 
 /// What bounds the cost of an expression: how many steps of which weight are inside how many loops.
@@ -112,6 +116,7 @@ impl Shape {
             Weight::Step => 30,
             Weight::Linear => size.saturating_add(12),
             Weight::Product => size.saturating_mul(size).saturating_mul(3).saturating_add(12),
+            Weight::Check => AUTHORIZE,
         };
         let times = |depth: u32| size.saturating_pow(depth);
         let costs =
@@ -175,6 +180,7 @@ impl Shape {
             operators::ADD => self.joins += 1,
             "join" | "replace" | "format" => self.products += 1,
             "flatten" | "range" => self.boundless = true,
+            "check" => return Weight::Check,
             "matches"
             | "find"
             | "findAll"
@@ -190,7 +196,9 @@ impl Shape {
             | "sort"
             | "@sortByAssociatedKeys"
             | "intersects"
-            | "equivalent" => {
+            | "equivalent"
+            | "fieldSelector"
+            | "labelSelector" => {
                 return Weight::Product;
             }
             operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT | operators::CONDITIONAL => {

@@ -5,13 +5,19 @@
 //! call of those variables is run. That is some times slower than to run the expression at once, so it is only done where
 //! a bound says that the cost may matter.
 
+mod attributes;
 mod calls;
+mod direct;
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, MapEntryExpr, MapExpr, SelectExpr, operators};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, MapEntryExpr, MapExpr, operators};
 use cel::objects::{Key, Map};
 use cel::{Context, ExecutionError, IdedExpr, Value};
+
+use super::made::MAKE;
+use attributes::{is_attribute, is_choice};
+pub(super) use calls::AUTHORIZE;
 
 /// To look at a variable or a field.
 const SELECT: u64 = 1;
@@ -19,6 +25,8 @@ const SELECT: u64 = 1;
 const CREATE_LIST: u64 = 10;
 /// To make a map.
 const CREATE_MAP: u64 = 30;
+/// To make a struct.
+const CREATE_STRUCT: u64 = 40;
 /// The names of types, which are constants.
 const TYPES: [&str; 11] =
     ["bool", "bytes", "double", "duration", "int", "list", "map", "null_type", "string", "timestamp", "uint"];
@@ -42,18 +50,41 @@ impl From<ExecutionError> for Fault {
 
 type Counted = Result<Value, Fault>;
 
+/// Variables that are not in the context, or are there in a form that would have to be converted whenever they are read.
+pub(super) trait Variables {
+    /// The value of a variable.
+    fn variable(&self, name: &str) -> Option<Value>;
+
+    /// The value of a field of `variables`, which is found out when it is first read.
+    fn composed(&self, name: &str) -> Option<Counted>;
+}
+
+/// No others than those of the context.
+pub(super) struct OfContext;
+
+impl Variables for OfContext {
+    fn variable(&self, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn composed(&self, _: &str) -> Option<Counted> {
+        None
+    }
+}
+
 /// Runs an expression; also gives what it cost, up to where it reached the limit.
-pub(super) fn run(expr: &IdedExpr, context: &Context<'_, '_>, limit: u64) -> (Counted, u64) {
-    let mut counter = Counter { spent: 0, limit, gathered: Vec::new() };
+pub(super) fn run(expr: &IdedExpr, context: &Context<'_, '_>, variables: &dyn Variables, limit: u64) -> (Counted, u64) {
+    let mut counter = Counter { spent: 0, limit, locals: Vec::new(), variables };
     let value = counter.value(expr, context);
     (value, counter.spent)
 }
 
-struct Counter {
+struct Counter<'a> {
     spent: u64,
     limit: u64,
-    /// What the loops under way gather: the variable's name, and the error that it is if it is one.
-    gathered: Vec<(String, Option<ExecutionError>)>,
+    /// The variables of the loops under way, the innermost last. What a loop gathers may be an error.
+    locals: Vec<(String, Result<Value, ExecutionError>)>,
+    variables: &'a dyn Variables,
 }
 
 fn call(name: &str, target: Option<Box<IdedExpr>>, args: Vec<IdedExpr>) -> IdedExpr {
@@ -81,25 +112,6 @@ fn is_call<'e>(expr: &'e IdedExpr, names: &[&str]) -> Option<&'e CallExpr> {
     }
 }
 
-/// What the planner makes an attribute of: something that can be qualified further.
-fn is_attribute(expr: &IdedExpr) -> bool {
-    const CALLS: [&str; 4] = [operators::INDEX, operators::OPT_INDEX, operators::OPT_SELECT, operators::CONDITIONAL];
-    matches!(expr.expr, Expr::Ident(_) | Expr::Select(_)) && !is_constant(expr) || is_call(expr, &CALLS).is_some()
-}
-
-/// Whether an attribute is a choice between two, possibly qualified; a choice has no cost of its own.
-fn is_choice(expr: &IdedExpr) -> bool {
-    match &expr.expr {
-        Expr::Select(select) => is_choice(&select.operand),
-        Expr::Call(call) if call.func_name == operators::CONDITIONAL => true,
-        Expr::Call(_) if is_attribute(expr) => is_call(expr, &[operators::INDEX, operators::OPT_INDEX])
-            .or_else(|| is_call(expr, &[operators::OPT_SELECT]))
-            .and_then(|call| call.args.first())
-            .is_some_and(is_choice),
-        _ => false,
-    }
-}
-
 /// Whether the planner knows the value beforehand.
 fn is_constant(expr: &IdedExpr) -> bool {
     match &expr.expr {
@@ -124,7 +136,7 @@ fn is_true(value: &Counted) -> bool {
     matches!(value, Ok(Value::Bool(true)))
 }
 
-impl Counter {
+impl Counter<'_> {
     fn spend(&mut self, cost: u64) -> Result<(), Fault> {
         self.spent = self.spent.saturating_add(cost);
         if self.spent > self.limit { Err(Fault::TooMuch) } else { Ok(()) }
@@ -173,50 +185,6 @@ impl Counter {
         Ok(apply(&IdedExpr { id: 0, expr: Expr::Map(made) }, &operands, scope)?)
     }
 
-    /// What an attribute leads to, with the cost of its qualifiers but without its own.
-    fn attribute(&mut self, expr: &IdedExpr, scope: &Context<'_, '_>) -> Counted {
-        match &expr.expr {
-            Expr::Ident(name) => match self.gathered.iter().rev().find(|(of, _)| of == name) {
-                Some((_, Some(error))) => Err(Fault::Failed(error.clone())),
-                _ => Ok(Value::resolve(expr, scope)?),
-            },
-            Expr::Select(select) => {
-                let of = self.operand(&select.operand, scope)?;
-                let read = SelectExpr { operand: Box::new(operand(0)), ..select.clone() };
-                let found = apply(&IdedExpr { id: 0, expr: Expr::Select(read) }, &[of], scope);
-                self.spend(SELECT)?;
-                Ok(found?)
-            }
-            Expr::Call(choice) if choice.func_name == operators::CONDITIONAL && choice.args.len() == 3 => {
-                let condition = self.value(&choice.args[0], scope)?;
-                let branch = match condition {
-                    Value::Bool(condition) => &choice.args[if condition { 1 } else { 2 }],
-                    other => return Ok(apply(&choice_of(choice), &[other], scope)?),
-                };
-                self.operand(branch, scope)
-            }
-            Expr::Call(index) => {
-                let [of, by] = index.args.as_slice() else { return Ok(Value::resolve(expr, scope)?) };
-                let of = self.operand(of, scope)?;
-                let key = self.operand(by, scope)?;
-                if !is_attribute(by) || !is_choice(by) {
-                    self.spend(SELECT)?;
-                }
-                // The field of an optional selection is a literal, and must stay one.
-                if index.func_name == operators::OPT_SELECT {
-                    return Ok(apply(&call(&index.func_name, None, vec![operand(0), by.clone()]), &[of], scope)?);
-                }
-                Ok(apply(&call(&index.func_name, None, vec![operand(0), operand(1)]), &[of, key], scope)?)
-            }
-            _ => self.value(expr, scope),
-        }
-    }
-
-    /// What is qualified further: an attribute does not count itself then.
-    fn operand(&mut self, expr: &IdedExpr, scope: &Context<'_, '_>) -> Counted {
-        if is_attribute(expr) { self.attribute(expr, scope) } else { self.value(expr, scope) }
-    }
-
     fn call(&mut self, of: &CallExpr, scope: &Context<'_, '_>) -> Counted {
         match (of.func_name.as_str(), of.args.as_slice()) {
             (operators::LOGICAL_AND, [one, other]) => return self.joined(of, one, other, false, scope),
@@ -240,7 +208,15 @@ impl Counter {
             }
             _ => {}
         }
-        self.function(of, scope)
+        match (of.func_name.as_str(), of.args.as_slice()) {
+            // The fields of a struct are made with it, and have no cost of their own beyond that of a map.
+            (MAKE, [name, IdedExpr { expr: Expr::Map(fields), .. }]) => {
+                let operands = [Value::resolve(name, scope)?, self.map(fields, scope)?];
+                self.spend(CREATE_STRUCT - CREATE_MAP)?;
+                Ok(apply(&call(MAKE, None, vec![operand(0), operand(1)]), &operands, scope)?)
+            }
+            _ => self.function(of, scope),
+        }
     }
 
     fn function(&mut self, of: &CallExpr, scope: &Context<'_, '_>) -> Counted {
@@ -248,7 +224,7 @@ impl Counter {
         let mut made = CallExpr { func_name: of.func_name.clone(), target: None, args: Vec::new() };
         if let Some(target) = &of.target {
             // The first part of a name such as `sets.contains` is no value.
-            if matches!(&target.expr, Expr::Ident(name) if scope.get_variable(name.as_str()).is_none()) {
+            if matches!(&target.expr, Expr::Ident(name) if !self.knows(name, scope)) {
                 made.target = Some(target.clone());
             } else {
                 operands.push(self.value(target, scope)?);
@@ -275,7 +251,8 @@ impl Counter {
             Some(IdedExpr { expr: Expr::Ident(name), .. }) if !name.starts_with('@') => name.clone(),
             _ => String::new(),
         };
-        let result = apply(&IdedExpr { id: 0, expr: Expr::Call(made) }, &operands, scope);
+        let result = direct::call(&of.func_name, &operands)
+            .map_or_else(|| apply(&IdedExpr { id: 0, expr: Expr::Call(made) }, &operands, scope), Ok);
         self.spend(calls::cost(&qualifier, &of.func_name, &operands, result.as_ref().ok()))?;
         Ok(result?)
     }
@@ -298,19 +275,25 @@ impl Counter {
         if decides(&second) || matches!(second, Err(Fault::TooMuch)) {
             return second;
         }
-        let (first, second) = (first?, second?);
-        Ok(apply(&call(&of.func_name, None, vec![operand(0), operand(1)]), &[first, second], scope)?)
+        let operands = [first?, second?];
+        if let Some(value) = direct::call(&of.func_name, &operands) {
+            return Ok(value);
+        }
+        Ok(apply(&call(&of.func_name, None, vec![operand(0), operand(1)]), &operands, scope)?)
     }
 
     fn looped(&mut self, looped: &ComprehensionExpr, scope: &Context<'_, '_>) -> Counted {
         let range = self.value(&looped.iter_range, scope)?;
         let items = items(&range, looped.iter_var2.is_some())?;
         let start = self.value(&looped.accu_init, scope);
-        let mut inner = scope.new_inner_scope();
-        self.gathered.push((looped.accu_var.clone(), None));
-        let result = self.rounds(looped, items, start, &mut inner);
-        self.gathered.pop();
+        let outside = self.locals.len();
+        let result = self.rounds(looped, items, start, scope);
+        self.locals.truncate(outside);
         result
+    }
+
+    fn knows(&self, name: &str, scope: &Context<'_, '_>) -> bool {
+        self.local(name).is_some() || self.variables.variable(name).is_some() || scope.get_variable(name).is_some()
     }
 
     fn rounds(
@@ -318,13 +301,15 @@ impl Counter {
         looped: &ComprehensionExpr,
         items: Vec<(Value, Option<Value>)>,
         start: Counted,
-        scope: &mut Context<'_, '_>,
+        scope: &Context<'_, '_>,
     ) -> Counted {
-        self.gather(&looped.accu_var, start, scope)?;
+        let place = self.locals.len();
+        self.locals.push((looped.accu_var.clone(), gathered(start)?));
         for (first, second) in items {
-            scope.add_variable_from_value(looped.iter_var.clone(), first);
+            self.locals.truncate(place + 1);
+            self.locals.push((looped.iter_var.clone(), Ok(first)));
             if let (Some(name), Some(second)) = (&looped.iter_var2, second) {
-                scope.add_variable_from_value(name.clone(), second);
+                self.locals.push((name.clone(), Ok(second)));
             }
             let goes_on = self.value(&looped.loop_cond, scope);
             if !is_true(&goes_on) {
@@ -332,25 +317,19 @@ impl Counter {
                 break;
             }
             let step = self.value(&looped.loop_step, scope);
-            self.gather(&looped.accu_var, step, scope)?;
+            self.locals[place].1 = gathered(step)?;
         }
+        self.locals.truncate(place + 1);
         self.value(&looped.result, scope)
     }
+}
 
-    /// Sets what a loop gathers. An error is kept too: what follows may decide without it.
-    fn gather(&mut self, name: &str, value: Counted, scope: &mut Context<'_, '_>) -> Result<(), Fault> {
-        let error = match value {
-            Ok(value) => {
-                scope.add_variable_from_value(name.to_string(), value);
-                None
-            }
-            Err(Fault::Failed(error)) => Some(error),
-            Err(Fault::TooMuch) => return Err(Fault::TooMuch),
-        };
-        if let Some(gathered) = self.gathered.last_mut() {
-            gathered.1 = error;
-        }
-        Ok(())
+/// What a loop gathers. An error is kept too: what follows may decide without it.
+fn gathered(value: Counted) -> Result<Result<Value, ExecutionError>, Fault> {
+    match value {
+        Ok(value) => Ok(Ok(value)),
+        Err(Fault::Failed(error)) => Ok(Err(error)),
+        Err(Fault::TooMuch) => Err(Fault::TooMuch),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 use cel::{IdedExpr, Value};
 
+use super::admission::user_info;
 use super::compile::{Compiled, checked};
 use super::declared::Declared;
 use super::types::Type;
@@ -44,9 +45,7 @@ impl Variable {
     }
 }
 
-static USER: LazyLock<Type> = LazyLock::new(|| {
-    object("kubernetes.UserInfo", vec![("username", Type::String), ("uid", Type::String), groups(), extra()])
-});
+static USER: LazyLock<Type> = LazyLock::new(user_info);
 
 static REQUEST: LazyLock<Type> = LazyLock::new(|| {
     let texts = || Type::list(Type::String);

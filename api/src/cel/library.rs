@@ -81,6 +81,8 @@ pub(super) fn environment(runs: bool) -> Env {
     env.add_extension(cel::extensions::lists).expect("the lists are declared once");
     super::macros::add_all(&mut env, runs);
     super::network::declare_all(&mut env);
+    super::authorizer::declare_all(&mut env);
+    super::made::declare_all(&mut env);
     env
 }
 

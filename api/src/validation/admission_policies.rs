@@ -277,10 +277,10 @@ fn audit_annotation(policy: &str, at: &At<'_>, scope: &Scope, errors: &mut Error
 /// `validateMutation`
 fn mutation(at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
     let [apply, json] = at.known(["applyConfiguration", "jsonPatch"]);
-    let patches = [("ApplyConfiguration", apply), ("JSONPatch", json)];
+    let patches = [("ApplyConfiguration", apply, Wanted::Configuration), ("JSONPatch", json, Wanted::JsonPatch)];
     let type_ = at.field("patchType");
-    let Some((name, own)) = patches.iter().find(|(name, _)| *name == type_.text()) else {
-        rules::required_one_of(&type_, &patches.map(|(name, _)| name), "", errors);
+    let Some((name, own, wanted)) = patches.iter().find(|(name, ..)| *name == type_.text()) else {
+        rules::required_one_of(&type_, &patches.map(|(name, ..)| name), "", errors);
         return;
     };
     let patch = at.get(*own);
@@ -290,10 +290,10 @@ fn mutation(at: &At<'_>, scope: &Scope, errors: &mut ErrorList) {
         errors.push(FieldError::required(&patch.path, format!("must be specified when patchType is {name}")));
     } else if source.is_empty() {
         errors.push(FieldError::required(&expression.path, ""));
-    } else if let Some(problem) = scope.problem(source, Wanted::Anything) {
+    } else if let Some(problem) = scope.problem(source, *wanted) {
         errors.push(FieldError::invalid(&expression.path, source, problem));
     }
-    for (_, other) in patches.iter().filter(|(_, field)| field != own && at.get(*field).is_set()) {
+    for (_, other, _) in patches.iter().filter(|(_, field, _)| field != own && at.get(*field).is_set()) {
         let detail = format!("must not be specified when patchType is {name}");
         errors.push(FieldError::invalid(&at.get(*other).path, format!("{{{other}}}"), detail));
     }

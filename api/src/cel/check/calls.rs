@@ -24,7 +24,9 @@ impl Checker<'_> {
             };
         };
         let qualified = qualified_name(target).map(|prefix| format!("{prefix}.{name}"));
-        if let Some((qualified, overloads)) = qualified.and_then(|q| functions::overloads(&q).map(|o| (q, o))) {
+        let known = |q: String| functions::overloads(&q).map(|overloads| (q, overloads));
+        let qualified = qualified.filter(|q| self.makes || !q.starts_with("jsonpatch.")).and_then(known);
+        if let Some((qualified, overloads)) = qualified {
             let ty = self.resolve(id, &qualified, overloads, None, &call.args, arguments);
             self.checked.qualified.insert(id, qualified);
             return ty;

@@ -41,6 +41,13 @@ impl Checker<'_> {
                 self.same(&keys, false);
                 self.same(&values, false);
             }
+            Expr::Struct(literal) => {
+                for entry in &literal.entries {
+                    if let EntryExpr::StructField(field) = &entry.expr {
+                        self.literals(&field.value);
+                    }
+                }
+            }
             Expr::Comprehension(c) => {
                 for part in [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
                     self.literals(part);

@@ -11,6 +11,10 @@ use crate::cel::network;
 const TRAVERSE: f64 = 0.1;
 /// A regular expression costs this much a character.
 const REGEX: f64 = 0.25;
+/// To ask the authoriser: two of it fit into one expression.
+pub(in crate::cel) const AUTHORIZE: u64 = 350_000;
+/// What a list and a struct of each two characters of a selector cost.
+const REQUIREMENT: f64 = 50.0;
 /// How long the regular expression of a named format counts as.
 const FORMAT_REGEX: u64 = 128;
 
@@ -107,6 +111,10 @@ pub(super) fn cost(qualifier: &str, name: &str, operands: &[Value], result: Opti
         "flatten" => {
             let depth = if let Some(Value::Int(depth)) = operands.get(1) { *depth as f64 } else { 1.0 };
             allocating(depth, at(0))
+        }
+        "check" => AUTHORIZE,
+        "fieldSelector" | "labelSelector" => {
+            CREATE_LIST + scaled(at(1), TRAVERSE) + scaled(scaled(at(1), 0.5), REQUIREMENT)
         }
         "distinct" | "sort" => operands.first().map_or(1, compared_with_itself),
         "@sortByAssociatedKeys" => operands.get(1).map_or(1, compared_with_itself),

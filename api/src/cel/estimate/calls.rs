@@ -3,14 +3,13 @@
 use cel::common::ast::{Expr, LiteralValue};
 
 use super::{CREATE_LIST, Estimator, Part, Range, is_lazy, step};
+use crate::cel::counted::AUTHORIZE;
 use crate::cel::types::Type;
 
 /// To go through a text or bytes costs this much a character.
 const TRAVERSE: f64 = 0.1;
 /// A regular expression costs this much a character.
 const REGEX: f64 = 0.25;
-/// What an authorisation check costs: two fit into one rule.
-const AUTHORIZE: u64 = 350_000;
 /// How long the regular expression of a named format may be.
 const FORMAT_REGEX: f64 = 128.0;
 /// The bytes of an address.

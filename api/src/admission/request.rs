@@ -1,0 +1,97 @@
+//! The variable `request` (`CreateAdmissionRequest` in apiserver).
+
+use serde_json::{Map, Value, json};
+
+use crate::UserInfo;
+
+/// A kind in a version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// The kind.
+    pub kind: String,
+}
+
+/// A resource in a version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Resource {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// The resource, plural.
+    pub resource: String,
+}
+
+/// A request, as far as it is no object.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'a> {
+    /// The kind that the rules matched.
+    pub kind: Kind,
+    /// The resource that the rules matched.
+    pub resource: Resource,
+    /// The kind that was asked for.
+    pub request_kind: Kind,
+    /// The resource that was asked for.
+    pub request_resource: Resource,
+    /// The subresource, or empty.
+    pub subresource: &'a str,
+    /// The name; empty while it is to be generated.
+    pub name: &'a str,
+    /// The namespace, or empty.
+    pub namespace: &'a str,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
+    pub operation: &'a str,
+    /// Who asks.
+    pub user: Option<&'a UserInfo>,
+    /// Whether nothing is stored.
+    pub dry_run: bool,
+    /// The options, with kind and version; null if there are none.
+    pub options: Value,
+}
+
+impl Kind {
+    fn shown(&self) -> Value {
+        json!({"group": self.group, "version": self.version, "kind": self.kind})
+    }
+}
+
+impl Resource {
+    fn shown(&self) -> Value {
+        json!({"group": self.group, "version": self.version, "resource": self.resource})
+    }
+}
+
+impl Request<'_> {
+    /// The request as it is shown.
+    pub fn shown(&self) -> Value {
+        let mut shown = Map::new();
+        let mut add = |name: &str, value: Value| {
+            shown.insert(name.into(), value);
+        };
+        add("uid", "".into());
+        add("kind", self.kind.shown());
+        add("resource", self.resource.shown());
+        add("requestKind", self.request_kind.shown());
+        add("requestResource", self.request_resource.shown());
+        add("operation", self.operation.into());
+        add("userInfo", self.user.map_or_else(|| json!({}), |user| serde_json::to_value(user).unwrap_or_default()));
+        add("object", Value::Null);
+        add("oldObject", Value::Null);
+        add("dryRun", self.dry_run.into());
+        add("options", self.options.clone());
+        let texts = [
+            ("subResource", self.subresource),
+            ("requestSubResource", self.subresource),
+            ("name", self.name),
+            ("namespace", self.namespace),
+        ];
+        for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            add(name, text.into());
+        }
+        Value::Object(shown)
+    }
+}
