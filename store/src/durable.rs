@@ -14,6 +14,7 @@ mod head;
 mod log;
 mod queue;
 mod recovery;
+mod renewal;
 mod shared;
 mod shelf;
 mod size;
@@ -32,19 +33,21 @@ use tokio::sync::watch;
 
 use self::checkpointer::{Checkpointer, Todo};
 use self::directory::{Directory, corrupt};
-use self::frame::{Base, FORMAT};
+use self::frame::{Base, FORMAT, HEAD_SINCE};
 use self::head::{End, HeadFile};
 use self::log::{Log, Spare};
 use self::queue::Queue;
 use self::recovery::Recovered;
+use self::renewal::Renewal;
 use self::shared::{Dirty, Shared};
 use self::writer::Writer;
 use crate::files::{Disk, Files};
 use crate::history::{History, HistoryLimits};
 use crate::limits::{
-    CHECKPOINT_AFTER_LOG_BYTES, CHECKPOINT_QUIET, EXPORT_AFTER_LOG_BYTES_MIN, SEGMENT_BYTES, SEGMENT_BYTES_MIN,
-    SEGMENT_DISK_SHARE,
+    CHECKPOINT_AFTER_LOG_BYTES, CHECKPOINT_QUIET, EXPORT_AFTER_LOG_BYTES_MIN, MARK_BYTES_MAX, SEGMENT_BYTES,
+    SEGMENT_BYTES_MIN, SEGMENT_DISK_SHARE,
 };
+use crate::sealing::{self, Sealing};
 use crate::{Committed, Revision, Snapshot, Store, StoreError, Transaction, Watch};
 
 /// Whether a commit waits for the disk.
@@ -78,6 +81,8 @@ pub struct DurableConfig {
     /// Whether the directory was opened before: if it holds no store, it was lost, and an empty one must not take
     /// its place.
     pub must_exist: bool,
+    /// What makes of values what is written, if that is not what they are.
+    pub sealing: Option<Arc<dyn Sealing>>,
     /// The layer below.
     pub files: Arc<dyn Files>,
 }
@@ -94,6 +99,7 @@ impl DurableConfig {
             checkpoint_quiet: CHECKPOINT_QUIET,
             export_after_bytes: EXPORT_AFTER_LOG_BYTES_MIN,
             must_exist: false,
+            sealing: None,
             files: Arc::new(Disk),
         }
     }
@@ -102,6 +108,7 @@ impl DurableConfig {
 /// A store on a disk. Dropping it does what [`Store::close`] does, and waits for it.
 pub struct Durable {
     shared: Arc<Shared>,
+    sealing: Option<Arc<dyn Sealing>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -111,7 +118,7 @@ impl Durable {
     /// # Errors
     /// [`StoreError::Locked`] if another process has it, [`StoreError::NewerFormat`] if a newer version wrote it,
     /// [`StoreError::Corrupt`] if what is stored makes no whole, [`StoreError::Missing`] if there is nothing though there
-    /// was, [`StoreError::Full`] and [`StoreError::Io`].
+    /// was, [`StoreError::Unreadable`] if a value cannot be opened with the keys there are, [`StoreError::Full`] and [`StoreError::Io`].
     pub fn open(config: DurableConfig) -> Result<Arc<Self>, StoreError> {
         let (directory, lock) = Directory::open(config.files.clone(), &config.directory)?;
         let format = directory.format()?;
@@ -121,14 +128,15 @@ impl Durable {
         directory.remove_remains()?;
         let head = match format {
             // What an older version went on with is not in the head that it left alone.
-            Some(FORMAT) => Some(head::read(&directory)?.ok_or_else(|| {
+            Some(HEAD_SINCE..) => Some(head::read(&directory)?.ok_or_else(|| {
                 corrupt(&directory.head_path(), "it is missing, so nothing tells whether the log is whole")
             })?),
             _ => None,
         };
         let spare = Arc::new(Spare::new(directory.clone(), segment_bytes(&directory, config.segment_bytes)));
         let unsynced = config.sync == SyncPolicy::Never;
-        let recovered = recovery::recover(&directory, &spare, unsynced, format, head.as_ref())?;
+        let mut recovered = recovery::recover(&directory, &spare, unsynced, format, head.as_ref())?;
+        sealing::open(&mut recovered.snapshot, config.sealing.as_deref(), &directory.path)?;
         let end = End {
             sequence: recovered.position.sequence,
             state: Base::of(&recovered.snapshot),
@@ -161,6 +169,7 @@ impl Durable {
             replayed_bytes,
         } = recovered;
         let unsynced = config.sync == SyncPolicy::Never;
+        let mark = renewal::mark(&directory);
         let shared = Arc::new(Shared {
             history: History::new(snapshot, config.history),
             queue: Queue::new(),
@@ -176,8 +185,11 @@ impl Durable {
                 spare: true,
                 checkpoint: checkpoint_due,
                 checkpoint_when_quiet: replayed_bytes >= config.checkpoint_after_bytes,
+                renew: false,
                 stop: false,
             }),
+            renewals: Mutex::default(),
+            mark: Mutex::new(mark),
             work: Condvar::new(),
             stopping: AtomicBool::new(false),
             full: Mutex::new(None),
@@ -202,7 +214,7 @@ impl Durable {
         let writer = Writer { shared: shared.clone(), log, checkpointer: Some(checkpointer) };
         let writer =
             std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run()).map_err(spawn)?;
-        Ok(Arc::new(Self { shared, writer: Mutex::new(Some(writer)) }))
+        Ok(Arc::new(Self { shared, sealing: config.sealing.clone(), writer: Mutex::new(Some(writer)) }))
     }
 }
 
@@ -222,7 +234,14 @@ impl Store for Durable {
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, Result<Committed, StoreError>> {
-        self.shared.queue.submit(transaction)
+        let sealed = transaction.check_limits().and_then(|bytes| match &self.sealing {
+            None => Ok((Vec::new(), bytes)),
+            Some(sealing) => sealing::seal(&**sealing, &transaction).map(|(sealed, more)| (sealed, bytes + more)),
+        });
+        match sealed {
+            Ok((sealed, bytes)) => self.shared.queue.submit(transaction, sealed, bytes),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
     }
 
     fn watch(&self, after: Revision) -> Result<Watch, StoreError> {
@@ -235,6 +254,26 @@ impl Store for Durable {
 
     fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.shared.history.compact(revision)
+    }
+
+    fn renew(&self, mark: String) -> BoxFuture<'static, Result<(), StoreError>> {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let (what, size, limit) = ("mark", mark.len(), MARK_BYTES_MAX);
+            if size > limit {
+                return Err(StoreError::TooLarge { what, size, limit });
+            }
+            let gone = |_| StoreError::Stopped("the store was closed".into());
+            shared.queue.roll().await.map_err(gone)??;
+            let (done, told) = tokio::sync::oneshot::channel();
+            shared.renew(Renewal { mark, done });
+            drop(shared);
+            told.await.map_err(gone)?
+        })
+    }
+
+    fn renewed(&self) -> Option<String> {
+        self.shared.mark.lock().clone()
     }
 
     fn disk_bytes(&self) -> Option<u64> {

@@ -26,6 +26,8 @@ struct Inner {
     key: Arc<str>,
     create_revision: Revision,
     mod_revision: Revision,
+    /// What is on the disk for it, if that is not the value.
+    sealed: Option<Box<Bytes>>,
     state: RwLock<State>,
 }
 
@@ -47,8 +49,44 @@ enum Stored {
 impl Entry {
     /// An entry as a backend stores or loads it.
     pub fn new(key: Arc<str>, value: Bytes, create_revision: Revision, mod_revision: Revision) -> Self {
+        Self::build(key, value, create_revision, mod_revision, None)
+    }
+
+    /// An entry of which something else than its value is on the disk.
+    pub(crate) fn with_sealed(
+        key: Arc<str>,
+        value: Bytes,
+        create_revision: Revision,
+        mod_revision: Revision,
+        sealed: Bytes,
+    ) -> Self {
+        Self::build(key, value, create_revision, mod_revision, Some(Box::new(sealed)))
+    }
+
+    /// An entry as it was read from the disk, whose value is not known before it is opened.
+    pub(crate) fn unopened(key: Arc<str>, sealed: Bytes, create_revision: Revision, mod_revision: Revision) -> Self {
+        Self::with_sealed(key, Bytes::new(), create_revision, mod_revision, sealed)
+    }
+
+    fn build(
+        key: Arc<str>,
+        value: Bytes,
+        create_revision: Revision,
+        mod_revision: Revision,
+        sealed: Option<Box<Bytes>>,
+    ) -> Self {
         let state = State { value: Stored::Whole(value), memo: None, older: Weak::new() };
-        Self(Arc::new(Inner { key, create_revision, mod_revision, state: RwLock::new(state) }))
+        Self(Arc::new(Inner { key, create_revision, mod_revision, sealed, state: RwLock::new(state) }))
+    }
+
+    /// What is on the disk for it, if that is not the value.
+    pub fn sealed(&self) -> Option<&Bytes> {
+        self.0.sealed.as_deref()
+    }
+
+    /// What is written to the disk for it.
+    pub(crate) fn written(&self) -> Bytes {
+        self.sealed().cloned().unwrap_or_else(|| self.value())
     }
 
     /// The key.
@@ -103,7 +141,7 @@ impl Entry {
             Stored::Packed(packed) => packed.kept_bytes(),
             Stored::Changed(_, difference) => difference.len(),
         };
-        self.key().len() + value
+        self.key().len() + value + self.sealed().map_or(0, Bytes::len)
     }
 
     /// How the value can be kept smaller, now that it is history; `successor` is what followed under the key. None if

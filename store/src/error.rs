@@ -39,6 +39,24 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A value cannot be made what it has to be on the disk; nothing was written.
+    #[error("{detail}")]
+    Sealing {
+        /// The key whose value it is.
+        key: String,
+        /// Why.
+        detail: String,
+    },
+    /// A value on the disk cannot be read, or must not be trusted: with another key it might.
+    #[error("{path} holds a value of {key} that cannot be read: {detail}")]
+    Unreadable {
+        /// The data directory.
+        path: String,
+        /// The key whose value it is.
+        key: String,
+        /// Why.
+        detail: String,
+    },
     /// The transaction makes no sense.
     #[error("invalid transaction: {0}")]
     Invalid(String),

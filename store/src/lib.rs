@@ -18,6 +18,7 @@ mod interest;
 pub mod limits;
 mod memory;
 mod past;
+mod sealing;
 mod stage;
 mod transaction;
 mod tree;
@@ -28,6 +29,7 @@ pub use entry::{Entry, Revision};
 pub use error::StoreError;
 pub use history::HistoryLimits;
 pub use memory::Memory;
+pub use sealing::{Sealed, Sealing};
 pub use transaction::{Committed, Condition, Operation, Transaction};
 pub use tree::Snapshot;
 pub use watch::{Event, EventBatch, EventKind, Watch};
@@ -75,6 +77,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Gives back the room of what happened long ago. To be called every few seconds; costs nothing if there is nothing.
     fn forget_old(&self);
+
+    /// Writes all of the newest state anew, after which nothing that was replaced, deleted or sealed otherwise before this
+    /// call is in any file; then notes `mark`, which [`Store::renewed`] tells, also after a restart.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Io`] and [`StoreError::Stopped`]: the mark is as it was.
+    fn renew(&self, mark: String) -> BoxFuture<'static, Result<(), StoreError>> {
+        drop(mark);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The mark of the newest [`Store::renew`]; none if there was none, or nothing is on a disk.
+    fn renewed(&self) -> Option<String> {
+        None
+    }
 
     /// How many bytes of a disk it takes; none if it is on none. Looks at every file: not for a worker of the runtime.
     fn disk_bytes(&self) -> Option<u64> {

@@ -8,6 +8,16 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// The largest value, in bytes. Above the 1.5 MiB that etcd accepts in one request by default.
 pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// How much longer a value may be as it is written to the disk: an encrypted one has the name of its key, and what the
+/// key's keeper wants to know of it, before it.
+pub const SEALED_OVERHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest transaction as it is written, in bytes of sealed values.
+pub const SEALED_TRANSACTION_BYTES_MAX: usize = 2 * TRANSACTION_BYTES_MAX;
+
+/// The longest mark of a renewal, in bytes.
+pub const MARK_BYTES_MAX: usize = 4096;
+
 /// The most operations in one transaction; etcd's default is 128.
 pub const OPERATIONS_MAX: usize = 1024;
 

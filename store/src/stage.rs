@@ -1,5 +1,6 @@
 //! A group of commits on its way: applied to the next map, not yet durable, not yet visible.
 
+use crate::sealing::SealedValues;
 use crate::{Committed, Event, Snapshot, StoreError, Transaction};
 
 /// The next map and the events that lead to it.
@@ -17,8 +18,17 @@ impl Stage {
     /// Checks one transaction against everything staged before it, and stages it. Neither result may be told to
     /// anyone before the stage is durable: even a failed condition tells of the commits before it.
     pub(crate) fn commit(&mut self, transaction: Transaction) -> Result<Committed, StoreError> {
+        self.commit_sealed(transaction, &SealedValues::new())
+    }
+
+    /// As [`Stage::commit`], with what is to be on the disk for the values put.
+    pub(crate) fn commit_sealed(
+        &mut self,
+        transaction: Transaction,
+        sealed: &SealedValues,
+    ) -> Result<Committed, StoreError> {
         self.snapshot.check(&transaction.conditions)?;
-        let entries = self.snapshot.apply(transaction.operations, &mut self.events);
+        let entries = self.snapshot.apply(transaction.operations, sealed, &mut self.events);
         Ok(Committed { revision: self.snapshot.revision, entries })
     }
 }

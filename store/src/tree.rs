@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use crate::sealing::SealedValues;
 use crate::{Condition, Entry, Event, EventKind, Operation, Revision, StoreError};
 
 /// The whole map as of one revision. Cloning is a reference count.
@@ -67,15 +68,23 @@ impl Snapshot {
 
     /// Applies operations under the next revision, appending the events made; returns the entries put. If nothing
     /// changes, the revision does not either.
-    pub(crate) fn apply(&mut self, operations: Vec<Operation>, events: &mut Vec<Event>) -> Vec<Entry> {
+    pub(crate) fn apply(
+        &mut self,
+        operations: Vec<Operation>,
+        sealed: &SealedValues,
+        events: &mut Vec<Event>,
+    ) -> Vec<Entry> {
         let revision = self.revision + 1;
         let events_before = events.len();
         let mut entries = Vec::new();
-        for operation in operations {
+        for (at, operation) in operations.into_iter().enumerate() {
             match operation {
                 Operation::Put(key, value) => {
                     let created = self.map.get(&key).map_or(revision, Entry::create_revision);
-                    let entry = Entry::new(key, value, created, revision);
+                    let entry = match sealed.get(at) {
+                        Some(Some(sealed)) => Entry::with_sealed(key, value, created, revision, sealed.bytes.clone()),
+                        _ => Entry::new(key, value, created, revision),
+                    };
                     let previous = self.insert(entry.clone());
                     entries.push(entry.clone());
                     events.push(Event { revision, kind: EventKind::Put { entry, previous } });

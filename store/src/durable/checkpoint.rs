@@ -14,7 +14,9 @@ use std::time::Duration;
 use super::directory::Directory;
 use super::frame::{SAVED_PART_MIN, u32_at, u64_at};
 use super::shelf::Shelf;
-use crate::limits::{CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    CHECKPOINT_BATCH_BYTES_MAX, CHECKPOINT_CACHE_BYTES, CHUNK_BYTES_MAX, SEALED_OVERHEAD_BYTES_MAX, VALUE_BYTES_MAX,
+};
 use crate::{Entry, Revision, Snapshot, StoreError};
 
 /// Begins with a zero byte, as no key of an entry does.
@@ -23,6 +25,8 @@ const META_KEY: &[u8] = b"\0meta";
 const VALUE_HEADER_BYTES: usize = 24;
 /// This bit of the length says that the value is compressed, and that the length of that follows the header.
 const COMPRESSED: u32 = 1 << 31;
+/// This one, that it is sealed.
+const SEALED: u32 = 1 << 30;
 /// A zero byte, which no key holds, and the number of the chunk.
 const CHUNK_SUFFIX_BYTES: usize = 5;
 /// sled's threads may hold its file after it was closed, longer on a busy machine.
@@ -101,7 +105,7 @@ impl Checkpoint {
             let entry = snapshot.get(key);
             let chunks = entry.map_or(0, |entry| put_chunks(&mut batch, entry));
             self.remove_chunks(&mut batch, key, chunks)?;
-            batch_bytes += key.len() + entry.map_or(0, |entry| entry.value().len()) + VALUE_HEADER_BYTES;
+            batch_bytes += key.len() + entry.map_or(0, |entry| entry.written().len()) + VALUE_HEADER_BYTES;
             if batch_bytes >= CHECKPOINT_BATCH_BYTES_MAX {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(false);
@@ -167,6 +171,7 @@ struct ValueHeader {
     bytes: usize,
     /// How long the value is as it is stored.
     stored: usize,
+    sealed: bool,
     created: Revision,
     modified: Revision,
     checksum: u32,
@@ -175,15 +180,17 @@ struct ValueHeader {
 impl ValueHeader {
     fn decode(first: &[u8]) -> Option<Self> {
         let header = first.get(..VALUE_HEADER_BYTES)?;
-        let bytes = (u32_at(header, 0) & !COMPRESSED) as usize;
-        let (length, stored) = if u32_at(header, 0) & COMPRESSED == 0 {
+        let flags = u32_at(header, 0);
+        let bytes = (flags & !(COMPRESSED | SEALED)) as usize;
+        let (length, stored) = if flags & COMPRESSED == 0 {
             (VALUE_HEADER_BYTES, bytes)
         } else {
             (VALUE_HEADER_BYTES + 4, u32_at(first.get(..VALUE_HEADER_BYTES + 4)?, VALUE_HEADER_BYTES) as usize)
         };
         let (created, modified) = (u64_at(header, 4), u64_at(header, 12));
-        let fits = bytes <= VALUE_BYTES_MAX;
-        fits.then_some(Self { length, bytes, stored, created, modified, checksum: u32_at(header, 20) })
+        let fits = bytes <= VALUE_BYTES_MAX + SEALED_OVERHEAD_BYTES_MAX;
+        let (sealed, checksum) = (flags & SEALED != 0, u32_at(header, 20));
+        fits.then_some(Self { length, bytes, stored, sealed, created, modified, checksum })
     }
 }
 
@@ -204,7 +211,7 @@ impl Partial {
 
     /// The entry, its value on the shelf; `scratch` is room to work in.
     fn whole(self, shelf: &mut Shelf, scratch: &mut Vec<u8>) -> Option<Entry> {
-        let ValueHeader { length, bytes, stored, created, modified, checksum } = self.header;
+        let ValueHeader { length, bytes, stored, sealed, created, modified, checksum } = self.header;
         if self.read != stored {
             return None;
         }
@@ -221,19 +228,22 @@ impl Partial {
                 .fill(bytes, |value| lz4_flex::block::decompress_into(scratch, value).is_ok_and(|read| read == bytes))?
         };
         let whole = checksum == entry_checksum(&self.key, created, modified, &value);
-        whole.then(|| Entry::new(self.key.into(), value, created, modified))
+        let made = if sealed { Entry::unopened } else { Entry::new };
+        whole.then(|| made(self.key.into(), value, created, modified))
     }
 }
 
 /// Puts a value, compressed if that is worth it: opening then reads a third of the pages. Returns how many chunks it has.
 fn put_chunks(batch: &mut sled::Batch, entry: &Entry) -> u32 {
-    let value = entry.value();
-    let compressed = lz4_flex::block::compress(&value);
-    let is_worth_it = compressed.len() + value.len() / SAVED_PART_MIN < value.len();
+    let (value, is_sealed) = (entry.written(), entry.sealed().is_some());
+    // What is encrypted does not compress.
+    let compressed = if is_sealed { Vec::new() } else { lz4_flex::block::compress(&value) };
+    let is_worth_it = !is_sealed && compressed.len() + value.len() / SAVED_PART_MIN < value.len();
     let stored: &[u8] = if is_worth_it { &compressed } else { &value };
     let (created, modified) = (entry.create_revision(), entry.mod_revision());
     let mut first = Vec::with_capacity(CHUNK_BYTES_MAX.min(VALUE_HEADER_BYTES + 4 + stored.len()));
-    first.extend((value.len() as u32 | if is_worth_it { COMPRESSED } else { 0 }).to_le_bytes());
+    let flags = if is_worth_it { COMPRESSED } else { 0 } | if is_sealed { SEALED } else { 0 };
+    first.extend((value.len() as u32 | flags).to_le_bytes());
     first.extend(created.to_le_bytes());
     first.extend(modified.to_le_bytes());
     first.extend(entry_checksum(entry.key(), created, modified, &value).to_le_bytes());

@@ -22,6 +22,7 @@ pub(crate) struct Todo {
     pub(crate) spare: bool,
     pub(crate) checkpoint: bool,
     pub(crate) checkpoint_when_quiet: bool,
+    pub(crate) renew: bool,
     pub(crate) stop: bool,
 }
 
@@ -62,6 +63,15 @@ impl Checkpointer {
                     // What could not be synced may be lost, so nothing can be promised any more.
                     Err(error @ StoreError::Stopped(_)) => return self.shared.fail(error),
                     Err(error) => tracing::warn!(%error, "the checkpoint has to wait"),
+                }
+            }
+            if todo.renew {
+                match self.renew() {
+                    Ok(()) => {}
+                    Err(error @ StoreError::Stopped(_)) if !self.shared.is_stopping() => {
+                        return self.shared.fail(error);
+                    }
+                    Err(error) => tracing::warn!(%error, "what was replaced is still on the disk"),
                 }
             }
         }
@@ -142,7 +152,7 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn export_newer(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub(super) fn export_newer(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         if self.export.is_none_or(|(revision, _)| revision < snapshot.revision) {
             let bytes = export::write(&self.shared.directory, snapshot)?;
             self.export = Some((snapshot.revision, bytes));
@@ -150,14 +160,14 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn remove_checkpoint(&mut self) -> Result<(), StoreError> {
+    pub(super) fn remove_checkpoint(&mut self) -> Result<(), StoreError> {
         let directory = &self.shared.directory;
         let path = directory.checkpoint_path();
         self.checkpoint = None;
         directory.files.remove_directory(&path).map_err(|error| directory.failed("remove", &path, &error))
     }
 
-    fn work(&mut self) -> Result<(), StoreError> {
+    pub(super) fn work(&mut self) -> Result<(), StoreError> {
         if self.export.is_none() && self.shared.oldest_logged() > FIRST_REVISION {
             // Without one the checkpoint is all there is, and filling it may break it off.
             let snapshot = self.shared.history.snapshot();

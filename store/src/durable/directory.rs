@@ -90,7 +90,7 @@ impl Directory {
 
     /// Removes what an interrupted write left under a passing name; on a full disk it would take the room that is left.
     pub(crate) fn remove_remains(&self) -> Result<(), StoreError> {
-        for path in [self.export_new_path(), self.head_new_path(), self.path.join("format.new")] {
+        for path in [self.export_new_path(), self.head_new_path(), self.mark_new_path(), self.path.join("format.new")] {
             self.remove_if_there(&path)?;
         }
         Ok(())
@@ -163,6 +163,15 @@ impl Directory {
 
     pub(crate) fn head_new_path(&self) -> PathBuf {
         self.path.join("new.head")
+    }
+
+    /// What the newest renewal was marked with.
+    pub(crate) fn mark_path(&self) -> PathBuf {
+        self.path.join("renewed")
+    }
+
+    pub(crate) fn mark_new_path(&self) -> PathBuf {
+        self.path.join("new.renewed")
     }
 
     pub(crate) fn reserve_path(&self) -> PathBuf {

@@ -52,7 +52,7 @@ fn write_file(directory: &Directory, snapshot: &Snapshot, new: &std::path::Path)
         let mut bytes = 0;
         let group = std::iter::from_fn(|| {
             let next: Option<&Entry> = entries.next_if(|_| bytes < GROUP_BYTES_MAX);
-            bytes += next.map_or(0, |entry| entry.key().len() + entry.value().len());
+            bytes += next.map_or(0, |entry| entry.key().len() + entry.written().len());
             next
         });
         frame::encode_entries(&mut buffer, snapshot.revision, group, base);

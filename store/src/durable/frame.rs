@@ -18,8 +18,11 @@ use super::shelf::Shelf;
 use crate::{Entry, Event, EventKind, Revision, Snapshot};
 
 /// The newest format that this code reads, and the one that it writes. The second knows compressed values in the
-/// checkpoint; the third has a head beside the log and compressed values in exports.
-pub(crate) const FORMAT: u32 = 3;
+/// checkpoint; the third has a head beside the log and compressed values in exports; the fourth
+/// has sealed values.
+pub(crate) const FORMAT: u32 = 4;
+/// The first format that has a head.
+pub(crate) const HEAD_SINCE: u32 = 3;
 pub(crate) const FILE_HEADER_BYTES: usize = 64;
 pub(crate) const FRAME_ALIGN: usize = 32;
 const FRAME_HEADER_BYTES: usize = 32;
@@ -34,6 +37,9 @@ const TAG_DELETE: u8 = 2;
 const TAG_STATE: u8 = 3;
 /// Like a state, with a compressed value.
 const TAG_STATE_PACKED: u8 = 4;
+/// Like a put and a state, with a sealed value.
+const TAG_PUT_SEALED: u8 = 5;
+const TAG_STATE_SEALED: u8 = 6;
 /// Values are stored as they are if compression saves less than this part of them.
 pub(crate) const SAVED_PART_MIN: usize = 8;
 
@@ -131,6 +137,7 @@ pub(crate) fn encode_commits(buffer: &mut Vec<u8>, sequence: u64, events: &[Even
         buffer.extend((commit.len() as u32).to_le_bytes());
         for event in commit {
             match &event.kind {
+                EventKind::Put { entry, .. } if entry.sealed().is_some() => put(buffer, TAG_PUT_SEALED, entry),
                 EventKind::Put { entry, .. } => put(buffer, TAG_PUT, entry),
                 EventKind::Delete { previous } => {
                     buffer.push(TAG_DELETE);
@@ -153,6 +160,12 @@ pub(crate) fn encode_entries<'a>(
     begin(buffer);
     let mut count = 0_u32;
     for entry in entries {
+        count += 1;
+        if entry.sealed().is_some() {
+            // What is encrypted does not compress.
+            put(buffer, TAG_STATE_SEALED, entry);
+            continue;
+        }
         let value = entry.value();
         let compressed = lz4_flex::block::compress(&value);
         if compressed.len() + value.len() / SAVED_PART_MIN < value.len() {
@@ -163,14 +176,13 @@ pub(crate) fn encode_entries<'a>(
         } else {
             put(buffer, TAG_STATE, entry);
         }
-        count += 1;
     }
     finish(buffer, sequence, after.revision, count, after);
 }
 
 /// How many bytes of an export an entry takes at most.
 pub(crate) fn entry_bytes_max(entry: &Entry) -> u64 {
-    (ENTRY_OVERHEAD_BYTES_MAX + entry.key().len() + entry.value().len()) as u64
+    (ENTRY_OVERHEAD_BYTES_MAX + entry.key().len() + entry.written().len()) as u64
 }
 
 fn begin(buffer: &mut Vec<u8>) {
@@ -187,15 +199,16 @@ fn put_head(buffer: &mut Vec<u8>, tag: u8, entry: &Entry) {
     buffer.push(tag);
     key(buffer, entry.key());
     buffer.extend(entry.create_revision().to_le_bytes());
-    if tag != TAG_PUT {
+    if !matches!(tag, TAG_PUT | TAG_PUT_SEALED) {
         buffer.extend(entry.mod_revision().to_le_bytes());
     }
 }
 
 fn put(buffer: &mut Vec<u8>, tag: u8, entry: &Entry) {
     put_head(buffer, tag, entry);
-    buffer.extend((entry.value().len() as u32).to_le_bytes());
-    buffer.extend(entry.value());
+    let written = entry.written();
+    buffer.extend((written.len() as u32).to_le_bytes());
+    buffer.extend(written);
 }
 
 fn finish(buffer: &mut Vec<u8>, sequence: u64, first: Revision, count: u32, after: Base) {
@@ -314,10 +327,11 @@ impl Frame<'_> {
         for revision in self.first..=self.last() {
             for _ in 0..reader.u32()? {
                 match reader.u8()? {
-                    TAG_PUT => {
+                    tag @ (TAG_PUT | TAG_PUT_SEALED) => {
                         let key: Arc<str> = reader.key()?.into();
-                        let created = reader.u64()?;
-                        snapshot.insert(Entry::new(key.clone(), reader.value()?, created, revision));
+                        let (created, value) = (reader.u64()?, reader.value()?);
+                        let made = if tag == TAG_PUT { Entry::new } else { Entry::unopened };
+                        snapshot.insert(made(key.clone(), value, created, revision));
                         touched.insert(key);
                     }
                     TAG_DELETE => {
@@ -338,18 +352,19 @@ impl Frame<'_> {
         let mut reader = Reader::new(self.content);
         for _ in 0..self.count {
             let tag = reader.u8()?;
-            if !matches!(tag, TAG_STATE | TAG_STATE_PACKED) {
+            if !matches!(tag, TAG_STATE | TAG_STATE_PACKED | TAG_STATE_SEALED) {
                 return Err(format!("unknown entry {tag}"));
             }
             let key = reader.key()?;
             let (created, modified) = (reader.u64()?, reader.u64()?);
-            let value = if tag == TAG_STATE {
+            let value = if tag == TAG_STATE_PACKED {
+                reader.packed(shelf)?
+            } else {
                 let value = reader.bytes()?;
                 shelf.put(value.len(), std::iter::once(value))
-            } else {
-                reader.packed(shelf)?
             };
-            snapshot.insert(Entry::new(key.into(), value, created, modified));
+            let made = if tag == TAG_STATE_SEALED { Entry::unopened } else { Entry::new };
+            snapshot.insert(made(key.into(), value, created, modified));
         }
         reader.end()
     }

@@ -8,16 +8,30 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::limits::{GROUP_BYTES_MAX, QUEUE_BYTES_MAX, QUEUED_COMMIT_BYTES_MIN};
+use crate::sealing::SealedValues;
 use crate::{Committed, StoreError, Transaction};
 
 /// One commit that waits.
 pub(crate) struct Pending {
     pub(crate) transaction: Transaction,
+    /// What is written for its values, where that is not what they are.
+    pub(crate) sealed: SealedValues,
     /// What it takes in the log, at most.
     pub(crate) bytes: usize,
     pub(crate) answer: oneshot::Sender<Result<Committed, StoreError>>,
     /// Its share of the queue, given back when it is answered.
     _share: OwnedSemaphorePermit,
+}
+
+/// Told once what is committed from now on goes into a new file of the log.
+pub(crate) type Roll = oneshot::Sender<Result<(), StoreError>>;
+
+/// What the writer is to do next.
+pub(crate) enum Work {
+    /// Commit a group.
+    Commit(Vec<Pending>),
+    /// Go on in a new file of the log, whatever room there is in the old one.
+    Roll(Vec<Roll>),
 }
 
 /// The queue between the callers and the one writer.
@@ -30,6 +44,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Pending>,
+    /// Whoever waits for the log to go on in a new file.
+    rolls: Vec<Roll>,
     closed: Option<StoreError>,
 }
 
@@ -40,14 +56,11 @@ impl Queue {
     }
 
     /// Queues a commit, at once if there is room, or else when the future is polled and there is.
-    pub(crate) fn submit(self: &Arc<Self>, transaction: Transaction) -> Answer {
-        let bytes = match transaction.check_limits() {
-            Ok(bytes) => bytes,
-            Err(error) => return Box::pin(async { Err(error) }),
-        };
-        let share = u32::try_from(bytes.max(QUEUED_COMMIT_BYTES_MIN)).expect("bounded by TRANSACTION_BYTES_MAX");
+    /// In the log it takes at most `bytes`, which are within the limits.
+    pub(crate) fn submit(self: &Arc<Self>, transaction: Transaction, sealed: SealedValues, bytes: usize) -> Answer {
+        let share = u32::try_from(bytes.max(QUEUED_COMMIT_BYTES_MIN)).expect("bounded by the limits of a transaction");
         if let Ok(share) = self.room.clone().try_acquire_many_owned(share) {
-            let answer = self.push(transaction, bytes, share);
+            let answer = self.push(transaction, sealed, bytes, share);
             return Box::pin(async { answer?.await.unwrap_or_else(|_| Err(stopped())) });
         }
         let queue = self.clone();
@@ -55,7 +68,7 @@ impl Queue {
             let Ok(share) = queue.room.clone().acquire_many_owned(share).await else {
                 return Err(queue.closed().unwrap_or_else(stopped));
             };
-            let answer = queue.push(transaction, bytes, share);
+            let answer = queue.push(transaction, sealed, bytes, share);
             drop(queue);
             answer?.await.unwrap_or_else(|_| Err(stopped()))
         })
@@ -64,6 +77,7 @@ impl Queue {
     fn push(
         &self,
         transaction: Transaction,
+        sealed: SealedValues,
         bytes: usize,
         share: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<Committed, StoreError>>, StoreError> {
@@ -72,14 +86,27 @@ impl Queue {
         if let Some(error) = &state.closed {
             return Err(error.clone());
         }
-        state.waiting.push_back(Pending { transaction, bytes, answer, _share: share });
+        state.waiting.push_back(Pending { transaction, sealed, bytes, answer, _share: share });
         drop(state);
         self.ready.notify_one();
         Ok(receiver)
     }
 
+    /// Asks for a new file of the log after everything that is queued by now.
+    pub(crate) fn roll(&self) -> oneshot::Receiver<Result<(), StoreError>> {
+        let (told, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        match &state.closed {
+            Some(error) => drop(told.send(Err(error.clone()))),
+            None => state.rolls.push(told),
+        }
+        drop(state);
+        self.ready.notify_one();
+        receiver
+    }
+
     /// Waits for commits and takes as many as fit a group; none once the queue is closed and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Pending>> {
+    pub(crate) fn take(&self) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
             if !state.waiting.is_empty() {
@@ -89,7 +116,10 @@ impl Queue {
                     bytes <= GROUP_BYTES_MAX
                 };
                 let count = state.waiting.iter().take_while(|pending| fits(pending)).count().max(1);
-                return Some(state.waiting.drain(..count).collect());
+                return Some(Work::Commit(state.waiting.drain(..count).collect()));
+            }
+            if !state.rolls.is_empty() {
+                return Some(Work::Roll(std::mem::take(&mut state.rolls)));
             }
             if state.closed.is_some() {
                 return None;
@@ -110,6 +140,9 @@ impl Queue {
         let (waiting, reason) = {
             let mut state = self.state.lock();
             let reason = state.closed.get_or_insert(reason).clone();
+            for told in state.rolls.drain(..) {
+                drop(told.send(Err(reason.clone())));
+            }
             (std::mem::take(&mut state.waiting), reason)
         };
         self.ready.notify_all();

@@ -14,6 +14,7 @@ use super::directory::Directory;
 use super::log::Spare;
 use super::queue::Queue;
 use super::recovery::Segment;
+use super::renewal::Renewal;
 use super::writer::full_error;
 use crate::files::DataFile;
 use crate::history::History;
@@ -45,6 +46,9 @@ pub(crate) struct Shared {
     /// Locked while a stage is published, so that it and a snapshot fit together.
     pub(super) dirty: Mutex<Dirty>,
     pub(super) todo: Mutex<Todo>,
+    pub(super) renewals: Mutex<Vec<Renewal>>,
+    /// What the newest renewal was marked with.
+    pub(super) mark: Mutex<Option<String>>,
     pub(super) work: Condvar,
     pub(super) stopping: AtomicBool,
     pub(super) full: Mutex<Option<StoreError>>,
@@ -123,7 +127,7 @@ impl Shared {
     /// as long as the disk is full, whether somebody else made room.
     pub(super) fn wait_for_work(&self) -> Todo {
         let mut todo = self.todo.lock();
-        while !(todo.spare || todo.checkpoint || todo.stop) {
+        while !(todo.spare || todo.checkpoint || todo.renew || todo.stop) {
             if !todo.checkpoint_when_quiet {
                 if !self.is_full() {
                     self.work.wait(&mut todo);
@@ -138,6 +142,17 @@ impl Shared {
         }
         let rest = Todo { checkpoint_when_quiet: todo.checkpoint_when_quiet && !todo.checkpoint, ..Todo::default() };
         std::mem::replace(&mut *todo, rest)
+    }
+
+    /// Has everything written anew; told when that is done.
+    pub(super) fn renew(&self, renewal: Renewal) {
+        self.renewals.lock().push(renewal);
+        self.todo.lock().renew = true;
+        self.work.notify_one();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     pub(super) fn stop_background(&self) {

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use super::frame::Base;
 use super::log::{Log, LogError};
-use super::queue::Pending;
+use super::queue::{Pending, Work};
 use super::recovery::Segment;
 use super::shared::Shared;
 use crate::stage::Stage;
@@ -23,8 +23,19 @@ pub(crate) struct Writer {
 impl Writer {
     /// Commits group after group until the queue is closed, then ends the other thread and lets go of the directory.
     pub(crate) fn run(mut self) {
-        while let Some(group) = self.shared.queue.take() {
-            if self.commit(group).is_err() {
+        while let Some(work) = self.shared.queue.take() {
+            let done = match work {
+                Work::Commit(group) => self.commit(group),
+                Work::Roll(waiting) => {
+                    let rolled = self.roll(0);
+                    for told in waiting {
+                        drop(told.send(rolled.clone()));
+                    }
+                    // A disk that is full takes nothing, and nothing is lost by that.
+                    rolled.or_else(|error| if matches!(error, StoreError::Full(_)) { Ok(()) } else { Err(error) })
+                }
+            };
+            if done.is_err() {
                 break;
             }
         }
@@ -33,9 +44,13 @@ impl Writer {
     fn commit(&mut self, group: Vec<Pending>) -> Result<(), StoreError> {
         let group = self.make_room(group)?;
         let mut stage = Stage::on(self.shared.history.snapshot());
+        // Kept until this returns: who waits for their end is told of everything that was sealed with them.
+        let mut holds = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
         for pending in group {
-            answers.push((stage.commit(pending.transaction), pending.answer));
+            let committed = stage.commit_sealed(pending.transaction, &pending.sealed);
+            holds.push(pending.sealed);
+            answers.push((committed, pending.answer));
         }
         if !stage.events.is_empty() {
             match self.log.append(&stage) {
@@ -80,24 +95,29 @@ impl Writer {
         if bytes <= self.log.room() || group.is_empty() {
             return Ok(group);
         }
-        let base = Base::of(&self.shared.history.snapshot());
-        match self.log.roll(base, bytes) {
-            Ok(()) => {
-                let segment = Segment { sequence: self.log.sequence(), base: base.revision };
-                self.shared.rolled(segment, self.log.file());
-                Ok(group)
-            }
-            Err(LogError::Full(error)) => {
-                self.shared.set_full(&error);
-                Ok(self.refuse(group, self.log.room()))
-            }
-            Err(LogError::Failed(error)) => {
-                let stopped = self.failed("a file of the log cannot be created", &error);
+        match self.roll(bytes) {
+            Ok(()) => Ok(group),
+            Err(StoreError::Full(_)) => Ok(self.refuse(group, self.log.room())),
+            Err(stopped) => {
                 for pending in group {
                     drop(pending.answer.send(Err(stopped.clone())));
                 }
                 Err(stopped)
             }
+        }
+    }
+
+    /// Goes on in a new file that has room for so many bytes.
+    fn roll(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let base = Base::of(&self.shared.history.snapshot());
+        match self.log.roll(base, bytes) {
+            Ok(()) => {
+                let segment = Segment { sequence: self.log.sequence(), base: base.revision };
+                self.shared.rolled(segment, self.log.file());
+                Ok(())
+            }
+            Err(LogError::Full(error)) => Err(self.shared.set_full(&error)),
+            Err(LogError::Failed(error)) => Err(self.failed("a file of the log cannot be created", &error)),
         }
     }
 

@@ -18,10 +18,10 @@ fn a_directory_has_one_owner_and_a_known_format() {
     fs::write(data.join("format"), "coracle store format 1\n").unwrap();
     drop(Durable::open(load::small(&data)).unwrap());
     let known = fs::read_to_string(data.join("format")).unwrap();
-    assert_eq!(known, "coracle store format 3\n", "an older version must not take what is written now for damage");
-    fs::write(data.join("format"), "coracle store format 4\n").unwrap();
+    assert_eq!(known, "coracle store format 4\n", "an older version must not take what is written now for damage");
+    fs::write(data.join("format"), "coracle store format 5\n").unwrap();
     let newer = Durable::open(load::small(&data)).err();
-    assert!(matches!(newer, Some(StoreError::NewerFormat { found: 4, known: 3, .. })), "{newer:?}");
+    assert!(matches!(newer, Some(StoreError::NewerFormat { found: 5, known: 4, .. })), "{newer:?}");
     fs::write(data.join("format"), "what?\n").unwrap();
     assert!(matches!(Durable::open(load::small(&data)), Err(StoreError::Corrupt { .. })));
 }
@@ -73,12 +73,14 @@ fn a_directory_of_the_format_before_opens_and_is_brought_up() {
         let store = Durable::open(load::small(&data)).unwrap();
         assert!(content(&*store) == expected);
         drop(store);
-        assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "coracle store format 3\n");
+        assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "coracle store format 4\n");
     }
     fs::remove_file(data.join("head")).unwrap();
-    assert!(
-        matches!(Durable::open(load::small(&data)), Err(StoreError::Corrupt { path, .. }) if path.ends_with("head"))
-    );
+    for format in [3, 4] {
+        fs::write(data.join("format"), format!("coracle store format {format}\n")).unwrap();
+        let opened = Durable::open(load::small(&data));
+        assert!(matches!(opened, Err(StoreError::Corrupt { path, .. }) if path.ends_with("head")));
+    }
 }
 
 #[test]
