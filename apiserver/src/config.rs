@@ -7,6 +7,7 @@ use metrics::Metrics;
 use store::Store;
 
 use crate::clock::{Clock, SystemClock};
+use crate::encryption::Encryption;
 use crate::plug::Plugins;
 
 /// The configuration of one server.
@@ -14,6 +15,8 @@ use crate::plug::Plugins;
 pub struct Config {
     /// Where objects are kept.
     pub store: Arc<dyn Store>,
+    /// What the store's values are on the disk.
+    pub encryption: Option<Encryption>,
     /// Time and randomness.
     pub clock: Arc<dyn Clock>,
     /// Addresses of services; the first is the primary family.
@@ -37,6 +40,7 @@ impl Config {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            encryption: None,
             clock: SystemClock::shared(),
             service_cidrs: vec!["10.96.0.0/12".parse().expect("a valid prefix")],
             advertised: "127.0.0.1:6443".into(),

@@ -1,5 +1,6 @@
 //! Paths that are no resources: health, version, metrics, discovery, OpenAPI.
 
+mod backup;
 pub mod discovery;
 pub mod health;
 pub mod openapi;
@@ -45,6 +46,7 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         }
         ["metrics"] => figures(ctx, metrics::text).await,
         ["metrics", "slis"] => figures(ctx, metrics::service_levels).await,
+        ["coracle", "backup"] => backup::answer(ctx, &parts.method),
         ["statusz"] => zpages::answer(ctx, zpages::Page::Statusz, parts, query),
         ["flagz"] => zpages::answer(ctx, zpages::Page::Flagz, parts, query),
         ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, query),
@@ -116,6 +118,7 @@ fn path_list(ctx: &Context) -> Vec<String> {
     }
     let fixed = [
         "/.well-known/openid-configuration",
+        "/coracle/backup",
         "/flagz",
         "/metrics",
         "/metrics/slis",
@@ -126,7 +129,7 @@ fn path_list(ctx: &Context) -> Vec<String> {
         "/version",
     ];
     paths.extend(fixed.map(String::from));
-    paths.extend(health::paths());
+    paths.extend(health::paths(&ctx.registry));
     paths.sort();
     paths.dedup();
     paths

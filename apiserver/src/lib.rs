@@ -22,6 +22,7 @@ pub mod content;
 pub mod context;
 pub mod conversion;
 pub mod documents;
+pub mod encryption;
 pub mod flow_control;
 pub mod front_proxy;
 pub mod group_versions;

@@ -12,16 +12,17 @@ mod identity;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::ApiServer;
 use crate::state::Step;
+use crate::{ApiServer, encryption};
 
 pub use compaction::Compaction;
+pub use identity::lease_name;
 
 impl ApiServer {
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells
     /// APIServices whether they are available, and servers of aggregated APIs whom to believe, keeps the
-    /// configuration of flow control, holds the server's own lease, ends events when their hour is over, and forgets old
-    /// states. Runs until `stop` is cancelled or the store is closed.
+    /// configuration of flow control, holds the server's own lease, ends events when their hour is over, forgets old
+    /// states, and writes anew what was encrypted with older keys. Runs until `stop` is cancelled or the store is closed.
     pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.registry().state().finish(Step::Running);
@@ -33,6 +34,7 @@ impl ApiServer {
                     flow_control::follow(self),
                     event_expiry::follow(self.registry()),
                     compaction::run(self.registry()),
+                    encryption::rotation::follow(self.registry()),
                 )
             };
             // The lease is given up at the end.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Room;
@@ -39,6 +40,7 @@ pub struct State {
     rounds: watch::Sender<Rounds>,
     stopping: CancellationToken,
     bodies: Room,
+    backup: Arc<Mutex<()>>,
     workers: Workers,
     agent: RwLock<Option<OwnAgent>>,
 }
@@ -69,6 +71,11 @@ struct OwnAgent {
 }
 
 impl State {
+    /// Held by whoever makes a backup: there is one at a time.
+    pub fn backup(&self) -> Arc<Mutex<()>> {
+        self.backup.clone()
+    }
+
     /// A step is done, once and for all.
     pub fn finish(&self, step: Step) {
         self.done.send_if_modified(|done| done.insert(step));

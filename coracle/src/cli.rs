@@ -51,6 +51,31 @@ enum Command {
         #[command(subcommand)]
         action: ImageAction,
     },
+    /// Writes everything that a running cluster stores, as of one moment, to a file.
+    Backup {
+        /// The file; there must be none yet.
+        file: PathBuf,
+        #[command(flatten)]
+        data: DataFlags,
+    },
+    /// Makes the store of a data directory, where no cluster runs, out of a file of `coracle backup`.
+    Restore {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        data: DataFlags,
+        /// Puts the store aside that is there.
+        #[arg(long)]
+        replace: bool,
+        /// What the cluster was started with that was backed up, if it was.
+        #[arg(long, value_name = "FILE")]
+        encryption_provider_config: Option<PathBuf>,
+    },
+    /// Works on the keys that Secrets are encrypted with in the store.
+    Encryption {
+        #[command(subcommand)]
+        action: EncryptionAction,
+    },
     /// Prints the version.
     Version,
     /// Prints a completion script for a shell.
@@ -69,6 +94,13 @@ enum ImageAction {
         #[command(flatten)]
         data: DataFlags,
     },
+}
+
+#[derive(Subcommand, Debug)]
+enum EncryptionAction {
+    /// Makes a new key, and has all Secrets encrypted with it: by the server that runs, or by the next. Older keys stay in
+    /// the file, as older backups need them.
+    Rotate(DataFlags),
 }
 
 /// Which cluster is meant.
@@ -125,6 +157,13 @@ pub struct ServerFlags {
     token_auth_file: Option<PathBuf>,
     #[command(flatten)]
     front_proxy: FrontProxyFlags,
+    /// What is encrypted in the store and how, a file of EncryptionConfiguration [default: Secrets, with a key in the data
+    /// directory].
+    #[arg(long, value_name = "FILE")]
+    encryption_provider_config: Option<PathBuf>,
+    /// Reads the file of --encryption-provider-config again when it changes.
+    #[arg(long)]
+    encryption_provider_config_automatic_reload: bool,
     /// How the log is written; what is logged is up to $CORACLE_LOG.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -156,6 +195,13 @@ impl Arguments {
             Command::Server(flags) => commands::server::run(flags.config()?, flags.log_format),
             Command::Image { action: ImageAction::Import { file, data } } => {
                 commands::image::import(&data.directory()?, &file)
+            }
+            Command::Backup { file, data } => commands::backup::backup(&data.directory()?, &file),
+            Command::Restore { file, data, replace, encryption_provider_config } => {
+                commands::backup::restore(&data.directory()?, &file, replace, encryption_provider_config)
+            }
+            Command::Encryption { action: EncryptionAction::Rotate(data) } => {
+                commands::encryption::rotate(&data.directory()?)
             }
             Command::Version => {
                 let (own, kubernetes) = (env!("CARGO_PKG_VERSION"), api::VERSION);
@@ -220,6 +266,12 @@ impl ServerFlags {
         config.allowed_unsafe_sysctls = self.allowed_unsafe_sysctls.clone();
         config.token_auth_file = self.token_auth_file.clone();
         config.front_proxy = self.front_proxy.options()?;
+        config.encryption_provider_config.clone_from(&self.encryption_provider_config);
+        config.encryption_provider_config_automatic_reload = self.encryption_provider_config_automatic_reload;
+        if self.encryption_provider_config_automatic_reload && self.encryption_provider_config.is_none() {
+            let (flag, other) = ("--encryption-provider-config-automatic-reload", "--encryption-provider-config");
+            return Err(Error::usage(format!("{flag} must be set with {other}")));
+        }
         config.flags = flags(std::env::args_os());
         Ok(config)
     }

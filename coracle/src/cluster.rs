@@ -99,6 +99,13 @@ impl Cluster {
         kubeconfig::render(&self.url(), ca, &admin.certificate_pem, &admin.key_pem)
     }
 
+    /// Has the keys of encryption read again, if they are to be followed.
+    pub fn look_at_encryption(&self) {
+        if let Some(encryption) = &self.control_plane.server.registry().config().encryption {
+            encryption.look();
+        }
+    }
+
     /// Changes whenever certificates were renewed, the administrator's among them perhaps.
     pub fn renewals(&self) -> watch::Receiver<u64> {
         self.control_plane.renewals.clone()

@@ -1,6 +1,8 @@
 //! One file a command.
 
+pub mod backup;
 pub mod down;
+pub mod encryption;
 pub mod image;
 pub mod kubeconfig;
 pub mod server;

@@ -57,6 +57,10 @@ pub struct ClusterConfig {
     pub token_auth_file: Option<PathBuf>,
     /// Who is believed that names users, and what the front proxy shows.
     pub front_proxy: FrontProxyOptions,
+    /// What is encrypted in the store and how; none for the Secrets, with a key in the data directory.
+    pub encryption_provider_config: Option<PathBuf>,
+    /// Whether changes of that file count while the server runs.
+    pub encryption_provider_config_automatic_reload: bool,
     /// The flags of the command line by name, to be shown.
     pub flags: Vec<(String, String)>,
 }
@@ -80,6 +84,8 @@ impl ClusterConfig {
             allowed_unsafe_sysctls: Vec::new(),
             token_auth_file: None,
             front_proxy: FrontProxyOptions::default(),
+            encryption_provider_config: None,
+            encryption_provider_config_automatic_reload: false,
             flags: Vec::new(),
         }
     }

@@ -60,6 +60,16 @@ impl Layout {
         self.data_dir.join("store.made")
     }
 
+    /// The keys that Secrets are encrypted with.
+    pub fn encryption_keys(&self) -> PathBuf {
+        self.data_dir.join("encryption/keys.yaml")
+    }
+
+    /// Says that there are such keys, in case they get lost.
+    pub fn encryption_made(&self) -> PathBuf {
+        self.data_dir.join("encryption.made")
+    }
+
     /// The node agent's paths and names. What depends on the rest of the cluster has the value of a node alone.
     pub fn agent(&self, socket: &Path) -> kubelet::Config {
         kubelet::Config {

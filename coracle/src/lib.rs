@@ -8,6 +8,7 @@ pub mod cluster;
 mod commands;
 pub mod config;
 mod connect;
+pub mod encryption;
 pub mod error;
 pub mod kubeconfig;
 mod layout;

@@ -147,3 +147,76 @@ fn a_reader_that_went_away_stops_no_command() {
     drop(reader);
     assert!(Command::new(BINARY).arg("version").stdout(writer).status().unwrap().success());
 }
+
+#[test]
+fn the_keys_of_secrets_are_changed_while_the_server_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let shown = data.to_str().unwrap();
+    fails(&["encryption", "rotate", "--data-dir", shown], "a server makes them at its start");
+    let mut running = server(&data, &["--port", "0"]);
+    wait_until(|| data.join("coracle.pid").exists());
+    let rotate = || {
+        let output = coracle(&["encryption", "rotate", "--data-dir", shown]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = rotate();
+    assert!(said.starts_with("All Secrets are encrypted with key-2 of"), "{said}");
+    let mark = std::fs::read_to_string(data.join("store/renewed")).unwrap();
+    assert!(coracle(&["down", "--data-dir", shown]).status.success());
+    assert!(running.0.wait().unwrap().success());
+    let said = rotate();
+    assert!(said.starts_with("key-3 of") && said.contains("or from the next start"), "{said}");
+    let running = server(&data, &["--port", "0"]);
+    wait_until(|| std::fs::read_to_string(data.join("store/renewed")).unwrap() != mark);
+    drop(running);
+    let wrong = ["server", "--disable-agent", "--port", "0", "--data-dir", shown];
+    let more = ["--encryption-provider-config-automatic-reload"];
+    fails(&[&wrong[..], &more].concat(), "must be set with --encryption-provider-config");
+    let more = ["--encryption-provider-config", "/nonexistent"];
+    fails(&[&wrong[..], &more].concat(), "error reading encryption provider configuration file \"/nonexistent\"");
+}
+
+#[test]
+fn a_backup_makes_another_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, other) = (directory.path().join("data"), directory.path().join("other"));
+    let (shown, shown_other) = (data.to_str().unwrap(), other.to_str().unwrap());
+    let file = directory.path().join("backup");
+    let shown_file = file.to_str().unwrap();
+    let said = |words: &[&str]| {
+        let output = coracle(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mut running = server(&data, &["--port", "0"]);
+    wait_until(|| data.join("coracle.pid").exists());
+    let made = said(&["backup", shown_file, "--data-dir", shown]);
+    assert!(made.contains(" objects at revision "), "{made}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    fails(&["backup", shown_file, "--data-dir", shown], "exists already");
+    fails(&["restore", shown_file, "--data-dir", shown], "a cluster runs in");
+    assert!(coracle(&["down", "--data-dir", shown]).status.success());
+    assert!(running.0.wait().unwrap().success());
+    fails(&["restore", shown_file, "--data-dir", shown], "holds a store already: to put it aside, say --replace");
+    let restored = said(&["restore", shown_file, "--data-dir", shown, "--replace"]);
+    assert!(restored.contains("the revision goes on at") && restored.contains("store.replaced-"), "{restored}");
+    let mut content = std::fs::read(&file).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    let damaged = directory.path().join("damaged");
+    std::fs::write(&damaged, &content).unwrap();
+    let shown_damaged = damaged.to_str().unwrap();
+    fails(&["restore", shown_damaged, "--data-dir", shown_other], "corrupt data in");
+    assert!(!other.join("store").exists());
+    said(&["restore", shown_file, "--data-dir", shown_other]);
+    for place in [&data, &other] {
+        let _ = std::fs::remove_file(place.join("admin.kubeconfig"));
+        let running = server(place, &["--port", "0"]);
+        wait_until(|| place.join("coracle.pid").exists());
+        let status = said(&["status", "--data-dir", place.to_str().unwrap()]);
+        assert!(status.contains("v1.36"), "{status}");
+        drop(running);
+    }
+}

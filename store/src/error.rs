@@ -81,6 +81,12 @@ pub enum StoreError {
         /// The data directory.
         path: String,
     },
+    /// There is a store already.
+    #[error("{path} holds a store already")]
+    Exists {
+        /// The data directory.
+        path: String,
+    },
     /// The data is in a format this version does not know.
     #[error("{path} has format {found}; this version reads up to {known}")]
     NewerFormat {

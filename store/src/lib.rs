@@ -7,6 +7,7 @@
 //! This crate knows neither JSON nor Kubernetes. What a reader derives from a value (labels, say)
 //! it may keep in the entry's [`Entry::memo`], which is computed at most once and dies with the entry.
 
+mod backup;
 mod clock;
 mod difference;
 mod durable;
@@ -24,6 +25,7 @@ mod transaction;
 mod tree;
 mod watch;
 
+pub use backup::{Backup, Pieces, Restored};
 pub use durable::{Durable, DurableConfig, SyncPolicy};
 pub use entry::{Entry, Revision};
 pub use error::StoreError;

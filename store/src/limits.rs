@@ -110,3 +110,9 @@ pub const CHECKPOINT_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How far revisions jump when a tail was cut, so that none that anyone may have seen comes again.
 pub const REVISION_JUMP: u64 = 1 << 20;
+
+/// No store makes so many revisions a second for long: what one may have come to since a backup was made of it.
+pub const REVISIONS_PER_SECOND_MAX: u64 = 200_000;
+
+/// Nobody restores a backup that is older than a hundred years; a clock that says so is wrong.
+pub const BACKUP_AGE_SECONDS_MAX: u64 = 100 * 366 * 24 * 3600;

@@ -283,5 +283,6 @@ fn a_power_failure_during_a_renewal_loses_nothing() {
     }
     stop.store(true, Ordering::SeqCst);
     assert!(runtime.block_on(renewals).unwrap() > 2, "renewals went on");
+    assert!(files.faults().syncs.load(Ordering::SeqCst) > 0, "the layer was used");
     runtime.block_on(store.close()).unwrap();
 }

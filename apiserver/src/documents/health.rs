@@ -10,10 +10,10 @@ use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Response};
 
 use crate::request::Query;
-use crate::{Context, answer};
+use crate::{Context, Registry, answer};
+use checks::Check;
 pub use checks::Endpoint;
 pub use checks::store;
-use checks::{CHECKS, Check};
 
 /// Answers if the path is one of a health endpoint.
 pub fn answer(ctx: &Context, path: &str, query: &Query) -> Option<Response<Body>> {
@@ -22,7 +22,7 @@ pub fn answer(ctx: &Context, path: &str, query: &Query) -> Option<Response<Body>
         return Some(all(ctx, endpoint, query));
     }
     let name = rest.strip_prefix('/')?;
-    let check = CHECKS.iter().find(|check| check.name == name && check.is_of(endpoint));
+    let check = checks::of(endpoint, &ctx.registry).find(|check| check.name == name);
     Some(match check.map(|check| check.run(&ctx.registry)) {
         None => answer::page_not_found(),
         Some(Ok(())) => answer::bytes(200, "text/plain; charset=utf-8", "ok"),
@@ -31,10 +31,9 @@ pub fn answer(ctx: &Context, path: &str, query: &Query) -> Option<Response<Body>
 }
 
 /// The paths of every endpoint and check.
-pub fn paths() -> impl Iterator<Item = String> {
-    Endpoint::ALL.into_iter().flat_map(|endpoint| {
-        let checks = CHECKS.iter().filter(move |check| check.is_of(endpoint));
-        let each = checks.map(move |check| format!("/{}/{}", endpoint.name(), check.name));
+pub fn paths(registry: &Registry) -> impl Iterator<Item = String> {
+    Endpoint::ALL.into_iter().flat_map(move |endpoint| {
+        let each = checks::of(endpoint, registry).map(move |check| format!("/{}/{}", endpoint.name(), check.name));
         std::iter::once(format!("/{}", endpoint.name())).chain(each)
     })
 }
@@ -46,7 +45,7 @@ fn all(ctx: &Context, endpoint: Endpoint, query: &Query) -> Response<Body> {
     let mut unknown = excluded.clone();
     let mut report = String::new();
     let mut failed = Vec::new();
-    for check in CHECKS.iter().filter(|check| check.is_of(endpoint)) {
+    for check in checks::of(endpoint, &ctx.registry) {
         let line = if excluded.contains(check.name) {
             unknown.remove(check.name);
             writeln!(report, "[+]{} excluded: ok", check.name)

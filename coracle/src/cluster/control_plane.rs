@@ -10,6 +10,7 @@ use apiserver::assembly::assemble;
 use apiserver::authentication::{SecretClaims, SigningKey, TokenFile};
 use apiserver::bootstrap::{self, Bootstrap};
 use apiserver::certificates::{Leaf, Pki, renewal};
+use apiserver::encryption::Encryption;
 use apiserver::front_proxy::{FrontProxy, FrontProxyError};
 use apiserver::plug::Plugins;
 use apiserver::strategy::component_status::{self, Check};
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::join::Join;
 use crate::config::{ClusterConfig, StoreKind, StoreSync};
+use crate::encryption;
 use crate::error::Error;
 use crate::layout::{DOMAIN, Layout};
 use crate::service_addresses;
@@ -93,10 +95,11 @@ impl ControlPlane {
         token: &CancellationToken,
     ) -> Result<Self, Error> {
         let address = listener.local_addr()?;
-        let (store, identity) = open(config, advertised)?;
-        let Identity { pki, admin, front_proxy, tls } = identity;
         let metrics = Metrics::default();
+        let Opened { store, encryption, identity } = open(config, advertised, &metrics)?;
+        let Identity { pki, admin, front_proxy, tls } = identity;
         let mut settings = apiserver::Config::new(store.clone());
+        settings.encryption = encryption;
         settings.service_cidrs = vec![config.service_cidr];
         settings.advertised = SocketAddr::new(advertised, address.port()).to_string();
         settings.host_name = crate::config::host_name();
@@ -239,8 +242,15 @@ struct Identity {
     tls: Arc<rustls::ServerConfig>,
 }
 
+/// What is kept.
+struct Opened {
+    store: Arc<dyn Store>,
+    encryption: Option<Encryption>,
+    identity: Identity,
+}
+
 /// Opens what is kept, each part on a thread of its own: one waits for the disk while another computes.
-fn open(config: &ClusterConfig, advertised: IpAddr) -> Result<(Arc<dyn Store>, Identity), Error> {
+fn open(config: &ClusterConfig, advertised: IpAddr, metrics: &Metrics) -> Result<Opened, Error> {
     if let Some(directory) = &config.data_dir {
         files::private::directory(directory).map_err(|error| Error::file("make", directory, error))?;
     }
@@ -248,9 +258,10 @@ fn open(config: &ClusterConfig, advertised: IpAddr) -> Result<(Arc<dyn Store>, I
         let identity = scope.spawn(|| identity(config, advertised));
         // The built-in resources are parsed once in a process.
         scope.spawn(Catalogue::builtin);
-        let store = open_store(config)?;
+        let encryption = encryption::open(config, metrics)?;
+        let store = open_store(config, encryption.as_ref())?;
         let identity = identity.join().map_err(|_| Error::part("certificates", "they could not be made"))??;
-        Ok((store, identity))
+        Ok(Opened { store, encryption, identity })
     })
 }
 
@@ -274,7 +285,7 @@ fn identity(config: &ClusterConfig, advertised: IpAddr) -> Result<Identity, Erro
     Ok(Identity { pki, admin, front_proxy: Arc::new(front_proxy), tls })
 }
 
-fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
+fn open_store(config: &ClusterConfig, encryption: Option<&Encryption>) -> Result<Arc<dyn Store>, Error> {
     let history = store::HistoryLimits { group: apiserver::registry::history_group, ..Default::default() };
     let Some(directory) = config.data_dir.as_deref().filter(|_| config.store == StoreKind::Sled) else {
         return Ok(store::Memory::with_limits(history));
@@ -285,6 +296,7 @@ fn open_store(config: &ClusterConfig) -> Result<Arc<dyn Store>, Error> {
         StoreSync::Never => store::SyncPolicy::Never,
     };
     durable.history = history;
+    durable.sealing = encryption.map(|encryption| Arc::new(encryption.clone()) as Arc<dyn store::Sealing>);
     let made = Layout::new(directory).store_made();
     durable.must_exist = made.exists();
     let store = store::Durable::open(durable).map_err(|error| match error {

@@ -68,6 +68,8 @@ pub(crate) struct FileHeader {
 pub(crate) enum FileKind {
     Log,
     Export,
+    /// Its sequence is the time when it was made.
+    Backup,
 }
 
 /// What identifies a state.
@@ -89,6 +91,7 @@ impl FileKind {
         match self {
             Self::Log => b"CORACLOG",
             Self::Export => b"CORACEXP",
+            Self::Backup => b"CORACBAK",
         }
     }
 }
@@ -126,6 +129,12 @@ impl FileHeader {
         let (sequence, allocated) = (u64_at(bytes, 16), u64_at(bytes, 48));
         Ok(Self { kind, sequence, base, unsynced: u32_at(bytes, 12) != 0, allocated })
     }
+}
+
+/// The format of a file of this kind, if a newer version made it.
+pub(crate) fn newer_format(bytes: &[u8], kind: FileKind) -> Option<u32> {
+    let is_whole = bytes.len() >= FILE_HEADER_BYTES && u32_at(bytes, 56) == crc32fast::hash(&bytes[..56]);
+    (is_whole && bytes.starts_with(kind.magic())).then(|| u32_at(bytes, 8)).filter(|format| *format > FORMAT)
 }
 
 /// Writes one frame into `buffer`, which is cleared first. The events are of one or more whole revisions.
@@ -316,6 +325,11 @@ pub(crate) fn is_blank(bytes: &[u8]) -> bool {
 }
 
 impl Frame<'_> {
+    /// What fills it up, in a file where it begins at `at`.
+    pub(crate) fn filler(&self, at: usize) -> std::ops::Range<usize> {
+        at + FRAME_HEADER_BYTES + self.content.len() + TRAILER_BYTES..self.end
+    }
+
     /// The newest revision in it.
     pub(crate) fn last(&self) -> Revision {
         self.first.saturating_add(u64::from(self.count).saturating_sub(1))

@@ -119,7 +119,12 @@ fn fresh(directory: &Directory, spare: &Spare, unsynced: bool) -> Result<Recover
     })
 }
 
-fn create_log(spare: &Spare, unsynced: bool, sequence: u64, snapshot: &Snapshot) -> Result<Position, LogError> {
+pub(super) fn create_log(
+    spare: &Spare,
+    unsynced: bool,
+    sequence: u64,
+    snapshot: &Snapshot,
+) -> Result<Position, LogError> {
     let header = FileHeader { kind: FileKind::Log, sequence, base: Base::of(snapshot), unsynced, allocated: 0 };
     spare.begin_log(header, 0)
 }

@@ -44,6 +44,8 @@ enum Kind {
     Store,
     /// That everything that is kept beside the store has caught up with it once.
     Followers,
+    /// That the services are well that keep the keys of what is encrypted, if there are any.
+    KeyServices,
     /// That a step of the start is done.
     Step(Step),
     /// That the server is not being stopped.
@@ -70,13 +72,14 @@ const fn hook(name: &'static str, step: Step) -> Check {
 }
 
 /// Every check.
-pub(super) const CHECKS: [Check; 38] = [
+const CHECKS: [Check; 39] = [
     check("ping", EVERY, Kind::Answers),
     check("log", EVERY, Kind::Answers),
     // The server speaks to itself without a connection: there is nothing that could run out.
     check("loopback-serving-certificate", &[Endpoint::Healthz, Endpoint::Livez], Kind::Answers),
     check("etcd", EVERY, Kind::Store),
     check("etcd-readiness", READY, Kind::Store),
+    check("kms-providers", EVERY, Kind::KeyServices),
     check("informer-sync", READY, Kind::Followers),
     hook("poststarthook/start-apiserver-admission-initializer", Step::Running),
     hook("poststarthook/generic-apiserver-start-informers", Step::Running),
@@ -120,9 +123,22 @@ pub fn store(registry: &Registry) -> Result<(), String> {
     registry.store().failure().map_or(Ok(()), |error| Err(error.to_string()))
 }
 
+fn key_services(registry: &Registry) -> Option<Result<(), String>> {
+    registry.config().encryption.as_ref()?.health()
+}
+
+/// The checks of an endpoint.
+pub(super) fn of(endpoint: Endpoint, registry: &Registry) -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().filter(move |check| check.is_of(endpoint, registry))
+}
+
 impl Check {
-    pub(super) fn is_of(&self, endpoint: Endpoint) -> bool {
-        self.endpoints.contains(&endpoint)
+    fn is_of(&self, endpoint: Endpoint, registry: &Registry) -> bool {
+        let is_there = match self.kind {
+            Kind::KeyServices => key_services(registry).is_some(),
+            _ => true,
+        };
+        self.endpoints.contains(&endpoint) && is_there
     }
 
     /// Runs the check.
@@ -134,6 +150,7 @@ impl Check {
         match self.kind {
             Kind::Answers => Ok(()),
             Kind::Store => store(registry),
+            Kind::KeyServices => key_services(registry).unwrap_or(Ok(())),
             Kind::Followers => {
                 let missing = [Step::Definitions, Step::FlowControl].into_iter().filter(|step| !state.is_done(*step));
                 let missing: Vec<String> = missing.map(|step| format!("{step:?}")).collect();
