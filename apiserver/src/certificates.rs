@@ -6,10 +6,12 @@
 //! The time comes in as a parameter everywhere.
 
 mod authority;
+mod der;
 mod files;
 mod leaf;
 mod renewable;
 pub mod renewal;
+pub mod signing;
 mod tls;
 
 use std::net::IpAddr;

@@ -16,6 +16,8 @@ use crate::Config;
 /// Controllers whose queues have another name in the reference's metrics.
 const QUEUES: &[(&str, &str)] = &[
     ("clusterrole-aggregation", "ClusterRoleAggregator"),
+    ("csrapproving", "certificate"),
+    ("csrsigning", "certificate"),
     ("endpoints", "endpoint"),
     ("endpointslice", "endpoint_slice"),
     ("endpointslicemirroring", "endpoint_slice_mirroring"),

@@ -30,6 +30,8 @@ pub struct Config {
     pub root_ca: String,
     /// Where the built-in provisioner makes volumes; if nowhere, claims of its class stay pending and say so.
     pub local_volumes: Option<crate::volume::LocalVolumes>,
+    /// Signs certificates; without it requests are not worked on.
+    pub authority: Option<crate::certificates::Authority>,
     /// Signs the tokens in Secrets; without it there are none.
     pub signer: Option<crate::tokens::Signer>,
 }
@@ -79,6 +81,9 @@ controllers! {
     "serviceaccount-controller" "service-account-controller" "serviceaccount-controller" crate::serviceaccount::run;
     "serviceaccount-token-controller" "system:kube-controller-manager" "serviceaccount-token-controller" crate::tokens::run;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" "root-ca-certificate-publisher-controller" crate::root_ca::run;
+    "certificatesigningrequest-signing-controller" "certificate-controller" "csrsigning" crate::certificates::run_signing;
+    "certificatesigningrequest-approving-controller" "certificate-controller" "csrapproving" crate::certificates::run_approving;
+    "certificatesigningrequest-cleaner-controller" "certificate-controller" "csrcleaner" crate::certificates::run_cleaner;
     "endpoints-controller" "endpoint-controller" "endpoint-controller" crate::endpoints::run;
     "endpointslice-controller" "endpointslice-controller" "endpoint-slice-controller" crate::endpointslice::run;
     "endpointslice-mirroring-controller" "endpointslicemirroring-controller" "endpoint-slice-mirroring-controller" crate::endpointslice::run_mirroring;

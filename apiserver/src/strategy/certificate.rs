@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use api::Object;
+use api::field::{ErrorList, FieldError, Path};
 use api::time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Strategy;
 use crate::Context;
+use crate::certificates::signing;
 
 /// The request itself.
 pub(super) struct Request;
@@ -50,6 +52,18 @@ impl Strategy for Request {
 
     fn prepare_for_update(&self, _: &Context, new: &mut Object, old: &Object) {
         keep_spec(new, old);
+    }
+
+    /// That it is one, and signed; that it is PEM at all is asked elsewhere. It never changes.
+    fn validate(&self, _: &Context, new: &Object, old: Option<&Object>) -> ErrorList {
+        let text = new.str_at(&["spec", "request"]);
+        let pem = STANDARD.decode(text).unwrap_or_default();
+        let is_pem = x509_parser::pem::parse_x509_pem(&pem).is_ok_and(|(_, pem)| pem.label == "CERTIFICATE REQUEST");
+        let path = Path::new("spec").child("request");
+        match signing::check(&pem) {
+            Err(why) if old.is_none() && is_pem => FieldError::invalid(&path, text, why).into(),
+            _ => ErrorList::new(),
+        }
     }
 }
 

@@ -179,6 +179,7 @@ impl ControlPlane {
                 }
             }),
             signer: secret_signer(&self.pki),
+            authority: Some(certificate_authority(&self.pki)),
             ..controllers::Config::default()
         };
         if settings.local_volumes.is_some() {
@@ -222,6 +223,28 @@ fn secret_signer(pki: &Pki) -> Option<controllers::tokens::Signer> {
         let claims = SecretClaims::new(&subject.namespace, &subject.account, &subject.account_uid, &subject.secret);
         key.sign(&claims).ok()
     }))
+}
+
+/// Signs certificates with the cluster's authority.
+fn certificate_authority(pki: &Arc<Pki>) -> controllers::certificates::Authority {
+    use apiserver::certificates::signing;
+    use controllers::certificates::{Authority, Requested};
+    let pki = pki.clone();
+    Authority::new(
+        |request| {
+            let found = signing::requested(request)?;
+            Ok(Requested {
+                common_name: found.common_name,
+                organizations: found.organizations,
+                dns_names: found.dns_names.len(),
+                emails: found.emails.len(),
+                addresses: found.addresses.len(),
+                uris: found.uris.len(),
+            })
+        },
+        move |request, usages, ttl| pki.authority().sign(request, usages, ttl, &clock::SystemClock),
+        signing::not_after,
+    )
 }
 
 /// Makes the storage class of the built-in provisioner, unless there is one of its name.

@@ -1,0 +1,84 @@
+//! Certificate signing requests: those of nodes are approved, approved ones are signed, and old ones go
+//! (`pkg/controller/certificates`).
+
+mod approving;
+mod cleaner;
+mod rules;
+mod signing;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+
+pub(crate) use approving::run as run_approving;
+pub(crate) use cleaner::run as run_cleaner;
+pub(crate) use signing::run as run_signing;
+
+/// What a request says of its subject.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requested {
+    /// The name of the user or host.
+    pub common_name: String,
+    /// The groups.
+    pub organizations: Vec<String>,
+    /// How many names of hosts.
+    pub dns_names: usize,
+    /// How many addresses of people.
+    pub emails: usize,
+    /// How many addresses of hosts.
+    pub addresses: usize,
+    /// How many names of services.
+    pub uris: usize,
+}
+
+type Read = dyn Fn(&[u8]) -> Result<Requested, String> + Send + Sync;
+type Sign = dyn Fn(&[u8], &[String], Duration) -> Result<String, String> + Send + Sync;
+type End = dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync;
+
+/// Reads requests and certificates, and signs; all are PEM.
+#[derive(Clone)]
+pub struct Authority {
+    read: Arc<Read>,
+    sign: Arc<Sign>,
+    end: Arc<End>,
+}
+
+impl Authority {
+    /// An authority that has `read` say what a request asks for, `sign` make a certificate of it with these usages for
+    /// so long, and `end` tell when a certificate ends.
+    pub fn new(
+        read: impl Fn(&[u8]) -> Result<Requested, String> + Send + Sync + 'static,
+        sign: impl Fn(&[u8], &[String], Duration) -> Result<String, String> + Send + Sync + 'static,
+        end: impl Fn(&[u8]) -> Option<Timestamp> + Send + Sync + 'static,
+    ) -> Self {
+        Self { read: Arc::new(read), sign: Arc::new(sign), end: Arc::new(end) }
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+/// Whether a condition of this type is true.
+fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
+    let conditions = request.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// Whether there is a condition of this type: a decision is one whatever its status.
+fn decided(request: &CertificateSigningRequest, type_: &str) -> bool {
+    let mut conditions = request.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == type_)
+}
+
+fn certificate(request: &CertificateSigningRequest) -> &[u8] {
+    request.status.as_ref().and_then(|status| status.certificate.as_ref()).map_or(&[], |bytes| &bytes.0)
+}
+
+#[cfg(test)]
+mod tests;

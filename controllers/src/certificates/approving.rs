@@ -1,0 +1,123 @@
+//! Requests of nodes for certificates that they show as clients are approved, if whoever asks may ask for them.
+
+use std::sync::Arc;
+
+use client::{Action, ObjectKey};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use kube::ResourceExt;
+use kube::api::PostParams;
+
+use super::{Authority, Requested, certificate, decided, rules};
+use crate::context::Context;
+use crate::error::{Error, Result, ignore_not_found};
+
+/// Requests worked on at a time.
+const WORKERS: usize = 5;
+/// What somebody may ask for: the subresource that says it, and what is said once it is approved.
+const SELF: (&str, &str) =
+    ("selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview.");
+const ANY: (&str, &str) = ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.");
+
+/// Runs the controller until the context is cancelled.
+pub(crate) async fn run(context: Context) {
+    let Some(authority) = context.config.authority.clone() else { return };
+    let queue = context.queue();
+    let requests = context.informers.of::<CertificateSigningRequest>();
+    let to = queue.clone();
+    requests.on_change(move |change| {
+        let request = change.object();
+        if !change.is_delete() && is_open(request) && request.spec.signer_name == rules::KUBELET_CLIENT {
+            to.add(ObjectKey::of(&**request));
+        }
+    });
+    requests.wait_synced().await;
+    let of = context.clone();
+    context
+        .run("csrapproving", queue, WORKERS, move |key| {
+            let (context, request, authority) = (of.clone(), requests.get_key(&key), authority.clone());
+            async move {
+                if let Some(request) = request {
+                    approve(&context, &authority, Arc::unwrap_or_clone(request)).await?;
+                }
+                Ok::<_, Error>(Action::Done)
+            }
+        })
+        .await;
+}
+
+fn is_open(request: &CertificateSigningRequest) -> bool {
+    certificate(request).is_empty() && !decided(request, "Approved") && !decided(request, "Denied")
+}
+
+async fn approve(context: &Context, authority: &Authority, mut request: CertificateSigningRequest) -> Result<()> {
+    if !is_open(&request) {
+        return Ok(());
+    }
+    let name = request.name_any();
+    let unparsed = |error| Error::Invalid(format!("unable to parse csr {name:?}: {error}"));
+    let asked = (authority.read)(&request.spec.request.0).map_err(unparsed)?;
+    let mut tried = Vec::new();
+    for (subresource, message) in recognized(&request, &asked) {
+        tried.push(subresource);
+        if !may_ask(context, &request, subresource).await? {
+            continue;
+        }
+        let status = request.status.get_or_insert_default();
+        status.conditions.get_or_insert_default().push(CertificateSigningRequestCondition {
+            type_: "Approved".into(),
+            status: "True".into(),
+            reason: Some("AutoApproved".into()),
+            message: Some(message.into()),
+            ..CertificateSigningRequestCondition::default()
+        });
+        let api = context.api_all::<CertificateSigningRequest>();
+        ignore_not_found(api.replace_subresource("approval", &name, &PostParams::default(), &request).await)?;
+        return Ok(());
+    }
+    match tried.as_slice() {
+        [] => Ok(()),
+        // It comes again: permissions may be given later.
+        tried => Err(Error::Invalid(format!(
+            "recognized csr {name:?} as [{}] but subject access review was not approved",
+            tried.join(" ")
+        ))),
+    }
+}
+
+/// What a request may be approved as, in this order.
+pub(super) fn recognized(
+    request: &CertificateSigningRequest,
+    asked: &Requested,
+) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    let spec = &request.spec;
+    let usages = spec.usages.as_deref().unwrap_or_default();
+    let of_node = spec.signer_name == rules::KUBELET_CLIENT && rules::kubelet_client(asked, usages).is_ok();
+    let own = of_node && spec.username.as_deref().unwrap_or_default() == asked.common_name;
+    [(own, SELF), (of_node, ANY)].into_iter().filter(|(is, _)| *is).map(|(_, what)| what)
+}
+
+/// Whether whoever made the request may ask for that.
+async fn may_ask(context: &Context, request: &CertificateSigningRequest, subresource: &str) -> Result<bool> {
+    let spec = &request.spec;
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: spec.username.clone(),
+            uid: spec.uid.clone(),
+            groups: spec.groups.clone(),
+            extra: spec.extra.clone(),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some("certificates.k8s.io".into()),
+                resource: Some("certificatesigningrequests".into()),
+                verb: Some("create".into()),
+                subresource: Some(subresource.into()),
+                version: Some("*".into()),
+                ..ResourceAttributes::default()
+            }),
+            non_resource_attributes: None,
+        },
+        ..SubjectAccessReview::default()
+    };
+    let answer = context.api_all::<SubjectAccessReview>().create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
