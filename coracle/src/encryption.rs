@@ -151,7 +151,7 @@ pub fn rotate(data_dir: &Path) -> Result<(String, bool), Error> {
     keys.insert(0, key);
     write_keys(&path, &keys)?;
     let Some(pid) = running else { return Ok((name, false)) };
-    kill_process(pid, Signal::HUP).map_err(|error| Error::Io(error.into()))?;
+    kill_process(pid, Signal::USR1).map_err(|error| Error::Io(error.into()))?;
     let source = Source { path, own: true, follow: true, before: None };
     let mark = Encryption::new(source, &host_name(), SystemClock::shared(), &Metrics::default());
     let mark = mark.map_err(Error::usage)?.mark();

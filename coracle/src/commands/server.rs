@@ -28,7 +28,7 @@ pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
     memory::runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+        let mut look = signal(SignalKind::user_defined1())?;
         let cluster = Cluster::start(config).await?;
         if let Err(error) = write_files(&data_dir, &cluster) {
             cluster.abandon().await?;
@@ -40,7 +40,7 @@ pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
             tokio::select! {
                 _ = interrupt.recv() => break None,
                 _ = terminate.recv() => break None,
-                Some(()) = hangup.recv() => cluster.look_at_encryption(),
+                Some(()) = look.recv() => cluster.look_at_encryption(),
                 failure = cluster.failed() => break Some(failure),
                 Ok(()) = renewals.changed() => {
                     if let Err(error) = kubeconfig::refresh(&data_dir, cluster.kubeconfig()) {
