@@ -16,22 +16,19 @@ pub fn core_versions(catalogue: &Catalogue, address: &str) -> Value {
     })
 }
 
-/// `/apis`: all groups.
-pub fn groups(catalogue: &Catalogue) -> Value {
-    let groups = catalogue.groups().into_iter().filter(|group| !group.is_empty());
-    let groups: Vec<Value> = groups.map(|group| Value::Object(group_entry(catalogue, group))).collect();
+/// `/apis`: groups with their versions, the preferred first.
+pub fn group_list(groups: &[(String, Vec<String>)]) -> Value {
+    let groups: Vec<Value> =
+        groups.iter().map(|(group, versions)| Value::Object(group_entry(group, versions))).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-/// `/apis/GROUP`; none if the group is not served.
-pub fn group(catalogue: &Catalogue, group: &str) -> Option<Value> {
-    if group.is_empty() || catalogue.versions(group).is_empty() {
-        return None;
-    }
-    let mut entry = group_entry(catalogue, group);
+/// `/apis/GROUP`: the versions of a group, the preferred first.
+pub fn group_of(group: &str, versions: &[String]) -> Value {
+    let mut entry = group_entry(group, versions);
     entry.insert("kind".to_string(), "APIGroup".into());
     entry.insert("apiVersion".to_string(), "v1".into());
-    Some(Value::Object(entry))
+    Value::Object(entry)
 }
 
 /// `/api/v1` and `/apis/GROUP/VERSION`; none if the version is not served.
@@ -54,18 +51,29 @@ pub fn resources(catalogue: &Catalogue, group: &str, version: &str) -> Option<Va
 /// The aggregated form of `/api` (`core` is true) or `/apis`, in version `v2` or `v2beta1` of `apidiscovery.k8s.io`.
 pub fn aggregated(catalogue: &Catalogue, core: bool, version: &str) -> Value {
     let groups = catalogue.groups().into_iter().filter(|group| group.is_empty() == core);
-    let items: Vec<Value> = groups.map(|group| aggregated_group(catalogue, group)).collect();
+    aggregated_list(groups.map(|group| aggregated_group(catalogue, group)).collect(), version)
+}
+
+/// The aggregated form of these groups.
+pub fn aggregated_list(groups: Vec<Value>, version: &str) -> Value {
     json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {},
-        "items": items,
+        "items": groups,
     })
 }
 
-fn group_entry(catalogue: &Catalogue, group: &str) -> Map<String, Value> {
-    let version = |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
-    let versions: Vec<Value> = catalogue.versions(group).into_iter().map(version).collect();
+/// What the aggregated form has of a version that is served.
+pub fn aggregated_version(catalogue: &Catalogue, group: &str, version: &str) -> Value {
+    let rows = catalogue.of_version(group, version);
+    let resources: Vec<Value> = rows.iter().map(|row| aggregated_resource(row)).collect();
+    json!({"version": version, "resources": resources, "freshness": "Current"})
+}
+
+fn group_entry(group: &str, versions: &[String]) -> Map<String, Value> {
+    let version = |version: &String| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    let versions: Vec<Value> = versions.iter().map(version).collect();
     let mut entry = Map::new();
     entry.insert("name".to_string(), group.into());
     entry.insert("preferredVersion".to_string(), versions.first().cloned().unwrap_or(Value::Null));
@@ -115,15 +123,8 @@ fn add_names(map: &mut Map<String, Value>, row: &Resource) {
 }
 
 fn aggregated_group(catalogue: &Catalogue, group: &str) -> Value {
-    let versions: Vec<Value> = catalogue
-        .versions(group)
-        .into_iter()
-        .map(|version| {
-            let rows = catalogue.of_version(group, version);
-            let resources: Vec<Value> = rows.iter().map(|row| aggregated_resource(row)).collect();
-            json!({"version": version, "resources": resources, "freshness": "Current"})
-        })
-        .collect();
+    let versions = catalogue.versions(group).into_iter();
+    let versions: Vec<Value> = versions.map(|version| aggregated_version(catalogue, group, version)).collect();
     let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
     json!({"metadata": metadata, "versions": versions})
 }

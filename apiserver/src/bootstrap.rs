@@ -8,7 +8,7 @@ mod own;
 mod roles;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use api::{Object, Status};
 use futures::future::BoxFuture;
@@ -17,6 +17,7 @@ use serde_json::Value;
 use store::{Condition, Operation, Snapshot, StoreError, Transaction};
 
 use crate::authorization::rule::Rule;
+use crate::group_versions::{self, ApiService, Managed, Priorities};
 use crate::registry::{fill_metadata, key, read, store_status};
 use crate::state::Step;
 use crate::{Registry, clock};
@@ -66,6 +67,8 @@ enum Update {
     Never,
     /// Rules and subjects that are missing are added, unless its annotation forbids it.
     Grants,
+    /// What it is to be is put back, unless somebody took it over (`checkAPIService` of the autoregister controller).
+    Managed,
     /// These fields are put back.
     Fields(&'static [&'static [&'static str]]),
 }
@@ -78,7 +81,11 @@ fn data() -> Vec<Desired> {
             "" => group.version.clone(),
             name => format!("{name}/{}", group.version),
         };
-        let update = if group.group == crate::authorization::rbac::GROUP { Update::Grants } else { Update::Never };
+        let update = match group.group.as_str() {
+            crate::authorization::rbac::GROUP => Update::Grants,
+            group_versions::GROUP => Update::Managed,
+            _ => Update::Never,
+        };
         for item in group.items {
             let mut object = Object(item);
             object.set(&["apiVersion"], api_version.as_str());
@@ -92,6 +99,13 @@ fn data() -> Vec<Desired> {
 /// What the data file has of one group: each object with the resource that it is of.
 pub(crate) fn of_group(group: &str) -> Vec<(String, Object)> {
     data().into_iter().filter(|d| d.group == group).map(|d| (d.resource, d.object)).collect()
+}
+
+/// Where a group and version of the reference's own stand in discovery (`DefaultGenericAPIServicePriorities`).
+pub(crate) fn priorities(group: &str, version: &str) -> Option<Priorities> {
+    static ALL: LazyLock<Vec<ApiService>> =
+        LazyLock::new(|| of_group(group_versions::GROUP).iter().map(|(_, object)| ApiService::of(object)).collect());
+    ALL.iter().find(|found| found.group == group && found.version == version).map(|found| found.priorities)
 }
 
 /// The rules of every node, which the Node authoriser applies to what it does not look into.
@@ -174,19 +188,24 @@ fn updated(item: &Desired, stored: &Object) -> Option<Object> {
     match item.update {
         Update::Never => None,
         Update::Grants => roles::updated(&item.object, stored),
-        Update::Fields(fields) => {
-            let mut object = stored.clone();
-            for path in fields {
-                match item.object.at(path) {
-                    Some(value) => object.set(path, value.clone()),
-                    None => {
-                        object.remove(path);
-                    }
-                }
+        Update::Managed if ApiService::of(stored).managed == Managed::No => None,
+        Update::Managed => with_fields(item, stored, &[&["spec"]]),
+        Update::Fields(fields) => with_fields(item, stored, fields),
+    }
+}
+
+/// The stored object with these fields as they should be, if they are not.
+fn with_fields(item: &Desired, stored: &Object, fields: &[&[&str]]) -> Option<Object> {
+    let mut object = stored.clone();
+    for path in fields {
+        match item.object.at(path) {
+            Some(value) => object.set(path, value.clone()),
+            None => {
+                object.remove(path);
             }
-            (object != *stored).then_some(object)
         }
     }
+    (object != *stored).then_some(object)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         ["statusz"] => zpages::answer(ctx, zpages::Page::Statusz, parts, query),
         ["flagz"] => zpages::answer(ctx, zpages::Page::Flagz, parts, query),
         ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, query),
-        ["openapi", ..] if !path.ends_with('/') => openapi::answer(ctx, parts, &segments, query),
+        ["openapi", ..] if !path.ends_with('/') => openapi::answer(ctx, parts, &segments, query).await,
         _ => Ok(answer::page_not_found()),
     }
 }
@@ -115,6 +115,10 @@ fn path_list(ctx: &Context) -> Vec<String> {
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));
         }
+    }
+    for remote in ctx.registry.group_versions().remotes().iter().filter(|remote| !remote.group.is_empty()) {
+        paths.push(format!("/apis/{}", remote.group));
+        paths.push(remote.path());
     }
     let fixed = [
         "/.well-known/openid-configuration",

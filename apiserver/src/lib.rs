@@ -5,6 +5,7 @@
 //! function plugged in through [`plug`].
 
 pub mod admission;
+mod aggregator;
 pub mod allocator;
 pub mod answer;
 pub mod assembly;
@@ -31,6 +32,7 @@ pub mod managed;
 mod memo;
 mod metrics;
 pub mod options;
+mod outgoing;
 mod pieces;
 pub mod plug;
 pub mod post_start;
@@ -39,6 +41,7 @@ pub mod registry;
 pub mod request;
 pub mod selection;
 pub mod server;
+mod service_endpoint;
 mod shares;
 pub mod state;
 pub mod strategy;

@@ -1,5 +1,6 @@
 //! What the API server counts, under the reference's names.
 
+mod aggregation;
 mod build;
 mod cache;
 pub mod chain;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use metrics::{Collect, Counter, Family, Gauge, Histogram, Labels, Tally, Text, process};
 
 use crate::Registry;
+pub use aggregation::Aggregation;
 pub use build::Build;
 use cache::Operations;
 pub use cache::{Reads, Stored};
@@ -68,6 +70,8 @@ pub struct ServerMetrics {
     pub impersonation: Impersonation,
     /// Addresses and ports of services.
     pub services: Services,
+    /// The services of APIServices.
+    pub aggregation: Aggregation,
     /// What is answered from other servers, and what the server makes of its own.
     pub various: Various,
     /// Pods held against the policies of their namespaces.
@@ -118,6 +122,7 @@ impl Default for ServerMetrics {
             cache: Reads::default(),
             impersonation: Impersonation::default(),
             services: Services::default(),
+            aggregation: Aggregation::default(),
             various: Various::default(),
             pod_security: PodSecurityCounts::default(),
             dispatched: Family::new(
@@ -206,7 +211,7 @@ fn sort_of_user(name: &str) -> &str {
 impl Collect for ServerMetrics {
     fn collect(&self, text: &mut Text) {
         self.requests.collect(text);
-        let all: [&dyn Collect; 23] = [
+        let all: &[&dyn Collect] = &[
             &self.body_sizes,
             &self.filter_durations,
             &self.authentication_attempts,
@@ -225,13 +230,14 @@ impl Collect for ServerMetrics {
             &self.cache,
             &self.impersonation,
             &self.services,
+            &self.aggregation,
             &self.various,
             &self.pod_security,
             &self.dispatched,
             &self.tls_handshake_errors,
             &self.deprecated,
         ];
-        all.into_iter().for_each(|family| family.collect(text));
+        all.iter().for_each(|family| family.collect(text));
         // The same once more, as a summary that tells no quantiles.
         for (values, steps) in self.admission_steps.iter() {
             let labels = Labels::new(&["type", "operation", "rejected"], &values);

@@ -5,9 +5,13 @@ pub(crate) mod cluster_authentication;
 mod compaction;
 mod condition;
 pub mod definitions;
+mod description;
+mod discovery;
 mod event_expiry;
 mod flow_control;
 mod identity;
+mod registration;
+mod rounds;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +33,9 @@ impl ApiServer {
             let unended = async {
                 tokio::join!(
                     api_services::follow(self),
+                    registration::follow(self),
+                    discovery::follow(self),
+                    description::follow(self),
                     definitions::follow(self),
                     cluster_authentication::follow(self),
                     flow_control::follow(self),

@@ -3,7 +3,7 @@
 //! A connection that changes its protocol is passed through as raw bytes both ways; nothing here knows what is said on it.
 
 mod address;
-mod backend;
+pub(crate) mod backend;
 mod forward;
 mod links;
 mod location;

@@ -20,9 +20,12 @@ use bytes::Bytes;
 use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
 use crate::Config;
+use crate::aggregator::Aggregator;
 use crate::clock::{self, Clock};
+use crate::documents::discovery::Whole as WholeDiscovery;
 use crate::documents::openapi::Documents;
 use crate::flow_control::{self, FlowTable};
+use crate::group_versions::{self, GroupVersions};
 use crate::memo::Memo;
 use crate::metrics::{ServerMetrics, Stored};
 use crate::plug::Plugins;
@@ -68,8 +71,11 @@ struct Inner {
     metrics: ServerMetrics,
     created: Instant,
     flows: Derived<FlowTable>,
+    group_versions: Derived<GroupVersions>,
+    aggregator: Aggregator,
     frames: FrameCache,
     documents: Documents,
+    whole_discovery: WholeDiscovery,
     compaction: Compaction,
 }
 
@@ -83,8 +89,11 @@ impl Registry {
             state: State::default(),
             metrics: ServerMetrics::default(),
             flows: flow_control::table(),
+            group_versions: group_versions::table(),
+            aggregator: Aggregator::default(),
             frames: FrameCache::default(),
             documents: Documents::default(),
+            whole_discovery: WholeDiscovery::default(),
             compaction: Compaction::default(),
         }))
     }
@@ -107,6 +116,21 @@ impl Registry {
     /// The flow schemas that are stored now.
     pub fn flows(&self) -> Held<FlowTable> {
         self.0.flows.get(&**self.store())
+    }
+
+    /// The APIServices that are stored now.
+    pub(crate) fn group_versions(&self) -> Held<GroupVersions> {
+        self.0.group_versions.get(&**self.store())
+    }
+
+    /// What is kept of the services of APIServices.
+    pub(crate) fn aggregator(&self) -> &Aggregator {
+        &self.0.aggregator
+    }
+
+    /// The aggregated form of discovery, kept.
+    pub(crate) fn whole_discovery(&self) -> &WholeDiscovery {
+        &self.0.whole_discovery
     }
 
     /// OpenAPI documents, kept.

@@ -47,7 +47,7 @@ pub struct State {
 
 /// How often definitions were brought into the catalogue.
 #[derive(Debug, Clone, Copy, Default)]
-struct Rounds {
+pub(crate) struct Rounds {
     begun: u64,
     ended: u64,
 }
@@ -86,6 +86,13 @@ impl State {
         self.done.borrow().contains(&step)
     }
 
+    /// Resolves when a step is done.
+    pub(crate) async fn done(&self, step: Step) {
+        let mut done = self.done.subscribe();
+        // The sender lives as long as this does.
+        let _ = done.wait_for(|done| done.contains(&step)).await;
+    }
+
     /// Resolves when every step is done.
     pub async fn started(&self) {
         let mut done = self.done.subscribe();
@@ -97,6 +104,11 @@ impl State {
     pub fn begin_round(&self) -> Round<'_> {
         self.rounds.send_modify(|rounds| rounds.begun += 1);
         Round(self)
+    }
+
+    /// Tells whenever the catalogue may have changed.
+    pub(crate) fn rounds(&self) -> watch::Receiver<Rounds> {
+        self.rounds.subscribe()
     }
 
     /// Resolves when the catalogue has what every status of a definition said when this was called: whoever reads that

@@ -1,5 +1,6 @@
 //! What a few kinds do about their own objects. Everything else is as the generic registry has it.
 
+pub(crate) mod api_service;
 mod certificate;
 mod claim;
 pub mod component_status;
@@ -47,6 +48,7 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("resource.k8s.io", "resourceslices", "") => &devices::Slice,
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => &definition::Definition,
         ("apiextensions.k8s.io", "customresourcedefinitions", "status") => &definition::DefinitionStatus,
+        ("apiregistration.k8s.io", "apiservices", "") => &api_service::ApiService,
         ("apps", "daemonsets", "") => &workload::DaemonSet,
         ("discovery.k8s.io", "endpointslices", "") => &workload::EndpointSlice,
         ("", "nodes", "") => &workload::Node,

@@ -1,9 +1,9 @@
 //! The server's own tests: requests through the tower service against a store in memory.
 
+#[path = "api/aggregation.rs"]
+mod aggregation;
 #[path = "api/answers.rs"]
 mod answers;
-#[path = "api/api_services.rs"]
-mod api_services;
 #[path = "api/clock.rs"]
 mod clock;
 #[path = "api/connections.rs"]

@@ -13,11 +13,18 @@ fn check(name: &str, document: Value) {
     assert!(document == expected, "{name} from line {first}: {:#?} is not {:#?}", &got[first..], &wanted[first..]);
 }
 
+/// Every group but the core with its versions, in the order of the catalogue.
+fn groups(catalogue: &Catalogue) -> Vec<(String, Vec<String>)> {
+    let versions = |group| catalogue.versions(group).into_iter().map(str::to_string).collect();
+    let groups = catalogue.groups().into_iter().filter(|group| !group.is_empty());
+    groups.map(|group| (group.to_string(), versions(group))).collect()
+}
+
 #[test]
 fn documents_are_those_of_the_reference() {
     let catalogue = Catalogue::builtin();
     check("api", super::core_versions(&catalogue, "192.0.2.2:16443"));
-    check("apis", super::groups(&catalogue));
+    check("apis", super::group_list(&groups(&catalogue)));
     check("api-aggregated", super::aggregated(&catalogue, true, "v2"));
     check("apis-aggregated", super::aggregated(&catalogue, false, "v2"));
     for group in catalogue.groups() {
@@ -31,7 +38,7 @@ fn documents_are_those_of_the_reference() {
 #[test]
 fn what_is_not_served_has_no_document() {
     let catalogue = Catalogue::builtin();
-    assert!(super::group(&catalogue, "ex.com").is_none() && super::group(&catalogue, "").is_none());
     assert!(super::resources(&catalogue, "apps", "v2").is_none());
-    assert_eq!(super::group(&catalogue, "apps").unwrap()["preferredVersion"]["groupVersion"], "apps/v1");
+    let document = super::group_of("apps", &["v1".into(), "v1beta1".into()]);
+    assert_eq!(document["preferredVersion"]["groupVersion"], "apps/v1");
 }

@@ -17,7 +17,7 @@ use crate::{Registry, answer, content};
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const WARNING: HeaderName = HeaderName::from_static("warning");
 /// How long an audit id from a client may be.
-const AUDIT_ID_LENGTH_MAX: usize = 64;
+pub(crate) const AUDIT_ID_LENGTH_MAX: usize = 64;
 /// How long all warnings of an answer together may be; more are cut short (`endpoints/filters/warning`).
 const WARNINGS_BYTES_MAX: usize = 4 * 1024;
 
@@ -34,6 +34,8 @@ pub struct Event {
     pub counts: bool,
     /// Whether the server cut it short for its own sake.
     pub terminated: bool,
+    /// Whether it was for a service, and this server did not even ask that.
+    pub refused_by_proxy: bool,
 }
 
 /// A request of which is noted what becomes of it.

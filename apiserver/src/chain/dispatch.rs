@@ -11,12 +11,13 @@ use http::{Method, Response};
 
 use super::Asked;
 use super::audit::Event;
+use super::inflight::TooMany;
 use super::limit::Limited;
 use crate::context::WriteOptions;
-use crate::group_versions::{self, Backend};
+use crate::group_versions::Remote;
 use crate::request::{Query, RequestInfo};
 use crate::verbs::patch::{PatchType, patch_type};
-use crate::{Context, Registry, answer, documents, options, verbs};
+use crate::{Context, Registry, aggregator, answer, documents, options, verbs};
 
 /// A resource that is served.
 pub struct Served {
@@ -47,6 +48,10 @@ pub(super) async fn dispatch(
     limited: Limited,
     event: &mut Event,
 ) -> Result<Response<Body>, Status> {
+    let remote = registry.group_versions().remote_at(&asked.info.path).cloned();
+    if let Some(remote) = remote {
+        return delegate(registry, user, asked, limited, &remote, event).await;
+    }
     let Asked { parts, body, query, info } = asked;
     let served = find(registry, &info).await;
     event.counts = counts(served.as_ref(), &info);
@@ -57,17 +62,37 @@ pub(super) async fn dispatch(
     let answered = match served {
         _ if ctx.info.path.starts_with("//") => Ok(answer::page_not_found()),
         Some(served) => verbs::dispatch(ctx.clone(), served, parts, body, query).await,
-        None if ctx.info.is_resource_request => not_served(&ctx),
+        None if ctx.info.is_resource_request => verbs::no_resource(&ctx),
         None => documents::answer(&ctx, &parts, &query).await,
     };
     event.warnings.extend(ctx.take_warnings());
-    answered.map(|mut response| {
-        // The place is held until the answer is written.
-        if let Some(place) = ctx.take_place() {
-            response.extensions_mut().insert(Arc::new(place));
-        }
-        response
-    })
+    answered.map(|response| keep_place(&ctx, response))
+}
+
+/// Has a request answered by the service that serves its group and version.
+async fn delegate(
+    registry: &Registry,
+    user: Arc<UserInfo>,
+    asked: Asked,
+    limited: Limited,
+    remote: &Remote,
+    event: &mut Event,
+) -> Result<Response<Body>, Status> {
+    let Asked { parts, body, query, info } = asked;
+    let ctx = Context::new(user, info, WriteOptions::default(), registry.clone()).limited(limited);
+    event.audit_id = Some(ctx.audit_id.clone());
+    // The body goes on as it comes, so that its place is needed from now on.
+    ctx.enter().await.map_err(TooMany::status)?;
+    let response = aggregator::serve(&ctx, remote, parts, body, &query, event).await;
+    Ok(keep_place(&ctx, response))
+}
+
+/// The place of a request is held until its answer is written.
+fn keep_place(ctx: &Context, mut response: Response<Body>) -> Response<Body> {
+    if let Some(place) = ctx.take_place() {
+        response.extensions_mut().insert(Arc::new(place));
+    }
+    response
 }
 
 /// The resource that a request is about, if there is one. Requests for what is not served, and for what tells what is, wait
@@ -80,14 +105,6 @@ async fn find(registry: &Registry, info: &RequestInfo) -> Option<Served> {
             find()
         }
         found => found,
-    }
-}
-
-/// What a path gets whose resource is not in the catalogue.
-fn not_served(ctx: &Context) -> Result<Response<Body>, Status> {
-    match group_versions::backend(&ctx.registry, &ctx.info.group, &ctx.info.version) {
-        Some(Backend::Remote(service)) => Ok(service.unavailable()),
-        Some(Backend::Local) | None => verbs::no_resource(ctx),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/api`, `/apis` and what is below them without being a resource.
 
+mod aggregated;
+
 use std::sync::Arc;
 
 use api::discovery;
@@ -9,13 +11,14 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use metrics::Counter;
+use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
 use crate::content::{self, Format, Representation, Transform};
-use crate::group_versions::{self, Backend};
 use crate::request::Query;
-use crate::{Context, answer, verbs};
+use crate::{Context, Registry, answer, verbs};
+use aggregated::Made;
 
 /// The parameters of the media type of the aggregated form.
 const AGGREGATED: [(&str, &str); 3] = [("g", "apidiscovery.k8s.io"), ("v", "v2"), ("as", "APIGroupDiscoveryList")];
@@ -38,33 +41,34 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
                 routed(false)?;
             }
             if let Some(representation) = aggregated_form(&parts.headers, query) {
-                ctx.registry.metrics().various.discovery.with([], Counter::add_one);
-                return aggregated(parts, discovery::aggregated(&catalogue, core, "v2"), representation);
+                let (document, tag) = whole(&ctx.registry, core)?;
+                return aggregated(parts, &document, &tag, representation);
             }
             let address = &ctx.registry.config().advertised;
-            if core { discovery::core_versions(&catalogue, address) } else { discovery::groups(&catalogue) }
+            match core {
+                true => discovery::core_versions(&catalogue, address),
+                false => discovery::group_list(&ctx.registry.group_versions().ordered(&catalogue)),
+            }
         }
         ["api", version] => {
             let document = discovery::resources(&catalogue, "", version).ok_or_else(verbs::unknown_path)?;
             routed(false)?;
             document
         }
-        ["apis", group] => match discovery::group(&catalogue, group) {
-            Some(document) => document,
-            None => return Ok(answer::page_not_found()),
-        },
+        ["apis", group] => {
+            let groups = ctx.registry.group_versions().ordered(&catalogue);
+            match groups.iter().find(|(name, _)| name == group) {
+                Some((name, versions)) => discovery::group_of(name, versions),
+                None => return Ok(answer::page_not_found()),
+            }
+        }
         ["apis", group, version] => match discovery::resources(&catalogue, group, version) {
             Some(document) => {
                 routed(false)?;
                 document
             }
-            None => {
-                return match group_versions::backend(&ctx.registry, group, version) {
-                    Some(Backend::Remote(service)) => Ok(service.unavailable()),
-                    _ if discovery::group(&catalogue, group).is_some() => Err(verbs::unknown_path()),
-                    _ => Ok(answer::page_not_found()),
-                };
-            }
+            None if catalogue.versions(group).is_empty() => return Ok(answer::page_not_found()),
+            None => return Err(verbs::unknown_path()),
         },
         _ => return Ok(answer::page_not_found()),
     };
@@ -84,15 +88,42 @@ fn aggregated_form(headers: &HeaderMap, query: &Query) -> Option<Representation>
     Some(Representation { format, pretty, transform: Transform::None })
 }
 
-fn aggregated(parts: &Parts, document: Value, form: Representation) -> Result<Response<Body>, Status> {
-    let tag = tag_of(&serde_json::to_vec(&document).map_err(|e| Status::internal(e.to_string()))?);
+/// The last document of its form, which everybody asks for that begins to speak with a server.
+#[derive(Default)]
+pub struct Whole(Mutex<Option<Made>>);
+
+/// The aggregated form of `/api` or `/apis`, with its tag.
+fn whole(registry: &Registry, core: bool) -> Result<(Arc<Value>, Arc<str>), Status> {
+    let catalogue = Arc::clone(&registry.catalogue());
+    let tagged = |document: Value| match serde_json::to_vec(&document) {
+        Ok(bytes) => Ok((document, tag_of(&bytes))),
+        Err(error) => Err(Status::internal(error.to_string())),
+    };
+    let count = || registry.metrics().various.discovery.with([], Counter::add_one);
+    if core {
+        count();
+        let (document, tag) = tagged(discovery::aggregated(&catalogue, true, "v2"))?;
+        return Ok((Arc::new(document), tag.into()));
+    }
+    let (table, discovered) = (registry.group_versions(), registry.aggregator().discovered());
+    let mut last = registry.whole_discovery().0.lock();
+    if last.as_ref().is_none_or(|last| !last.is_current(&catalogue, &table, &discovered)) {
+        count();
+        let made = tagged(aggregated::groups(&catalogue, &table, &discovered))?;
+        *last = Some(Made::new(catalogue, &table, discovered, made));
+    }
+    let last = last.as_ref().ok_or_else(|| Status::internal("a discovery document is lost"))?;
+    Ok((last.document.clone(), last.tag.clone()))
+}
+
+fn aggregated(parts: &Parts, document: &Value, tag: &str, form: Representation) -> Result<Response<Body>, Status> {
     let media_type = match form.format {
         Format::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         Format::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         Format::Protobuf => "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
     };
-    let object = Object::from_value(document).ok_or_else(|| Status::internal("a document is no object"))?;
-    let mut response = respond_tagged(&parts.headers, answer::encode(&object, &form)?, &tag, media_type);
+    let object = Object::from_value(document.clone()).ok_or_else(|| Status::internal("a document is no object"))?;
+    let mut response = respond_tagged(&parts.headers, answer::encode(&object, &form)?, tag, media_type);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
     Ok(response)
 }

@@ -1,4 +1,7 @@
-//! `/openapi/v2` and `/openapi/v3`. Documents are made when first asked for and kept while the catalogue stays.
+//! `/openapi/v2` and `/openapi/v3`. Documents are made when first asked for and kept while the catalogue stays, and while the
+//! services of APIServices say the same.
+
+mod aggregated;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -9,15 +12,15 @@ use api::openapi::{self, Builtin};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, VARY};
-use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::discovery::{respond_tagged, tag_of};
 use crate::content::{Clause, clauses};
 use crate::request::Query;
-use crate::{Context, answer};
+use crate::{Context, Registry, answer};
+use aggregated::Parts;
 
 /// How many documents are kept; the largest is some megabytes long, and only clients that ask make them.
 const DOCUMENTS_MAX: usize = 64;
@@ -32,12 +35,18 @@ pub struct Documents {
 #[derive(Default)]
 struct Kept {
     catalogue: Option<Arc<Catalogue>>,
+    /// What the document of version 2 was merged of, beside the catalogue.
+    parts: Parts,
     documents: HashMap<String, (Bytes, String)>,
 }
 
 impl Kept {
-    /// Goes over to another catalogue, and keeps the documents that it does not change.
-    fn follow(&mut self, catalogue: &Arc<Catalogue>) {
+    /// Goes over to another catalogue and other parts, and keeps the documents that they do not change.
+    fn follow(&mut self, catalogue: &Arc<Catalogue>, parts: &Parts) {
+        if !self.parts.is_same(parts) {
+            self.documents.retain(|path, _| !path.starts_with(V2_PATH));
+            self.parts = parts.clone();
+        }
         if self.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
             return;
         }
@@ -54,12 +63,13 @@ impl Documents {
     fn get_or_make(
         &self,
         catalogue: &Arc<Catalogue>,
+        parts: &Parts,
         path: &str,
         make: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Option<(Bytes, String)> {
         {
             let mut kept = self.kept.lock();
-            kept.follow(catalogue);
+            kept.follow(catalogue, parts);
             if let Some(found) = kept.documents.get(path) {
                 return Some(found.clone());
             }
@@ -68,14 +78,16 @@ impl Documents {
         let segments: Vec<&str> = path.split('/').collect();
         let tag = version_hash(catalogue, &segments).unwrap_or_else(|| tag_of(&bytes));
         let mut kept = self.kept.lock();
-        if kept.documents.len() < DOCUMENTS_MAX && kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) {
+        let is_current =
+            kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) && kept.parts.is_same(parts);
+        if kept.documents.len() < DOCUMENTS_MAX && is_current {
             kept.documents.insert(path.to_string(), (bytes.clone(), tag.clone()));
         }
         Some((bytes, tag))
     }
 
-    fn version_2(&self, catalogue: &Catalogue) -> Vec<u8> {
-        openapi::v2_document(catalogue, self.builtin.get_or_init(Builtin::write))
+    fn version_2(&self, catalogue: &Catalogue, parts: &Parts) -> Vec<u8> {
+        parts.merge(openapi::v2_document(catalogue, self.builtin.get_or_init(Builtin::write)))
     }
 }
 
@@ -87,6 +99,8 @@ enum Encoding {
     Protobuf,
 }
 
+/// What the paths of documents of version 2 begin with.
+const V2_PATH: &str = "openapi/v2";
 /// What each version of the documents is called as protobuf, now and before.
 const V2_PROTOBUF: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
@@ -111,39 +125,63 @@ fn encoding(wanted: &[Clause<'_>], protobuf: [&str; 2]) -> Option<Encoding> {
 ///
 /// # Errors
 /// None so far.
-pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Query) -> Result<Response<Body>, Status> {
-    let catalogue = Arc::clone(&ctx.registry.catalogue());
-    let documents = ctx.registry.documents();
+pub async fn answer(
+    ctx: &Arc<Context>,
+    head: &http::request::Parts,
+    segments: &[&str],
+    query: &Query,
+) -> Result<Response<Body>, Status> {
+    let segments: Vec<String> = segments.iter().map(|segment| (*segment).to_string()).collect();
+    let (registry, headers, query) = (ctx.registry.clone(), head.headers.clone(), query.clone());
+    let parts = Parts::of(&registry);
+    let is_own = parts.is_empty();
+    let work = move || {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        find(&registry, &parts, &headers, &segments, &query)
+    };
+    // What services say may be long, and is read here.
+    if is_own {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Status::internal(format!("an OpenAPI document could not be put together: {error}")))
+}
+
+fn find(registry: &Registry, parts: &Parts, headers: &HeaderMap, segments: &[&str], query: &Query) -> Response<Body> {
+    let catalogue = Arc::clone(&registry.catalogue());
+    let documents = registry.documents();
     let path = segments.join("/");
     if let ["openapi", "v3"] = segments {
-        let index =
-            documents.get_or_make(&catalogue, &path, || Some(openapi::v3_index(&catalogue).to_string().into_bytes()));
+        let index = documents
+            .get_or_make(&catalogue, parts, &path, || Some(openapi::v3_index(&catalogue).to_string().into_bytes()));
         let body = index.map(|(bytes, _)| bytes).unwrap_or_default();
-        return Ok(answer::bytes(200, "text/plain; charset=utf-8", body));
+        return answer::bytes(200, "text/plain; charset=utf-8", parts.index(body));
     }
     let (is_v2, is_v3) = (matches!(segments, ["openapi", "v2"]), matches!(segments, ["openapi", "v3", ..]));
     let protobuf = if is_v2 { V2_PROTOBUF } else { V3_PROTOBUF };
-    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|a| !a.is_empty()).unwrap_or("*/*");
     let wanted = clauses(accept);
-    if is_v3 && !is_served(&catalogue, segments) {
-        return Ok(bare(404, true));
+    let remote = parts.version_3(segments);
+    if is_v3 && remote.is_none() && !is_served(&catalogue, segments) {
+        return bare(404, true);
     }
     if wanted.is_empty() && !is_v2 {
-        return Ok(bare(200, false));
+        return bare(200, false);
     }
-    let Some(encoding) = encoding(&wanted, protobuf) else { return Ok(bare(406, is_v2)) };
+    let Some(encoding) = encoding(&wanted, protobuf) else { return bare(406, is_v2) };
     let json = || match segments {
-        ["openapi", "v2"] => Some(documents.version_2(&catalogue)),
+        ["openapi", "v2"] => Some(documents.version_2(&catalogue, parts)),
         ["openapi", "v3", "api", version] => openapi::v3_document(&catalogue, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::v3_document(&catalogue, group, version),
         ["openapi", "v3", path @ ..] => openapi::v3_root_document(&catalogue, &path.join("/")),
         _ => None,
     };
-    let found = match encoding {
-        Encoding::Json => documents.get_or_make(&catalogue, &path, json),
+    let found = match (&remote, encoding) {
+        (Some(remote), _) => remote.written(encoding == Encoding::Protobuf),
+        (None, Encoding::Json) => documents.get_or_make(&catalogue, parts, &path, json),
         // Both have the hash of the JSON, by which the index tells of them.
-        Encoding::Protobuf => documents.get_or_make(&catalogue, &path, json).and_then(|(whole, tag)| {
-            let made = documents.get_or_make(&catalogue, &format!("{path} as protobuf"), || {
+        (None, Encoding::Protobuf) => documents.get_or_make(&catalogue, parts, &path, json).and_then(|(whole, tag)| {
+            let made = documents.get_or_make(&catalogue, parts, &format!("{path} as protobuf"), || {
                 let document: Value = serde_json::from_slice(&whole).ok()?;
                 Some(if is_v2 { openapi::v2_protobuf(&document) } else { openapi::v3_protobuf(&document) })
             });
@@ -151,14 +189,14 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
         }),
     };
     let Some((bytes, tag)) = found else {
-        return Ok(if is_v3 { bare(404, true) } else { answer::page_not_found() });
+        return if is_v3 { bare(404, true) } else { answer::page_not_found() };
     };
     let media_type = if encoding == Encoding::Protobuf { protobuf[0] } else { "application/json" };
     let known = query.get("hash").filter(|hash| !hash.is_empty());
     if known.is_some_and(|hash| hash != tag) {
-        return Ok(moved(&path, &tag));
+        return moved(&path, &tag);
     }
-    let mut response = respond_tagged(&parts.headers, bytes, &tag, media_type);
+    let mut response = respond_tagged(headers, bytes, &tag, media_type);
     if is_v2 {
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
@@ -167,7 +205,7 @@ pub fn answer(ctx: &Arc<Context>, parts: &Parts, segments: &[&str], query: &Quer
         let forever = HeaderValue::from_static("public, immutable, max-age=31536000");
         response.headers_mut().insert(CACHE_CONTROL, forever);
     }
-    Ok(response)
+    response
 }
 
 /// Whether there is a document of version 3 for a path.

@@ -179,8 +179,8 @@ impl Measured {
     /// The answer is there: what is counted of it is, once it has been sent where that takes a while.
     pub fn finish(self, response: Response<Body>, event: &Event) -> Response<Body> {
         let (code, counts) = (response.status(), event.counts);
-        if event.terminated {
-            self.terminated(code);
+        if event.terminated || event.refused_by_proxy {
+            self.terminated(code, event.refused_by_proxy);
         }
         let size = response.body().size_hint().exact();
         match size {
@@ -193,8 +193,9 @@ impl Measured {
     }
 
     /// The request was cut short, with this code, for the server's own sake.
-    fn terminated(&self, code: StatusCode) {
+    fn terminated(&self, code: StatusCode, by_proxy: bool) {
         let [verb, group, version, resource, subresource, scope, component] = self.labels();
+        let component = if by_proxy { "aggregator" } else { component };
         let labels = [verb, group, version, resource, subresource, scope, component, code.as_str()];
         self.registry.metrics().requests.terminations.with(labels, Counter::add_one);
     }

@@ -27,13 +27,13 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BackendError {
+pub(crate) enum BackendError {
     #[error("dial tcp {0}: {1}")]
     Dial(SocketAddr, std::io::Error),
     #[error("dial tcp {0}: i/o timeout")]
     Timeout(SocketAddr),
-    #[error("{0} changed the protocol without being asked to")]
-    Unasked(SocketAddr),
+    #[error("the other end changed the protocol without being asked to")]
+    Unasked,
     #[error("{0} shows the certificate of {1:?} and not of node {2:?}")]
     Other(SocketAddr, String, String),
     #[error("{0}")]
@@ -89,31 +89,8 @@ impl Backend {
             Ok(dialled) => dialled?,
             Err(_) => return Err(BackendError::Timeout(self.address)),
         };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // The connection ends with the answer's body, or with the upgraded stream.
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a proxied connection broke off");
-            }
-        });
         let request = self.outgoing(request, client.is_some())?;
-        let mut response = sender.send_request(request).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = client
-        {
-            let server = hyper::upgrade::on(&mut response);
-            tokio::spawn(join(client, server));
-            let mut answer = Response::new(Body::empty());
-            *answer.status_mut() = response.status();
-            *answer.headers_mut() = std::mem::take(response.headers_mut());
-            return Ok(answer);
-        }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(BackendError::Unasked(self.address));
-        }
-        let (mut parts, body) = response.into_parts();
-        strip_hop_by_hop(&mut parts.headers);
-        Ok(Response::from_parts(parts, Body::new(body)))
+        exchange(stream, request, client).await
     }
 
     async fn dial(&self) -> Result<Box<dyn Stream>, BackendError> {
@@ -133,21 +110,63 @@ impl Backend {
     fn outgoing(&self, request: Request<Body>, upgrades: bool) -> Result<Request<Body>, http::Error> {
         let (parts, body) = request.into_parts();
         let mut outgoing = Request::builder().method(parts.method).uri(&self.path).body(body)?;
-        let upgrade = parts.headers.get(UPGRADE).cloned();
         let mut headers = parts.headers;
-        strip_hop_by_hop(&mut headers);
+        let upgrade = take_upgrade(&mut headers);
         // The name that the client asked for goes on, as with a `ReverseProxy` in Go.
         if !headers.contains_key(HOST) {
             let host = parts.uri.authority().map_or_else(|| self.address.to_string(), |host| host.to_string());
             headers.insert(HOST, HeaderValue::from_str(&host)?);
         }
         if let Some(upgrade) = upgrade.filter(|_| upgrades) {
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(UPGRADE, upgrade);
+            set_upgrade(&mut headers, upgrade);
         }
         *outgoing.headers_mut() = headers;
         Ok(outgoing)
     }
+}
+
+/// Sends a request on a connection over HTTP/1.1, and joins it with the client's if the other end changes the protocol.
+///
+/// # Errors
+/// Why there is no answer.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Body>,
+    client: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response<Body>, BackendError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // The connection ends with the answer's body, or with the upgraded stream.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a proxied connection broke off");
+        }
+    });
+    let mut response = sender.send_request(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = client else { return Err(BackendError::Unasked) };
+        let server = hyper::upgrade::on(&mut response);
+        tokio::spawn(join(client, server));
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        return Ok(answer);
+    }
+    let (mut parts, body) = response.into_parts();
+    strip_hop_by_hop(&mut parts.headers);
+    Ok(Response::from_parts(parts, Body::new(body)))
+}
+
+/// Takes out what is between two ends of one connection only; the protocol that is wanted, if another is.
+pub(crate) fn take_upgrade(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(UPGRADE).cloned();
+    strip_hop_by_hop(headers);
+    upgrade
+}
+
+/// Asks for another protocol.
+pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, protocol);
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -177,7 +196,7 @@ fn other_than(node: &str, chain: Option<&[CertificateDer<'_>]>) -> Option<String
 }
 
 /// Removes what is between two ends of one connection only.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -204,7 +223,7 @@ pub(super) fn unverified() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
 }
 
 #[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+pub(crate) struct Unverified(pub Arc<rustls::crypto::CryptoProvider>);
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(

@@ -27,7 +27,6 @@ const UNENFORCED: &[(&str, &str, When, &str)] = &[
         When::Begins(&["spec", "conversion", "strategy"], "Webhook"),
         "the conversion webhook is not called, and objects cannot be read or written in a version other than the stored one",
     ),
-    ("apiregistration.k8s.io", "apiservices", When::Has(&["spec", "service"]), "no request is sent to the service"),
     ("autoscaling", "horizontalpodautoscalers", When::Always, "nothing is scaled"),
     (
         "certificates.k8s.io",
@@ -92,11 +91,9 @@ mod tests {
 
     #[test]
     fn only_what_has_an_effect_elsewhere_is_told() {
-        let local = told("apiregistration.k8s.io", "v1", "apiservices", json!({"spec": {"group": "g"}}));
-        assert_eq!(local, "");
-        let remote = json!({"spec": {"service": {"name": "s", "namespace": "a"}}});
-        let remote = told("apiregistration.k8s.io", "v1", "apiservices", remote);
-        assert_eq!(remote, "spec.service is stored but not enforced yet: no request is sent to the service");
+        assert_eq!(told("", "v1", "pods", json!({"spec": {"resourceClaims": []}})), "");
+        let claims = told("", "v1", "pods", json!({"spec": {"resourceClaims": [{"name": "c"}]}}));
+        assert_eq!(claims, "spec.resourceClaims is stored but not enforced yet: no devices are allocated to the pod");
         let policy = told("networking.k8s.io", "v1", "networkpolicies", json!({}));
         assert_eq!(policy, "NetworkPolicy is stored but not enforced yet: no traffic is restricted");
     }

@@ -18,6 +18,14 @@ impl Query {
         Self(pairs.collect())
     }
 
+    /// The parameters as text again, in the order of their names (`Values.Encode` in Go's `net/url`).
+    pub fn encode(&self) -> String {
+        let mut pairs: Vec<&(String, String)> = self.0.iter().collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let pairs = pairs.into_iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
@@ -50,6 +58,20 @@ impl Query {
     pub fn integer(&self, name: &str) -> Result<Option<i64>, String> {
         self.get(name).map(strconv::parse_int).transpose()
     }
+}
+
+/// A name or value as it stands in a query (`QueryEscape` in Go's `net/url`).
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' ' => encoded.push('+'),
+            b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// Whether every `%` of a path begins an escape.
@@ -93,5 +115,6 @@ mod tests {
         assert_eq!(query.text("b"), "x=y z");
         assert_eq!(query.get("c"), Some(""));
         assert_eq!(query.text("d"), "%zz");
+        assert_eq!(query.encode(), "a=1&a=2&b=x%3Dy+z&c=&d=%25zz");
     }
 }

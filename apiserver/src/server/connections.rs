@@ -43,6 +43,7 @@ struct Shared {
 /// The place of one connection; it is free again when the last of its holders is gone.
 #[derive(Debug)]
 pub(crate) struct Seat {
+    client: IpAddr,
     shared: Arc<Shared>,
     connections: Weak<Connections>,
 }
@@ -55,7 +56,7 @@ impl Connections {
 
     /// A place for a connection of this address; none if nobody that is there is idle.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Seat>> {
-        let address = network(address);
+        let (client, address) = (address.to_canonical(), network(address));
         let mut state = self.state.lock();
         if state.by_address.get(&address).is_some_and(|of| of.len() >= self.strangers_per_address_max) {
             let idle = state.by_address[&address].iter().find(|number| state.strangers[number].is_idle());
@@ -76,7 +77,7 @@ impl Connections {
         });
         state.strangers.insert(shared.number, shared.clone());
         state.by_address.entry(address).or_default().insert(shared.number);
-        Some(Arc::new(Seat { shared, connections: Arc::downgrade(self) }))
+        Some(Arc::new(Seat { client, shared, connections: Arc::downgrade(self) }))
     }
 }
 
@@ -129,6 +130,11 @@ impl Seat {
     /// Resolves when the connection has to make room.
     pub(super) async fn evicted(&self) {
         self.shared.evicted.cancelled().await;
+    }
+
+    /// The address of the client.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// Somebody has authenticated on the connection.

@@ -294,7 +294,7 @@ async fn what_a_service_is_to_serve_is_unavailable() {
     let service = r#""service": {"namespace": "kube-system", "name": "metrics"}, "insecureSkipTLSVerify": true"#;
     let remote = of("metrics.ex.com", "v1", service);
     let unavailable = &["service unavailable\n", "content-type: text/plain"][..];
-    check(&[(REGISTER, &remote)], 201, &["is stored but not enforced yet"]).await;
+    check(&[(REGISTER, &remote)], 201, &["metrics.ex.com"]).await;
     for (request, code, texts) in [
         ("GET /apis/metrics.ex.com/v1", 503, unavailable),
         ("GET /apis/metrics.ex.com/v1/nodes", 503, unavailable),
@@ -304,9 +304,10 @@ async fn what_a_service_is_to_serve_is_unavailable() {
     ] {
         check(&[(REGISTER, &remote), (request, "")], code, texts).await;
     }
-    // What is served here stays, and so does what nobody is registered for.
+    // A service goes before what is served here, and what nobody is registered for stays.
     let taken = of("apps", "v1", service);
-    check(&[(REGISTER, &taken), ("GET /apis/apps/v1/deployments", "")], 200, &["DeploymentList"]).await;
+    check(&[(REGISTER, &taken), ("GET /apis/apps/v1/deployments", "")], 503, unavailable).await;
+    check(&[(REGISTER, &taken), ("GET /apis/batch/v1/jobs", "")], 200, &["JobList"]).await;
     let local = of("metrics.ex.com", "v1", r#""caBundle": null"#);
     check(&[(REGISTER, &local), ("GET /apis/metrics.ex.com/v1/nodes", "")], 404, &["404 page not found"]).await;
 }

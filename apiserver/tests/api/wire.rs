@@ -52,7 +52,7 @@ impl Authorizer for Everything {
 /// A server that listens. It stops when this is dropped.
 pub struct Wire {
     pub server: ApiServer,
-    address: SocketAddr,
+    pub address: SocketAddr,
     tls: Arc<ClientConfig>,
     _stop: tokio_util::sync::DropGuard,
 }
