@@ -108,10 +108,13 @@ impl Controller {
     /// Deletes everything; the pods first, so that nothing they use goes before them (`deleteAllContent`).
     async fn delete_content(&self, namespace: &str) -> Content {
         let mut content = Content::default();
-        let mut resources: Vec<Served> = match discovery::all(&self.context.client).await {
-            Ok(resources) => resources,
+        let found = match discovery::find(&self.context.client).await {
+            Ok(found) => found,
             Err(error) => return Content { undiscovered: Some(error), ..content },
         };
+        // What is known goes all the same; the namespace stays until the rest is known.
+        content.undiscovered = found.failure().map(Error::Invalid);
+        let mut resources = found.resources;
         resources.retain(|r| r.is_namespaced() && r.can("list") && r.can("delete"));
         let (pods, others): (Vec<_>, Vec<_>) =
             resources.into_iter().partition(|r| r.resource.group.is_empty() && r.resource.plural == "pods");

@@ -173,10 +173,12 @@ fn versions(list: GroupList) -> Versions {
     for group in list.items.into_iter().flatten() {
         for mut version in group.versions.into_iter().flatten() {
             for resource in version.resources.iter_mut().flatten() {
-                // Old clients fall over one that has no kind.
+                // There are clients that fall over one that has no kind, or no list of verbs.
                 resource.response_kind.get_or_insert_default();
+                resource.verbs.get_or_insert_default();
                 for subresource in resource.subresources.iter_mut().flatten() {
                     subresource.response_kind.get_or_insert_default();
+                    subresource.verbs.get_or_insert_default();
                 }
             }
             all.insert((group.metadata.name.clone(), version.version.clone()), version);
@@ -205,7 +207,7 @@ pub(crate) fn read_plain(version: &str, fetched: &Fetched) -> Result<VersionDisc
             response_kind: Some(kind(&resource)),
             resource: resource.name,
             singular_resource: resource.singular_name,
-            verbs: resource.verbs,
+            verbs: Some(resource.verbs.unwrap_or_default()),
             short_names: resource.short_names,
             categories: resource.categories,
             subresources: None,
@@ -221,6 +223,7 @@ pub(crate) fn read_plain(version: &str, fetched: &Fetched) -> Result<VersionDisc
                 resource: parent.into(),
                 scope: scope.into(),
                 response_kind: kind,
+                verbs: Some(Vec::new()),
                 ..Default::default()
             };
             resources.push(made);
@@ -238,7 +241,7 @@ pub(crate) fn read_plain(version: &str, fetched: &Fetched) -> Result<VersionDisc
             subresource: name.into(),
             response_kind: Some(response_kind),
             accepted_types: None,
-            verbs: resource.verbs,
+            verbs: Some(resource.verbs.unwrap_or_default()),
         });
     }
     Ok(VersionDiscovery { version: version.into(), resources: Some(resources), freshness: String::new() })

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::graph::{FOREGROUND, Graph, Node, ORPHAN, Owner, Place};
 use crate::context::Context;
-use crate::discovery::{self, Meta, Served};
+use crate::discovery::{self, Found, Meta, Served};
 use crate::error::Result;
 
 /// Resources that own nothing, are owned by nothing and change all the time.
@@ -23,6 +23,11 @@ const ASTRAY: &str = "OwnerRefInvalidNamespace";
 
 /// The version and kind of each monitored resource, by its number.
 type Kinds = Arc<Mutex<Vec<(String, String)>>>;
+
+/// How long the collector waits at first for everything to be listed (`initialSyncTimeout`): one dead server must not keep it.
+const SYNC_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// How soon all is asked for again while a server of an aggregated API does not say what it has.
+const STALE_AGAIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The monitored resources.
 pub(super) struct Monitors {
@@ -67,28 +72,43 @@ impl Monitors {
 
     /// Monitors what is served now, and nothing else.
     pub(super) async fn refresh(&self) -> Result<Action> {
-        let mut served = discovery::all(&self.context.client).await?;
-        served.retain(|s| {
+        let mut found = discovery::find(&self.context.client).await?;
+        found.resources.retain(|s| {
             let name = (s.resource.group.as_str(), s.resource.plural.as_str());
             s.can("list") && s.can("watch") && s.can("delete") && !IGNORED.contains(&name)
         });
-        let started = self.adjust(served);
+        let started = self.adjust(&found);
         // Later nobody waits: what is defined and gone again at once never comes in sync, and the next refresh must see to it.
         if !*self.ready.borrow() {
-            for informer in started {
-                informer.wait_synced().await;
+            let synced = async {
+                for informer in started {
+                    informer.wait_synced().await;
+                }
+            };
+            tokio::select! {
+                () = synced => {}
+                () = self.context.clock.sleep(SYNC_MAX) => {
+                    tracing::warn!("not everything that is served could be listed; what is not known is asked for");
+                }
             }
             self.ready.send_replace(true);
+        }
+        if !found.stale.is_empty() {
+            return Ok(Action::RequeueAfter(STALE_AGAIN));
         }
         Ok(Action::Done)
     }
 
-    fn adjust(&self, served: Vec<Served>) -> Vec<Informer<Meta>> {
+    fn adjust(&self, found: &Found) -> Vec<Informer<Meta>> {
+        let served = &found.resources;
         let mut table = self.table.lock();
         let mut started = Vec::new();
         let is = |a: &Served, b: &Served| a.resource == b.resource && a.scope == b.scope;
         for (id, row) in table.rows.iter_mut().enumerate() {
-            let gone = !served.iter().any(|s| is(s, &row.served));
+            // Of what nobody knows now nothing is gone (`GarbageCollector.Sync`).
+            let resource = &row.served.resource;
+            let is_known = !found.is_stale(&resource.group, &resource.version);
+            let gone = is_known && !served.iter().any(|s| is(s, &row.served));
             if let Some(monitor) = row.monitor.take_if(|_| gone) {
                 monitor.token.cancel();
                 let mut graph = self.graph.lock();
@@ -98,7 +118,7 @@ impl Monitors {
             }
         }
         for one in served {
-            let known = table.rows.iter().position(|row| is(&row.served, &one));
+            let known = table.rows.iter().position(|row| is(&row.served, one));
             let id = known.unwrap_or(table.rows.len());
             table.by_kind.insert((one.resource.group.clone(), one.resource.kind.clone()), id);
             if known.is_none() {
@@ -107,7 +127,7 @@ impl Monitors {
                 self.kinds.lock().push((one.resource.api_version.clone(), one.resource.kind.clone()));
             }
             if table.rows[id].monitor.is_none() {
-                let monitor = self.monitor(id, &one);
+                let monitor = self.monitor(id, one);
                 started.push(monitor.informer.clone());
                 table.rows[id].monitor = Some(monitor);
             }
