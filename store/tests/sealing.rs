@@ -200,6 +200,14 @@ fn a_renewal_leaves_nothing_of_before() {
     assert!(files_with(&data, "hunter2") > 0, "what was replaced is still there");
     runtime.block_on(store.renew("first".into())).unwrap();
     assert_eq!((files_with(&data, "hunter2"), store.renewed().as_deref()), (0, Some("first")));
+    let logs = || {
+        let names = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("log-")).collect::<Vec<_>>()
+    };
+    let log = logs();
+    assert_eq!(log.len(), 1);
+    runtime.block_on(store.renew("first".into())).unwrap();
+    assert_eq!(logs(), log, "a file that nothing was written to serves again");
     let expected = content(&*store);
     let revision = store.snapshot().revision();
     drop(store);

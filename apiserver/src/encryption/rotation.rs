@@ -20,8 +20,9 @@ use crate::Registry;
 const BATCH: usize = 64;
 /// and so long it is paused after them: about a thousand a second.
 const PAUSE: Duration = Duration::from_millis(64);
-/// When it is tried again after a failure (a full disk, say).
+/// When it is tried again after a failure (a full disk, say), and how long that grows to be.
 const RETRY: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(600);
 /// After so long it is looked whether a write that waited for room came through as an earlier file said.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
 
@@ -71,14 +72,20 @@ async fn file(encryption: &Encryption, store: &Arc<dyn Store>) {
 }
 
 async fn rewriting(encryption: &Encryption, store: &Arc<dyn Store>) {
+    let mut pause = RETRY;
     loop {
         let wait = match rewrite_if_due(encryption, store).await {
             Ok(Outcome::Nothing) => None,
-            Ok(Outcome::Done) => Some(SECOND_LOOK),
+            Ok(Outcome::Done) => {
+                pause = RETRY;
+                Some(SECOND_LOOK)
+            }
             Err(StoreError::Stopped(_)) => return,
             Err(error) => {
                 tracing::warn!(%error, "what was encrypted with an older key has to wait");
-                Some(RETRY)
+                let now = pause;
+                pause = (pause * 2).min(RETRY_MAX);
+                Some(now)
             }
         };
         match wait {

@@ -71,6 +71,7 @@ impl Checkpointer {
                     Err(error @ StoreError::Stopped(_)) if !self.shared.is_stopping() => {
                         return self.shared.fail(error);
                     }
+                    Err(_) if self.shared.is_stopping() => {}
                     Err(error) => tracing::warn!(%error, "what was replaced is still on the disk"),
                 }
             }

@@ -205,6 +205,11 @@ impl Log {
         self.at.allocated.saturating_sub(self.at.offset)
     }
 
+    /// Whether nothing was written to the current file yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.at.offset == FILE_HEADER_BYTES as u64 && self.remains == 0
+    }
+
     pub(crate) fn sequence(&self) -> u64 {
         self.at.sequence
     }

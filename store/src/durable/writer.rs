@@ -27,7 +27,8 @@ impl Writer {
             let done = match work {
                 Work::Commit(group) => self.commit(group),
                 Work::Roll(waiting) => {
-                    let rolled = self.roll(0);
+                    // A new file after a new one would be room for nothing, as often as somebody tries again.
+                    let rolled = if self.log.is_fresh() { Ok(()) } else { self.roll(0) };
                     for told in waiting {
                         drop(told.send(rolled.clone()));
                     }
