@@ -59,10 +59,9 @@ pub fn page_not_found() -> Response<Body> {
 }
 
 /// What a client gets that has to come back later (`tooManyRequests` in apiserver's filters).
-pub fn too_many_requests() -> Response<Body> {
-    const RETRY_AFTER_SECONDS: u32 = 1;
+pub fn too_many_requests(retry_after_seconds: u32) -> Response<Body> {
     let mut response = text(429, "Too many requests, please try again later.\n");
-    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
     response
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::chain::inflight::{TooMany, is_system};
+use crate::chain::inflight::TooMany;
 use crate::shares::{Exhausted, Share, Shares, Sizes};
 
 /// How many bytes of bodies may be there at once, come or still coming; as many again are the system's own.
@@ -171,12 +171,25 @@ impl Room {
     }
 }
 
+/// Those that a cluster needs to stay one, whose bodies have room of their own: administrators, nodes, and the components
+/// and service accounts of the system (the flow schemas `exempt`, `system-nodes`, `kube-controller-manager`,
+/// `kube-scheduler` and `kube-system-service-accounts`). It is known by name, as bytes are taken before a level can be asked.
+fn is_system(user: &UserInfo) -> bool {
+    const GROUPS: [&str; 2] = ["system:masters", "system:nodes"];
+    const USERS: [&str; 4] =
+        ["system:apiserver", "system:kube-controller-manager", "system:kube-proxy", "system:kube-scheduler"];
+    const SERVICE_ACCOUNTS: &str = "system:serviceaccount:kube-system:";
+    user.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+        || USERS.contains(&user.username.as_str())
+        || user.username.starts_with(SERVICE_ACCOUNTS)
+}
+
 fn too_large() -> Status {
     Status::too_large(format!("Request entity too large: limit is {BODY_BYTES_MAX}"))
 }
 
 fn no_room() -> Status {
-    TooMany.status()
+    TooMany::default().status()
 }
 
 /// A body that breaks off, or is not what HTTP says it is (`NewInternalError` of whatever `ReadAll` says).
@@ -206,6 +219,20 @@ mod tests {
     /// A body of which nothing comes after these bytes.
     fn unfinished(bytes: &'static [u8]) -> Body {
         Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from_static(bytes))]).chain(stream::pending()))
+    }
+
+    #[test]
+    fn the_system_is_known_by_name() {
+        let check = |name: &str, groups: &[&str], expected| {
+            assert_eq!(is_system(&UserInfo::new(name, groups)), expected, "{name}");
+        };
+        check("admin", &["system:masters", "system:authenticated"], true);
+        check("system:node:n", &["system:nodes"], true);
+        check("system:kube-scheduler", &[], true);
+        check("system:serviceaccount:kube-system:deployment-controller", &["system:serviceaccounts"], true);
+        check("system:serviceaccount:kube-systems:x", &["system:serviceaccounts"], false);
+        check("system:anonymous", &["system:unauthenticated"], false);
+        check("alice", &["system:authenticated"], false);
     }
 
     #[tokio::test]

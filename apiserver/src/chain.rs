@@ -48,12 +48,12 @@ async fn answer(server: &ApiServer, mut asked: Asked) -> (Response<Body>, audit:
         receive::check_timeout(&asked.query)?;
         let asker = authenticate::authenticate(registry, &mut asked.parts, event).await?;
         let user = impersonate(registry, &mut asked, asker).await?;
-        let limited = limit::limit(server, &user, &asked.info, event).await?;
+        let limited = limit::limit(registry, &user, &asked.info, &asked.query, event).await?;
         authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query)).await?;
         dispatch::dispatch(registry, user, asked, limited, event).await
     };
     let answered = answered.await;
-    audit.end(registry, answered)
+    audit.end(answered)
 }
 
 /// Who the request counts as: the user that its headers name, if who asks may act as them.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use metrics::Metrics;
 use store::Store;
 
+use crate::chain::inflight::InflightLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::encryption::Encryption;
 use crate::plug::Plugins;
@@ -31,6 +32,8 @@ pub struct Config {
     pub issuer: String,
     /// What other parts of the process count; the server writes it with its own.
     pub metrics: Metrics,
+    /// How many requests are served at once.
+    pub inflight: InflightLimits,
     /// What is plugged in.
     pub plugins: Plugins,
 }
@@ -48,6 +51,7 @@ impl Config {
             flags: Vec::new(),
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
             metrics: Metrics::default(),
+            inflight: InflightLimits::default(),
             plugins: Plugins::default(),
         }
     }

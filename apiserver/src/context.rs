@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::audit::Annotations;
-use crate::chain::inflight::{Inflight, Place, TooMany};
-use crate::chain::limit::Limited;
+use crate::chain::inflight::{Place, TooMany};
+use crate::chain::limit::{Later, Limited};
+use crate::request::Query;
 use crate::{Registry, RequestInfo};
 
 /// Options that all writes share.
@@ -41,7 +42,7 @@ pub struct Context {
     pub audit_id: String,
     warnings: Mutex<Vec<String>>,
     annotations: Option<Arc<Annotations>>,
-    inflight: Option<Arc<Inflight>>,
+    later: Option<Later>,
     place: Mutex<Option<Place>>,
 }
 
@@ -51,12 +52,12 @@ impl Context {
         let now = registry.clock().now();
         let audit_id = crate::clock::uuid(registry.clock());
         let (warnings, place) = (Mutex::default(), Mutex::default());
-        Self { user, info, options, now, registry, audit_id, warnings, annotations: None, inflight: None, place }
+        Self { user, info, options, now, registry, audit_id, warnings, annotations: None, later: None, place }
     }
 
     /// The same for a request that counts among those under way: with its place, or with where it gets one later.
     pub(crate) fn limited(self, limited: Limited) -> Self {
-        Self { inflight: limited.later, place: Mutex::new(limited.place), ..self }
+        Self { later: limited.later, place: Mutex::new(limited.place), ..self }
     }
 
     /// The same for a request of which the audit log tells.
@@ -76,8 +77,9 @@ impl Context {
     /// # Errors
     /// [`TooMany`] if there is none.
     pub(crate) async fn enter(&self) -> Result<(), TooMany> {
-        let Some(inflight) = self.inflight.as_ref().filter(|_| self.place.lock().is_none()) else { return Ok(()) };
-        let place = inflight.enter(&self.user, &self.info).await?;
+        let Some(later) = self.later.as_ref().filter(|_| self.place.lock().is_none()) else { return Ok(()) };
+        // What has a body is as wide whatever its query says.
+        let place = later.enter(&self.registry, &self.user, &self.info, &Query::default()).await?;
         *self.place.lock() = place;
         Ok(())
     }

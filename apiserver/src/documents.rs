@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
 use crate::content::Representation;
+use crate::flow_control::Dump;
 use crate::request::Query;
 use crate::{Context, Registry, answer, content, metrics};
 
@@ -51,8 +52,15 @@ pub async fn answer(ctx: &Arc<Context>, parts: &Parts, query: &Query) -> Result<
         ["flagz"] => zpages::answer(ctx, zpages::Page::Flagz, parts, query),
         ["api" | "apis", ..] => discovery::answer(ctx, parts, &segments, query),
         ["openapi", ..] if !path.ends_with('/') => openapi::answer(ctx, parts, &segments, query).await,
-        _ => Ok(answer::page_not_found()),
+        _ => Ok(dump(ctx, query).unwrap_or_else(answer::page_not_found)),
     }
+}
+
+/// What is in the queues of flow control.
+fn dump(ctx: &Context, query: &Query) -> Option<Response<Body>> {
+    let (control, dump) = (ctx.registry.flow_control()?, Dump::at(&ctx.info.path)?);
+    let details = !query.text("includeRequestDetails").is_empty();
+    Some(answer::text(200, control.dump(&**ctx.registry.store(), dump, details)))
 }
 
 /// Figures as text, put together beside the runtime's workers: every object is counted.

@@ -20,7 +20,7 @@ use cache::Operations;
 pub use cache::{Reads, Stored};
 use chain::{Impersonation, Various};
 pub use pod_security::PodSecurityCounts;
-pub(crate) use requests::scope;
+pub(crate) use requests::{Level, scope};
 pub use requests::{Measured, Requests};
 pub use services::Services;
 
@@ -76,8 +76,6 @@ pub struct ServerMetrics {
     pub various: Various,
     /// Pods held against the policies of their namespaces.
     pub pod_security: PodSecurityCounts,
-    /// Requests that were dispatched: flow schema, priority level.
-    pub dispatched: Tallies<2>,
     /// TLS handshakes that failed.
     pub tls_handshake_errors: Counters<0>,
     /// Deprecated resources that were asked for: group, version, resource, subresource, release that removes it.
@@ -125,11 +123,6 @@ impl Default for ServerMetrics {
             aggregation: Aggregation::default(),
             various: Various::default(),
             pod_security: PodSecurityCounts::default(),
-            dispatched: Family::new(
-                "apiserver_flowcontrol_dispatched_requests_total",
-                ["flow_schema", "priority_level"],
-                RESOURCES_MAX,
-            ),
             tls_handshake_errors: Family::new("apiserver_tls_handshake_errors_total", [], 1),
             deprecated: Family::new(
                 "apiserver_requested_deprecated_apis",
@@ -233,7 +226,6 @@ impl Collect for ServerMetrics {
             &self.aggregation,
             &self.various,
             &self.pod_security,
-            &self.dispatched,
             &self.tls_handshake_errors,
             &self.deprecated,
         ];

@@ -21,10 +21,11 @@ use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction
 
 use crate::Config;
 use crate::aggregator::Aggregator;
+use crate::chain::inflight::Inflight;
 use crate::clock::{self, Clock};
 use crate::documents::discovery::Whole as WholeDiscovery;
 use crate::documents::openapi::Documents;
-use crate::flow_control::{self, FlowTable};
+use crate::flow_control::FlowControl;
 use crate::group_versions::{self, GroupVersions};
 use crate::memo::Memo;
 use crate::metrics::{ServerMetrics, Stored};
@@ -70,7 +71,8 @@ struct Inner {
     state: State,
     metrics: ServerMetrics,
     created: Instant,
-    flows: Derived<FlowTable>,
+    flow_control: Option<FlowControl>,
+    inflight: Inflight,
     group_versions: Derived<GroupVersions>,
     aggregator: Aggregator,
     frames: FrameCache,
@@ -82,13 +84,16 @@ struct Inner {
 impl Registry {
     /// The registry of a server that begins with `catalogue`.
     pub fn new(config: Config, catalogue: Catalogue) -> Self {
+        let limits = config.inflight;
+        let fair = || FlowControl::new(limits.mutating + limits.reading, config.clock.clone());
         Self(Arc::new(Inner {
+            flow_control: limits.fair.then(fair),
+            inflight: Inflight::new(limits),
             created: config.clock.instant(),
             config,
             catalogue: ArcSwap::from_pointee(catalogue),
             state: State::default(),
             metrics: ServerMetrics::default(),
-            flows: flow_control::table(),
             group_versions: group_versions::table(),
             aggregator: Aggregator::default(),
             frames: FrameCache::default(),
@@ -113,9 +118,14 @@ impl Registry {
         instant.saturating_duration_since(self.0.created).as_secs()
     }
 
-    /// The flow schemas that are stored now.
-    pub fn flows(&self) -> Held<FlowTable> {
-        self.0.flows.get(&**self.store())
+    /// Flows and their levels, with priority and fairness.
+    pub fn flow_control(&self) -> Option<&FlowControl> {
+        self.0.flow_control.as_ref()
+    }
+
+    /// The places for requests, without.
+    pub(crate) fn inflight(&self) -> &Inflight {
+        &self.0.inflight
     }
 
     /// The APIServices that are stored now.

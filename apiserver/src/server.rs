@@ -24,7 +24,6 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use tower::Service;
 
-use crate::chain::inflight::Inflight;
 use crate::{Config, Registry, chain};
 use limits::Limits;
 
@@ -33,7 +32,6 @@ use limits::Limits;
 #[derive(Clone)]
 pub struct ApiServer {
     registry: Registry,
-    inflight: Arc<Inflight>,
     limits: Arc<Limits>,
 }
 
@@ -41,22 +39,12 @@ impl ApiServer {
     /// A server with the built-in resources. It serves as soon as it is called, and is ready once
     /// [`ApiServer::started`] says so.
     pub fn new(config: Config) -> Self {
-        Self { registry: Registry::new(config, Catalogue::builtin()), inflight: Arc::default(), limits: Arc::default() }
-    }
-
-    /// The same with other limits on how many requests are served at once.
-    pub fn with_inflight(self, inflight: Inflight) -> Self {
-        Self { inflight: Arc::new(inflight), ..self }
+        Self { registry: Registry::new(config, Catalogue::builtin()), limits: Arc::default() }
     }
 
     /// The same with other limits on connections.
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits: Arc::new(limits), ..self }
-    }
-
-    /// The places for requests under way.
-    pub(crate) fn inflight(&self) -> &Arc<Inflight> {
-        &self.inflight
     }
 
     /// What connections are allowed.

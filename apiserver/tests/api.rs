@@ -12,6 +12,8 @@ mod connections;
 mod definitions;
 #[path = "api/failing_store.rs"]
 mod failing_store;
+#[path = "api/fairness.rs"]
+mod fairness;
 #[path = "api/flow_control.rs"]
 mod flow_control;
 #[path = "api/front_proxy.rs"]
@@ -22,6 +24,8 @@ mod harness;
 mod hostile;
 #[path = "api/large.rs"]
 mod large;
+#[path = "api/levels.rs"]
+mod levels;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/versions.rs"]

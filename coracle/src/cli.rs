@@ -1,6 +1,7 @@
 //! The command line.
 
 mod front_proxy;
+mod inflight;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
 use crate::log::LogFormat;
 use front_proxy::FrontProxyFlags;
+use inflight::InflightFlags;
 
 /// A Kubernetes 1.36 cluster in one binary.
 #[derive(Parser, Debug)]
@@ -164,6 +166,8 @@ pub struct ServerFlags {
     /// Reads the file of --encryption-provider-config again when it changes.
     #[arg(long)]
     encryption_provider_config_automatic_reload: bool,
+    #[command(flatten)]
+    inflight: InflightFlags,
     /// How the log is written; what is logged is up to $CORACLE_LOG.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -272,6 +276,7 @@ impl ServerFlags {
             let (flag, other) = ("--encryption-provider-config-automatic-reload", "--encryption-provider-config");
             return Err(Error::usage(format!("{flag} must be set with {other}")));
         }
+        config.inflight = self.inflight.limits()?;
         config.flags = flags(std::env::args_os());
         Ok(config)
     }
@@ -318,6 +323,7 @@ mod tests {
             (value("disable-controllers"), value("containerd"), value("bind")),
             (Some("false"), Some(""), Some("0.0.0.0"))
         );
+        assert_eq!(value("enable-priority-and-fairness"), Some("true"));
         assert_eq!(value("help"), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use apiserver::chain::inflight::InflightLimits;
 use apiserver::front_proxy::FrontProxyOptions;
 use ipnet::IpNet;
 
@@ -61,6 +62,8 @@ pub struct ClusterConfig {
     pub encryption_provider_config: Option<PathBuf>,
     /// Whether changes of that file count while the server runs.
     pub encryption_provider_config_automatic_reload: bool,
+    /// How many requests are served at once.
+    pub inflight: InflightLimits,
     /// The flags of the command line by name, to be shown.
     pub flags: Vec<(String, String)>,
 }
@@ -86,6 +89,7 @@ impl ClusterConfig {
             front_proxy: FrontProxyOptions::default(),
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,
+            inflight: InflightLimits::default(),
             flags: Vec::new(),
         }
     }

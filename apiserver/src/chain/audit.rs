@@ -6,13 +6,12 @@ use api::Status;
 use axum::body::Body;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Response};
-use metrics::Tally;
 
 use super::Asked;
 use super::inflight::TooMany;
 use crate::content::Representation;
 use crate::flow_control::Flow;
-use crate::{Registry, answer, content};
+use crate::{answer, content};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -60,19 +59,19 @@ impl Audit {
     }
 
     /// Ends with the answer, in whose headers it tells what was noted.
-    pub(super) fn end(self, registry: &Registry, answered: Result<Response<Body>, Status>) -> (Response<Body>, Event) {
+    pub(super) fn end(self, answered: Result<Response<Body>, Status>) -> (Response<Body>, Event) {
         let Self { mut event, given, errors } = self;
-        event.terminated = answered.as_ref().is_err_and(|status| *status == TooMany.status());
-        let mut response = match answered {
-            _ if event.terminated => answer::too_many_requests(),
-            answered => answered.unwrap_or_else(|status| answer::error(&status, errors.as_ref())),
+        let refused = answered.as_ref().err().and_then(TooMany::of);
+        event.terminated = refused.is_some();
+        let mut response = match refused {
+            Some(refused) => answer::too_many_requests(refused.retry_after_seconds),
+            None => answered.unwrap_or_else(|status| answer::error(&status, errors.as_ref())),
         };
         let headers = response.headers_mut();
         if let Some(id) = given.or_else(|| HeaderValue::from_str(event.audit_id.as_ref()?).ok()) {
             headers.insert(AUDIT_ID, id);
         }
         if let Some(flow) = &event.flow {
-            registry.metrics().dispatched.with([&flow.schema, &flow.level], Tally::add_one);
             flow.set_headers(headers);
         }
         add_warnings(headers, &event.warnings);

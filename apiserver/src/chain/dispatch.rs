@@ -83,14 +83,18 @@ async fn delegate(
     event.audit_id = Some(ctx.audit_id.clone());
     // The body goes on as it comes, so that its place is needed from now on.
     ctx.enter().await.map_err(TooMany::status)?;
+    // What lasts has its place until it begins, and the other server knows when that is (`RequestDelegated`).
+    if ctx.info.is_long_running() {
+        drop(ctx.take_place());
+    }
     let response = aggregator::serve(&ctx, remote, parts, body, &query, event).await;
     Ok(keep_place(&ctx, response))
 }
 
-/// The place of a request is held until its answer is written.
+/// The place of a request is held until its answer is written. A watch keeps its own.
 fn keep_place(ctx: &Context, mut response: Response<Body>) -> Response<Body> {
-    if let Some(place) = ctx.take_place() {
-        response.extensions_mut().insert(Arc::new(place));
+    if let Some(place) = ctx.take_place().filter(|_| !ctx.info.is_long_running()) {
+        response.extensions_mut().insert(place);
     }
     response
 }

@@ -1,132 +1,144 @@
-//! How many requests are served at once and how many may wait; long-running ones do not count.
+//! A place among the requests under way. With priority and fairness it is the seats that [`crate::flow_control`] gives out;
+//! without, one of a number (`WithMaxInFlightLimit` in apiserver's `server/filters`), and nobody waits.
 //!
 //! A place belongs to a user, so it is taken once the user is known, and to work, so it is taken once the body is there:
-//! a client that sends slowly holds none. It is held until the answer is written, as a slot of the reference is.
+//! a client that sends slowly holds none. It is held until the answer is written, as in the reference.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{Status, UserInfo};
 
+use crate::flow_control::Seat;
 use crate::request::RequestInfo;
-use crate::shares::{Exhausted, Share, Shares, Sizes};
 
 /// Requests that change something (`--max-mutating-requests-inflight`).
 pub const MUTATING_MAX: usize = 200;
 /// Requests that change nothing (`--max-requests-inflight`).
 pub const READING_MAX: usize = 400;
-/// Requests of either sort that may wait for a place.
-pub const WAITING_MAX: usize = 5_000;
-/// How long a request waits for a place (a quarter of the request timeout, as with priority and fairness).
-pub const WAIT_MAX: Duration = Duration::from_secs(15);
-/// The system has so many places of its own for every place of everybody else, in percent.
-const SYSTEM_PERCENT: usize = 50;
-/// One user can have so many of the places, in percent.
-const SHARE_PERCENT: usize = 50;
+
+/// How many requests are served at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InflightLimits {
+    /// Of those that change something; zero for no limit.
+    pub mutating: usize,
+    /// Of all others; zero for no limit.
+    pub reading: usize,
+    /// Priority and fairness: the sum of both is divided by priority levels (`--enable-priority-and-fairness`).
+    pub fair: bool,
+}
+
+impl Default for InflightLimits {
+    fn default() -> Self {
+        Self { mutating: MUTATING_MAX, reading: READING_MAX, fair: true }
+    }
+}
+
+/// The places of a server without priority and fairness.
+#[derive(Debug)]
+pub(crate) struct Inflight {
+    mutating: Places,
+    reading: Places,
+}
+
+/// Places of one sort.
+#[derive(Debug)]
+struct Places {
+    taken: Arc<AtomicUsize>,
+    max: usize,
+}
 
 /// A request's place; shared by those that need it to be held.
-pub(crate) type Place = Share;
-
-/// The limits of one server.
-#[derive(Debug)]
-pub struct Inflight {
-    mutating: Lanes,
-    reading: Lanes,
-    wait_max: Duration,
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// Seats at its priority level.
+    Seat(Arc<Seat>),
+    /// One of a number.
+    Counted(#[expect(dead_code, reason = "it is held")] Arc<Counted>),
 }
 
-/// One sort of requests: the system's and everybody else's.
+/// One of a number, for as long as this lives.
 #[derive(Debug)]
-struct Lanes {
-    everybody: Shares,
-    system: Shares,
-}
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
-/// There is no place for a request, and no place to wait.
+/// There is no place for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooMany;
+pub struct TooMany {
+    /// When the client may come back.
+    pub retry_after_seconds: u32,
+}
 
-impl Default for Inflight {
+impl Default for TooMany {
     fn default() -> Self {
-        Self::new(MUTATING_MAX, READING_MAX, WAITING_MAX)
+        Self { retry_after_seconds: 1 }
+    }
+}
+
+impl Place {
+    /// Something of the answer was made, or taken by the client: one that stands still gives way to those who wait.
+    pub(crate) fn step(&self) {
+        if let Self::Seat(seat) = self {
+            seat.step();
+        }
     }
 }
 
 impl Inflight {
-    /// So many places for requests that change something and for others, and so many of each that may wait.
-    pub fn new(mutating: usize, reading: usize, waiting_max: usize) -> Self {
-        let lanes = |places| Lanes::new(places, waiting_max);
-        Self { mutating: lanes(mutating), reading: lanes(reading), wait_max: WAIT_MAX }
+    /// So many places.
+    pub(crate) fn new(limits: InflightLimits) -> Self {
+        let places = |max| Places { taken: Arc::default(), max };
+        Self { mutating: places(limits.mutating), reading: places(limits.reading) }
     }
 
-    /// A place for a request of a user; none is needed for a long-running one, or to ask for the server's health.
+    /// A place for a request of a user that is not long-running; administrators are served without one if there is none.
     ///
     /// # Errors
-    /// [`TooMany`], at once if too many wait already, else after [`WAIT_MAX`].
-    pub(crate) async fn enter(&self, user: &UserInfo, info: &RequestInfo) -> Result<Option<Place>, TooMany> {
-        if info.is_long_running() || is_probe(info) {
+    /// [`TooMany`] if there is none.
+    pub(crate) fn enter(&self, user: &UserInfo, info: &RequestInfo) -> Result<Option<Place>, TooMany> {
+        let places = if changes(info) { &self.mutating } else { &self.reading };
+        if places.max == 0 {
             return Ok(None);
         }
-        let lanes = if changes(info) { &self.mutating } else { &self.reading };
-        let lane = if is_system(user) || is_lease(info) { &lanes.system } else { &lanes.everybody };
-        lane.take(user, 1, self.wait_max).await.map(Some).map_err(|Exhausted| TooMany)
+        let take = |taken: usize| (taken < places.max).then_some(taken + 1);
+        match places.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take) {
+            Ok(_) => Ok(Some(Place::Counted(Arc::new(Counted(places.taken.clone()))))),
+            Err(_) if user.in_group("system:masters") => Ok(None),
+            Err(_) => Err(TooMany::default()),
+        }
     }
 }
 
-impl Lanes {
-    fn new(places: usize, waiting: usize) -> Self {
-        let lane = |total: usize| {
-            let part = |of: usize| (of * SHARE_PERCENT).div_ceil(100);
-            Shares::new(Sizes { total, share: part(total), waiting, waiting_share: part(waiting) })
-        };
-        Self { everybody: lane(places), system: lane((places * SYSTEM_PERCENT).div_ceil(100)) }
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+const TEXT: &str = "Too many requests, please try again later.";
 
 impl TooMany {
     /// The status that stands for it where only a status can.
     pub fn status(self) -> Status {
-        let mut status = Status::failure(429, "TooManyRequests", "Too many requests, please try again later.");
-        status.details.get_or_insert_default().retry_after_seconds = RETRY_AFTER_SECONDS;
+        let mut status = Status::failure(429, "TooManyRequests", TEXT);
+        status.details.get_or_insert_default().retry_after_seconds = self.retry_after_seconds;
         status
+    }
+
+    /// What a status stands for, if it does for this.
+    pub(super) fn of(status: &Status) -> Option<Self> {
+        let is_this = status.code == 429 && status.message == TEXT;
+        let retry_after_seconds = status.details.as_ref().filter(|_| is_this)?.retry_after_seconds;
+        Some(Self { retry_after_seconds })
     }
 }
 
-/// When a client that was refused may come back.
-const RETRY_AFTER_SECONDS: u32 = 1;
-
-/// Whether a request may change something.
+/// Whether a request may change something (`nonMutatingRequestVerbs`; what is no resource is told apart by its method).
 pub fn changes(info: &RequestInfo) -> bool {
     !matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options")
 }
 
-/// What the flow schema `probes` exempts.
-fn is_probe(info: &RequestInfo) -> bool {
-    info.verb == "get" && matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz")
-}
-
-/// Those that a cluster needs to stay one: administrators, nodes, and the components and service accounts of the
-/// system (the flow schemas `exempt`, `system-nodes`, `kube-controller-manager`, `kube-scheduler` and
-/// `kube-system-service-accounts`).
-pub fn is_system(user: &UserInfo) -> bool {
-    const GROUPS: [&str; 2] = ["system:masters", "system:nodes"];
-    const USERS: [&str; 4] =
-        ["system:apiserver", "system:kube-controller-manager", "system:kube-proxy", "system:kube-scheduler"];
-    const SERVICE_ACCOUNTS: &str = "system:serviceaccount:kube-system:";
-    user.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
-        || USERS.contains(&user.username.as_str())
-        || user.username.starts_with(SERVICE_ACCOUNTS)
-}
-
-/// Leaders and nodes live by renewing one in time.
-fn is_lease(info: &RequestInfo) -> bool {
-    info.resource == "leases"
-        && info.group == "coordination.k8s.io"
-        && matches!(info.verb.as_str(), "get" | "create" | "update" | "patch")
-}
-
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
     use http::Method;
 
     use super::*;
@@ -136,50 +148,27 @@ mod tests {
         RequestInfo::new(&method, path, &Query::parse("")).unwrap()
     }
 
-    fn post() -> RequestInfo {
-        info(Method::POST, "/api/v1/namespaces/a/configmaps")
-    }
-
-    fn users() -> [UserInfo; 3] {
-        [("alice", "dev"), ("bob", "dev"), ("system:node:n", "system:nodes")].map(|(u, g)| UserInfo::new(u, &[g]))
-    }
-
-    #[tokio::test]
-    async fn one_user_cannot_keep_others_out() {
-        let limits = Inflight { wait_max: Duration::from_millis(1), ..Inflight::new(4, 4, 4) };
-        let [alice, bob, node] = users();
-        let mut held = Vec::new();
-        while let Some(Ok(place)) = limits.enter(&alice, &post()).now_or_never() {
-            held.push(place.unwrap());
-        }
-        assert_eq!(held.len(), 2, "half of the places");
-        assert!(limits.enter(&bob, &post()).await.is_ok());
-        assert!(
-            limits.enter(&alice, &info(Method::GET, "/api/v1/pods")).await.is_ok(),
-            "reads have places of their own"
-        );
-        let [log, exec] = ["log", "exec"].map(|name| info(Method::GET, &format!("/api/v1/namespaces/a/pods/p/{name}")));
-        for lasts in [log, exec, info(Method::GET, "/readyz")] {
-            assert!(limits.enter(&alice, &lasts).await.unwrap().is_none(), "{lasts:?}");
-        }
-        assert_eq!(limits.enter(&alice, &post()).await.err(), Some(TooMany), "after the longest wait");
-        let _more: Vec<_> = [limits.enter(&bob, &post()).await, limits.enter(&bob, &post()).await].into();
-        assert!(limits.enter(&node, &post()).await.is_ok(), "nodes have places of their own");
-        let lease = "/apis/coordination.k8s.io/v1/namespaces/a/leases/l";
-        assert!(limits.enter(&alice, &info(Method::PUT, lease)).await.is_ok(), "and so have leases");
+    #[test]
+    fn places_are_counted_by_kind_and_administrators_always_get_in() {
+        let inflight = Inflight::new(InflightLimits { mutating: 1, reading: 2, fair: false });
+        let (alice, admin) = (UserInfo::new("alice", &[]), UserInfo::new("admin", &["system:masters"]));
+        let post = info(Method::POST, "/api/v1/namespaces/a/configmaps");
+        let get = info(Method::GET, "/api/v1/namespaces/a/configmaps/c");
+        let held = inflight.enter(&alice, &post).unwrap().unwrap();
+        assert_eq!(inflight.enter(&alice, &post).err(), Some(TooMany::default()));
+        assert!(inflight.enter(&admin, &post).unwrap().is_none());
+        let reads: Vec<_> = (0..2).map(|_| inflight.enter(&alice, &get).unwrap().unwrap()).collect();
+        assert!(inflight.enter(&alice, &get).is_err());
+        drop((held, reads));
+        assert!(inflight.enter(&alice, &post).unwrap().is_some() && inflight.enter(&alice, &get).unwrap().is_some());
+        let unlimited = Inflight::new(InflightLimits { mutating: 0, reading: 1, fair: false });
+        assert!(unlimited.enter(&alice, &post).unwrap().is_none());
     }
 
     #[test]
-    fn the_system_is_known_by_name() {
-        let check = |name: &str, groups: &[&str], expected| {
-            assert_eq!(is_system(&UserInfo::new(name, groups)), expected, "{name}");
-        };
-        check("admin", &["system:masters", "system:authenticated"], true);
-        check("system:node:n", &["system:nodes"], true);
-        check("system:kube-scheduler", &[], true);
-        check("system:serviceaccount:kube-system:deployment-controller", &["system:serviceaccounts"], true);
-        check("system:serviceaccount:kube-systems:x", &["system:serviceaccounts"], false);
-        check("system:anonymous", &["system:unauthenticated"], false);
-        check("alice", &["system:authenticated"], false);
+    fn the_status_is_known_again() {
+        let refused = TooMany { retry_after_seconds: 7 };
+        assert_eq!(TooMany::of(&refused.status()), Some(refused));
+        assert_eq!(TooMany::of(&Status::failure(429, "TooManyRequests", "another")), None);
     }
 }

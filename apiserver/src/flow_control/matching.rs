@@ -16,8 +16,31 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) matching_precedence: i64,
     priority_level_configuration: Named,
+    distinguisher_method: Option<Method>,
     #[serde(default)]
     rules: Vec<PolicyRules>,
+}
+
+/// What tells the flows of a schema apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum Distinguisher {
+    ByUser,
+    ByNamespace,
+}
+
+#[derive(Debug, Deserialize)]
+struct Method {
+    r#type: Distinguisher,
+}
+
+impl Distinguisher {
+    /// What a request has of it (`computeFlowDistinguisher`).
+    pub(super) fn of<'r>(self, user: &'r UserInfo, info: &'r RequestInfo) -> &'r str {
+        match self {
+            Self::ByUser => &user.username,
+            Self::ByNamespace => &info.namespace,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,12 +118,18 @@ impl Spec {
             }],
             non_resource_rules: vec![PathRule { verbs: all(), urls: all() }],
         };
-        Self { matching_precedence: 0, priority_level_configuration: Named { name: String::new() }, rules: vec![rules] }
+        let priority_level_configuration = Named { name: String::new() };
+        Self { matching_precedence: 0, priority_level_configuration, distinguisher_method: None, rules: vec![rules] }
     }
 
     /// The name of the priority level.
     pub(super) fn level(&self) -> &str {
         &self.priority_level_configuration.name
+    }
+
+    /// What tells its flows apart; all of its requests are one if nothing does.
+    pub(super) fn distinguisher(&self) -> Option<Distinguisher> {
+        self.distinguisher_method.as_ref().map(|method| method.r#type)
     }
 
     /// Whether a request of this user is the schema's.

@@ -1,8 +1,10 @@
 //! Which requests belong to which schema.
 
-use http::Method;
+use api::Object;
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
+use super::table::{LEVEL_UID, SCHEMA_UID};
 use super::*;
 use crate::request::Query;
 
@@ -11,7 +13,8 @@ fn object(value: Value) -> Object {
 }
 
 fn level(name: &str, kind: &str) -> Object {
-    object(json!({"metadata": {"name": name, "uid": format!("level-{name}")}, "spec": {"type": kind}}))
+    object(json!({"metadata": {"name": name, "uid": format!("level-{name}")}, "spec": {"type": kind,
+        kind.to_lowercase(): {"limitResponse": {"type": "Reject"}}}}))
 }
 
 fn schema(name: &str, precedence: i64, level: &str, rule: Value) -> Object {
@@ -28,7 +31,7 @@ fn info(request: &str) -> RequestInfo {
 
 /// Whether a rule makes a request of `user` (`name group,group`) its schema's.
 fn check(rule: Value, user: &str, request: &str, matches: bool) {
-    let table = FlowTable::new(&[schema("it", 1000, "level", rule.clone())], &[level("level", "Limited")]);
+    let table = FlowTable::new(1, &[schema("it", 1000, "level", rule.clone())], &[level("level", "Limited")]);
     let (name, groups) = user.split_once(' ').unwrap_or((user, ""));
     let groups: Vec<String> = groups.split(',').map(String::from).collect();
     let user = UserInfo { username: name.into(), groups, ..UserInfo::default() };
@@ -114,7 +117,7 @@ fn the_lowest_precedence_wins_then_the_name() {
         schema("a", 7, "exempt", any()),
         schema("dangling", 1, "gone", any()),
     ];
-    let table = FlowTable::new(&schemas, &levels);
+    let table = FlowTable::new(1, &schemas, &levels);
     let flow = table.classify(&UserInfo::new("x", &[]), &info("GET /version"));
     assert_eq!((flow.schema.as_str(), flow.level.as_str(), flow.exempt), ("a", "exempt", true));
     let mut headers = HeaderMap::new();
@@ -124,20 +127,8 @@ fn the_lowest_precedence_wins_then_the_name() {
 }
 
 #[test]
-fn levels_have_seats_by_their_shares() {
-    let level = |name: &str, kind: &str, share: u64| {
-        object(
-            json!({"metadata": {"name": name, "uid": name}, "spec": {"type": if kind == "exempt" { "Exempt" } else { "Limited" },
-            kind: {"nominalConcurrencyShares": share}}}),
-        )
-    };
-    let table = FlowTable::new(&[], &[level("a", "limited", 40), level("b", "limited", 5), level("c", "exempt", 0)]);
-    assert_eq!(table.nominal_seats(600), [("a".into(), 534.0), ("b".into(), 67.0), ("c".into(), 0.0)]);
-}
-
-#[test]
 fn the_mandatory_ones_are_there_without_being_stored() {
-    let table = FlowTable::new(&[], &[]);
+    let table = FlowTable::new(1, &[], &[]);
     let masters = table.classify(&UserInfo::new("x", &["system:masters"]), &info("GET /version"));
     assert!(masters.exempt && masters.schema == EXEMPT);
     let others = table.classify(&UserInfo::default(), &info("DELETE /api/v1/pods"));

@@ -54,26 +54,26 @@ impl Series {
 }
 
 /// The most there were at once in a second, for the second under way and the one before.
-#[derive(Default)]
-struct Level {
+#[derive(Debug, Default)]
+pub(crate) struct Level {
     now: AtomicU64,
     /// The second in the upper half, the most in the lower.
     seconds: [AtomicU64; 2],
 }
 
 impl Level {
-    fn enter(&self, second: u64) {
+    pub(crate) fn enter(&self, second: u64) {
         let count = (self.now.fetch_add(1, Ordering::Relaxed) + 1).min(u64::from(u32::MAX));
         let packed = (second << 32) | count;
         // The second is in the upper half: a later one wins whatever its count is.
         self.seconds[(second & 1) as usize].fetch_max(packed, Ordering::Relaxed);
     }
 
-    fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.now.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn highest(&self, second: u64) -> u64 {
+    pub(crate) fn highest(&self, second: u64) -> u64 {
         let of = |second: u64| {
             let packed = self.seconds[(second & 1) as usize].load(Ordering::Relaxed);
             if packed >> 32 == second & u64::from(u32::MAX) { packed & u64::from(u32::MAX) } else { 0 }

@@ -8,7 +8,6 @@ use serde_json::Value;
 use store::Snapshot;
 
 use super::RESOURCES_MAX;
-use crate::chain::inflight;
 use crate::{Registry, allocator};
 
 /// What the store is called among those that there could be.
@@ -43,8 +42,8 @@ pub(super) fn collect(registry: &Registry, text: &mut Text) {
         let full = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
         text.value("apiserver_storage_objects", &[("resource", &full)], holding.objects as f64);
     }
-    for (level, seats) in registry.flows().nominal_seats(inflight::MUTATING_MAX + inflight::READING_MAX) {
-        text.value("apiserver_flowcontrol_nominal_limit_seats", &[("priority_level", &level)], seats);
+    if let Some(control) = registry.flow_control() {
+        control.collect(&**registry.store(), text);
     }
     unavailable(registry, &snapshot, text);
     addresses(registry, &snapshot, text);

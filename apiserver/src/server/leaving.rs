@@ -42,7 +42,7 @@ struct Unsent {
     bytes: AtomicUsize,
     waker: AtomicWaker,
     progress: Option<Arc<Progress>>,
-    _place: Option<Arc<Place>>,
+    place: Option<Place>,
 }
 
 /// How far an answer over HTTP/2 is.
@@ -82,6 +82,16 @@ impl Drop for Piece {
         if let Some(progress) = &self.unsent.progress {
             progress.step();
         }
+        self.unsent.step();
+    }
+}
+
+impl Unsent {
+    /// Something of the answer was made or written.
+    fn step(&self) {
+        if let Some(place) = &self.place {
+            place.step();
+        }
     }
 }
 
@@ -110,19 +120,17 @@ impl Drop for Request {
 
 impl Leaving {
     /// `progress` is there for HTTP/2.
-    pub(super) fn new(
-        body: Body,
-        request: Request,
-        place: Option<Arc<Place>>,
-        progress: Option<Arc<Progress>>,
-    ) -> Self {
+    pub(super) fn new(body: Body, request: Request, place: Option<Place>, progress: Option<Arc<Progress>>) -> Self {
         let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BYTES);
         let is_counted = progress.is_some() || !is_small;
         if let Some(progress) = progress.as_ref().filter(|_| !request.lasts) {
             progress.step();
         }
         let progress = progress.filter(|_| !request.lasts);
-        let unsent = is_counted.then(|| Arc::new(Unsent { progress, _place: place, ..Unsent::default() }));
+        let unsent = is_counted.then(|| Arc::new(Unsent { progress, place, ..Unsent::default() }));
+        if let Some(unsent) = &unsent {
+            unsent.step();
+        }
         Self { body, rest: Bytes::new(), unsent, _request: request }
     }
 
@@ -131,6 +139,7 @@ impl Leaving {
         let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
         let Some(unsent) = &self.unsent else { return bytes };
         unsent.bytes.fetch_add(bytes.len(), Ordering::AcqRel);
+        unsent.step();
         Bytes::from_owner(Piece { bytes, unsent: unsent.clone() })
     }
 

@@ -81,6 +81,8 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
             && options.send_initial_events.unwrap_or(options.resource_version.is_empty()),
         bookmarks: options.allow_watch_bookmarks,
         time_max: timeout(&call, &options),
+        place: ctx.take_place(),
+        watcher: ctx.registry.flow_control().and_then(|c| c.loads().watch(&ctx.info, &options.field_selector)),
     };
     let watching = Watching::new(events, framer, plan, ctx.registry.state().stopping());
     let stream = unfold(watching, |mut watching| async move {

@@ -13,6 +13,8 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{EventType, Framer};
+use crate::chain::inflight::Place;
+use crate::flow_control::Watcher;
 use crate::selection::Selection;
 
 /// How often a watch that welcomes bookmarks gets one.
@@ -45,6 +47,10 @@ pub struct Plan {
     pub bookmarks: bool,
     /// How long it may go on.
     pub time_max: Duration,
+    /// The request's place, until the state is sent that it begins with.
+    pub(crate) place: Option<Place>,
+    /// Counts it among those that watch.
+    pub(crate) watcher: Option<Watcher>,
 }
 
 /// One watch under way.
@@ -63,9 +69,11 @@ pub struct Watching {
     left: Duration,
     stopping: CancellationToken,
     batches: VecDeque<EventBatch>,
-    place: usize,
+    at: usize,
     /// What is left of a frame in pieces.
     pieces: VecDeque<Bytes>,
+    place: Option<Place>,
+    _watcher: Option<Watcher>,
     ended: bool,
 }
 
@@ -79,6 +87,9 @@ impl Watching {
     /// Begins a watch of what happens after the state of `events`.
     pub fn new(events: Watch, framer: Framer, plan: Plan, stopping: CancellationToken) -> Self {
         let first_bookmark = until_bookmark(plan.time_max);
+        if let Some(place) = &plan.place {
+            place.step();
+        }
         Self {
             left: plan.time_max,
             after: events.revision(),
@@ -93,8 +104,10 @@ impl Watching {
             bookmark_due: Box::pin(sleep(first_bookmark.unwrap_or(BOOKMARK_INTERVAL))),
             stopping,
             batches: VecDeque::new(),
-            place: 0,
+            at: 0,
             pieces: VecDeque::new(),
+            place: plan.place,
+            _watcher: plan.watcher,
             ended: false,
         }
     }
@@ -118,12 +131,17 @@ impl Watching {
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(place) = &self.place {
+            place.step();
+        }
         if let Some(piece) = self.pieces.pop_front() {
             return Ok(Some(piece));
         }
         if let Some(bytes) = self.initial_events()? {
             return Ok(Some(bytes));
         }
+        // As far as flow control goes, the request is over.
+        self.place = None;
         if std::mem::take(&mut self.tells_initial_end) {
             self.framer.sent_initial();
             return self.framer.bookmark(self.after, true).map(Some);
@@ -186,8 +204,8 @@ impl Watching {
         let mut rest = BytesMut::new();
         let chunk_max = if self.framer.is_plain() { CHUNK_BYTES } else { CONVERTED_BYTES };
         while let Some(batch) = self.batches.front().cloned() {
-            while let Some(event) = batch.get(self.place) {
-                self.place += 1;
+            while let Some(event) = batch.get(self.at) {
+                self.at += 1;
                 if event.revision <= self.after && rest.is_empty() && first.is_none() && self.is_old(event) {
                     continue;
                 }
@@ -216,7 +234,7 @@ impl Watching {
                 self.after = self.after.max(last.revision);
             }
             self.batches.pop_front();
-            self.place = 0;
+            self.at = 0;
         }
         if let Some(events) = &self.events {
             self.after = self.after.max(events.revision());

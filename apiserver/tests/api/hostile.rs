@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use api::UserInfo;
-use apiserver::chain::inflight::Inflight;
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use http::Request;
 use serde_json::json;
 
@@ -230,47 +229,6 @@ async fn paths_and_queries() {
     }
     let brackets = format!("{MAPS}?labelSelector=a%20in%20{}", "(".repeat(20_000));
     check(&server, "GET", &brackets, JSON, "", "400 unable to parse requirement").await;
-}
-
-#[tokio::test]
-async fn too_many_requests_are_told_to_come_back() {
-    let server = Server(server().await.0.with_inflight(Inflight::new(1, 2, 4)));
-    let list = |user: &str| {
-        let request = Request::get(MAPS).extension(UserInfo::new(user, &["system:masters"]));
-        server.0.handle(request.body(Body::empty()).unwrap())
-    };
-    // A request has its place until its answer is gone.
-    let held = list("admin").await;
-    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(list("admin"))).collect();
-    for request in &mut waiting {
-        assert!(request.now_or_never().is_none());
-    }
-    let refused = server.get(MAPS).now_or_never().expect("an answer at once");
-    assert_eq!(told(&refused), "429 Too many requests, please try again later.\n");
-    assert_eq!(refused.headers["retry-after"], "1");
-    assert_eq!(server.get("/readyz").await.code, 500, "who asks for its health is always told");
-    // Those who write have places of their own, and those that were waited for come free.
-    assert_eq!(server.post(MAPS, json!({"metadata": {"name": "other"}})).await.code, 201);
-    drop(held);
-    assert_eq!(waiting.remove(0).await.status(), 200);
-    waiting.clear();
-    assert_eq!(server.get(MAP).await.code, 200);
-}
-
-#[tokio::test]
-async fn unfinished_bodies_hold_no_place() {
-    let server = Server(server().await.0.with_inflight(Inflight::new(1, 1, 2)));
-    let slow = || {
-        let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::convert::Infallible>>());
-        let request = Request::post(MAPS).header("content-type", JSON);
-        let request = request.extension(UserInfo::new("admin", &["system:masters"])).body(body).unwrap();
-        Box::pin(server.request(request))
-    };
-    let mut unfinished: Vec<_> = (0..5).map(|_| slow()).collect();
-    for request in &mut unfinished {
-        assert!(request.now_or_never().is_none());
-    }
-    assert_eq!(server.post(MAPS, json!({"metadata": {"name": "after"}})).await.code, 201);
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ impl ControlPlane {
         settings.host_name = crate::config::host_name();
         settings.flags = config.flags.clone();
         settings.metrics = metrics.clone();
+        settings.inflight = config.inflight;
         settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised, &metrics)?;
         front_proxy.plug_into(&mut settings.plugins);
         let parts = Parts::default();
