@@ -17,6 +17,7 @@ mod cost;
 mod counted;
 mod data;
 mod declared;
+pub mod device_selector;
 pub(crate) mod devices;
 mod estimate;
 mod functions;

@@ -50,6 +50,7 @@ pub mod workloads;
 pub mod yaml;
 pub mod zpages;
 
+pub use cel::device_selector;
 pub use object::Object;
 pub use status::Status;
 pub use user::UserInfo;

@@ -2,12 +2,14 @@
 //! each once for JSON and typed pods.
 
 mod claims;
+mod held;
 mod quality;
 mod resources;
 mod state;
 mod view;
 
 pub use claims::{VolumeView, claim_of};
+pub use held::{held_json, held_spec};
 pub use quality::{QosClass, effective_quality, quality};
 pub use resources::{Amounts, Half, amounts, containers_together, has_whole, limits, read, requests, requests_with};
 pub use state::{

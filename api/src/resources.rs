@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::quantity::{Format, Quantity};
+pub use crate::validation::pod::resources::is_extended;
 
 /// Amounts by the name of a resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

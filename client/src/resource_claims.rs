@@ -73,20 +73,21 @@ pub fn extended_name(pod: &Pod) -> Option<&str> {
 
 /// Why a claim is not the one that was made for a pod, if it is not (`resourceclaim.IsForPod`).
 pub fn foreign(pod: &Pod, claim: &ResourceClaim) -> Option<String> {
-    let (of_claim, of_pod) = (claim.namespace().unwrap_or_default(), pod.namespace().unwrap_or_default());
-    let (claim_name, pod_name) = (claim.name_any(), pod.name_any());
-    if of_claim != of_pod {
-        return Some(format!(
-            "ResourceClaim {of_claim}/{claim_name} is not in the same namespace as Pod {of_pod}/{pod_name}"
-        ));
+    let namespace = pod.namespace().unwrap_or_default();
+    foreign_owner(&namespace, &pod.name_any(), pod.metadata.uid.as_deref().unwrap_or_default(), claim)
+}
+
+/// The same of a pod by its namespace, name and uid.
+pub fn foreign_owner(namespace: &str, pod: &str, uid: &str, claim: &ResourceClaim) -> Option<String> {
+    let (of_claim, name) = (claim.namespace().unwrap_or_default(), claim.name_any());
+    if of_claim != namespace {
+        return Some(format!("ResourceClaim {of_claim}/{name} is not in the same namespace as Pod {namespace}/{pod}"));
     }
     let owner = claim.owner_references().iter().find(|owner| owner.controller == Some(true));
-    if pod.metadata.uid.is_some() && owner.map(|owner| &owner.uid) == pod.metadata.uid.as_ref() {
+    if !uid.is_empty() && owner.is_some_and(|owner| owner.uid == uid) {
         return None;
     }
-    Some(format!(
-        "ResourceClaim {of_claim}/{claim_name} was not created for Pod {of_pod}/{pod_name} (Pod is not owner)"
-    ))
+    Some(format!("ResourceClaim {of_claim}/{name} was not created for Pod {namespace}/{pod} (Pod is not owner)"))
 }
 
 /// Whether a claim is reserved for the object of this uid.

@@ -1,6 +1,7 @@
 //! Taints and tolerations.
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
+use k8s_openapi::api::resource::v1::{DeviceTaint, DeviceToleration};
 
 /// Whether a toleration bears a taint (`Toleration.ToleratesTaint` in `k8s.io/api/core/v1`).
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
@@ -12,6 +13,20 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     match toleration.operator.as_deref().unwrap_or("Equal") {
         "Exists" => true,
         "" | "Equal" => toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default(),
+        _ => false,
+    }
+}
+
+/// Whether a toleration bears the taint of a device (`resourceclaim.ToleratesTaint`). What the effect means is not asked.
+pub fn tolerates_device(toleration: &DeviceToleration, taint: &DeviceTaint) -> bool {
+    let given = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (effect, key) = (given(&toleration.effect), given(&toleration.key));
+    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
+        return false;
+    }
+    match toleration.operator.as_deref().unwrap_or("Equal") {
+        "Exists" => true,
+        "" | "Equal" => given(&toleration.value) == given(&taint.value),
         _ => false,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Clock;
+use client::{Clock, SeriesRecorder};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
@@ -11,8 +11,11 @@ use metrics::Counter;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::bind_claims::Written;
+use crate::cycle::Decision;
 use crate::figures::Figures;
 use crate::lookup::Caches;
+use crate::plugins::dynamic_resources;
 use crate::plugins::volume_binding::{Plan, bound_volume};
 use crate::pod::PodInfo;
 use crate::preemption::Preemption;
@@ -37,6 +40,9 @@ pub enum BindError {
     /// The volumes were not bound in time.
     #[error("timed out waiting for volumes to be bound")]
     Volumes,
+    /// Something about claims of devices.
+    #[error("{0}")]
+    Claims(String),
 }
 
 /// Writes through the API.
@@ -52,16 +58,31 @@ pub struct Binder {
     pub caches: Arc<Caches>,
     /// Changes with each change of a claim.
     pub claims_changed: watch::Receiver<u64>,
+    /// Changes with each change of a claim of devices.
+    pub(crate) device_claims_changed: watch::Receiver<u64>,
+    /// Events.
+    pub(crate) events: SeriesRecorder,
     /// What is counted.
     pub(crate) figures: Arc<Figures>,
 }
 
 impl Binder {
-    /// Prepares volumes and binds the pod to the node.
+    /// Prepares claims of devices and volumes, and binds the pod to the node.
     ///
     /// # Errors
-    /// Why it is not bound.
-    pub async fn bind(&self, pod: &PodInfo, node: &str, volumes: &Plan) -> Result<(), BindError> {
+    /// Why it is not bound; what was written for it is taken back.
+    pub async fn bind(&self, pod: &PodInfo, decision: &Decision) -> Result<(), BindError> {
+        let mut written = Written::default();
+        let bound = self.bind_all(pod, decision, &mut written).await;
+        if bound.is_err() {
+            self.unreserve(pod, &written).await;
+        }
+        bound
+    }
+
+    async fn bind_all(&self, pod: &PodInfo, decision: &Decision, written: &mut Written) -> Result<(), BindError> {
+        let Decision { node, volumes, devices } = decision;
+        self.prepare_devices(pod, node, devices, written).await?;
         let begun = self.clock.elapsed();
         if !volumes.is_empty() {
             let bound = self.bind_volumes(pod, node, volumes).await;
@@ -75,6 +96,26 @@ impl Binder {
         let bound = self.bind_pod(pod, node).await;
         self.counted("Bind", bound.is_ok(), begun);
         bound
+    }
+
+    async fn prepare_devices(
+        &self,
+        pod: &PodInfo,
+        node: &str,
+        devices: &dynamic_resources::Plan,
+        written: &mut Written,
+    ) -> Result<(), BindError> {
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let begun = self.clock.elapsed();
+        let bound = self.bind_claims(pod, node, devices, written).await;
+        self.counted("PreBind", bound.is_ok(), begun);
+        let of_plugin = |error| match error {
+            BindError::Claims(why) => BindError::Claims(format!("running PreBind plugin \"DynamicResources\": {why}")),
+            other => other,
+        };
+        bound.map_err(of_plugin)
     }
 
     fn counted(&self, point: &str, ok: bool, begun: Duration) {

@@ -10,7 +10,7 @@ use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 
 /// Nodes and pods.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Cache {
     nodes: BTreeMap<String, NodeInfo>,
     /// Where each pod is, by uid; true if the scheduler only assumes it.
@@ -43,6 +43,12 @@ impl Cache {
     /// Adds a pod that is on a node, or takes over its newer state.
     pub fn set_pod(&mut self, pod: Arc<PodInfo>, node: &str) {
         self.place(pod, node, false);
+    }
+
+    /// What a pod that is on a node counts for.
+    pub fn requests_of(&self, uid: &str) -> Option<&crate::resources::Resources> {
+        let (node, _) = self.places.get(uid)?;
+        Some(&self.nodes.get(node)?.pods.get(uid)?.requests.exact)
     }
 
     /// Adds a pod that the scheduler has put on a node.

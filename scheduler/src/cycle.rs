@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::cache::Cache;
 use crate::lookup::Lookup;
 use crate::node::NodeInfo;
+use crate::plugins::dynamic_resources::{self, GiveUp};
 use crate::plugins::volume_binding::Plan;
 use crate::plugins::{self, CycleState, Plugin, Rejection};
 use crate::pod::PodInfo;
@@ -21,6 +22,8 @@ pub struct Decision {
     pub node: String,
     /// What must happen to volumes first.
     pub volumes: Plan,
+    /// What must be written of claims of devices first.
+    pub devices: dynamic_resources::Plan,
 }
 
 /// Why no node takes a pod.
@@ -32,6 +35,12 @@ pub struct FitError {
     pub all: Option<Rejection>,
     /// Why each cannot, by name.
     pub by_node: BTreeMap<String, Rejection>,
+    /// What is wrong with what the pod asks for, so that the search was given up.
+    pub error: Option<String>,
+    /// Whether the pod has claims of devices that could be looked at.
+    pub has_claims: bool,
+    /// What could be given up of them.
+    pub give_up: Option<GiveUp>,
 }
 
 impl FitError {
@@ -132,6 +141,10 @@ impl Finder {
             Ok(state) => state,
             Err(rejection) => {
                 ended(Stage::PreFilter, false);
+                if rejection.is_error {
+                    let (plugin, why) = (rejection.plugin.name(), rejection.reasons.join(", "));
+                    error.error = Some(format!("running PreFilter plugin {plugin:?}: {why}"));
+                }
                 error.all = Some(rejection);
                 return Err(error);
             }
@@ -140,7 +153,11 @@ impl Finder {
         let feasible = self.feasible(pod, cache, lookup, nominated, &state, &mut error);
         ended(Stage::Filter, !feasible.is_empty());
         let best = match feasible.as_slice() {
-            [] => return Err(error),
+            [] => {
+                error.has_claims = state.devices().has_claims();
+                error.give_up = state.devices().give_up(pod);
+                return Err(error);
+            }
             [only] => *only,
             several => {
                 self.evaluated.scores += several.len() as u64;
@@ -149,7 +166,8 @@ impl Finder {
                 several[highest(&scores, random)]
             }
         };
-        Ok(Decision { node: best.name().to_string(), volumes: state.volume_plan(best, lookup) })
+        let (node, volumes) = (best.name().to_string(), state.volume_plan(best, lookup));
+        Ok(Decision { devices: state.devices().plan(&node), node, volumes })
     }
 
     /// How often plugins looked at a node so far.
@@ -183,6 +201,11 @@ impl Finder {
             self.evaluated.filtered(fits.as_ref());
             match fits {
                 Ok(()) => feasible.push(node),
+                Err(rejection) if rejection.is_error => {
+                    let (plugin, why) = (rejection.plugin.name(), rejection.reasons.join(", "));
+                    error.error = Some(format!("running {plugin:?} filter plugin: {why}"));
+                    return Vec::new();
+                }
                 Err(rejection) => _ = error.by_node.insert(node.name().to_string(), rejection),
             }
             if feasible.len() >= enough {

@@ -323,3 +323,14 @@ fn volumes_decide() {
             {"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]}]}]}}}}))];
     assert_eq!(find(&nodes, &[], &wanted, &objects), "b");
 }
+
+#[test]
+fn declared_features() {
+    let wanted =
+        pod("p", json!({"containers": [{"name": "c", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}));
+    let mut able = node("a", json!({}));
+    able["status"]["declaredFeatures"] = json!(["RestartAllContainersOnContainerExits"]);
+    check(&[node("b", json!({})), able], &[], &wanted, "a");
+    let none = "0/1 nodes are available: 1 node(s) didn't match Pod's required features.";
+    check(&[node("b", json!({}))], &[], &wanted, none);
+}

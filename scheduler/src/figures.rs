@@ -9,6 +9,8 @@ use crate::queue::Tries;
 
 /// Room for the results of one profile.
 const RESULTS_MAX: usize = 64;
+/// Room for drivers of devices, each of which has a few results.
+const DRIVERS_MAX: usize = 256;
 /// From so many attempts on they are not told apart (`getAttemptsLabel`).
 const ATTEMPTS_MAX: u32 = 15;
 
@@ -60,6 +62,11 @@ families! {
             "scheduler_framework_extension_point_duration_seconds" ["extension_point", "status", "profile"] RESULTS_MAX;
         events: Histogram = "scheduler_event_handling_duration_seconds" ["event"] RESULTS_MAX;
         tasks: Gauge = "scheduler_goroutines" ["operation"] RESULTS_MAX;
+        pub(crate) claims_made: Counter = "scheduler_resourceclaim_creates_total" ["status"] RESULTS_MAX;
+        devices_bound: Counter =
+            "scheduler_dra_bindingconditions_allocations_total" ["profile", "driver", "status"] DRIVERS_MAX;
+        devices_waits: Histogram =
+            "scheduler_dra_bindingconditions_wait_duration_seconds" ["profile", "driver", "status"] DRIVERS_MAX;
         pub(crate) volume_errors: Counter = "scheduler_volume_scheduling_stage_error_total" ["operation"] RESULTS_MAX;
     }
 }
@@ -134,6 +141,13 @@ impl Figures {
         let labels = [if ok { "success" } else { "error" }];
         self.families.preempted.with(labels, Counter::add_one);
         self.families.preempting.with(labels, |durations| durations.observe(took.as_secs_f64()));
+    }
+
+    /// A device of a driver that had to get ready was waited for, so long.
+    pub(crate) fn bound_device(&self, driver: &str, outcome: &str, took: Duration) {
+        let labels = [&*self.profile, driver, outcome];
+        self.families.devices_bound.with(labels, Counter::add_one);
+        self.families.devices_waits.with(labels, |durations| durations.observe(took.as_secs_f64()));
     }
 
     /// So many more, or fewer, pods are being bound.

@@ -15,8 +15,17 @@ pub(crate) const VOLUME: Labels = ["PersistentVolumeAdd", "PersistentVolumeUpdat
 pub(crate) const CLASS: Labels = ["StorageClassAdd", "StorageClassUpdate", "StorageClassDelete"];
 /// Namespaces.
 pub(crate) const NAMESPACE: Labels = ["NamespaceAdd", "NamespaceUpdate", "NamespaceDelete"];
+/// Claims of devices.
+pub(crate) const DEVICE_CLAIM: Labels = ["ResourceClaimAdd", "ResourceClaimUpdate", "ResourceClaimDelete"];
+/// Classes of devices.
+pub(crate) const DEVICE_CLASS: Labels = ["DeviceClassAdd", "DeviceClassUpdate", "DeviceClassDelete"];
+/// What drivers offer.
+pub(crate) const SLICE: Labels = ["ResourceSliceAdd", "ResourceSliceUpdate", "ResourceSliceDelete"];
 /// A pod left its node.
 pub(crate) const POD_GONE: &str = "AssignedPodDelete";
+
+/// A pod on a node was made smaller.
+pub(crate) const POD_SMALLER: &str = "AssignedPodUpdatePodScaleDown";
 
 /// The one that fits a change.
 pub(crate) fn of<K>(change: &Change<K>, [added, updated, deleted]: Labels) -> &'static str {
@@ -40,9 +49,15 @@ pub(crate) fn of_node(change: &Change<Node>) -> &'static str {
         () if was.map(|s| &s.allocatable) != is.map(|s| &s.allocatable) => "NodeUpdateNodeAllocatable",
         () if old.metadata.labels != new.metadata.labels => "NodeUpdateNodeLabel",
         () if was.map(|s| &s.conditions) != is.map(|s| &s.conditions) => "NodeUpdateNodeCondition",
+        () if declared(old) != declared(new) => "NodeUpdateNodeDeclaredFeature",
         () if old.metadata.annotations != new.metadata.annotations => "NodeUpdateNodeAnnotation",
         () => "NodeUpdate",
     }
+}
+
+/// The features that a node declares.
+pub(crate) fn declared(node: &Node) -> &[String] {
+    node.status.as_ref().and_then(|status| status.declared_features.as_deref()).unwrap_or(&[])
 }
 
 /// What became of a pod, by whether it is on a node.

@@ -5,18 +5,23 @@
 //! not fit waits until an event happens that may help. Nothing is polled.
 
 mod bind;
+mod bind_claims;
 mod budgets;
 mod cache;
 mod counted;
 mod cycle;
 #[cfg(test)]
 mod cycle_tests;
+mod device_claims;
+mod devices;
 mod figures;
+mod held;
 mod labels;
 mod lookup;
 mod node;
 mod plugins;
 mod pod;
+mod pod_devices;
 mod preemption;
 mod queue;
 mod resources;

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeCl
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 
+use crate::device_claims::DeviceClaims;
 use crate::pod::NamespaceLabels;
 
 /// Claims, volumes, classes, budgets and namespaces.
@@ -22,6 +23,10 @@ pub trait Lookup: NamespaceLabels {
     fn class(&self, name: &str) -> Option<Arc<StorageClass>>;
     /// Every disruption budget.
     fn budgets(&self) -> Vec<Arc<PodDisruptionBudget>>;
+    /// Claims of devices, where they are known at all.
+    fn devices(&self) -> Option<&Arc<DeviceClaims>> {
+        None
+    }
 }
 
 /// The informers of a cluster.
@@ -36,6 +41,8 @@ pub struct Caches {
     pub namespaces: Informer<Namespace>,
     /// Disruption budgets.
     pub budgets: Informer<PodDisruptionBudget>,
+    /// Claims of devices.
+    pub devices: Arc<DeviceClaims>,
 }
 
 impl Caches {
@@ -47,6 +54,7 @@ impl Caches {
             classes: informers.of(),
             namespaces: informers.of(),
             budgets: informers.of(),
+            devices: DeviceClaims::new(informers),
         }
     }
 
@@ -57,6 +65,7 @@ impl Caches {
         self.classes.wait_synced().await;
         self.namespaces.wait_synced().await;
         self.budgets.wait_synced().await;
+        self.devices.wait_synced().await;
     }
 }
 
@@ -85,5 +94,8 @@ impl Lookup for Caches {
     }
     fn budgets(&self) -> Vec<Arc<PodDisruptionBudget>> {
         self.budgets.list()
+    }
+    fn devices(&self) -> Option<&Arc<DeviceClaims>> {
+        Some(&self.devices)
     }
 }

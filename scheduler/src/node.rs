@@ -50,6 +50,12 @@ impl NodeInfo {
         spec.and_then(|spec| spec.taints.as_deref()).unwrap_or(&[])
     }
 
+    /// The features that the node declares.
+    pub fn declared_features(&self) -> &[String] {
+        let status = self.node.as_ref().and_then(|node| node.status.as_ref());
+        status.and_then(|status| status.declared_features.as_deref()).unwrap_or(&[])
+    }
+
     /// Whether the node takes no new pods.
     pub fn unschedulable(&self) -> bool {
         let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());

@@ -2,9 +2,11 @@
 //!
 //! Names, reasons and weights are those of the default profile of kube-scheduler.
 
+pub mod dynamic_resources;
 pub mod image_locality;
 pub mod inter_pod_affinity;
 pub mod node_affinity;
+pub mod node_declared_features;
 pub mod node_ports;
 pub mod node_resources;
 pub mod node_unschedulable;
@@ -43,11 +45,15 @@ pub enum Plugin {
     PodTopologySpread,
     /// `InterPodAffinity`
     InterPodAffinity,
+    /// `DynamicResources`
+    DynamicResources,
+    /// `NodeDeclaredFeatures`
+    NodeDeclaredFeatures,
 }
 
 impl Plugin {
     /// Those that look at a node, in the order in which they do.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NodeUnschedulable,
         Self::NodeName,
         Self::TaintToleration,
@@ -57,6 +63,8 @@ impl Plugin {
         Self::VolumeBinding,
         Self::PodTopologySpread,
         Self::InterPodAffinity,
+        Self::DynamicResources,
+        Self::NodeDeclaredFeatures,
     ];
 
     /// Its name.
@@ -71,18 +79,21 @@ impl Plugin {
             Self::VolumeBinding => "VolumeBinding",
             Self::PodTopologySpread => "PodTopologySpread",
             Self::InterPodAffinity => "InterPodAffinity",
+            Self::DynamicResources => "DynamicResources",
+            Self::NodeDeclaredFeatures => "NodeDeclaredFeatures",
         }
     }
 }
 
 /// The plugins that give scores.
-pub const SCORERS: [&str; 7] = [
+pub const SCORERS: [&str; 8] = [
     "TaintToleration",
     "NodeAffinity",
     "NodeResourcesFit",
     "NodeResourcesBalancedAllocation",
     "PodTopologySpread",
     "InterPodAffinity",
+    "DynamicResources",
     "ImageLocality",
 ];
 
@@ -95,15 +106,21 @@ pub struct Rejection {
     pub reasons: Vec<String>,
     /// Whether taking pods off the node could help.
     pub resolvable: bool,
+    /// Whether something is wrong with what the pod asks for, so that no other node is looked at.
+    pub is_error: bool,
 }
 
 impl Rejection {
     pub(crate) fn resolvable(plugin: Plugin, reason: impl Into<String>) -> Self {
-        Self { plugin, reasons: vec![reason.into()], resolvable: true }
+        Self { plugin, reasons: vec![reason.into()], resolvable: true, is_error: false }
     }
 
     pub(crate) fn final_(plugin: Plugin, reason: impl Into<String>) -> Self {
-        Self { plugin, reasons: vec![reason.into()], resolvable: false }
+        Self { plugin, reasons: vec![reason.into()], resolvable: false, is_error: false }
+    }
+
+    pub(crate) fn error(plugin: Plugin, reason: impl Into<String>) -> Self {
+        Self { is_error: true, ..Self::final_(plugin, reason) }
     }
 }
 
@@ -112,6 +129,7 @@ pub struct CycleState {
     affinity: inter_pod_affinity::State,
     spread: pod_topology_spread::State,
     volumes: volume_binding::State,
+    devices: dynamic_resources::State,
 }
 
 impl CycleState {
@@ -124,12 +142,18 @@ impl CycleState {
             affinity: inter_pod_affinity::State::new(pod, cache, lookup, absent),
             spread: pod_topology_spread::State::new(pod, cache, absent),
             volumes: volume_binding::State::new(pod, cache, lookup)?,
+            devices: dynamic_resources::State::new(pod, lookup)?,
         })
     }
 
     /// What must happen to volumes before the pod can be bound to `node`.
     pub fn volume_plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> volume_binding::Plan {
         self.volumes.plan(node, lookup)
+    }
+
+    /// What is known of the pod's claims of devices.
+    pub fn devices(&self) -> &dynamic_resources::State {
+        &self.devices
     }
 }
 
@@ -143,10 +167,12 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo, state: &CycleState, lookup: &dyn L
     taint_toleration::filter(pod, node)?;
     node_affinity::filter(pod, node)?;
     node_ports::filter(pod, node)?;
-    node_resources::filter(pod, node)?;
+    node_resources::filter(pod, node, lookup)?;
     state.volumes.filter(node, lookup)?;
     state.spread.filter(pod, node)?;
-    state.affinity.filter(pod, node)
+    state.affinity.filter(pod, node)?;
+    state.devices.filter(pod, node)?;
+    node_declared_features::filter(pod, node)
 }
 
 /// The weighted sum of all scores, one a node of `nodes`.
@@ -163,6 +189,7 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo], state: &CycleState, cache: &Cac
     add(1, Some(node_resources::score_balanced(pod, nodes)));
     add(2, state.spread.score(nodes));
     add(2, state.affinity.score(nodes));
+    add(2, state.devices.score(nodes));
     add(1, image_locality::score(pod, nodes, cache));
     totals
 }

@@ -11,6 +11,8 @@ use k8s_openapi::api::core::v1::{
     TopologySpreadConstraint,
 };
 
+use crate::plugins::node_declared_features::needed;
+use crate::pod_devices::{Asking, PodClaim};
 use crate::resources::Requests;
 
 /// What the scheduler needs of a pod, parsed once. The pod itself is not kept: it is many times as large.
@@ -57,6 +59,10 @@ pub struct PodInfo {
     pub preferred: Vec<(i64, Term)>,
     /// Topology spread constraints.
     pub spread: Vec<Spread>,
+    /// Its claims of devices.
+    pub claims: Vec<PodClaim>,
+    /// What its containers ask for of extended resources, which may stand for devices.
+    pub extended: Option<Box<[Asking]>>,
 }
 
 /// What a pod says of the node it wants.
@@ -72,6 +78,8 @@ pub struct Wanted {
     pub images: Vec<String>,
     /// The names of the claims that it mounts.
     pub claims: Vec<String>,
+    /// The features that the node must declare.
+    pub features: Vec<&'static str>,
 }
 
 /// A term of inter-pod affinity.
@@ -192,6 +200,8 @@ impl PodInfo {
             anti_affinity: terms(far.and_then(|far| far.required_during_scheduling_ignored_during_execution.as_ref())),
             preferred,
             spread: spread(pod),
+            claims: PodClaim::all(pod),
+            extended: spec.and_then(Asking::all),
         }
     }
 
@@ -230,6 +240,7 @@ impl Wanted {
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             images: containers.map(|container| container.image.clone().unwrap_or_default()).collect(),
             claims: claims.collect(),
+            features: needed(spec),
         }
     }
 }

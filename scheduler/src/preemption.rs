@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::cycle::{self, FitError, Nominated};
 use crate::lookup::Lookup;
 use crate::node::NodeInfo;
+use crate::plugins::dynamic_resources::GiveUp;
 use crate::plugins::{CycleState, Rejection};
 use crate::pod::PodInfo;
 
@@ -28,8 +29,16 @@ pub struct Preemption {
     violations: usize,
 }
 
-/// What `DynamicResources` says first of a pod that no node takes; it has nothing to give back.
-const NO_CLAIMS: &str = "no new claims to deallocate";
+/// What `DynamicResources` says first of a pod that no node takes.
+fn of_claims(error: &FitError) -> &'static str {
+    match &error.give_up {
+        Some(GiveUp::Devices(_)) => "deallocation of ResourceClaim completed",
+        Some(GiveUp::Claim(_)) => "deletion of ResourceClaim completed",
+        None if error.has_claims => "still not schedulable",
+        None => "no new claims to deallocate",
+    }
+}
+
 /// What is said of nodes that no pod has to leave for anything.
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 /// What is said of a node whose pods are all as important.
@@ -47,7 +56,7 @@ pub fn plan(
     nominated: &Nominated,
 ) -> Result<Preemption, String> {
     let promised = nominated.get(&pod.uid).map(|(_, node)| node.as_str());
-    eligible(pod, cache, error, promised).map_err(|why| format!("{NO_CLAIMS}, preemption: {why}"))?;
+    eligible(pod, cache, error, promised).map_err(|why| format!("{}, preemption: {why}", of_claims(error)))?;
     let resolvable = |rejection: &Rejection| error.all.is_none() && rejection.resolvable;
     let hopeful: Vec<&NodeInfo> = error
         .by_node
@@ -73,7 +82,7 @@ pub fn plan(
         }
     }
     *reasons.entry(NOT_HELPFUL.into()).or_default() += error.nodes.saturating_sub(refused);
-    candidates.into_iter().min_by_key(cost).ok_or_else(|| says(error.nodes, &reasons))
+    candidates.into_iter().min_by_key(cost).ok_or_else(|| says(error, &reasons))
 }
 
 /// Whether other pods may be made to go for this one (`PodEligibleToPreemptOthers`): not while those that had to go for it
@@ -91,12 +100,12 @@ fn eligible(pod: &PodInfo, cache: &Cache, error: &FitError, promised: Option<&st
     Ok(())
 }
 
-fn says(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
+fn says(error: &FitError, reasons: &BTreeMap<String, usize>) -> String {
     let lines = reasons.iter().filter(|(_, count)| **count > 0).map(|(reason, count)| format!("{count} {reason}"));
     let mut lines: Vec<String> = lines.collect();
     // As texts, so that ten come before nine.
     lines.sort();
-    format!("{NO_CLAIMS}, preemption: 0/{nodes} nodes are available: {}.", lines.join(", "))
+    format!("{}, preemption: 0/{} nodes are available: {}.", of_claims(error), error.nodes, lines.join(", "))
 }
 
 /// In the order of `pickOneNodeForPreemption`: the least important victim set first. Priorities are counted from the

@@ -29,6 +29,8 @@ pub enum ClusterEvent {
     Storage,
     /// A namespace's labels changed.
     Namespace,
+    /// Devices, their classes, or claims on them changed.
+    Devices,
 }
 
 impl ClusterEvent {
@@ -44,6 +46,7 @@ impl ClusterEvent {
             ),
             Self::Storage => plugin == P::VolumeBinding,
             Self::Namespace => plugin == P::InterPodAffinity,
+            Self::Devices => matches!(plugin, P::DynamicResources | P::NodeResourcesFit),
         }
     }
 }
@@ -111,9 +114,9 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Adds a pod, or takes over its newer state.
-    pub fn set(&mut self, pod: Arc<PodInfo>, now: Duration) {
-        let gated = pod.gated;
+    /// Adds a pod, or takes over its newer state. It is held, whatever its gates say, until it is set again and is not.
+    pub fn set(&mut self, pod: Arc<PodInfo>, held: bool, now: Duration) {
+        let gated = pod.gated || held;
         let uid = pod.uid.clone();
         let Some(known) = self.waiting.get_mut(&uid) else {
             self.sequence += 1;
@@ -220,14 +223,31 @@ impl Queue {
         }
     }
 
+    /// A pod that waits.
+    pub fn pod(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+        self.waiting.get(uid).map(|waiting| &waiting.pod)
+    }
+
     /// Wakes the pods that the event may help; `label` is what the reference calls it.
     pub fn on_event(&mut self, event: ClusterEvent, label: &'static str, now: Duration) {
+        self.on_event_for(event, label, now, &|_| true);
+    }
+
+    /// The same of some pods only.
+    pub fn on_event_for(
+        &mut self,
+        event: ClusterEvent,
+        label: &'static str,
+        now: Duration,
+        concerns: &dyn Fn(&PodInfo) -> bool,
+    ) {
         self.moves += 1;
         let helped: Vec<String> = self
             .unschedulable
             .iter()
             .map(|(_, uid)| uid)
             .filter(|uid| self.waiting[*uid].rejected_by.iter().any(|plugin| event.helps(*plugin)))
+            .filter(|uid| concerns(&self.waiting[*uid].pod))
             .cloned()
             .collect();
         for uid in helped {
@@ -305,80 +325,8 @@ fn pause(attempts: u32) -> Duration {
 
 /// Whether a change may make the pod fit: its spec or labels, not its status.
 fn spec_changed(old: &PodInfo, new: &PodInfo) -> bool {
-    old.generation != new.generation || old.gated != new.gated || old.labels != new.labels
+    old.generation != new.generation || old.gated != new.gated || old.labels != new.labels || old.claims != new.claims
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn pod(uid: &str, priority: i32, gated: bool) -> Arc<PodInfo> {
-        let gates = if gated { json!([{"name": "g"}]) } else { json!(null) };
-        let pod = json!({"metadata": {"uid": uid},
-            "spec": {"priority": priority, "schedulingGates": gates, "containers": []}});
-        Arc::new(PodInfo::new(&serde_json::from_value(pod).unwrap(), &mut crate::pod::Sharing::default()))
-    }
-
-    fn pop(queue: &mut Queue, now: u64) -> Option<String> {
-        queue.pop(s(now)).map(|pod| pod.uid.clone())
-    }
-
-    #[test]
-    fn priority_first_then_age() {
-        let mut queue = Queue::default();
-        for (uid, priority) in [("a", 0), ("b", 10), ("c", 0)] {
-            queue.set(pod(uid, priority, false), s(0));
-        }
-        let order: Vec<_> = std::iter::from_fn(|| pop(&mut queue, 0)).collect();
-        assert_eq!(order, ["b", "a", "c"]);
-    }
-
-    #[test]
-    fn a_rejected_pod_waits_for_an_event_that_helps() {
-        let mut queue = Queue::default();
-        queue.set(pod("a", 0, false), s(0));
-        assert_eq!(pop(&mut queue, 0).as_deref(), Some("a"));
-        queue.failed("a", HashSet::from([Plugin::NodeResourcesFit]), s(0));
-        assert_eq!(queue.next_deadline(), Some(s(300)));
-        queue.on_event(ClusterEvent::Storage, "Storage", s(5));
-        assert_eq!(pop(&mut queue, 5), None);
-        queue.on_event(ClusterEvent::PodGone, "PodGone", s(5));
-        assert_eq!(pop(&mut queue, 5).as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn an_event_during_the_attempt_is_not_missed() {
-        let mut queue = Queue::default();
-        queue.set(pod("a", 0, false), s(0));
-        pop(&mut queue, 0);
-        queue.on_event(ClusterEvent::Node, "Node", s(0));
-        queue.failed("a", HashSet::from([Plugin::NodeAffinity]), s(0));
-        assert_eq!(queue.next_deadline(), Some(s(1)));
-        assert_eq!(pop(&mut queue, 1).as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn pauses_double_up_to_ten_seconds() {
-        let pauses: Vec<u64> = (1..=6).map(|attempts| pause(attempts).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
-    }
-
-    #[test]
-    fn gates_hold_and_nothing_waits_for_ever() {
-        let mut queue = Queue::default();
-        queue.set(pod("a", 0, true), s(0));
-        assert_eq!(pop(&mut queue, 0), None);
-        queue.set(pod("a", 0, false), s(1));
-        assert_eq!(pop(&mut queue, 1).as_deref(), Some("a"));
-        queue.failed("a", HashSet::from([Plugin::NodeAffinity]), s(1));
-        assert_eq!(pop(&mut queue, 300), None);
-        assert_eq!(pop(&mut queue, 301).as_deref(), Some("a"));
-        queue.remove("a");
-        assert!(queue.waiting.is_empty());
-    }
-}
+mod tests;

@@ -58,6 +58,15 @@ impl Resources {
         self.each(other, |a, b| *a -= b);
     }
 
+    /// Whether it is less of something than `other`.
+    pub fn is_less_of_any(&self, other: &Self) -> bool {
+        let less = |name: &String, amount: &i64| self.extended.get(name).copied().unwrap_or_default() < *amount;
+        self.cpu_milli < other.cpu_milli
+            || self.memory < other.memory
+            || self.ephemeral < other.ephemeral
+            || other.extended.iter().any(|(name, amount)| less(name, amount))
+    }
+
     fn each(&mut self, other: &Self, change: impl Fn(&mut i64, i64)) {
         change(&mut self.cpu_milli, other.cpu_milli);
         change(&mut self.memory, other.memory);
@@ -83,7 +92,8 @@ pub struct Requests {
 impl Requests {
     /// The requests of a pod.
     pub fn of(pod: &Pod) -> Self {
-        let Some(spec) = &pod.spec else { return Self::default() };
+        let Some(spec) = pods::held_spec(pod) else { return Self::default() };
+        let spec = &*spec;
         let mut exact: Resources = pods::requests(spec);
         exact.pods = 1;
         // What is given for the pod as a whole needs no stand-ins for its containers (`getNonMissingContainerRequests`).

@@ -1,27 +1,32 @@
 //! The loop: events in, decisions out.
 
+mod listen;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::caught::{Panicked, Panics, caught, caught_call};
-use client::{Change, Clock, EventType, Informer, Informers, Note, SeriesRecorder};
+use client::{Clock, EventType, Informer, Informers, Note, SeriesRecorder};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, watch};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::RuntimeFlavor;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::bind::Binder;
-use crate::cache::{Cache, takes_room};
+use crate::bind::{BindError, Binder};
+use crate::bind_claims::Taken;
+use crate::cache::Cache;
 use crate::counted::Counted;
 use crate::cycle::{Decision, Finder, FitError, Nominated};
 use crate::figures::{Attempt, Figures};
-use crate::labels;
+use crate::held::Held;
 use crate::lookup::Caches;
 use crate::pod::{PodInfo, Sharing};
 use crate::preemption::{self, Preemption};
-use crate::queue::{ClusterEvent, Queue};
+use crate::queue::Queue;
 
 /// How many bindings may be under way at once.
 const BINDINGS_MAX: usize = 64;
@@ -49,6 +54,8 @@ pub(crate) struct Core {
     nominated: Nominated,
     sharing: Sharing,
     pub(crate) finder: Finder,
+    /// Pods whose claims are not there yet.
+    pub(crate) held: Held,
 }
 
 #[derive(Clone)]
@@ -65,33 +72,43 @@ struct Scheduler {
     figures: Arc<Figures>,
 }
 
+/// What came of looking for a node, since when.
+struct Outcome {
+    started: Duration,
+    found: Result<Decision, (FitError, Result<Preemption, String>)>,
+}
+
 /// Schedules until `token` is cancelled. `client` speaks as `system:kube-scheduler`.
 pub fn run(config: Config, client: Client, informers: Informers, token: CancellationToken) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let clock = informers.clock().clone();
         let caches = Arc::new(Caches::new(&informers));
         let (claims_tick, claims_changed) = watch::channel(0);
+        let (device_tick, device_claims_changed) = watch::channel(0);
         let figures = Arc::new(Figures::new(&config.scheduler_name));
         let name: Arc<str> = config.scheduler_name.as_str().into();
+        let events = SeriesRecorder::start(
+            client.clone(),
+            &config.scheduler_name,
+            &config.host_name,
+            clock.clone(),
+            token.clone(),
+        );
         let binder = Binder {
             scheduler_name: name.clone(),
-            client: client.clone(),
+            client,
             clock: clock.clone(),
             caches: caches.clone(),
             claims_changed,
+            device_claims_changed,
+            events: events.clone(),
             figures: figures.clone(),
         };
         let scheduler = Scheduler {
             name,
             core: Arc::default(),
             wake: Arc::default(),
-            events: SeriesRecorder::start(
-                client,
-                &config.scheduler_name,
-                &config.host_name,
-                clock.clone(),
-                token.clone(),
-            ),
+            events,
             clock,
             caches: caches.clone(),
             binder,
@@ -103,6 +120,7 @@ pub fn run(config: Config, client: Client, informers: Informers, token: Cancella
         let nodes: Informer<Node> = informers.of();
         let pods: Informer<Pod> = informers.of();
         scheduler.listen(&nodes, &pods, claims_tick);
+        scheduler.listen_to_devices(device_tick);
         tokio::select! {
             () = token.cancelled() => return,
             () = async { nodes.wait_synced().await; pods.wait_synced().await; caches.wait_synced().await } => {}
@@ -115,115 +133,6 @@ pub fn run(config: Config, client: Client, informers: Informers, token: Cancella
 }
 
 impl Scheduler {
-    fn listen(&self, nodes: &Informer<Node>, pods: &Informer<Pod>, claims_tick: watch::Sender<u64>) {
-        let this = self.clone();
-        nodes.on_change(move |change| this.on_node(change));
-        let this = self.clone();
-        pods.on_change(move |change| this.on_pod(change));
-        let this = self.clone();
-        self.caches.claims.on_change(move |change| {
-            claims_tick.send_modify(|tick| *tick += 1);
-            this.on_event(ClusterEvent::Storage, labels::of(change, labels::CLAIM));
-        });
-        let this = self.clone();
-        self.caches.volumes.on_change(move |change| {
-            this.on_event(ClusterEvent::Storage, labels::of(change, labels::VOLUME));
-        });
-        let this = self.clone();
-        self.caches.classes.on_change(move |change| {
-            this.on_event(ClusterEvent::Storage, labels::of(change, labels::CLASS));
-        });
-        let this = self.clone();
-        self.caches.namespaces.on_change(move |change| {
-            this.on_event(ClusterEvent::Namespace, labels::of(change, labels::NAMESPACE));
-        });
-    }
-
-    /// Takes in a change, and counts how long that took.
-    fn heard(&self, label: &'static str, take_in: impl FnOnce()) {
-        let started = self.clock.elapsed();
-        take_in();
-        self.figures.heard(label, self.clock.elapsed().saturating_sub(started));
-    }
-
-    fn on_event(&self, event: ClusterEvent, label: &'static str) {
-        self.heard(label, || self.move_pods(event, label));
-    }
-
-    /// Wakes the pods that an event may help.
-    fn move_pods(&self, event: ClusterEvent, label: &'static str) {
-        let now = self.clock.elapsed();
-        self.core.lock().queue.on_event(event, label, now);
-        self.wake.notify_one();
-    }
-
-    fn on_node(&self, change: &Change<Node>) {
-        let label = labels::of_node(change);
-        self.heard(label, || self.take_in_node(change, label));
-    }
-
-    fn take_in_node(&self, change: &Change<Node>, label: &'static str) {
-        let node = change.object();
-        if change.is_delete() {
-            self.core.lock().cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
-            return;
-        }
-        let matters = change.old().is_none_or(|old| {
-            let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-            old.spec != node.spec
-                || old.metadata.labels != node.metadata.labels
-                || allocatable(old) != allocatable(node)
-        });
-        self.core.lock().cache.set_node(node.clone());
-        if matters {
-            self.move_pods(ClusterEvent::Node, label);
-        }
-    }
-
-    fn on_pod(&self, change: &Change<Pod>) {
-        let label = labels::of_pod(change);
-        self.heard(label, || self.take_in_pod(change, label));
-    }
-
-    fn take_in_pod(&self, change: &Change<Pod>, label: &'static str) {
-        let pod = change.object();
-        let uid = pod.metadata.uid.as_deref().unwrap_or("");
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("");
-        let mut core = self.core.lock();
-        if change.is_delete() || !takes_room(pod) {
-            core.queue.remove(uid);
-            core.nominated.remove(uid);
-            if core.cache.remove_pod(uid).is_some() {
-                drop(core);
-                self.move_pods(ClusterEvent::PodGone, labels::POD_GONE);
-            }
-            return;
-        }
-        if !node.is_empty() {
-            core.queue.remove(uid);
-            core.nominated.remove(uid);
-            let known = core.cache.has_pod(uid);
-            let relabelled = change.old().is_some_and(|old| old.metadata.labels != pod.metadata.labels);
-            let info = PodInfo::new(pod, &mut core.sharing);
-            core.cache.set_pod(Arc::new(info), node);
-            drop(core);
-            if !known || relabelled {
-                self.move_pods(ClusterEvent::PodPlaced, label);
-            }
-            return;
-        }
-        let mine = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()) == Some(&self.name);
-        if pod.metadata.deletion_timestamp.is_some() {
-            core.queue.remove(uid);
-        } else if mine && !core.cache.has_pod(uid) {
-            let now = self.clock.elapsed();
-            let info = PodInfo::new(pod, &mut core.sharing);
-            core.queue.set(Arc::new(info), now);
-            drop(core);
-            self.wake.notify_one();
-        }
-    }
-
     async fn cycles(&self) {
         loop {
             let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -233,7 +142,7 @@ impl Scheduler {
             };
             match (next, deadline) {
                 (Some(pod), _) => {
-                    if let Err(panic) = caught_call(|| self.schedule(pod.clone(), permit)) {
+                    if let Err(panic) = caught_call(|| self.attempt(pod.clone(), permit)) {
                         self.panicked(&pod, &panic);
                     }
                     tokio::task::yield_now().await;
@@ -253,28 +162,83 @@ impl Scheduler {
         }
     }
 
-    fn schedule(&self, pod: Arc<PodInfo>, permit: tokio::sync::OwnedSemaphorePermit) {
+    /// Looks for a node. Devices may be looked for long, so for them the cluster is looked at as it is now, while others go on
+    /// and the thread serves nobody else.
+    fn attempt(&self, pod: Arc<PodInfo>, permit: OwnedSemaphorePermit) {
+        if pod.claims.is_empty() && pod.extended.is_none() {
+            let mut core = self.core.lock();
+            let Core { cache, finder, nominated, .. } = &mut *core;
+            let outcome = self.look(&pod, cache, finder, nominated);
+            return self.settle(core, pod, outcome, permit);
+        }
+        let search = || {
+            let (cache, nominated, mut finder) = {
+                let mut core = self.core.lock();
+                (core.cache.clone(), core.nominated.clone(), std::mem::take(&mut core.finder))
+            };
+            let outcome = caught_call(|| self.look(&pod, &cache, &mut finder, &nominated));
+            self.core.lock().finder = finder;
+            outcome
+        };
+        let flavor = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+        let outcome = match flavor {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(search),
+            _ => search(),
+        };
+        match outcome {
+            Ok(outcome) => self.settle(self.core.lock(), pod, outcome, permit),
+            Err(panic) => self.panicked(&pod, &panic),
+        }
+    }
+
+    /// Where the pod goes, or who would have to go for it.
+    fn look(&self, pod: &PodInfo, cache: &Cache, finder: &mut Finder, nominated: &Nominated) -> Outcome {
         let started = self.clock.elapsed();
         let mut random = || self.clock.random_bits();
-        let mut core = self.core.lock();
-        let Core { cache, finder, nominated, .. } = &mut *core;
         let mut last = started;
         let mut ended = |stage, found| {
             let now = self.clock.elapsed();
             self.figures.looked(stage, found, now.saturating_sub(last));
             last = now;
         };
-        let found = finder.find(&pod, cache, &*self.caches, nominated, &mut random, &mut ended);
+        let found = finder.find(pod, cache, &*self.caches, nominated, &mut random, &mut ended);
         self.figures.searched(self.clock.elapsed().saturating_sub(started));
+        let found = found.map_err(|error| {
+            if error.error.is_some() {
+                return (error, Err(String::new()));
+            }
+            let looks = self.clock.elapsed();
+            let preemption = preemption::plan(pod, cache, &*self.caches, &error, nominated);
+            // Where there is no node at all, nobody could make room.
+            if error.nodes > 0 {
+                let took = self.clock.elapsed().saturating_sub(looks);
+                self.figures.preempted(preemption.as_ref().ok().map(|preemption| preemption.victims.len()), took);
+            }
+            (error, preemption)
+        });
+        Outcome { started, found }
+    }
+
+    /// Does what was decided.
+    fn settle(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        pod: Arc<PodInfo>,
+        outcome: Outcome,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let Outcome { started, found } = outcome;
         match found {
             Ok(decision) => {
                 core.cache.assume(pod.clone(), &decision.node);
                 let tries = core.queue.tries(&pod.uid);
                 drop(core);
+                let taken = Taken::new(&self.caches.devices, &pod, &decision.devices);
                 let this = self.clone();
                 tokio::spawn(async move {
                     this.figures.binding(1.0);
                     let bound = caught(this.bind(&pod, &decision, started)).await;
+                    drop(taken);
                     this.figures.binding(-1.0);
                     match bound {
                         Ok(true) => this.figures.scheduled(tries, this.clock.elapsed()),
@@ -284,19 +248,15 @@ impl Scheduler {
                     drop(permit);
                 });
             }
-            Err(error) => {
-                let looks = self.clock.elapsed();
-                let preemption = preemption::plan(&pod, &core.cache, &*self.caches, &error, &core.nominated);
-                // Where there is no node at all, nobody could make room.
-                if error.nodes > 0 {
-                    let took = self.clock.elapsed().saturating_sub(looks);
-                    self.figures.preempted(preemption.as_ref().ok().map(|preemption| preemption.victims.len()), took);
-                }
-                self.figures.attempted(Attempt::Unschedulable, self.clock.elapsed().saturating_sub(started));
+            Err((error, preemption)) => {
+                let attempt = if error.error.is_some() { Attempt::Error } else { Attempt::Unschedulable };
+                self.figures.attempted(attempt, self.clock.elapsed().saturating_sub(started));
                 if let Ok(preemption) = &preemption {
                     core.nominated.insert(pod.uid.clone(), (pod.clone(), preemption.node.clone()));
                 }
-                core.queue.failed(&pod.uid, error.plugins(), self.clock.elapsed());
+                // What is an error is tried again after a pause.
+                let rejected_by = if error.error.is_some() { HashSet::new() } else { error.plugins() };
+                core.queue.failed(&pod.uid, rejected_by, self.clock.elapsed());
                 drop(core);
                 let this = self.clone();
                 tokio::spawn(async move {
@@ -322,7 +282,7 @@ impl Scheduler {
 
     /// Binds the pod; its attempt began at `started`. Whether that succeeded.
     async fn bind(&self, pod: &PodInfo, decision: &Decision, started: Duration) -> bool {
-        let bound = self.binder.bind(pod, &decision.node, &decision.volumes).await;
+        let bound = self.binder.bind(pod, decision).await;
         let is_bound = bound.is_ok();
         let attempt = if is_bound { Attempt::Scheduled } else { Attempt::Error };
         self.figures.attempted(attempt, self.clock.elapsed().saturating_sub(started));
@@ -337,7 +297,10 @@ impl Scheduler {
             }
             Err(error) => {
                 tracing::debug!(pod = pod.name(), %error, "binding failed");
-                let message = format!("binding rejected: {error}");
+                let message = match &error {
+                    BindError::Claims(why) => why.clone(),
+                    other => format!("binding rejected: {other}"),
+                };
                 self.note(pod, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
                 {
                     let mut core = self.core.lock();
@@ -354,10 +317,18 @@ impl Scheduler {
     }
 
     async fn report(&self, pod: &PodInfo, error: &FitError, preemption: Result<Preemption, String>) {
-        let message = error.message(preemption.as_ref().err().map(String::as_str));
+        let (message, reason) = match &error.error {
+            Some(error) => (error.clone(), "SchedulerError"),
+            None => (error.message(preemption.as_ref().err().map(String::as_str)), "Unschedulable"),
+        };
         self.note(pod, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
+        if let Some(what) = &error.give_up
+            && let Err(error) = self.binder.give_up(what).await
+        {
+            tracing::debug!(pod = pod.name(), %error, "devices stay with their claim");
+        }
         let nominated = preemption.as_ref().ok().map(|preemption| preemption.node.as_str());
-        if let Err(error) = self.binder.mark_unschedulable(pod, "Unschedulable", &message, nominated).await {
+        if let Err(error) = self.binder.mark_unschedulable(pod, reason, &message, nominated).await {
             tracing::debug!(pod = pod.name(), %error, "status not written");
         }
         let Ok(preemption) = preemption else { return };

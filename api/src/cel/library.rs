@@ -64,6 +64,7 @@ pub(super) fn environment(runs: bool) -> Env {
         member "findAll" (STRING_TYPE, STRING_TYPE) => |args| find_all(args, usize::MAX);
         member "findAll" (STRING_TYPE, STRING_TYPE, DYN_TYPE) => |args| find_all(args, limit(&args[2]));
         function "@keys" (DYN_TYPE) => keys;
+        function "@domain" (DYN_TYPE, DYN_TYPE) => super::device_selector::domain;
         function "cel.@mapInsert" (MAP_TYPE, DYN_TYPE, DYN_TYPE) => |args| inserted(&args[0], vec![(key(&args[1])?, &args[2])]);
         function "cel.@mapInsert" (MAP_TYPE, MAP_TYPE) => |args| inserted(&args[0], entries(&args[1])?);
         function "sets.contains" (LIST_TYPE, LIST_TYPE) => |args| contains(&args[0], &args[1]);
@@ -248,7 +249,7 @@ impl Opaque for Amount {
     }
 }
 
-fn quantity(text: &str) -> Outcome {
+pub(super) fn quantity(text: &str) -> Outcome {
     match Quantity::parse(text) {
         Ok(quantity) => Ok(opaque(Amount(quantity))),
         Err(why) => error("quantity", why),

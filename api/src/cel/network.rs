@@ -331,6 +331,11 @@ impl Version {
     }
 }
 
+/// A version as a value.
+pub(super) fn semver_value(text: &str) -> Result<Value, ExecutionError> {
+    Version::parse(text, false).map(|version| opaque(Semver(version)))
+}
+
 fn semver(value: &Value) -> Result<&Version, ExecutionError> {
     inner::<Semver>(value).map(|v| &v.0).map_or_else(|| error("semver", "no such overload"), Ok)
 }

@@ -41,7 +41,8 @@ pub(super) fn usage(pod: &Value, now: Timestamp) -> ResourceList {
     if has_ended(pod, now) {
         return ResourceList::default();
     }
-    let spec = &pod["spec"];
+    let held = pods::held_json(pod);
+    let spec = held.as_ref().unwrap_or(&pod["spec"]);
     computed(&pods::requests(spec), &pods::limits(spec))
 }
 

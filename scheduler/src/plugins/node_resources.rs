@@ -1,6 +1,7 @@
 //! `NodeResourcesFit` (least allocated) and `NodeResourcesBalancedAllocation`.
 
 use super::{Plugin, Rejection, SCORE_MAX};
+use crate::lookup::Lookup;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 
@@ -8,7 +9,7 @@ use crate::pod::PodInfo;
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub fn filter(pod: &PodInfo, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
     let wanted = &pod.requests.exact;
     let (has, taken) = (&node.allocatable, &node.requested);
     let mut reasons = Vec::new();
@@ -27,9 +28,17 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     check("ephemeral-storage", wanted.ephemeral, taken.ephemeral, has.ephemeral);
     for (name, amount) in &wanted.extended {
         let of = |map: &std::collections::BTreeMap<String, i64>| map.get(name).copied().unwrap_or(0);
+        // What the node does not have itself its devices may stand for (`shouldDelegateResourceToDRA`).
+        let is_device = || lookup.devices().is_some_and(|devices| devices.class_of_resource(name).is_some());
+        if of(&has.extended) == 0 && *amount > 0 && is_device() {
+            continue;
+        }
         check(name, *amount, of(&taken.extended), of(&has.extended));
     }
-    if reasons.is_empty() { Ok(()) } else { Err(Rejection { plugin: Plugin::NodeResourcesFit, reasons, resolvable }) }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(Rejection { plugin: Plugin::NodeResourcesFit, reasons, resolvable, is_error: false })
 }
 
 /// Prefers nodes with more room left.
