@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::Client;
 
 use crate::{
-    admission::Admission, config::Config, cri::Cri, directory::Directory, events, fields::Surroundings, figures,
-    images::Images, machine::Machine, probes::log::ProbeLog, references::References,
+    admission::Admission, config::Config, cri::Cri, devices::Devices, directory::Directory, events,
+    fields::Surroundings, figures, images::Images, machine::Machine, probes::log::ProbeLog, references::References,
 };
 
 /// The node agent's shared parts.
@@ -23,6 +23,8 @@ pub struct Agent {
     pub directory: Directory,
     /// Events.
     pub recorder: EventRecorder,
+    /// Devices of pods.
+    pub devices: Devices,
     /// Images.
     pub images: Images,
     /// The machine.

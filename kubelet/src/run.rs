@@ -15,13 +15,14 @@ use crate::{
     agent::Agent,
     config::Config,
     cri::{self, Cri},
+    devices::{self, Devices},
     directory::Directory,
     eviction, figures,
     images::{self, Images},
     labels, log_rotation,
     machine::Machine,
     node::NodeObject,
-    orphans, pod,
+    orphans, plugins, pod,
     references::References,
     runtime_events::{self, RuntimeEvent},
     worker::{self, Handle},
@@ -39,6 +40,9 @@ pub enum Error {
     /// The pause image cannot be imported.
     #[error("cannot import the pause image: {0}")]
     Pause(#[from] images::ImportError),
+    /// What is known of the devices of pods cannot be read.
+    #[error("{0}")]
+    Devices(String),
     /// A pattern of kernel parameters is not valid.
     #[error("--allowed-unsafe-sysctls: {0}")]
     Sysctls(String),
@@ -135,7 +139,8 @@ pub fn run(
     cancel: CancellationToken,
 ) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
-        for path in [config.root_dir.clone(), config.root_dir.join("pods"), config.log_dir.clone()] {
+        let of_root = ["", "pods", plugins::DIRECTORY].map(|name| config.root_dir.join(name));
+        for path in of_root.into_iter().chain([config.log_dir.clone()]) {
             files::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
         }
         let cancel = cancel.child_token();
@@ -167,14 +172,19 @@ pub fn run(
             pods.wait_synced().await;
             let known = workers.handles.lock().keys().cloned().collect();
             orphans::remove(&agent, known).await;
-            std::future::pending::<()>().await;
+            agent.devices.reconcile(|uid| workers.handles.lock().contains_key(uid)).await;
         };
+        agent.devices.drivers.wipe_all();
+        let drivers: Arc<dyn plugins::Handler> = Arc::new(agent.devices.drivers.clone());
+        let handlers = plugins::Handlers::from([(devices::PLUGIN_TYPE, drivers)]);
+        let registry = agent.config.root_dir.join(plugins::DIRECTORY);
         tokio::select! {
             () = cancel.cancelled() => {}
             () = events => {}
             () = node.keep(cancel.clone()) => {}
             () = orphans => {}
             () = log_rotation::keep(agent.clone()) => {}
+            () = plugins::keep(registry, handlers, agent.config.clock.clone()) => {}
             () = eviction::keep(agent.clone(), |uid, excess| workers.evict(uid, excess)) => {}
         }
         cancel.cancel();
@@ -214,6 +224,17 @@ fn agent(
                 handle.wake().wake();
             }
         };
+        let wake: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(wake);
+        let devices = Devices::load(
+            &config.root_dir,
+            client.clone(),
+            &config.node_name,
+            config.clock.clone(),
+            &config.metrics.agent,
+            wake.clone(),
+            cancel.clone(),
+        );
+        let devices = devices.map_err(Error::Devices)?;
         let machine = Machine::look(&config.root_dir);
         let sysctls =
             Sysctls::new(&machine.info.kernel_version, &config.allowed_unsafe_sysctls).map_err(Error::Sysctls)?;
@@ -222,7 +243,8 @@ fn agent(
             images: Images::new(cri.clone(), recorder.clone(), config.clock.clone(), figures.clone()),
             probe_log: config.metrics.probes.families(),
             figures,
-            references: References::new(client.clone(), config.clock.clone(), cancel, Arc::new(wake)),
+            references: References::new(client.clone(), config.clock.clone(), cancel, wake),
+            devices,
             machine,
             config,
             cri,

@@ -220,6 +220,9 @@ impl Worker {
             self.resize(&observed).await;
             let plan = self.plan(&observed);
             let over = plan.ended || self.verdict.is_some();
+            if over && !observed.anything_runs() {
+                Box::pin(self.agent.devices.unprepare(&self.pod)).await?;
+            }
             if !self.resizing.is_replacing(&observed) {
                 self.publish(&observed, over && !observed.anything_runs());
             }

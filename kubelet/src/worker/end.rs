@@ -165,6 +165,7 @@ impl Worker {
         if observed.anything_runs() {
             return Err("containers still run".to_owned());
         }
+        Box::pin(self.agent.devices.unprepare(&self.pod)).await?;
         self.publish(&observed, true);
         self.volumes.tear_down().await?;
         let gone = self.input.borrow().gone;

@@ -70,6 +70,7 @@ impl Handle {
                 || input.pod.metadata.deletion_grace_period_seconds != pod.metadata.deletion_grace_period_seconds
                 || input.pod.metadata.labels != pod.metadata.labels
                 || input.pod.metadata.annotations != pod.metadata.annotations
+                || claims(&input.pod) != claims(&pod)
                 || foreign_conditions(&input.pod) != foreign_conditions(&pod);
             if changed {
                 input.pod = pod;
@@ -87,6 +88,11 @@ impl Handle {
     pub fn wake(&self) -> &Wake {
         &self.wake
     }
+}
+
+/// The names of the pod's claims of devices, which come when they are made.
+fn claims(pod: &Pod) -> Vec<&str> {
+    client::resource_claims::names(pod)
 }
 
 fn foreign_conditions(pod: &Pod) -> Vec<(&str, &str)> {

@@ -20,7 +20,7 @@ impl Worker {
         self.record(observed);
         let host_ips = self.agent.host_ips();
         let base = with_status(&self.pod, self.published.as_ref());
-        let new = status::compute(&Inputs {
+        let mut new = status::compute(&Inputs {
             pod: &base,
             observed,
             starts: &self.starts,
@@ -34,6 +34,7 @@ impl Worker {
             ended,
             now: self.agent.config.clock.now(),
         });
+        self.agent.devices.report(&base, &mut new);
         self.count(observed, &new);
         if self.published.as_ref() != Some(&new) {
             self.published = Some(new.clone());

@@ -1,6 +1,6 @@
 //! Making sandboxes and starting containers.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use client::EventType;
 use k8s_cri::v1::{ContainerConfig, Mount, MountPropagation, PodSandboxConfig};
@@ -17,6 +17,7 @@ use crate::{
     cgroup,
     config::Config,
     container_config::{self, Ingredients},
+    devices::cdi,
     env, events, hosts,
     images::{Absent, Present, Wanted},
     observe::Observed,
@@ -195,7 +196,8 @@ impl Context {
         tokio::fs::create_dir_all(log_dir(&agent.config, pod).join(&container.name))
             .await
             .map_err(|error| format!("cannot make the log directory: {error}"))?;
-        container_config::config(&Ingredients {
+        let devices = agent.devices.cdi_ids(pod, container)?;
+        let mut config = container_config::config(&Ingredients {
             config: &agent.config,
             pod,
             container,
@@ -208,7 +210,12 @@ impl Context {
             restarted_by: self.observed.restarted_by.as_ref(),
             memory_capacity: agent.machine.memory_bytes,
             target_id: self.target(start),
-        })
+        })?;
+        if !devices.is_empty() {
+            let version = agent.cri.version().await.map_err(|error| error.message())?.runtime_version;
+            cdi::add(&mut config, &devices, &version, &cdi::DIRECTORIES.map(Path::new))?;
+        }
+        Ok(config)
     }
 
     /// Whether the runtime can make mounts read-only with all below; it is asked if a mount wants that.

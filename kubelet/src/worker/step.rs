@@ -106,6 +106,11 @@ impl Worker {
             self.stop(observed, None).await;
         }
         start::make_directories(&self.agent.config, &self.pod).await?;
+        if let Err(error) = Box::pin(self.agent.devices.prepare(&self.pod)).await {
+            let message = format!("Failed to prepare dynamic resources: {error}");
+            self.agent.pod_event(&self.pod, EventType::Warning, "FailedPrepareDynamicResources", message);
+            return Err(error);
+        }
         let (agent, pod) = (self.agent.clone(), self.pod.clone());
         let sandbox = async {
             if pod.spec.as_ref().and_then(|spec| spec.host_users) == Some(false) {
