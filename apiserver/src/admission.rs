@@ -13,6 +13,7 @@ pub mod pod_security;
 mod quota;
 mod references;
 mod resize;
+mod resource_claims;
 mod service_account;
 mod storage;
 
@@ -62,6 +63,7 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
             admit: None,
             validate: Some(resize::declared_features),
         }),
+        Arc::new(resource_claims::ClaimStatus),
         Arc::new(Plain { name: "PodResizeValidator", admit: None, validate: Some(resize::fits) }),
         Arc::new(EscalationCheck::new(rbac.clone())),
         // The last, so that nothing is counted that another refuses.

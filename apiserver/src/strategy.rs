@@ -44,6 +44,7 @@ pub fn of(resource: &Resource, subresource: &str) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", "roles" | "clusterroles", "") => &rbac::Role,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings", "") => &rbac::Binding,
         ("resource.k8s.io", "resourceclaims", "") => &devices::Claim,
+        ("resource.k8s.io", "resourceclaims", "status") => &devices::ClaimStatus,
         ("resource.k8s.io", "resourceclaimtemplates", "") => &devices::Template,
         ("resource.k8s.io", "resourceslices", "") => &devices::Slice,
         ("apiextensions.k8s.io", "customresourcedefinitions", "") => &definition::Definition,

@@ -65,7 +65,8 @@ families! {
 }
 
 families! {
-    /// Of the controllers that make claims (`pkg/controller/resourceclaim/metrics`, `pkg/controller/volume/ephemeral/metrics`).
+    /// Of the controllers of claims and devices (`pkg/controller/devicetainteviction/metrics`,
+    /// `pkg/controller/resourceclaim/metrics`, `pkg/controller/volume/ephemeral/metrics`).
     pub(crate) struct Devices {
         /// Claims of devices that were to be made.
         pub(crate) claims: Counter = "resourceclaim_controller_creates_total" ["status", "admin_access"] FEW;
@@ -73,6 +74,11 @@ families! {
         pub(crate) volume_claims: Counter = "ephemeral_volume_controller_create_total" [] 1;
         /// Those of them that could not be.
         pub(crate) volume_claim_failures: Counter = "ephemeral_volume_controller_create_failures_total" [] 1;
+        /// Pods that were deleted for a taint of a device.
+        pub(crate) taint_deletions: Counter = "device_taint_eviction_controller_pod_deletions_total" [] 1;
+        /// How late.
+        pub(crate) taint_deletion_durations: Histogram =
+            "device_taint_eviction_controller_pod_deletion_duration_seconds" [] 1;
     }
 }
 

@@ -25,7 +25,7 @@ use departed::Departed;
 /// Keys worked on at a time.
 const WORKERS: usize = 10;
 /// The index of pods by the claims that they use.
-const BY_CLAIM: &str = "by-resource-claim";
+pub(crate) const BY_CLAIM: &str = "by-resource-claim";
 /// The index of pods by the templates that they name.
 const BY_TEMPLATE: &str = "by-resource-claim-template";
 /// The index of claims by the uid of the pod that they were made for.
@@ -85,10 +85,7 @@ pub(crate) async fn run(context: Context) {
 
 impl Claims {
     fn watch(self: &Arc<Self>) {
-        self.pods.add_index(BY_CLAIM, |pod| {
-            let namespace = pod.namespace().unwrap_or_default();
-            resource_claims::names(pod).into_iter().map(|name| format!("{namespace}/{name}")).collect()
-        });
+        add_pod_index(&self.pods);
         self.pods.add_index(BY_TEMPLATE, |pod| {
             let namespace = pod.namespace().unwrap_or_default();
             let templates = resource_claims::of_pod(pod).iter().filter_map(|c| c.resource_claim_template_name.as_ref());
@@ -169,6 +166,14 @@ impl Claims {
         };
         pod.metadata.deletion_timestamp.is_none() && resource_claims::of_pod(pod).iter().any(needs)
     }
+}
+
+/// Files pods by the claims that they use.
+pub(crate) fn add_pod_index(pods: &Informer<Pod>) {
+    pods.add_index(BY_CLAIM, |pod| {
+        let namespace = pod.namespace().unwrap_or_default();
+        resource_claims::names(pod).into_iter().map(|name| format!("{namespace}/{name}")).collect()
+    });
 }
 
 /// Whether it is certain that no container of a pod runs or will (`isPodDone`).

@@ -65,6 +65,7 @@ controllers! {
     "cronjob-controller" "cronjob-controller" "cronjob-controller" crate::cronjob::run;
     "node-lifecycle-controller" "node-controller" "node-controller" crate::node_lifecycle::run;
     "taint-eviction-controller" "node-controller" "taint-eviction-controller" crate::node_lifecycle::run_eviction;
+    "device-taint-eviction-controller" "device-taint-eviction-controller" "device-taint-eviction-controller" crate::device_taint_eviction::run;
     "node-ttl-controller" "ttl-controller" "node-ttl-controller" crate::node_ttl::run;
     "pod-garbage-collector-controller" "pod-garbage-collector" "pod-garbage-collector-controller" crate::pod_gc::run;
     "ttl-after-finished-controller" "ttl-after-finished-controller" "ttl-after-finished-controller" crate::ttl_after_finished::run;

@@ -7,8 +7,6 @@ use api::catalogue::Resource;
 enum When {
     /// All of them.
     Always,
-    /// Those that have something at this path.
-    Has(&'static [&'static str]),
     /// Those whose text at this path begins so.
     Begins(&'static [&'static str], &'static str),
 }
@@ -37,11 +35,7 @@ const UNENFORCED: &[(&str, &str, When, &str)] = &[
     ("flowcontrol.apiserver.k8s.io", "flowschemas", When::Always, "requests are classified by it but not queued"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", When::Always, "its limits do not hold"),
     ("networking.k8s.io", "networkpolicies", When::Always, "no traffic is restricted"),
-    ("resource.k8s.io", "deviceclasses", When::Always, "no devices are allocated"),
-    ("resource.k8s.io", "resourceclaims", When::Always, "no devices are allocated"),
-    ("resource.k8s.io", "resourceclaimtemplates", When::Always, "no devices are allocated"),
     ("storage.k8s.io", "csidrivers", When::Always, "the node mounts no volumes of CSI drivers"),
-    ("", "pods", When::Has(&["spec", "resourceClaims"]), "no devices are allocated to the pod"),
 ];
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
@@ -56,11 +50,6 @@ pub fn warning(resource: &Resource, new: &Object) -> Option<String> {
     let kind = &resource.kind;
     match when {
         When::Always => Some(format!("{kind} is stored but not enforced yet: {consequence}")),
-        When::Has(path) => {
-            let has =
-                new.at(path).is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|a| !a.is_empty()));
-            has.then(|| format!("{} is stored but not enforced yet: {consequence}", path.join(".")))
-        }
         When::Begins(path, start) => {
             let begins = new.str_at(path).starts_with(start);
             begins.then(|| format!("{} is stored but not enforced yet: {consequence}", path.join(".")))
@@ -91,9 +80,7 @@ mod tests {
 
     #[test]
     fn only_what_has_an_effect_elsewhere_is_told() {
-        assert_eq!(told("", "v1", "pods", json!({"spec": {"resourceClaims": []}})), "");
-        let claims = told("", "v1", "pods", json!({"spec": {"resourceClaims": [{"name": "c"}]}}));
-        assert_eq!(claims, "spec.resourceClaims is stored but not enforced yet: no devices are allocated to the pod");
+        assert_eq!(told("resource.k8s.io", "v1", "resourceclaims", json!({})), "");
         let policy = told("networking.k8s.io", "v1", "networkpolicies", json!({}));
         assert_eq!(policy, "NetworkPolicy is stored but not enforced yet: no traffic is restricted");
     }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -151,4 +151,107 @@ async fn a_range_of_addresses_stays_while_a_service_needs_it() {
         .await;
     ranges.delete("more", &DeleteParams::default()).await.expect("it is being deleted");
     eventually("the range to say why it stays", async || ready().await == is("False", "Terminating")).await;
+}
+
+/// A class of all devices, and a slice of some on the node.
+async fn offer(plane: &Plane, devices: Value) -> Api<ResourceSlice> {
+    let classes: Api<DeviceClass> = Api::all(plane.client.clone());
+    let class = from(json!({"metadata": {"name": "gpus"}, "spec": {"extendedResourceName": "example.com/gpu",
+        "selectors": [{"cel": {"expression": "device.driver == 'd.example'"}}]}}));
+    classes.create(&PostParams::default(), &class).await.expect("a class");
+    let slices: Api<ResourceSlice> = Api::all(plane.client.clone());
+    let slice = from(json!({"metadata": {"name": "n1-d"}, "spec": {"driver": "d.example", "nodeName": "n1",
+        "pool": {"name": "n1", "generation": 1, "resourceSliceCount": 1}, "devices": devices}}));
+    slices.create(&PostParams::default(), &slice).await.expect("a slice");
+    slices
+}
+
+async fn is_bound(plane: &Plane, name: &str) -> bool {
+    let pod = plane.api::<Pod>().get_opt(name).await.expect("an answer");
+    pod.is_some_and(|pod| pod.spec.is_some_and(|spec| spec.node_name.is_some()))
+}
+
+async fn why_not(plane: &Plane, name: &str) -> String {
+    let status = plane.api::<Pod>().get(name).await.expect("the pod").status.unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let scheduled = conditions.into_iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    scheduled.and_then(|c| c.message).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn pods_get_devices_one_after_the_other() {
+    let plane = Plane::start().await;
+    let (pods, claims) = (plane.api::<Pod>(), plane.api::<ResourceClaim>());
+    plane.create::<ResourceClaimTemplate>(template(1)).await;
+    let uses = json!({"resourceClaims": [{"name": "dev", "resourceClaimTemplateName": "gpu"}]});
+    plane.create::<Pod>(pod("first", uses.clone())).await;
+    let no_class = "0/1 nodes are available: request r: device class gpus does not exist. no new claims to deallocate, \
+                    preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+    eventually("the complaint about the class", async || why_not(&plane, "first").await == no_class).await;
+    offer(&plane, json!([{"name": "one"}])).await;
+    eventually("the first pod to be bound", async || is_bound(&plane, "first").await).await;
+    let of_first = claims.list(&ListParams::default()).await.expect("claims").items.remove(0);
+    let status = of_first.status.clone().unwrap_or_default();
+    let results = status.allocation.as_ref().and_then(|a| a.devices.as_ref()?.results.clone()).unwrap_or_default();
+    assert_eq!((results[0].driver.as_str(), results[0].device.as_str()), ("d.example", "one"));
+    assert_eq!(status.reserved_for.map(|all| all[0].name.clone()).as_deref(), Some("first"));
+    assert_eq!(of_first.finalizers(), ["resource.kubernetes.io/delete-protection"]);
+    plane.create::<Pod>(pod("second", uses)).await;
+    let none = "0/1 nodes are available: 1 cannot allocate all claims. still not schedulable, preemption: 0/1 nodes are \
+                available: 1 Preemption is not helpful for scheduling.";
+    eventually("the complaint about devices", async || why_not(&plane, "second").await == none).await;
+    pods.delete("first", &DeleteParams::default()).await.expect("it is being deleted");
+    eventually("the second pod to get the device", async || is_bound(&plane, "second").await).await;
+}
+
+#[tokio::test]
+async fn pods_share_a_claim_and_a_late_claim_lets_them_go() {
+    let plane = Plane::start().await;
+    offer(&plane, json!([{"name": "one"}])).await;
+    let uses = json!({"resourceClaims": [{"name": "own", "resourceClaimName": "shared"}]});
+    for name in ["one", "two"] {
+        plane.create::<Pod>(pod(name, uses.clone())).await;
+    }
+    let spec = template(1)["spec"]["spec"].clone();
+    plane.create::<ResourceClaim>(json!({"metadata": {"name": "shared"}, "spec": spec})).await;
+    for name in ["one", "two"] {
+        eventually("a pod to be bound", async || is_bound(&plane, name).await).await;
+    }
+    let status = plane.api::<ResourceClaim>().get("shared").await.expect("the claim").status.unwrap_or_default();
+    assert_eq!(status.reserved_for.unwrap_or_default().len(), 2);
+}
+
+#[tokio::test]
+async fn extended_resources_stand_for_devices() {
+    let plane = Plane::start().await;
+    offer(&plane, json!([{"name": "one"}, {"name": "two"}])).await;
+    let asks = json!({"containers": [{"name": "c", "image": "i", "resources": {
+        "requests": {"example.com/gpu": "2"}, "limits": {"example.com/gpu": "2"}}}]});
+    plane.create::<Pod>(pod("user", asks)).await;
+    eventually("the pod to be bound", async || is_bound(&plane, "user").await).await;
+    let status = plane.api::<Pod>().get("user").await.expect("the pod").status.unwrap_or_default();
+    let extended = status.extended_resource_claim_status.expect("its claim");
+    let mapping = &extended.request_mappings[0];
+    let of = (mapping.container_name.as_str(), mapping.resource_name.as_str(), mapping.request_name.as_str());
+    assert_eq!(of, ("c", "example.com/gpu", "container-0-request-0"));
+    let claims = plane.api::<ResourceClaim>();
+    let claim = claims.get(&extended.resource_claim_name).await.expect("the claim");
+    assert!(claim.name_any().starts_with("user-extended-resources-"), "{}", claim.name_any());
+    plane.api::<Pod>().delete("user", &DeleteParams::default()).await.expect("it is being deleted");
+    eventually("the claim to go", async || claims.get_opt(&claim.name_any()).await.expect("an answer").is_none()).await;
+}
+
+#[tokio::test]
+async fn pods_leave_devices_that_are_tainted() {
+    let plane = Plane::start().await;
+    let slices = offer(&plane, json!([{"name": "one"}])).await;
+    plane.create::<ResourceClaimTemplate>(template(1)).await;
+    let uses = json!({"resourceClaims": [{"name": "dev", "resourceClaimTemplateName": "gpu"}]});
+    plane.create::<Pod>(pod("user", uses)).await;
+    eventually("the pod to be bound", async || is_bound(&plane, "user").await).await;
+    let mut slice = slices.get("n1-d").await.expect("the slice");
+    let taint = from(json!({"key": "broken", "effect": "NoExecute"}));
+    slice.spec.devices.as_mut().expect("devices")[0].taints = Some(vec![taint]);
+    slices.replace("n1-d", &PostParams::default(), &slice).await.expect("a taint");
+    eventually("the pod to go", async || plane.api::<Pod>().get_opt("user").await.expect("an answer").is_none()).await;
 }
