@@ -24,7 +24,7 @@ pub use definition::{unrecognized_formats, validate, validate_status};
 pub use names::{Conditions, conditions, is_established};
 pub use node::Node;
 pub use scale::Scale;
-pub use versions::{ConversionError, Versions};
+pub use versions::{ConversionError, ConversionWebhook, Versions};
 
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 use crate::{Object, status};

@@ -1,7 +1,6 @@
 //! The admission plugins that a cluster has from the start, in the reference's order.
 //!
-//! Missing still: ClusterTrustBundleAttest, and everything that calls
-//! webhooks or evaluates policies.
+//! Missing still: ClusterTrustBundleAttest, and everything that evaluates policies.
 
 mod certificates;
 mod ingress;
@@ -16,6 +15,7 @@ mod resize;
 mod resource_claims;
 mod service_account;
 mod storage;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -66,6 +66,9 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         Arc::new(resource_claims::ClaimStatus),
         Arc::new(Plain { name: "PodResizeValidator", admit: None, validate: Some(resize::fits) }),
         Arc::new(EscalationCheck::new(rbac.clone())),
+        // MutatingAdmissionPolicy comes before the webhooks that mutate, and ValidatingAdmissionPolicy after them.
+        Arc::new(webhook::Mutating::default()),
+        Arc::new(webhook::Validating::default()),
         // The last, so that nothing is counted that another refuses.
         Arc::new(quota::ResourceQuota::default()),
     ]

@@ -1,6 +1,7 @@
 //! What every step of a request knows about it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::UserInfo;
 pub use api::decode::FieldValidation;
@@ -13,6 +14,11 @@ use crate::chain::limit::{Later, Limited};
 use crate::request::Query;
 use crate::{Registry, RequestInfo};
 
+/// How long the work on a request may take that changes something (`requestTimeoutUpperBound`).
+const WORK_TIME_MAX: Duration = Duration::from_secs(34);
+/// How many warnings there may be; an answer has room for fewer.
+const WARNINGS_MAX: usize = 1_024;
+
 /// Options that all writes share.
 #[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
@@ -20,6 +26,10 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// The manager of the fields written: `fieldManager`, or the start of the user agent.
     pub field_manager: String,
+    /// The manager as the client named it; empty if it named none.
+    pub given_manager: String,
+    /// The treatment of unknown fields as the client named it.
+    pub given_validation: String,
     /// How unknown and duplicate fields are treated.
     pub field_validation: FieldValidation,
     /// Takes fields over from other managers (apply only).
@@ -40,6 +50,8 @@ pub struct Context {
     pub registry: Registry,
     /// A number of its own for each request, which the answer names.
     pub audit_id: String,
+    /// When the work on it must be done.
+    until: Instant,
     warnings: Mutex<Vec<String>>,
     annotations: Option<Arc<Annotations>>,
     later: Option<Later>,
@@ -51,8 +63,21 @@ impl Context {
     pub fn new(user: Arc<UserInfo>, info: Arc<RequestInfo>, options: WriteOptions, registry: Registry) -> Self {
         let now = registry.clock().now();
         let audit_id = crate::clock::uuid(registry.clock());
+        let until = registry.clock().instant() + WORK_TIME_MAX;
         let (warnings, place) = (Mutex::default(), Mutex::default());
-        Self { user, info, options, now, registry, audit_id, warnings, annotations: None, later: None, place }
+        Self { user, info, options, now, registry, audit_id, until, warnings, annotations: None, later: None, place }
+    }
+
+    /// The same for a client that gives its request less time.
+    pub(crate) fn within(self, time: Option<Duration>) -> Self {
+        let less = time.filter(|time| *time < WORK_TIME_MAX);
+        let until = less.map_or(self.until, |less| self.until - (WORK_TIME_MAX - less));
+        Self { until, ..self }
+    }
+
+    /// How long what is asked of others for this request may still take.
+    pub fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(self.registry.clock().instant())
     }
 
     /// The same for a request that counts among those under way: with its place, or with where it gets one later.
@@ -100,7 +125,7 @@ impl Context {
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
         let mut warnings = self.warnings.lock();
-        if !warnings.contains(&text) {
+        if !text.is_empty() && warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }
     }

@@ -9,11 +9,16 @@
 //! to a conversion webhook takes asking: [`Registry::convert`] is where that is waited for, many objects at a time. Whoever
 //! has an object that may have to be converted awaits one of the methods below, which costs nothing where nobody is asked.
 
+mod metadata;
+mod shared;
+mod webhook;
+
 use std::borrow::Cow;
 
 use api::catalogue::Resource;
 use api::crd::Versions;
 use api::{Object, Status};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use store::{Entry, Revision};
 
@@ -21,6 +26,7 @@ use crate::Registry;
 use crate::memo::Memo;
 use crate::registry::create::plain_failure;
 use crate::registry::with_revision;
+pub use shared::Shared;
 
 /// How often a write may turn out to need its object in one more version.
 const ROUNDS_MAX: usize = 8;
@@ -109,9 +115,10 @@ impl Registry {
         objects.into_iter().map(|object| here(resource, object, api_version)).collect()
     }
 
-    /// Asks a definition's webhook for all objects that are in another version. None is called yet, so that this fails.
+    /// Asks a definition's webhook for all objects that are in another version.
     async fn ask(&self, resource: &Resource, objects: Vec<Object>, api_version: &str) -> Result<Vec<Object>, Status> {
-        objects.into_iter().map(|object| here(resource, object, api_version)).collect()
+        let versions = versions(resource).ok_or_else(|| Status::internal("it has no definition"))?;
+        webhook::convert(self, resource, versions, objects, api_version).await
     }
 
     /// One object in another version of its resource.
@@ -143,6 +150,31 @@ impl Registry {
             };
             let object = self.convert_one(resource, object, &resource.api_version()).await?;
             Ok(with_object(entry, &object))
+        })
+        .await
+    }
+
+    /// The same for a watch: of many that come to the same entry one asks, and all have what it was told.
+    ///
+    /// # Errors
+    /// If the object cannot be had in the version that is asked for.
+    pub async fn entry_once<'e>(&self, resource: &Resource, entry: &'e Entry) -> Result<Cow<'e, Entry>, Status> {
+        let Some(versions) = versions(resource).filter(|versions| versions.uses_webhook()) else {
+            return entry_here(resource, entry);
+        };
+        Box::pin(async move {
+            let object = match Found::of(resource, entry)? {
+                Found::Right(entry) => return Ok(entry),
+                Found::Other(object) => object,
+            };
+            let (definition, version) = (versions.id(), resource.version.clone());
+            let key = shared::Key { key: entry.key_shared(), revision: entry.mod_revision(), definition, version };
+            let make = async {
+                let converted = self.convert_one(resource, object, &resource.api_version()).await?;
+                Ok(converted.encode())
+            };
+            let value = self.converted().get(key, make).await?;
+            Ok(with_value(entry, value))
         })
         .await
     }
@@ -308,7 +340,10 @@ impl<'e> Found<'e> {
 
 /// An entry with another object.
 fn with_object<'e>(entry: &'e Entry, object: &Object) -> Cow<'e, Entry> {
-    let value = object.encode();
+    with_value(entry, object.encode())
+}
+
+fn with_value(entry: &Entry, value: Bytes) -> Cow<'_, Entry> {
     if value == entry.value() {
         return Cow::Borrowed(entry);
     }

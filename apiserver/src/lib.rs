@@ -29,6 +29,7 @@ pub mod front_proxy;
 pub mod group_versions;
 pub mod list;
 pub mod managed;
+pub mod matching;
 mod memo;
 mod metrics;
 pub mod options;
@@ -48,6 +49,7 @@ pub mod strategy;
 pub mod transform;
 pub mod verbs;
 pub mod watch;
+pub mod webhooks;
 pub mod workers;
 
 pub use crate::metrics::Build;

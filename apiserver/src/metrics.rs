@@ -8,6 +8,7 @@ mod pod_security;
 mod requests;
 mod services;
 mod storage;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub use pod_security::PodSecurityCounts;
 pub(crate) use requests::{Level, scope};
 pub use requests::{Measured, Requests};
 pub use services::Services;
+pub use webhooks::Webhooks;
 
 /// How many kinds of objects are kept apart; custom resources beyond are not counted.
 const RESOURCES_MAX: usize = 1_024;
@@ -80,6 +82,8 @@ pub struct ServerMetrics {
     pub tls_handshake_errors: Counters<0>,
     /// Deprecated resources that were asked for: group, version, resource, subresource, release that removes it.
     pub deprecated: Family<Gauge, 5>,
+    /// Calls of webhooks.
+    pub webhooks: Webhooks,
     health: Family<Gauge, 2>,
     health_total: Counters<3>,
 }
@@ -129,6 +133,7 @@ impl Default for ServerMetrics {
                 ["group", "version", "resource", "subresource", "removed_release"],
                 FEW,
             ),
+            webhooks: Webhooks::default(),
             health: Family::new("kubernetes_healthcheck", ["name", "type"], 4 * FEW),
             health_total: Family::new("kubernetes_healthchecks_total", ["name", "type", "status"], 8 * FEW),
         }
@@ -228,6 +233,7 @@ impl Collect for ServerMetrics {
             &self.pod_security,
             &self.tls_handshake_errors,
             &self.deprecated,
+            &self.webhooks,
         ];
         all.iter().for_each(|family| family.collect(text));
         // The same once more, as a summary that tells no quantiles.

@@ -246,6 +246,8 @@ pub fn write_options(query: &Query, kind: &str, user_agent: &str, is_apply: bool
     Ok(WriteOptions {
         dry_run: !dry_run.is_empty(),
         field_manager: manager_name(manager, user_agent),
+        given_manager: manager.to_string(),
+        given_validation: validation.to_string(),
         field_validation,
         force: force.unwrap_or(false),
     })
@@ -254,8 +256,10 @@ pub fn write_options(query: &Query, kind: &str, user_agent: &str, is_apply: bool
 /// Write options as admission sees them.
 pub fn to_value(options: &WriteOptions, kind: &str) -> Value {
     let mut map = kind_map(kind, options.dry_run);
-    if !options.field_manager.is_empty() {
-        map.insert("fieldManager".into(), options.field_manager.as_str().into());
+    for (name, given) in [("fieldManager", &options.given_manager), ("fieldValidation", &options.given_validation)] {
+        if !given.is_empty() {
+            map.insert(name.into(), given.as_str().into());
+        }
     }
     Value::Object(map)
 }
@@ -277,6 +281,12 @@ fn check_dry_run(values: &[String]) -> Option<FieldError> {
     let mut error = FieldError::not_supported(&Path::new("dryRun"), Value::from(values.to_vec()), &["All"]);
     error.value = Some(serde_json::to_string(values).expect("strings encode"));
     Some(error)
+}
+
+/// The time that a client gives its request; none if it gives none.
+pub fn timeout(text: &str) -> Option<std::time::Duration> {
+    let nanoseconds = api::go::duration::parse(text).ok()?;
+    u64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0).map(std::time::Duration::from_nanos)
 }
 
 /// What Go's `time.ParseDuration` has against a text.

@@ -21,6 +21,7 @@ use crate::Context;
 use crate::authorization::{Attributes, Decision, decide};
 use crate::plug::{Connecter, Endpoints};
 use crate::verbs::method_not_allowed;
+pub(crate) use stream::escape;
 
 /// Plugs in every subresource that is a connection. `kubelet` is the TLS with which node servers are spoken to: it
 /// trusts the cluster's authority and shows the API server's client certificate.

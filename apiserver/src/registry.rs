@@ -23,6 +23,7 @@ use crate::Config;
 use crate::aggregator::Aggregator;
 use crate::chain::inflight::Inflight;
 use crate::clock::{self, Clock};
+use crate::conversion::Shared;
 use crate::documents::discovery::Whole as WholeDiscovery;
 use crate::documents::openapi::Documents;
 use crate::flow_control::FlowControl;
@@ -33,6 +34,7 @@ use crate::plug::Plugins;
 use crate::post_start::Compaction;
 use crate::state::State;
 use crate::watch::FrameCache;
+use crate::webhooks::Webhooks;
 pub use derived::{Derived, Held};
 pub use follow::{Followed, Happened, News};
 
@@ -79,6 +81,8 @@ struct Inner {
     documents: Documents,
     whole_discovery: WholeDiscovery,
     compaction: Compaction,
+    webhooks: Webhooks,
+    converted: Shared,
 }
 
 impl Registry {
@@ -100,6 +104,8 @@ impl Registry {
             documents: Documents::default(),
             whole_discovery: WholeDiscovery::default(),
             compaction: Compaction::default(),
+            webhooks: Webhooks::default(),
+            converted: Shared::default(),
         }))
     }
 
@@ -146,6 +152,16 @@ impl Registry {
     /// OpenAPI documents, kept.
     pub fn documents(&self) -> &Documents {
         &self.0.documents
+    }
+
+    /// The webhooks that are called.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
+    }
+
+    /// What webhooks have converted for watches.
+    pub(crate) fn converted(&self) -> &Shared {
+        &self.0.converted
     }
 
     /// Frames of watches, shared among watchers.

@@ -67,6 +67,7 @@ impl Call {
             namespace: if self.resource.namespaced { self.ctx.info.namespace.clone() } else { String::new() },
             name: self.ctx.info.name.clone(),
             options,
+            view: None,
         }
     }
 
@@ -182,7 +183,7 @@ pub async fn dispatch(
         };
         let endpoints = &ctx.registry.plugins().endpoints;
         if let Some(connecter) = endpoints.find_connecter(&resource.group, &resource.plural, &subresource.name) {
-            return connect::connect(ctx.clone(), connecter, &resource, parts, body).await;
+            return connect::connect(ctx.clone(), connecter, &resource, &query, parts, body).await;
         }
     }
     if let Some(warning) = resource.definition.as_ref().and_then(|d| d.deprecation_warning.as_ref()) {

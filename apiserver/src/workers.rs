@@ -1,6 +1,7 @@
 //! Threads for requests that take more than a moment, so that the few that serve all connections are never held up: one
 //! large body must not delay a lease or `/readyz`.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use tracing::{Instrument, Span};
 
 use crate::chain::receive::REQUEST_TIMEOUT;
-use crate::shares::{Shares, Sizes};
+use crate::shares::{Share, Shares, Sizes};
 
 /// What has to be decoded, checked or converted and is longer than this in bytes takes more than a moment.
 pub const EXPENSIVE_BYTES: usize = 64 * 1024;
@@ -61,12 +62,43 @@ impl UsersWorkers {
     ) -> Result<T, Status> {
         let thread = self.threads.take(&self.user, 1, REQUEST_TIMEOUT).await.map_err(|_| too_many())?;
         let (handle, span) = (Handle::current(), Span::current());
-        let work = Box::pin(work.instrument(span));
-        let done = tokio::task::spawn_blocking(move || {
-            let _counted = thread;
-            handle.block_on(work)
-        });
+        let counted = Counted { share: Some(thread), threads: self.threads.clone(), user: self.user.clone() };
+        let work = COUNTED.scope(RefCell::new(counted), Box::pin(work.instrument(span)));
+        let done = tokio::task::spawn_blocking(move || handle.block_on(work));
         done.await.unwrap_or_else(|_| Err(Status::internal("the request could not be worked on")))
+    }
+}
+
+/// A thread that counts as one that works.
+struct Counted {
+    share: Option<Share>,
+    threads: Shares,
+    user: Arc<UserInfo>,
+}
+
+tokio::task_local! {
+    static COUNTED: RefCell<Counted>;
+}
+
+/// Waits for something outside of the server. A thread that does so does not count as one that works: what hangs must not keep
+/// others' work from being done.
+pub async fn wait<T>(outside: impl Future<Output = T>) -> T {
+    // Elsewhere nothing is counted.
+    let Ok(share) = COUNTED.try_with(|counted| counted.borrow_mut().share.take()) else { return outside.await };
+    let counts = share.is_some();
+    drop(share);
+    let found = outside.await;
+    if counts && let Ok((threads, user)) = COUNTED.try_with(|counted| counted.borrow().place()) {
+        // Where no turn comes it goes on uncounted: how many there are is bounded by the requests under way.
+        let share = threads.take(&user, 1, REQUEST_TIMEOUT).await.ok();
+        let _ = COUNTED.try_with(|counted| counted.borrow_mut().share = share);
+    }
+    found
+}
+
+impl Counted {
+    fn place(&self) -> (Shares, Arc<UserInfo>) {
+        (self.threads.clone(), self.user.clone())
     }
 }
 
@@ -97,6 +129,28 @@ mod tests {
         let holding =
             tokio::spawn(async move { workers.run(async move { released.recv().map_err(|_| too_many()) }).await });
         (release, holding)
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_waits_for_others_does_not_count() {
+        let workers = Workers::new(1, 4, 4);
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
+        let (alice, bob) = (workers.of(user("alice")), workers.of(user("bob")));
+        let waiting = tokio::spawn(async move {
+            alice
+                .run(async move {
+                    wait(async move { released.await.map_err(|_| too_many()) }).await?;
+                    Ok(COUNTED.with(|counted| counted.borrow().share.is_some()))
+                })
+                .await
+        });
+        // Only one thread may work, and it is free although the first has not ended.
+        for _ in 0..3 {
+            bob.run(async { Ok(()) }).await.unwrap();
+        }
+        assert!(!waiting.is_finished());
+        release.send(()).unwrap();
+        assert!(waiting.await.unwrap().unwrap(), "and then it counts again");
     }
 
     #[tokio::test]

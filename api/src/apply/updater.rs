@@ -183,7 +183,10 @@ fn in_version<'a>(
     object: &'a Value,
     version: &str,
 ) -> Option<(Cow<'a, Value>, Cow<'a, Schema>)> {
-    match request.convert.filter(|_| version != request.api_version) {
+    // It may be in another version than the request: what was pruned is in that of the manager.
+    let stated = object.get("apiVersion").and_then(Value::as_str).unwrap_or(request.api_version);
+    let is_as_asked = version == request.api_version && version == stated;
+    match request.convert.filter(|_| !is_as_asked) {
         None => Some((Cow::Borrowed(object), Cow::Borrowed(request.schema))),
         Some(convert) => {
             let (object, schema) = convert(&Object::from_value(object.clone())?, version)?;

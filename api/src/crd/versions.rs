@@ -11,10 +11,8 @@ use crate::{Object, decode, defaults};
 /// Why an object cannot be had in another version; the text is the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConversionError {
-    /// The definition leaves conversion to a webhook (`webhookConverter.Convert` in apiextensions), and none is called.
-    #[error(
-        "conversion webhook for {group_version}, Kind={kind} failed: this server does not call conversion webhooks yet"
-    )]
+    /// The definition leaves conversion to a webhook (`webhookConverter.Convert` in apiextensions), which is not asked here.
+    #[error("conversion webhook for {group_version}, Kind={kind} failed: it was not asked")]
     Webhook {
         /// The version that the object is in.
         group_version: String,
@@ -26,6 +24,27 @@ pub enum ConversionError {
     UnknownVersion(String),
 }
 
+/// The webhook that converts the objects of a definition.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConversionWebhook {
+    /// Where it is, as the definition says.
+    pub client_config: Value,
+    /// The versions of ConversionReview that it understands, the one that it likes best first.
+    pub review_versions: Vec<String>,
+}
+
+impl ConversionWebhook {
+    fn new(conversion: &Value) -> Option<Self> {
+        if conversion["strategy"] != "Webhook" {
+            return None;
+        }
+        let webhook = &conversion["webhook"];
+        let versions = items(webhook, "conversionReviewVersions").iter().filter_map(Value::as_str);
+        let review_versions = versions.map(str::to_string).collect();
+        Some(Self { client_config: webhook["clientConfig"].clone(), review_versions })
+    }
+}
+
 /// All versions of a definition, served or not.
 #[derive(Debug, Default)]
 pub struct Versions {
@@ -34,15 +53,15 @@ pub struct Versions {
     schemas: Vec<(String, Schema)>,
     /// The versions whose schemas have defaults.
     with_defaults: Vec<String>,
-    uses_webhook: bool,
+    webhook: Option<ConversionWebhook>,
     paths: Vec<String>,
     id: u64,
 }
 
 impl Versions {
     pub(crate) fn new(spec: &Value) -> Result<Self, StructuralError> {
-        let uses_webhook = spec["conversion"]["strategy"] == "Webhook";
-        let mut all = Self { group: text(spec, "group").to_string(), uses_webhook, ..Self::default() };
+        let webhook = ConversionWebhook::new(&spec["conversion"]);
+        let mut all = Self { group: text(spec, "group").to_string(), webhook, ..Self::default() };
         for version in items(spec, "versions") {
             let name = text(version, "name").to_string();
             if version["storage"].as_bool() == Some(true) {
@@ -60,7 +79,10 @@ impl Versions {
         all.paths.dedup();
         let mut hasher = DefaultHasher::new();
         spec["versions"].to_string().hash(&mut hasher);
-        uses_webhook.hash(&mut hasher);
+        // Another webhook may convert otherwise.
+        if all.webhook.is_some() {
+            spec["conversion"].to_string().hash(&mut hasher);
+        }
         all.id = hasher.finish().max(1);
         Ok(all)
     }
@@ -87,7 +109,12 @@ impl Versions {
 
     /// Whether conversion is left to a webhook.
     pub fn uses_webhook(&self) -> bool {
-        self.uses_webhook
+        self.webhook.is_some()
+    }
+
+    /// The webhook that converts, if one does.
+    pub fn webhook(&self) -> Option<&ConversionWebhook> {
+        self.webhook.as_ref()
     }
 
     /// Whether an object that was checked in the version that is stored may get defaults when it is read: those of
@@ -126,7 +153,7 @@ impl Versions {
         if self.schema(version_of(&object)).is_none() {
             return Err(ConversionError::UnknownVersion(object.api_version().to_string()));
         }
-        if self.uses_webhook {
+        if self.uses_webhook() {
             let (group_version, kind) = (object.api_version().to_string(), object.kind().to_string());
             return Err(ConversionError::Webhook { group_version, kind });
         }

@@ -190,7 +190,9 @@ fn shifted(place: &Value) -> usize {
 }
 
 fn no_path(kind: &str, what: &str, path: &str) -> String {
-    format!("{kind} operation does not apply: doc is missing {what}: \"{path}\": missing value")
+    // Only these two put the path in quotes.
+    let quote = if matches!(kind, "add" | "remove") { "\"" } else { "" };
+    format!("{kind} operation does not apply: doc is missing {what}: {quote}{path}{quote}: missing value")
 }
 
 fn in_path(kind: &str, path: &str, why: &str) -> String {

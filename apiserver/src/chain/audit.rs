@@ -17,8 +17,10 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const WARNING: HeaderName = HeaderName::from_static("warning");
 /// How long an audit id from a client may be.
 pub(crate) const AUDIT_ID_LENGTH_MAX: usize = 64;
-/// How long all warnings of an answer together may be; more are cut short (`endpoints/filters/warning`).
-const WARNINGS_BYTES_MAX: usize = 4 * 1024;
+/// How long all warnings of an answer together may be, in characters; more are cut short (`endpoints/filters/warning`).
+const WARNINGS_CHARS_MAX: usize = 4 * 1024;
+/// How long each is then.
+const CUT_WARNING_CHARS: usize = 256;
 
 /// What the stages note of a request beside its answer, also where that is an error: for the answer's headers and the metrics.
 #[derive(Debug, Default)]
@@ -79,24 +81,51 @@ impl Audit {
     }
 }
 
-/// `299 - "text"`, as much as fits.
+/// `299 - "text"`; if all together are too long, the beginning of each for as long as there is room (`recorder.AddWarning`).
 fn add_warnings(headers: &mut HeaderMap, warnings: &[String]) {
-    let mut left = WARNINGS_BYTES_MAX;
+    let all: usize = warnings.iter().map(|text| text.chars().count()).sum();
+    let each = if all <= WARNINGS_CHARS_MAX { all } else { CUT_WARNING_CHARS };
+    let mut written = 0;
     for text in warnings {
-        let mut quoted = String::with_capacity(text.len() + 8);
-        for c in text.chars().filter(|c| !c.is_control()) {
+        if written >= WARNINGS_CHARS_MAX {
+            return;
+        }
+        // A header has no control characters, and such a warning is none (`NewWarningHeader`).
+        if text.chars().any(char::is_control) {
+            continue;
+        }
+        let mut quoted = String::with_capacity(text.len().min(each) + 8);
+        for c in text.chars().take(each) {
+            written += 1;
             if matches!(c, '"' | '\\') {
                 quoted.push('\\');
             }
             quoted.push(c);
         }
-        let value = format!("299 - \"{quoted}\"");
-        if value.len() > left {
-            return;
-        }
-        left -= value.len();
-        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             headers.append(WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_whole_or_all_cut() {
+        let lengths = |warnings: &[String]| {
+            let mut headers = HeaderMap::new();
+            add_warnings(&mut headers, warnings);
+            headers.get_all(WARNING).iter().map(|value| value.len() - "299 - \"\"".len()).collect::<Vec<_>>()
+        };
+        let long = |length: usize| "x".repeat(length);
+        assert_eq!(lengths(&[long(4_000), long(96)]), [4_000, 96]);
+        assert_eq!(lengths(&[long(4_000), long(97)]), [256, 97]);
+        let many: Vec<String> = (0..100).map(|_| long(1_000)).collect();
+        assert_eq!(lengths(&many), [256; 16]);
+        let mut headers = HeaderMap::new();
+        add_warnings(&mut headers, &["a\nb".to_string(), "a \"b\" \\".to_string()]);
+        assert_eq!(headers[WARNING], "299 - \"a \\\"b\\\" \\\\\"");
     }
 }

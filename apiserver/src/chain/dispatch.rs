@@ -57,7 +57,8 @@ pub(super) async fn dispatch(
     event.counts = counts(served.as_ref(), &info);
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
-    let ctx = Arc::new(Context::new(user, info, options, registry.clone()).limited(limited));
+    let time = query.get("timeout").and_then(options::timeout);
+    let ctx = Arc::new(Context::new(user, info, options, registry.clone()).limited(limited).within(time));
     event.audit_id = Some(ctx.audit_id.clone());
     let answered = match served {
         _ if ctx.info.path.starts_with("//") => Ok(answer::page_not_found()),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::{Event, Revision, Snapshot};
 
 use crate::options::DeleteOptions;
-use crate::registry::delete::delete;
+use crate::registry::delete::delete_admitted;
 use crate::registry::read;
 use crate::registry::target::Target;
 use crate::state::Step;
@@ -261,7 +261,8 @@ impl Follower {
         let mut left = false;
         for object in newest.list(&row.prefix(""), None).filter_map(read) {
             let own = in_own_version(row, &object);
-            match delete(&ctx, &target(&own, &object), &DeleteOptions::default()).await {
+            // The definition's own deletion was admitted, and takes them along.
+            match delete_admitted(&ctx, &target(&own, &object), &DeleteOptions::default()).await {
                 Ok(deleted) => left |= !deleted.gone,
                 Err(status) if status.code == 404 => {}
                 Err(status) => return Err(status),
@@ -309,6 +310,7 @@ fn target(row: &Arc<Resource>, object: &Object) -> Target {
         namespace: object.namespace().into(),
         name: object.name().into(),
         options: json!({}),
+        view: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub async fn create(
         return Err(Status::forbidden(&target.resource.group, &target.resource.plural, object.name(), why));
     }
     target.admit(ctx, Operation::Create, Some(&mut object), None).await?;
+    prepare::namespace(target, &mut object)?;
     prepare::owners(ctx, &mut object, prepare::AFTER_ADMISSION);
     if version == GivenVersion::Ignored {
         given_version(&object)?;

@@ -50,6 +50,18 @@ impl Plan {
 /// # Errors
 /// 404, 409 if a precondition fails, or what admission or the store refuse it with.
 pub async fn delete(ctx: &Context, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
+    deleted(ctx, target, options, true).await
+}
+
+/// Deletes an object on behalf of something else that admission has seen.
+///
+/// # Errors
+/// As [`delete`], but for admission.
+pub async fn delete_admitted(ctx: &Context, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
+    deleted(ctx, target, options, false).await
+}
+
+async fn deleted(ctx: &Context, target: &Target, options: &DeleteOptions, asks: bool) -> Result<Deleted, Status> {
     let key = target.key();
     for _ in 0..ATTEMPTS_MAX {
         let snapshot = ctx.registry.snapshot();
@@ -61,8 +73,10 @@ pub async fn delete(ctx: &Context, target: &Target, options: &DeleteOptions) -> 
             ctx.registry.convert_one(&target.resource, object.clone(), &version).await?;
         }
         check_preconditions(target, &object, options)?;
-        target.admit(ctx, Operation::Delete, None, Some(&object)).await?;
-        target.validate(ctx, Operation::Delete, None, Some(&object)).await?;
+        if asks {
+            target.admit(ctx, Operation::Delete, None, Some(&object)).await?;
+            target.validate(ctx, Operation::Delete, None, Some(&object)).await?;
+        }
         let plan = plan(ctx, target, &object, options);
         if matches!(plan, Plan::Pending) {
             return Ok(Deleted { object, gone: false });

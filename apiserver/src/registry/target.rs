@@ -9,7 +9,7 @@ use api::{Object, Status};
 use serde_json::Value;
 
 use crate::Context;
-use crate::plug::admission::Attributes;
+use crate::plug::admission::{Attributes, Reinvocation};
 use crate::plug::{Operation, Strategy};
 
 /// One object, or the place of one to be, as a request names it.
@@ -27,6 +27,26 @@ pub struct Target {
     pub name: String,
     /// The options, as admission sees them.
     pub options: Value,
+    /// How admission sees the object, if not as it is.
+    pub view: Option<Arc<dyn View>>,
+}
+
+/// A subresource that is a view of an object, which admission sees in place of it.
+pub trait View: Send + Sync + std::fmt::Debug {
+    /// The subresource.
+    fn subresource(&self) -> &str;
+
+    /// What is seen of an object.
+    ///
+    /// # Errors
+    /// If it cannot be seen so.
+    fn show(&self, object: &Object) -> Result<Object, Status>;
+
+    /// Makes of an object what was made of its view.
+    ///
+    /// # Errors
+    /// If that may not be.
+    fn write(&self, object: &mut Object, shown: &Object) -> Result<(), Status>;
 }
 
 impl Target {
@@ -52,7 +72,7 @@ impl Target {
         (ctx.registry.plugins().strategy_of)(&self.storage, &self.subresource)
     }
 
-    /// Runs every mutating admission plugin.
+    /// Runs every mutating admission plugin; once more, if one of them asks for it.
     ///
     /// # Errors
     /// The first refusal.
@@ -60,13 +80,41 @@ impl Target {
         &self,
         ctx: &Context,
         operation: Operation,
+        object: Option<&mut Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Status> {
+        let (view, object) = match (&self.view, object) {
+            (Some(view), Some(object)) => (view, object),
+            (_, object) => return self.admit_shown(ctx, operation, object, old).await,
+        };
+        let before = view.show(object)?;
+        let (mut shown, old) = (before.clone(), old.map(|old| view.show(old)).transpose()?);
+        self.admit_shown(ctx, operation, Some(&mut shown), old.as_ref()).await?;
+        if shown == before { Ok(()) } else { view.write(object, &shown) }
+    }
+
+    async fn admit_shown(
+        &self,
+        ctx: &Context,
+        operation: Operation,
         mut object: Option<&mut Object>,
         old: Option<&Object>,
     ) -> Result<(), Status> {
+        // A name that a plugin gives is not yet the name of the request.
+        let name = match object.as_deref() {
+            Some(object) if self.name.is_empty() && operation == Operation::Create => object.name().to_string(),
+            _ => String::new(),
+        };
+        let reinvocation = Reinvocation::default();
         let mut phase = Phase::new(ctx, "admit", operation);
-        for plugin in &ctx.registry.plugins().admission {
-            let attributes = self.attributes(ctx, operation, old);
-            phase.tell(plugin.name(), plugin.admit(&attributes, object.as_deref_mut()).await)?;
+        loop {
+            for plugin in &ctx.registry.plugins().admission {
+                let attributes = self.attributes(ctx, operation, &name, old, &reinvocation);
+                phase.tell(plugin.name(), plugin.admit(&attributes, object.as_deref_mut()).await)?;
+            }
+            if !reinvocation.begin() {
+                break;
+            }
         }
         phase.end();
         Ok(())
@@ -83,25 +131,47 @@ impl Target {
         object: Option<&Object>,
         old: Option<&Object>,
     ) -> Result<(), Status> {
+        let Some(view) = &self.view else { return self.validate_shown(ctx, operation, object, old).await };
+        let shown = |object: Option<&Object>| object.map(|object| view.show(object)).transpose();
+        let (object, old) = (shown(object)?, shown(old)?);
+        self.validate_shown(ctx, operation, object.as_ref(), old.as_ref()).await
+    }
+
+    async fn validate_shown(
+        &self,
+        ctx: &Context,
+        operation: Operation,
+        object: Option<&Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Status> {
+        let reinvocation = Reinvocation::default();
         let mut phase = Phase::new(ctx, "validate", operation);
         for plugin in &ctx.registry.plugins().admission {
-            let attributes = self.attributes(ctx, operation, old);
+            let attributes = self.attributes(ctx, operation, "", old, &reinvocation);
             phase.tell(plugin.name(), plugin.validate(&attributes, object).await)?;
         }
         phase.end();
         Ok(())
     }
 
-    fn attributes<'a>(&'a self, ctx: &'a Context, operation: Operation, old: Option<&'a Object>) -> Attributes<'a> {
+    fn attributes<'a>(
+        &'a self,
+        ctx: &'a Context,
+        operation: Operation,
+        name: &'a str,
+        old: Option<&'a Object>,
+        reinvocation: &'a Reinvocation,
+    ) -> Attributes<'a> {
         Attributes {
             ctx,
             operation,
             resource: &self.resource,
-            subresource: &self.subresource,
+            subresource: self.view.as_ref().map_or(self.subresource.as_str(), |view| view.subresource()),
             namespace: &self.namespace,
-            name: &self.name,
+            name: if self.name.is_empty() { name } else { &self.name },
             old,
             options: &self.options,
+            reinvocation,
         }
     }
 

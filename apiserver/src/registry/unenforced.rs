@@ -13,18 +13,10 @@ enum When {
 
 /// Group, plural, which objects, and what does not happen.
 const UNENFORCED: &[(&str, &str, When, &str)] = &[
-    (ADMISSION, "validatingwebhookconfigurations", When::Always, "no webhook is called"),
-    (ADMISSION, "mutatingwebhookconfigurations", When::Always, "no webhook is called"),
     (ADMISSION, "validatingadmissionpolicies", When::Always, "no request is checked against it"),
     (ADMISSION, "validatingadmissionpolicybindings", When::Always, "no request is checked against its policy"),
     (ADMISSION, "mutatingadmissionpolicies", When::Always, "no request is changed by it"),
     (ADMISSION, "mutatingadmissionpolicybindings", When::Always, "no request is changed by its policy"),
-    (
-        "apiextensions.k8s.io",
-        "customresourcedefinitions",
-        When::Begins(&["spec", "conversion", "strategy"], "Webhook"),
-        "the conversion webhook is not called, and objects cannot be read or written in a version other than the stored one",
-    ),
     ("autoscaling", "horizontalpodautoscalers", When::Always, "nothing is scaled"),
     (
         "certificates.k8s.io",

@@ -48,7 +48,10 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
                 check_uid(target, &new, &Object::default())?;
             }
             may_create(ctx, target).await?;
-            return create(ctx, target, new, GivenVersion::Ignored).await;
+            // What turns out to create has the options of that (`updateToCreateOptions`).
+            let mut target = target.clone();
+            target.options["kind"] = "CreateOptions".into();
+            return create(ctx, &target, new, GivenVersion::Ignored).await;
         };
         let old = ctx.registry.read(&target.resource, entry).await?;
         let mut new = prepared(ctx, target, &old, rules, change).await?;

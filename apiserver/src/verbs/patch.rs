@@ -57,7 +57,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
 }
 
 async fn written(call: Call, bytes: Bytes, kind: PatchType) -> Result<Response<Body>, Status> {
-    let place = call.target(options::to_value(&call.ctx.options, "PatchOptions"));
+    let place = call.target(options::to_value(&call.ctx.options, "UpdateOptions"));
     let patching = Patching { call: &call, place: &place, kind, bytes: &bytes };
     let mut change = |old: Option<&Object>, conversions: &Conversions| patching.apply(old, conversions);
     let rules = Rules { creates: kind == PatchType::Apply, checks_uid: false };

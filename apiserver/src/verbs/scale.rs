@@ -17,7 +17,7 @@ use super::Call;
 use super::patch::{PatchType, Patching, patch_type};
 use crate::content::Transform;
 use crate::conversion::Conversions;
-use crate::registry::target::Target as Place;
+use crate::registry::target::{Target as Place, View};
 use crate::registry::update::{self as registry, Rules};
 use crate::{answer, codec, content, managed, options};
 
@@ -31,7 +31,7 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
         let snapshot = call.ctx.registry.snapshot();
         let entry = snapshot.get(&target.key()).ok_or_else(|| target.not_found())?;
         let object = call.ctx.registry.read(&call.resource, entry).await?;
-        return respond(&call, scale_of(&call, &object)?);
+        return respond(&call, scale_of(&call.resource, &object)?);
     }
     let patch = if verb == "patch" {
         let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -48,10 +48,10 @@ pub async fn handle(call: Call, verb: &str, body: Body) -> Result<Response<Body>
 }
 
 async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<Response<Body>, Status> {
-    let kind = if patch.is_some() { "PatchOptions" } else { "UpdateOptions" };
     // The object's own strategy applies: a scale is a change of its spec.
-    let mut target = call.target(options::to_value(&call.ctx.options, kind));
+    let mut target = call.target(options::to_value(&call.ctx.options, "UpdateOptions"));
     target.subresource = String::new();
+    target.view = Some(Arc::new(OfScale(call.resource.clone())));
     let subresource = call.subresource().ok_or_else(super::unknown_path)?.clone();
     let decode_as = Target::of_subresource(&call.resource, &subresource);
     let updated = if let Some(kind) = patch {
@@ -61,7 +61,7 @@ async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<R
             if kind == PatchType::Apply {
                 return applied(&call, &patching, conversions, old, &decode_as);
             }
-            let scale = patching.patched(scale_of(&call, old)?, &decode_as)?;
+            let scale = patching.patched(scale_of(&call.resource, old)?, &decode_as)?;
             call.check_name(&scale)?;
             scaled(&call, conversions, old, &scale)
         };
@@ -76,8 +76,29 @@ async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<R
         };
         registry::update(&call.ctx, &target, Rules { creates: false, checks_uid: true }, &mut change).await?
     };
-    let scale = scale_of(&call, &updated.object)?;
+    let scale = scale_of(&call.resource, &updated.object)?;
     respond(&call, scale)
+}
+
+/// Admission sees the scale, and not the object whose replicas it is.
+#[derive(Debug)]
+struct OfScale(Arc<Resource>);
+
+impl View for OfScale {
+    fn subresource(&self) -> &str {
+        "scale"
+    }
+
+    fn show(&self, object: &Object) -> Result<Object, Status> {
+        managed_scale(&self.0, object)
+    }
+
+    fn write(&self, object: &mut Object, shown: &Object) -> Result<(), Status> {
+        let before = object.clone();
+        *object = with_replicas(&self.0, &before, shown)?;
+        set_entries(&self.0, &before, object, entries(shown));
+        Ok(())
+    }
 }
 
 fn respond(call: &Call, scale: Object) -> Result<Response<Body>, Status> {
@@ -116,35 +137,35 @@ fn applied(
     decode_as: &Target,
 ) -> Result<Object, Status> {
     let (configuration, findings) = patching.configuration()?;
-    let before = managed_scale(call, old)?;
+    let before = managed_scale(&call.resource, old)?;
     let place = scale_place(call)?;
     let merged = managed::apply(&call.ctx, &place, conversions, Some(&before), configuration)?;
     patching.report(findings)?;
     let scale = codec::decode_value(&call.ctx, merged, decode_as)?;
     call.check_name(&scale)?;
-    let mut new = with_replicas(call, old, &scale)?;
-    set_entries(call, old, &mut new, entries(&scale));
+    let mut new = with_replicas(&call.resource, old, &scale)?;
+    set_entries(&call.resource, old, &mut new, entries(&scale));
     Ok(new)
 }
 
 /// The object with the replicas of a scale, and who wrote them.
 fn scaled(call: &Call, conversions: &Conversions, old: &Object, scale: &Object) -> Result<Object, Status> {
-    let mut new = with_replicas(call, old, scale)?;
+    let mut new = with_replicas(&call.resource, old, scale)?;
     track(call, conversions, old, &mut new)?;
     Ok(new)
 }
 
 /// The object with the replicas of a scale.
-fn with_replicas(call: &Call, old: &Object, scale: &Object) -> Result<Object, Status> {
+fn with_replicas(resource: &Resource, old: &Object, scale: &Object) -> Result<Object, Status> {
     let replicas = scale.at(&["spec", "replicas"]).cloned().unwrap_or_else(|| 0.into());
     // A custom object's own validation tells of its counts.
-    if !call.resource.custom && replicas.as_i64().is_some_and(|n| n < 0) {
+    if !resource.custom && replicas.as_i64().is_some_and(|n| n < 0) {
         let path = api::field::Path::new("spec.replicas");
         let errors = api::field::FieldError::invalid(&path, replicas, "must be greater than or equal to 0").into();
         return Err(Status::invalid("autoscaling", "Scale", old.name(), &errors));
     }
     let mut new = old.clone();
-    let paths = paths(call);
+    let paths = paths(resource);
     new.set(&Scale::names(&paths.spec_replicas_path), replicas);
     let version = scale.resource_version();
     if !version.is_empty() {
@@ -158,18 +179,18 @@ fn with_replicas(call: &Call, old: &Object, scale: &Object) -> Result<Object, St
 
 /// Records who wrote the scale among those who manage the object.
 fn track(call: &Call, conversions: &Conversions, old: &Object, new: &mut Object) -> Result<(), Status> {
-    let before = managed_scale(call, old)?;
-    let mut after = scale_of(call, new)?;
+    let before = managed_scale(&call.resource, old)?;
+    let mut after = scale_of(&call.resource, new)?;
     managed::track_update(&call.ctx, &scale_place(call)?, conversions, &before, &mut after);
-    set_entries(call, old, new, entries(&after));
+    set_entries(&call.resource, old, new, entries(&after));
     Ok(())
 }
 
 /// The scale of an object with the managed fields that concern it.
-fn managed_scale(call: &Call, object: &Object) -> Result<Object, Status> {
-    let paths = paths(call);
+fn managed_scale(resource: &Resource, object: &Object) -> Result<Object, Status> {
+    let paths = paths(resource);
     let entries = api::apply::scale_to_subresource(entries(object), &Scale::names(&paths.spec_replicas_path));
-    let mut scale = scale_of(call, object)?;
+    let mut scale = scale_of(resource, object)?;
     scale.set(&["metadata", "managedFields"], entries);
     Ok(scale)
 }
@@ -190,10 +211,10 @@ fn scale_place(call: &Call) -> Result<Place, Status> {
 }
 
 /// Puts the managed fields of a scale among those of its object.
-fn set_entries(call: &Call, old: &Object, new: &mut Object, of_scale: &[Value]) {
-    let paths = paths(call);
+fn set_entries(resource: &Resource, old: &Object, new: &mut Object, of_scale: &[Value]) {
+    let paths = paths(resource);
     let replicas = Scale::names(&paths.spec_replicas_path);
-    let all = api::apply::scale_to_parent(entries(old), of_scale, &replicas, &call.resource.api_version());
+    let all = api::apply::scale_to_parent(entries(old), of_scale, &replicas, &resource.api_version());
     if all.is_empty() {
         new.metadata_mut().remove("managedFields");
     } else {
@@ -202,8 +223,8 @@ fn set_entries(call: &Call, old: &Object, new: &mut Object, of_scale: &[Value]) 
 }
 
 /// Where the fields of the scale are: in the same place for all built-in kinds.
-fn paths(call: &Call) -> Scale {
-    let defined = call.resource.definition.as_ref().and_then(|definition| definition.scale.clone());
+fn paths(resource: &Resource) -> Scale {
+    let defined = resource.definition.as_ref().and_then(|definition| definition.scale.clone());
     defined.unwrap_or_else(|| Scale {
         spec_replicas_path: ".spec.replicas".into(),
         status_replicas_path: ".status.replicas".into(),
@@ -216,7 +237,7 @@ fn entries(object: &Object) -> &[Value] {
 }
 
 /// The scale of an object.
-fn scale_of(call: &Call, object: &Object) -> Result<Object, Status> {
+fn scale_of(resource: &Resource, object: &Object) -> Result<Object, Status> {
     let mut metadata = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object.at(&["metadata", field]) {
@@ -225,7 +246,7 @@ fn scale_of(call: &Call, object: &Object) -> Result<Object, Status> {
     }
     let number = |path: &[&str]| object.at(path).and_then(Value::as_i64).unwrap_or(0);
     let mut spec = Map::new();
-    let paths = paths(call);
+    let paths = paths(resource);
     let wanted = number(&Scale::names(&paths.spec_replicas_path));
     if wanted != 0 {
         spec.insert("replicas".into(), wanted.into());
@@ -233,8 +254,8 @@ fn scale_of(call: &Call, object: &Object) -> Result<Object, Status> {
     let mut status = Map::new();
     status.insert("replicas".into(), number(&Scale::names(&paths.status_replicas_path)).into());
     let selector = match paths.label_selector_path.as_str() {
-        "" if call.resource.custom => String::new(),
-        "" => selector_text(object, &call.resource.plural)?,
+        "" if resource.custom => String::new(),
+        "" => selector_text(object, &resource.plural)?,
         path => object.str_at(&Scale::names(path)).to_string(),
     };
     if !selector.is_empty() {

@@ -249,7 +249,7 @@ impl Watching {
 
     /// The entry as it is now, if it is selected.
     async fn selected<'e>(&self, resource: &Resource, entry: &'e Entry) -> Result<Option<Cow<'e, Entry>>, Status> {
-        let entry = self.framer.registry().entry(resource, entry).await?;
+        let entry = self.framer.registry().entry_once(resource, entry).await?;
         Ok(Some(entry).filter(|entry| self.selection.matches(entry)))
     }
 
@@ -262,6 +262,8 @@ impl Watching {
             EventKind::Put { entry, previous } => {
                 let entry = self.selected(&resource, entry).await?;
                 match previous {
+                    // Where everything is selected nobody needs to know what it was.
+                    Some(previous) if self.selection.is_everything() => (entry, Some(Cow::Borrowed(previous))),
                     Some(previous) => (entry, self.selected(&resource, previous).await?),
                     None => (entry, None),
                 }

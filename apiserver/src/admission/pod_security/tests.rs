@@ -12,6 +12,7 @@ use super::namespaces::Found;
 use super::*;
 use crate::audit::Annotations;
 use crate::clock::{Clock, SystemClock};
+use crate::plug::admission::Reinvocation;
 use crate::strategy::tests::{PODS, Server, pod};
 use crate::{Context, RequestInfo};
 
@@ -271,6 +272,7 @@ impl Judge {
             name: &name,
             old: None,
             options: &Value::Null,
+            reinvocation: &Reinvocation::default(),
         };
         let refused = self.plugin.validate(&attributes, Some(&object)).await.err();
         let noted = noted.texts().into_iter();

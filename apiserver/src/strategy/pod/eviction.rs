@@ -85,8 +85,10 @@ async fn evict(ctx: &Context, name: &str, eviction: Object) -> Result<Object, St
         namespace: namespace.to_string(),
         name: name.to_string(),
         options: options.to_value(),
+        view: None,
     };
-    delete::delete(ctx, &target, &options).await?;
+    // Admission has seen the eviction, and sees no delete.
+    delete::delete_admitted(ctx, &target, &options).await?;
     Ok(success())
 }
 
