@@ -3,6 +3,7 @@
 //! Missing still: ClusterTrustBundleAttest, and everything that evaluates policies.
 
 mod certificates;
+pub(crate) mod checks;
 mod ingress;
 mod limit_range;
 mod namespace;

@@ -21,6 +21,12 @@ families! {
         rejections: Counter =
             "apiserver_admission_webhook_rejection_count" ["name", "type", "operation", "error_type", "rejection_code"] WEBHOOKS_MAX;
         fail_open: Counter = "apiserver_admission_webhook_fail_open_count" ["name", "type"] WEBHOOKS_MAX;
+        condition_durations: Histogram =
+            "apiserver_admission_match_condition_evaluation_seconds" ["name", "kind", "type", "operation"] WEBHOOKS_MAX;
+        condition_errors: Counter =
+            "apiserver_admission_match_condition_evaluation_errors_total" ["name", "kind", "type", "operation"] WEBHOOKS_MAX;
+        condition_exclusions: Counter =
+            "apiserver_admission_match_condition_exclusions_total" ["name", "kind", "type", "operation"] WEBHOOKS_MAX;
         conversions: Counter = "apiserver_conversion_webhook_request_total" ["result", "failure_type"] FEW;
         conversion_durations: Histogram = "apiserver_conversion_webhook_duration_seconds" ["result", "failure_type"] FEW;
         versions: Histogram =
@@ -46,6 +52,18 @@ impl Webhooks {
     /// A request goes on although a webhook could not be called.
     pub fn failed_open(&self, name: &str, phase: &str) {
         self.fail_open.with([name, phase], Counter::add_one);
+    }
+
+    /// The conditions of a webhook or a policy were evaluated, so many of them in vain: its name, what it is, the phase, the
+    /// operation.
+    pub fn conditions(&self, labels: [&str; 4], errors: usize, took: Duration) {
+        self.condition_durations.with(labels, |durations| durations.observe(took.as_secs_f64()));
+        (0..errors).for_each(|_| self.condition_errors.with(labels, Counter::add_one));
+    }
+
+    /// A webhook or a policy was spared since a condition does not hold.
+    pub fn excluded(&self, labels: [&str; 4]) {
+        self.condition_exclusions.with(labels, Counter::add_one);
     }
 
     /// A conversion webhook has converted objects of a definition from one version to another, or failed with a type of error.

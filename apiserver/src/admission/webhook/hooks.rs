@@ -83,7 +83,7 @@ impl Hook {
             name: text("name").to_string(),
             configuration: configuration.to_string(),
             criteria: Criteria::of_webhook(hook),
-            conditions: Conditions::new(&hook["matchConditions"]),
+            conditions: Conditions::new(&hook["matchConditions"], !fails_open),
             fails_open,
             timeout: hook["timeoutSeconds"].as_u64().map(Duration::from_secs),
             dry_run: match text("sideEffects") {

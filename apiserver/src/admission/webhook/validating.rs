@@ -12,6 +12,8 @@ use crate::workers;
 
 /// What the metrics call this phase.
 const PHASE: &str = "validating";
+/// And what those of conditions call it.
+const CONDITIONS_PHASE: &str = "validate";
 
 /// Asks every webhook that the request is for.
 ///
@@ -27,7 +29,7 @@ pub(super) async fn dispatch(
     let mut versions: Vec<(String, Shown)> = Vec::new();
     for hook in hooks {
         let Some(matched) = hook.criteria.matches(attributes, object)? else { continue };
-        if !hook.conditions.hold(&hook, PHASE, attributes, &matched, object).await? {
+        if !hook.conditions.hold(&hook, CONDITIONS_PHASE, attributes, &matched, object).await? {
             continue;
         }
         let version = matched.kind.api_version();

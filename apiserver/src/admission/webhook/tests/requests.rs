@@ -266,3 +266,46 @@ async fn an_eviction_asks_about_no_delete() {
     let (code, answer) = server.send("POST", &format!("{PODS}/p/eviction"), eviction).await;
     assert_eq!((code, at.seen().len()), (201, 0), "{answer}");
 }
+
+#[tokio::test]
+async fn conditions_say_what_is_not_asked_about() {
+    let server = Server::new().await;
+    let at = Hook::start(&["127.0.0.1"], |_, asked| deny(&asked, "no")).await;
+    let refused = "admission webhook \"v.example.com\" denied the request: no";
+    let failed =
+        "configmaps \"m\" is forbidden: expression 'object.nope.x == 'm'' resulted in error: no such key: nope";
+    for (expression, policy, code, why) in [
+        ("object.metadata.name != 'm'", "Fail", 201, ""),
+        ("object.metadata.name == 'm'", "Fail", 400, refused),
+        ("object.nope.x == 'm'", "Fail", 403, failed),
+        ("object.nope.x == 'm'", "Ignore", 201, ""),
+        (
+            "oldObject == null && request.operation == 'CREATE' && request.userInfo.username == 'admin'",
+            "Fail",
+            400,
+            refused,
+        ),
+        ("authorizer.group('').resource('configmaps').namespace('a').check('create').allowed()", "Fail", 400, refused),
+        ("!authorizer.group('').resource('configmaps').namespace('a').check('create').allowed()", "Fail", 201, ""),
+        ("authorizer.serviceAccount('a', 'default').path('/nowhere').check('get').allowed()", "Fail", 201, ""),
+    ] {
+        let conditions = json!([{"name": "c", "expression": expression}]);
+        let more = json!({"matchConditions": conditions, "failurePolicy": policy});
+        for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
+            configure(&server, kind, "w", json!([hook(&at, "/v", json!([rule(&["configmaps"])]), more.clone())])).await;
+            let found = make(&server, config_map("m")).await;
+            assert_eq!(told(&found), (code, why), "{expression} {policy}: {}", found.1);
+            server.send("DELETE", &format!("{GROUP}/{}s/w", kind.to_lowercase()), Value::Null).await;
+            server.send("DELETE", &format!("{CONFIG_MAPS}/m"), Value::Null).await;
+        }
+    }
+    let text = crate::metrics::text(server.0.registry());
+    for line in [
+        "apiserver_admission_match_condition_exclusions_total{kind=\"webhook\",name=\"v.example.com\",operation=\"CREATE\",\
+         type=\"validate\"} ",
+        "apiserver_admission_match_condition_evaluation_errors_total{kind=\"webhook\",name=\"v.example.com\",\
+         operation=\"CREATE\",type=\"admit\"} 2",
+    ] {
+        assert!(text.contains(line), "{line}");
+    }
+}
