@@ -35,6 +35,7 @@ mod request;
 mod subject;
 #[cfg(test)]
 mod tests;
+pub mod typecheck;
 mod validating;
 
 pub use crate::cel::authorizer::{About, Answer, Checks, Question, ResourceQuestion};

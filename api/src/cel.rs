@@ -27,6 +27,7 @@ mod library;
 mod macros;
 mod made;
 mod network;
+mod patterns;
 mod reads;
 mod told;
 mod types;
@@ -44,6 +45,7 @@ pub(crate) use counted::Fault;
 pub(crate) use data::{Field, Schema, convert, escape, optional};
 pub(crate) use declared::{Declared, REQUEST_BYTES_MAX};
 pub(crate) use made::{Made, misnamed};
+use patterns::Prepared;
 pub(crate) use reads::Reads;
 pub(crate) use told::told;
 pub(crate) use types::Type;
@@ -63,6 +65,8 @@ pub(crate) struct Expression {
     composed: Reads,
     /// Whether the stack of a worker may be too small for it.
     is_large: bool,
+    /// The same with its patterns compiled, made when it is first run over variables that know of them.
+    prepared: OnceLock<Option<Prepared>>,
     /// The tree whose steps are counted, made when that is first needed.
     counted: OnceLock<Option<IdedExpr>>,
 }
@@ -80,6 +84,7 @@ impl Expression {
             composed: Reads::by(tree.as_ref().ok(), &["variables"]),
             is_large: is_large(source),
             tree,
+            prepared: OnceLock::new(),
             counted: OnceLock::new(),
         }
     }
@@ -107,6 +112,18 @@ impl Expression {
     /// Runs it; nothing if it cannot be run.
     pub(crate) fn run(&self, context: &Context<'_, '_>) -> Option<Result<Value, ExecutionError>> {
         Some(Value::resolve(self.tree.as_ref().ok()?, context))
+    }
+
+    fn prepared(&self) -> Option<&Prepared> {
+        self.prepared.get_or_init(|| Prepared::new(self.tree.as_ref().ok()?)).as_ref()
+    }
+
+    /// Runs it where variables hold its patterns; nothing if it cannot be run.
+    fn run_prepared(&self, context: &Context<'_, '_>) -> Option<Result<Value, ExecutionError>> {
+        match self.prepared() {
+            Some(prepared) => Some(Value::resolve(&prepared.tree, context)),
+            None => self.run(context),
+        }
     }
 
     /// Runs it and counts what that costs, up to a limit. It recurses deeply: call it on a large stack.

@@ -26,6 +26,7 @@ pub use node::Node;
 pub use scale::Scale;
 pub use versions::{ConversionError, ConversionWebhook, Versions};
 
+use crate::cel::Declared;
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
 use crate::{Object, status};
 
@@ -163,6 +164,11 @@ fn blocks_rules(error: &FieldError) -> bool {
 /// The name that a definition must have: `plural.group`.
 pub fn definition_name(group: &str, plural: &str) -> String {
     status::group_resource(group, plural)
+}
+
+/// How expressions see objects of a schema; none if they do not.
+pub(crate) fn declared(schema: &Value, name: &str) -> Option<Declared> {
+    rules::declare(schema, name, true)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The admission plugins that a cluster has from the start, in the reference's order.
 //!
-//! Missing still: ClusterTrustBundleAttest, and everything that evaluates policies.
+//! Missing still: ClusterTrustBundleAttest.
 
 mod certificates;
 pub(crate) mod checks;
@@ -10,6 +10,7 @@ mod namespace;
 mod node;
 mod pod;
 pub mod pod_security;
+mod policy;
 mod quota;
 mod references;
 mod resize;
@@ -67,8 +68,9 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         Arc::new(resource_claims::ClaimStatus),
         Arc::new(Plain { name: "PodResizeValidator", admit: None, validate: Some(resize::fits) }),
         Arc::new(EscalationCheck::new(rbac.clone())),
-        // MutatingAdmissionPolicy comes before the webhooks that mutate, and ValidatingAdmissionPolicy after them.
+        Arc::new(policy::Mutating::default()),
         Arc::new(webhook::Mutating::default()),
+        Arc::new(policy::Validating::default()),
         Arc::new(webhook::Validating::default()),
         // The last, so that nothing is counted that another refuses.
         Arc::new(quota::ResourceQuota::default()),

@@ -5,6 +5,7 @@ mod build;
 mod cache;
 pub mod chain;
 mod pod_security;
+mod policies;
 mod requests;
 mod services;
 mod storage;
@@ -21,6 +22,7 @@ use cache::Operations;
 pub use cache::{Reads, Stored};
 use chain::{Impersonation, Various};
 pub use pod_security::PodSecurityCounts;
+pub use policies::Policies;
 pub(crate) use requests::{Level, scope};
 pub use requests::{Measured, Requests};
 pub use services::Services;
@@ -84,6 +86,8 @@ pub struct ServerMetrics {
     pub deprecated: Family<Gauge, 5>,
     /// Calls of webhooks.
     pub webhooks: Webhooks,
+    /// Policies of admission.
+    pub policies: Policies,
     health: Family<Gauge, 2>,
     health_total: Counters<3>,
 }
@@ -134,6 +138,7 @@ impl Default for ServerMetrics {
                 FEW,
             ),
             webhooks: Webhooks::default(),
+            policies: Policies::default(),
             health: Family::new("kubernetes_healthcheck", ["name", "type"], 4 * FEW),
             health_total: Family::new("kubernetes_healthchecks_total", ["name", "type", "status"], 8 * FEW),
         }
@@ -234,6 +239,7 @@ impl Collect for ServerMetrics {
             &self.tls_handshake_errors,
             &self.deprecated,
             &self.webhooks,
+            &self.policies,
         ];
         all.iter().for_each(|family| family.collect(text));
         // The same once more, as a summary that tells no quantiles.

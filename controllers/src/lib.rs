@@ -29,6 +29,7 @@ mod percent;
 mod pod;
 mod pod_control;
 mod pod_gc;
+mod policy_status;
 mod replicaset;
 mod replicated;
 mod resource_claim;

@@ -90,6 +90,7 @@ controllers! {
     "endpointslice-mirroring-controller" "endpointslicemirroring-controller" "endpoint-slice-mirroring-controller" crate::endpointslice::run_mirroring;
     "resourcequota-controller" "resourcequota-controller" "resourcequota-controller" crate::resource_quota::run;
     "namespace-controller" "namespace-controller" "namespace-controller" crate::namespace::run;
+    "validatingadmissionpolicy-status-controller" "validatingadmissionpolicy-status-controller" "validatingadmissionpolicy-status-controller" crate::policy_status::run;
     "garbage-collector-controller" "generic-garbage-collector" "garbage-collector-controller" crate::garbage::run;
 }
 

@@ -7,7 +7,7 @@ use super::compiled::Compiled;
 use super::subject::{Reading, Subject};
 use super::text;
 use crate::cel::admission::{Scope, Wanted};
-use crate::cel::{Activation, Bound, Expression, Failure, Pace, Spent};
+use crate::cel::{Activation, Bound, Expression, Failure, Spent};
 
 /// The match conditions of one webhook or policy.
 #[derive(Debug, Default)]
@@ -84,15 +84,14 @@ impl MatchConditions {
         }
         budget::run(effort, subject.checks(), |pace| {
             let params = Bound::null();
-            self.evaluate(Activation::new(subject.inputs(), &params, &[], pace), pace)
+            self.evaluate(Activation::new(subject.inputs(), &params, &[], pace))
         })
     }
 
     /// What they say, with the variables of a policy.
-    pub(super) fn evaluate(&self, mut activation: Activation<'_>, pace: Pace) -> Result<Evaluated, Unsure> {
-        // The reference gives them no namespace.
-        activation.shows_namespace = false;
-        let mut spent = Spent::of(CONDITIONS_COST_MAX, pace);
+    pub(super) fn evaluate(&self, mut activation: Activation<'_>) -> Result<Evaluated, Unsure> {
+        activation.of_conditions = true;
+        let mut spent = Spent::of(CONDITIONS_COST_MAX);
         let (mut failed, mut refused): (Vec<String>, Option<String>) = (Vec::new(), None);
         for condition in &self.conditions {
             match condition.compiled.evaluate(&activation, &mut spent) {

@@ -10,7 +10,7 @@ use super::subject::{Reading, Subject};
 use super::{fails, has_params, items, text};
 use crate::Object;
 use crate::cel::admission::Wanted;
-use crate::cel::{Activation, Bound, Failure, Pace, Spent, Variable};
+use crate::cel::{Activation, Bound, Failure, Spent, Variable};
 
 /// Whether a policy is invoked once more when the object was changed after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,11 @@ impl MutatingPolicy {
         self.reinvocation
     }
 
+    /// Whether it has match conditions.
+    pub fn has_conditions(&self) -> bool {
+        !self.conditions.is_empty()
+    }
+
     /// Its mutations, in order.
     pub fn mutations(&self) -> &[Mutation] {
         &self.mutations
@@ -95,7 +100,7 @@ impl MutatingPolicy {
         if self.conditions.is_empty() {
             return self.conditions.matches(subject, effort);
         }
-        self.run(subject, params, effort, |activation, pace| self.conditions.evaluate(activation, pace))
+        self.run(subject, params, effort, |activation| self.conditions.evaluate(activation))
     }
 
     /// What a mutation of the policy makes of the request, or why it fails.
@@ -112,8 +117,8 @@ impl MutatingPolicy {
         if let Some(problem) = mutation.compiled.problem() {
             return Ok(Err(problem.to_string()));
         }
-        self.run(subject, params, effort, |activation, pace| {
-            let mut spent = Spent::of(POLICY_COST_MAX, pace);
+        self.run(subject, params, effort, |activation| {
+            let mut spent = Spent::of(POLICY_COST_MAX);
             Ok(match mutation.compiled.evaluate(&activation, &mut spent) {
                 Ok(value) if mutation.is_configuration => patches::configuration(&value),
                 Ok(value) => patches::operations(&value),
@@ -128,11 +133,11 @@ impl MutatingPolicy {
         subject: &Subject<'_>,
         params: Option<&Object>,
         effort: Effort,
-        evaluate: impl Fn(Activation<'_>, Pace) -> Result<T, Unsure> + Send + Sync,
+        evaluate: impl Fn(Activation<'_>) -> Result<T, Unsure> + Send + Sync,
     ) -> Result<T, Unfinished> {
         budget::run(effort, subject.checks(), |pace| {
             let params = Bound::object(params.map(|params| &params.0), &self.reading.params);
-            evaluate(Activation::new(subject.inputs(), &params, &self.variables, pace), pace)
+            evaluate(Activation::new(subject.inputs(), &params, &self.variables, pace))
         })
     }
 }

@@ -50,6 +50,7 @@ impl Default for Subject<'_> {
             object: Bound::null(),
             old_object: Bound::null(),
             request: Bound::null(),
+            asked: Bound::null(),
             namespace: Bound::null(),
             authorizer: Bound::made(authorizer::authorizer(&checks)),
             request_resource: Bound::made(authorizer::request_resource(&checks, ResourceQuestion::default())),
@@ -79,7 +80,8 @@ impl<'a> Subject<'a> {
     /// the one that was asked for; of the objects no more than `reading` is converted.
     pub fn new(request: &'a Request<'a>, checks: &Checks, resource: ResourceQuestion) -> Self {
         let inputs = Inputs {
-            request: Bound::later(|| request.shown()),
+            request: Bound::later(|| request.shown(&request.resource)),
+            asked: Bound::later(|| request.shown(&request.request_resource)),
             authorizer: Bound::made(authorizer::authorizer(checks)),
             request_resource: Bound::made(authorizer::request_resource(checks, resource)),
             ..Self::default().inputs

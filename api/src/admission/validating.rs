@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
     fn verdict(&self) -> Result<Verdict, Unsure> {
         let mut condition_errors = 0;
         if !self.policy.conditions.is_empty() {
-            let found = self.policy.conditions.evaluate(self.activation(), self.pace)?;
+            let found = self.policy.conditions.evaluate(self.activation())?;
             condition_errors = found.errors;
             match found.outcome {
                 Matched::Yes => {}
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
                 Matched::Failed(why) => return Ok(self.one_error(why, condition_errors)),
             }
         }
-        let mut spent = Spent::of(POLICY_COST_MAX, self.pace);
+        let mut spent = Spent::of(POLICY_COST_MAX);
         let activation = self.activation();
         let mut found = Vec::with_capacity(self.policy.validations.len());
         for validation in &self.policy.validations {
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
     fn annotations(&self) -> Result<Result<Vec<Annotation>, ()>, Unsure> {
         let mut activation = self.activation();
         activation.shows_authorizer = false;
-        let mut spent = Spent::of(POLICY_COST_MAX, self.pace);
+        let mut spent = Spent::of(POLICY_COST_MAX);
         let mut annotations = Vec::new();
         for annotation in &self.policy.annotations {
             match annotation.compiled.evaluate(&activation, &mut spent) {

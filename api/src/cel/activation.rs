@@ -4,18 +4,19 @@
 //! What a run costs is bounded beforehand; where the bound is too high, the caller runs everything again at another
 //! [`Pace`], at last with every step counted.
 
+mod composed;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cel::common::traits::Indexer;
-use cel::common::types::Type;
-use cel::common::value::{CowVal, Val};
+use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{ExecutionError, Value};
 
-use super::bound::{Bound, Boxed, Readable, boxed, missing};
+use super::bound::{Bound, Boxed, Readable, boxed};
 use super::counted::{Fault, Variables};
 use super::{Expression, told};
+use composed::Composed;
 
 /// The most that one expression may cost (`PerCallLimit`).
 pub(crate) const CALL_COST_MAX: u64 = 1_000_000;
@@ -62,11 +63,16 @@ pub(crate) trait Names: Send + Sync {
     fn find(&self, name: &str) -> Option<&dyn Readable>;
 }
 
+/// What stands for `request` in match conditions, where it names the resource that was asked for. It cannot be written.
+const ASKED: &str = "@request";
+
 /// The variables that all expressions for one request name.
 pub(crate) struct Inputs<'v> {
     pub(crate) object: Bound<'v>,
     pub(crate) old_object: Bound<'v>,
     pub(crate) request: Bound<'v>,
+    /// The request as match conditions see it.
+    pub(crate) asked: Bound<'v>,
     pub(crate) namespace: Bound<'v>,
     pub(crate) authorizer: Bound<'v>,
     pub(crate) request_resource: Bound<'v>,
@@ -78,6 +84,7 @@ impl Names for Inputs<'_> {
             "object" => &self.object,
             "oldObject" => &self.old_object,
             "request" => &self.request,
+            ASKED => &self.asked,
             "namespaceObject" => &self.namespace,
             "authorizer" => &self.authorizer,
             "authorizer.requestResource" => &self.request_resource,
@@ -93,9 +100,8 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// A budget. At the lightest pace no more is begun than a worker does in a moment.
-    pub(crate) fn of(budget: u64, pace: Pace) -> Self {
-        Self { left: if pace == Pace::Light { budget.min(LIGHT_TOTAL_MAX) } else { budget } }
+    pub(crate) fn of(budget: u64) -> Self {
+        Self { left: budget }
     }
 
     fn take(&mut self, cost: u64) -> bool {
@@ -118,13 +124,15 @@ pub(crate) struct Activation<'a> {
     inputs: &'a dyn Names,
     params: &'a dyn Readable,
     nothing: Bound<'static>,
-    pub(crate) shows_namespace: bool,
+    pub(crate) of_conditions: bool,
     pub(crate) shows_authorizer: bool,
     variables: &'a [Variable],
     values: Vec<OnceLock<Result<Held, Fault>>>,
     pace: Pace,
     /// What variables cost since that was last looked at.
     composed: AtomicU64,
+    /// How much was done at most.
+    worked: AtomicU64,
 }
 
 impl<'a> Activation<'a> {
@@ -133,12 +141,13 @@ impl<'a> Activation<'a> {
             inputs,
             params,
             nothing: Bound::null(),
-            shows_namespace: true,
+            of_conditions: false,
             shows_authorizer: true,
             variables,
             values: variables.iter().map(|_| OnceLock::new()).collect(),
             pace,
             composed: AtomicU64::new(0),
+            worked: AtomicU64::new(0),
         }
     }
 
@@ -160,8 +169,8 @@ impl<'a> Activation<'a> {
     /// # Errors
     /// Why it gives no value.
     pub(crate) fn run(&self, expression: &Expression, spent: &mut Spent) -> Result<Value, Failure> {
-        let scope = Scope { of: self, below: self.variables.len() };
-        let (value, cost) = scope.run(expression);
+        let scope = Scope { of: self, below: self.variables.len(), expression };
+        let (value, cost) = scope.run();
         if matches!(value, Err(Fault::TooMuch)) && self.pace != Pace::Counted {
             return Err(Failure::Unsure);
         }
@@ -177,8 +186,8 @@ impl<'a> Activation<'a> {
     /// # Errors
     /// If that may be too much.
     pub(crate) fn pass(&self, expression: &Expression, spent: &mut Spent) -> Result<(), Failure> {
-        let scope = Scope { of: self, below: self.variables.len() };
-        let cost = scope.cost(expression).ok_or(Failure::Unsure)?;
+        let scope = Scope { of: self, below: self.variables.len(), expression };
+        let cost = expression.bound(scope.longest().ok_or(Failure::Unsure)?);
         let composed = self.composed.swap(0, Ordering::Relaxed);
         let fits = cost <= CALL_COST_MAX && spent.take(composed) && spent.take(cost);
         if fits { Ok(()) } else { Err(Failure::Unsure) }
@@ -196,7 +205,7 @@ impl<'a> Activation<'a> {
                 return failed(format!("composited variable {name:?} fails to compile: {problem}"));
             }
             // It sees the variables before it only.
-            let (value, cost) = Scope { of: self, below: place }.run(expression);
+            let (value, cost) = Scope { of: self, below: place, expression }.run();
             self.composed.fetch_add(cost, Ordering::Relaxed);
             match value {
                 Ok(value) => Ok(Held { longest: longest(&value), boxed: boxed(value.clone()), value }),
@@ -209,7 +218,9 @@ impl<'a> Activation<'a> {
     fn bound(&self, name: &str) -> Option<&dyn Readable> {
         match name {
             "params" => Some(self.params),
-            "namespaceObject" if !self.shows_namespace => Some(&self.nothing),
+            // The reference gives them no namespace.
+            "namespaceObject" if self.of_conditions => Some(&self.nothing),
+            "request" if self.of_conditions => self.inputs.find(ASKED),
             "authorizer" | "authorizer.requestResource" if !self.shows_authorizer => None,
             _ => self.inputs.find(name),
         }
@@ -229,11 +240,14 @@ fn why(fault: &Fault) -> String {
 struct Scope<'s> {
     of: &'s Activation<'s>,
     below: usize,
+    /// The one that is run.
+    expression: &'s Expression,
 }
 
 impl<'s> Scope<'s> {
     /// Runs an expression; also gives what it costs, at most or in fact.
-    fn run(&self, expression: &Expression) -> (Result<Value, Fault>, u64) {
+    fn run(&self) -> (Result<Value, Fault>, u64) {
+        let expression = self.expression;
         let context = || {
             let mut context = super::context();
             context.set_variable_resolver(self);
@@ -243,19 +257,39 @@ impl<'s> Scope<'s> {
             let run = expression.count_with(&context(), self, CALL_COST_MAX);
             return run.unwrap_or((Err(Fault::TooMuch), CALL_COST_MAX));
         }
-        let Some(bound) = self.cost(expression) else { return (Err(Fault::TooMuch), 0) };
-        let most = if self.of.pace == Pace::Light { LIGHT_COST_MAX } else { CALL_COST_MAX };
-        if bound > most || (self.of.pace == Pace::Light && expression.is_large) {
+        let Some(longest) = self.longest() else { return (Err(Fault::TooMuch), 0) };
+        let bound = expression.bound(longest);
+        if bound > CALL_COST_MAX || (self.of.pace == Pace::Light && !self.is_light(longest)) {
             return (Err(Fault::TooMuch), bound);
         }
-        match expression.run(&context()) {
-            Some(value) => (value.map_err(Fault::Failed), bound),
+        match expression.run_prepared(&context()) {
+            Some(Ok(value)) => (Ok(value), bound),
+            Some(Err(error)) => (Err(self.explained().unwrap_or(Fault::Failed(error))), bound),
             None => (Err(Fault::TooMuch), bound),
         }
     }
 
-    /// The most that an expression costs; none if one of the variables that it reads may cost too much.
-    fn cost(&self, expression: &Expression) -> Option<u64> {
+    /// Why an expression fails, in the words that only are known where each operation is done alone.
+    fn explained(&self) -> Option<Fault> {
+        let run = || {
+            let mut context = super::context();
+            context.set_variable_resolver(self);
+            self.expression.count_with(&context, self, u64::MAX)?.0.err()
+        };
+        super::on_large_stack(run)?.filter(|fault| matches!(fault, Fault::Failed(_)))
+    }
+
+    /// Whether a worker does it in a moment.
+    fn is_light(&self, longest: u64) -> bool {
+        let expression = self.expression;
+        let work = expression.shape.work(longest);
+        let before = self.of.worked.fetch_add(work, Ordering::Relaxed);
+        work <= LIGHT_COST_MAX && before.saturating_add(work) <= LIGHT_TOTAL_MAX && !expression.is_large
+    }
+
+    /// How long what an expression reads is at most; none if one of the variables that it reads may cost too much.
+    fn longest(&self) -> Option<u64> {
+        let expression = self.expression;
         let mut longest = 0;
         for name in &expression.names {
             longest = longest.max(self.of.bound(name).map_or(0, Readable::longest));
@@ -272,7 +306,7 @@ impl<'s> Scope<'s> {
                 }
             }
         }
-        Some(expression.bound(longest))
+        Some(longest)
     }
 }
 
@@ -285,6 +319,9 @@ impl VariableResolver for Scope<'_> {
             let place = self.of.place(variable, self.below)?;
             let held = self.of.held(place).as_ref().ok()?;
             return Some(CowVal::Borrowed(&*held.boxed));
+        }
+        if name.starts_with('@') {
+            return Some(CowVal::Borrowed(&**self.expression.prepared()?.pattern(name)?));
         }
         Some(CowVal::Borrowed(self.of.bound(name)?.value()))
     }
@@ -302,66 +339,6 @@ impl Variables for Scope<'_> {
             Err(Fault::TooMuch) => Err(Fault::TooMuch),
             Err(Fault::Failed(error)) => Err(Fault::Failed(error.clone())),
         })
-    }
-}
-
-/// All variables of a policy, as the interpreter sees them where one of them has no value.
-struct Composed<'s>(&'s Scope<'s>);
-
-impl std::fmt::Debug for Composed<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("variables")
-    }
-}
-
-static VARIABLES: Type = Type::new_unspecified_type("kubernetes.variables");
-
-impl Val for Composed<'_> {
-    fn get_type(&self) -> &Type {
-        &VARIABLES
-    }
-
-    fn cel_type() -> &'static Type {
-        &VARIABLES
-    }
-
-    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
-    where
-        Self: 'v,
-    {
-        Box::new(Self(self.0))
-    }
-}
-
-impl Indexer for Composed<'_> {
-    fn get<'b, 'v>(&'b self, index: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>
-    where
-        Self: 'v,
-    {
-        let name = match Value::try_from(index) {
-            Ok(Value::String(name)) => name,
-            _ => return Err(missing(index)),
-        };
-        let place = self.0.of.place(&name, self.0.below).ok_or_else(|| missing(index))?;
-        match self.0.of.held(place) {
-            Ok(held) => Ok(CowVal::Borrowed(&*held.boxed)),
-            Err(Fault::Failed(error)) => Err(error.clone()),
-            Err(Fault::TooMuch) => Err(ExecutionError::function_error("variables", "the variable costs too much")),
-        }
-    }
-
-    fn steal<'v>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
-    where
-        Self: 'v,
-    {
-        self.get(index).map(CowVal::into_owned)
     }
 }
 

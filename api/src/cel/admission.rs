@@ -181,8 +181,42 @@ pub(crate) fn compiled(source: &str, names: &[(&str, Type)], makes: bool) -> Res
     found.unwrap_or_else(|| Err("the expression is too deep".into()))
 }
 
+/// What expressions may name where the object has a type (`buildEnvSet` of the reference's type checker).
+pub(crate) struct TypedScope {
+    names: Vec<(&'static str, Type)>,
+    variables: Vec<(String, Type)>,
+}
+
+impl TypedScope {
+    /// A scope for objects of a type; with parameters, if they have one.
+    pub(crate) fn new(object: &Type, params: Option<&Type>) -> Self {
+        let mut names = vec![
+            ("object", object.clone()),
+            ("oldObject", object.clone()),
+            ("request", REQUEST.clone()),
+            ("namespaceObject", NAMESPACE.clone()),
+        ];
+        names.extend(params.map(|params| ("params", params.clone())));
+        let [authorizer, _] = authorizer_types();
+        names.push(authorizer);
+        Self { names, variables: Vec::new() }
+    }
+
+    /// Adds a variable for the expressions that follow.
+    pub(crate) fn declare(&mut self, name: &str, ty: Type) {
+        self.variables.push((name.to_string(), ty));
+    }
+
+    /// The type of an expression, or what is wrong with it.
+    pub(crate) fn compiled(&self, source: &str) -> Result<Type, String> {
+        let mut names = self.names.clone();
+        names.push(("variables", composed(&self.variables)));
+        compiled(source, &names, false)
+    }
+}
+
 /// The type that a variable has for others (`convertCelTypeToDeclType`).
-fn as_variable(found: &Type) -> Type {
+pub(crate) fn as_variable(found: &Type) -> Type {
     match found {
         Type::List(item) => Type::list(as_variable(item)),
         Type::Map(key, value) => Type::map(as_variable(key), as_variable(value)),

@@ -104,6 +104,15 @@ impl Shape {
 
     /// The most that the expression costs, if no list, map or text is longer than `longest`.
     pub(super) fn bound(&self, longest: u64) -> u64 {
+        self.bound_with(longest, AUTHORIZE)
+    }
+
+    /// The same as work for this thread, which asking the authoriser is not.
+    pub(super) fn work(&self, longest: u64) -> u64 {
+        self.bound_with(longest, 1)
+    }
+
+    fn bound_with(&self, longest: u64, check: u64) -> u64 {
         if self.boundless {
             return u64::MAX;
         }
@@ -116,7 +125,7 @@ impl Shape {
             Weight::Step => 30,
             Weight::Linear => size.saturating_add(12),
             Weight::Product => size.saturating_mul(size).saturating_mul(3).saturating_add(12),
-            Weight::Check => AUTHORIZE,
+            Weight::Check => check,
         };
         let times = |depth: u32| size.saturating_pow(depth);
         let costs =

@@ -8,6 +8,7 @@
 mod attributes;
 mod calls;
 mod direct;
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -252,7 +253,8 @@ impl Counter<'_> {
             _ => String::new(),
         };
         let result = direct::call(&of.func_name, &operands)
-            .map_or_else(|| apply(&IdedExpr { id: 0, expr: Expr::Call(made) }, &operands, scope), Ok);
+            .map_or_else(|| apply(&IdedExpr { id: 0, expr: Expr::Call(made) }, &operands, scope), Ok)
+            .map_err(|error| words::of_call(&of.func_name, &operands, error));
         self.spend(calls::cost(&qualifier, &of.func_name, &operands, result.as_ref().ok()))?;
         Ok(result?)
     }

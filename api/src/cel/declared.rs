@@ -30,6 +30,11 @@ impl Declared {
         Self { element: Some(Arc::new(element)), ..self }
     }
 
+    /// A type of whose values nothing else is known.
+    pub(crate) fn of_type(ty: Type) -> Self {
+        Self::measured(ty, 0, None)
+    }
+
     /// A type whose values are of known size.
     pub(super) fn measured(ty: Type, elements: usize, element: Option<Declared>) -> Self {
         Self { ty, elements_max: elements as u64, bytes_min: 0, element: element.map(Arc::new) }

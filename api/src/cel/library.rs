@@ -84,6 +84,7 @@ pub(super) fn environment(runs: bool) -> Env {
     super::network::declare_all(&mut env);
     super::authorizer::declare_all(&mut env);
     super::made::declare_all(&mut env);
+    super::patterns::declare_all(&mut env);
     env
 }
 

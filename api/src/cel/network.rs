@@ -121,11 +121,38 @@ fn shown(args: &[Value]) -> Result<Value, ExecutionError> {
 }
 
 fn ip(text: &str) -> Result<IpAddr, ExecutionError> {
-    text.parse().or_else(|_| error("ip", format!("IP Address {text:?} parse error during conversion from string")))
+    let failed = |_| format!("IP Address {text:?} parse error during conversion from string: {}", no_address(text));
+    text.parse().map_err(failed).or_else(|why| error("ip", why))
 }
 
 fn cidr(text: &str) -> Result<IpNet, ExecutionError> {
-    text.parse().or_else(|_| error("cidr", "network address parse error during conversion from string"))
+    const FAILED: &str = "network address parse error during conversion from string";
+    text.parse()
+        .or_else(|_| error("cidr", format!("{FAILED}: {FAILED}: netip.ParsePrefix({text:?}): {}", no_network(text))))
+}
+
+/// What Go's `netip` says of what is no address.
+fn no_address(text: &str) -> String {
+    let why = match text.split('.').map(str::as_bytes).collect::<Vec<_>>() {
+        _ if text.contains(':') || !text.contains('.') => "unable to parse IP",
+        parts if parts.iter().any(|part| part.is_empty()) => "IPv4 field must have at least one digit",
+        parts if parts.iter().any(|part| !part.iter().all(u8::is_ascii_digit)) => "unexpected character",
+        parts if parts.iter().any(|part| part.len() > 1 && part[0] == b'0') => "IPv4 field has octet with leading zero",
+        parts if parts.len() < 4 => "IPv4 address too short",
+        parts if parts.len() > 4 => "IPv4 address too long",
+        _ => "IPv4 field has value >255",
+    };
+    format!("ParseAddr({text:?}): {why}")
+}
+
+/// And of what is no network.
+fn no_network(text: &str) -> String {
+    match text.rsplit_once('/') {
+        None => "no '/'".into(),
+        Some((address, _)) if address.parse::<IpAddr>().is_err() => no_address(address),
+        Some((_, length)) if length.parse::<u8>().is_ok() => "prefix length out of range".into(),
+        Some((_, length)) => format!("bad bits after slash: {length:?}"),
+    }
 }
 
 fn address(value: &Value) -> Result<IpAddr, ExecutionError> {
@@ -292,8 +319,7 @@ struct Version {
 
 impl Version {
     fn parse(text: &str, normalize: bool) -> Result<Self, ExecutionError> {
-        let bad =
-            || ExecutionError::function_error("semver", format!("No Major.Minor.Patch elements found in {text:?}"));
+        let bad = || ExecutionError::function_error("semver", "No Major.Minor.Patch elements found");
         let text = if normalize { text.strip_prefix('v').unwrap_or(text) } else { text };
         let text = text.split('+').next().unwrap_or("");
         let (core, pre) = text.split_once('-').unwrap_or((text, ""));

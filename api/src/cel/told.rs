@@ -8,6 +8,10 @@ pub(crate) fn told(error: &ExecutionError) -> String {
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::DivisionByZero(_) => "division by zero".into(),
         ExecutionError::RemainderByZero(_) => "modulus by zero".into(),
+        // That of a function is given with the types of its arguments.
+        ExecutionError::NoSuchOverload(error) if error.function().ends_with(')') => {
+            format!("no such overload: {}", error.function())
+        }
         ExecutionError::NoSuchOverload(_)
         | ExecutionError::ValuesNotComparable(..)
         | ExecutionError::UnsupportedBinaryOperator(..)

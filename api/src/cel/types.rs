@@ -42,6 +42,11 @@ pub(crate) struct Object {
 }
 
 impl Object {
+    /// All fields, by their escaped names.
+    pub(crate) fn all_fields(&self) -> HashMap<String, Declared> {
+        (*self.fields).clone()
+    }
+
     /// A field by its escaped name. Keywords that may stand after a dot need not be escaped.
     pub(super) fn field(&self, name: &str) -> Option<&Declared> {
         let keyword = || RESERVED.contains(&name).then(|| self.fields.get(&format!("__{name}__"))).flatten();

@@ -5,7 +5,7 @@ mod conditions;
 mod hooks;
 mod mutating;
 mod review;
-mod shown;
+pub(super) mod shown;
 #[cfg(test)]
 mod tests;
 mod validating;

@@ -13,10 +13,6 @@ enum When {
 
 /// Group, plural, which objects, and what does not happen.
 const UNENFORCED: &[(&str, &str, When, &str)] = &[
-    (ADMISSION, "validatingadmissionpolicies", When::Always, "no request is checked against it"),
-    (ADMISSION, "validatingadmissionpolicybindings", When::Always, "no request is checked against its policy"),
-    (ADMISSION, "mutatingadmissionpolicies", When::Always, "no request is changed by it"),
-    (ADMISSION, "mutatingadmissionpolicybindings", When::Always, "no request is changed by its policy"),
     ("autoscaling", "horizontalpodautoscalers", When::Always, "nothing is scaled"),
     (
         "certificates.k8s.io",
@@ -29,8 +25,6 @@ const UNENFORCED: &[(&str, &str, When, &str)] = &[
     ("networking.k8s.io", "networkpolicies", When::Always, "no traffic is restricted"),
     ("storage.k8s.io", "csidrivers", When::Always, "the node mounts no volumes of CSI drivers"),
 ];
-
-const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// What the client is told of an object, in its storage version, that is stored but has no effect, or not all of it.
 pub fn warning(resource: &Resource, new: &Object) -> Option<String> {

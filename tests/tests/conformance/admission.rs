@@ -1,4 +1,4 @@
-//! Admission policies and webhook configurations as objects. What they do to requests is not tested here.
+//! Admission policies and webhook configurations as objects. What policies do to requests is in `admission_policies`.
 
 use serde_json::{Value, json};
 

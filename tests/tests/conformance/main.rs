@@ -25,6 +25,7 @@ mod resource;
 mod watch;
 
 mod admission;
+mod admission_policies;
 mod apps;
 mod auth;
 mod custom_resources;
@@ -70,6 +71,7 @@ const MODULES: &[fn() -> Vec<Conformance>] = &[
     openapi::tests,
     reads::tests,
     admission::tests,
+    admission_policies::tests,
 ];
 
 /// Tests mostly wait for controllers, so that more of them than there are cores run at once.

@@ -4,6 +4,7 @@ mod devices;
 mod differences;
 mod jobs;
 mod plane;
+mod policies;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ type Outcome = Result<Value, ExecutionError>;
 
 /// A field of a map, or whether it is there; none if this is no map.
 pub(super) fn select(of: &Value, field: &str, test: bool) -> Option<Outcome> {
-    let Value::Map(map) = of else { return null(of, field, test) };
+    let Value::Map(map) = of else { return plain(of, field, test) };
     let found = field_of(map, field);
     Some(match found {
         _ if test => Ok(Value::Bool(found.is_some())),
@@ -22,9 +22,10 @@ pub(super) fn select(of: &Value, field: &str, test: bool) -> Option<Outcome> {
     })
 }
 
-/// Nothing has no fields.
-fn null(of: &Value, field: &str, test: bool) -> Option<Outcome> {
-    (*of == Value::Null).then(|| if test { Ok(Value::Bool(false)) } else { Err(ExecutionError::no_such_key(field)) })
+/// What is no object has no fields.
+fn plain(of: &Value, field: &str, test: bool) -> Option<Outcome> {
+    let is_object = matches!(of, Value::Opaque(_) | Value::Struct(_) | Value::Function(..));
+    (!is_object).then(|| if test { Ok(Value::Bool(false)) } else { Err(ExecutionError::no_such_key(field)) })
 }
 
 fn field_of<'m>(map: &'m Map, field: &str) -> Option<&'m Value> {

@@ -199,7 +199,8 @@ async fn patched(
     let changed = before != *shown::printed(&target, &new);
     defaults::apply(&target.schema, &mut new);
     let version = object.api_version().to_string();
-    let new = shown::versioned(attributes, attributes.resource, &version, &new).await.map_err(Failure::Other)?;
+    let new = shown::versioned(attributes, attributes.resource, &version, &new).await;
+    let new = new.map_err(|status| Failure::Other(shown::internal(status)))?;
     *object = new.into_owned();
     Ok(Some(changed))
 }

@@ -1,4 +1,4 @@
-//! The object and the one before it, in the version that a webhook wants to see.
+//! The object and the one before it, in the version that a webhook or a policy wants to see.
 
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ pub(super) fn encoded(object: &Object) -> Bytes {
 ///
 /// # Errors
 /// If there is no such subresource.
-pub(super) fn target(matched: &Matched, subresource: &str) -> Result<Target, Status> {
+pub(in crate::admission) fn target(matched: &Matched, subresource: &str) -> Result<Target, Status> {
     let row = &matched.resource;
     if subresource.is_empty() {
         return Ok(Target::of(row));
@@ -44,8 +44,8 @@ pub(super) fn target(matched: &Matched, subresource: &str) -> Result<Target, Sta
 /// An object in the version in which the request matched.
 ///
 /// # Errors
-/// 500 if it cannot be had in that version.
-pub(super) async fn versioned<'o>(
+/// If it cannot be had in that version.
+pub(in crate::admission) async fn versioned<'o>(
     attributes: &Attributes<'_>,
     row: &Resource,
     api_version: &str,
@@ -54,8 +54,7 @@ pub(super) async fn versioned<'o>(
     if object.api_version() == api_version || object.kind() != row.kind {
         return Ok(Cow::Borrowed(object));
     }
-    let converted = attributes.ctx.registry.convert_one(row, object.clone(), api_version).await;
-    converted.map(Cow::Owned).map_err(internal)
+    attributes.ctx.registry.convert_one(row, object.clone(), api_version).await.map(Cow::Owned)
 }
 
 /// `NewInternalError` of an error that may be one already.
@@ -64,14 +63,14 @@ pub(super) fn internal(status: Status) -> Status {
 }
 
 /// An object as the reference prints it.
-pub(super) fn printed<'o>(target: &Target, object: &'o Object) -> Cow<'o, Object> {
+pub(in crate::admission) fn printed<'o>(target: &Target, object: &'o Object) -> Cow<'o, Object> {
     if target.custom { Cow::Borrowed(object) } else { decode::without_empty_lists(&target.schema, object) }
 }
 
 /// What is shown to a webhook for which the request matched as this.
 ///
 /// # Errors
-/// As [`versioned`].
+/// 500 if they cannot be had in that version.
 pub(super) async fn show(
     attributes: &Attributes<'_>,
     matched: &Matched,
@@ -80,11 +79,11 @@ pub(super) async fn show(
     let (target, version) = (target(matched, attributes.subresource)?, matched.kind.api_version());
     let mut shown = Shown { namespace: attributes.request_namespace(object).to_string(), ..Shown::default() };
     if let Some(old) = attributes.old {
-        let old = versioned(attributes, &matched.resource, &version, old).await?;
+        let old = versioned(attributes, &matched.resource, &version, old).await.map_err(internal)?;
         shown.old = Some(encoded(&printed(&target, &old)));
     }
     if let Some(object) = object {
-        let object = versioned(attributes, &matched.resource, &version, object).await?;
+        let object = versioned(attributes, &matched.resource, &version, object).await.map_err(internal)?;
         shown.object = Some(encoded(&printed(&target, &object)));
     }
     Ok(shown)

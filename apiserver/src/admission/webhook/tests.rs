@@ -2,6 +2,7 @@
 //! a way in which webhooks go wrong.
 
 mod bad;
+mod conditions;
 mod custom;
 mod requests;
 mod rounds;
