@@ -19,11 +19,9 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
-use crate::Config;
 use crate::aggregator::Aggregator;
 use crate::chain::inflight::Inflight;
 use crate::clock::{self, Clock};
-use crate::conversion::Shared;
 use crate::documents::discovery::Whole as WholeDiscovery;
 use crate::documents::openapi::Documents;
 use crate::flow_control::FlowControl;
@@ -35,6 +33,7 @@ use crate::post_start::Compaction;
 use crate::state::State;
 use crate::watch::FrameCache;
 use crate::webhooks::Webhooks;
+use crate::{Config, conversion};
 pub use derived::{Derived, Held};
 pub use follow::{Followed, Happened, News};
 
@@ -82,7 +81,7 @@ struct Inner {
     whole_discovery: WholeDiscovery,
     compaction: Compaction,
     webhooks: Webhooks,
-    converted: Shared,
+    converted: conversion::Shared,
 }
 
 impl Registry {
@@ -105,7 +104,7 @@ impl Registry {
             whole_discovery: WholeDiscovery::default(),
             compaction: Compaction::default(),
             webhooks: Webhooks::default(),
-            converted: Shared::default(),
+            converted: conversion::Shared::default(),
         }))
     }
 
@@ -160,7 +159,7 @@ impl Registry {
     }
 
     /// What webhooks have converted for watches.
-    pub(crate) fn converted(&self) -> &Shared {
+    pub(crate) fn converted(&self) -> &conversion::Shared {
         &self.0.converted
     }
 

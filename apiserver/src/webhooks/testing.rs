@@ -38,7 +38,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap()
+        serde_json::from_str(&self.text).expect("a test can rely on it")
     }
 }
 
@@ -57,18 +57,18 @@ impl Hook {
     /// One whose certificate is for these names, that answers as told by path and body.
     pub(crate) async fn start(names: &[&str], answer: impl Fn(&str, Value) -> Reply + Send + Sync + 'static) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_string()).collect();
-        let pair = rcgen::generate_simple_self_signed(names).unwrap();
+        let pair = rcgen::generate_simple_self_signed(names).expect("a test can rely on it");
         let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .unwrap()
+            .expect("a test can rely on it")
             .with_no_client_auth()
             .with_single_cert(vec![pair.cert.der().clone()], key)
-            .unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            .expect("a test can rely on it");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a test can rely on it");
         let hook = Self {
-            address: listener.local_addr().unwrap(),
+            address: listener.local_addr().expect("a test can rely on it"),
             certificate: pair.cert.pem(),
             seen: Arc::default(),
             connections: Arc::default(),
@@ -137,6 +137,6 @@ fn reply(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, answer: Answer
             }
             Reply::Hang => std::future::pending().await,
         };
-        Ok(response.unwrap())
+        Ok(response.expect("a test can rely on it"))
     })
 }
