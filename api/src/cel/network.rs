@@ -11,6 +11,7 @@ use cel::{Env, ExecutionError, Value};
 use ipnet::IpNet;
 
 use super::library::{compare as compare_any, declare, error, inner, opaque, text};
+use crate::go::netip;
 use crate::{formats, names};
 
 macro_rules! opaque_types {
@@ -121,38 +122,16 @@ fn shown(args: &[Value]) -> Result<Value, ExecutionError> {
 }
 
 fn ip(text: &str) -> Result<IpAddr, ExecutionError> {
-    let failed = |_| format!("IP Address {text:?} parse error during conversion from string: {}", no_address(text));
+    let failed =
+        |_| format!("IP Address {text:?} parse error during conversion from string: {}", netip::no_address(text));
     text.parse().map_err(failed).or_else(|why| error("ip", why))
 }
 
 fn cidr(text: &str) -> Result<IpNet, ExecutionError> {
     const FAILED: &str = "network address parse error during conversion from string";
-    text.parse()
-        .or_else(|_| error("cidr", format!("{FAILED}: {FAILED}: netip.ParsePrefix({text:?}): {}", no_network(text))))
-}
-
-/// What Go's `netip` says of what is no address.
-fn no_address(text: &str) -> String {
-    let why = match text.split('.').map(str::as_bytes).collect::<Vec<_>>() {
-        _ if text.contains(':') || !text.contains('.') => "unable to parse IP",
-        parts if parts.iter().any(|part| part.is_empty()) => "IPv4 field must have at least one digit",
-        parts if parts.iter().any(|part| !part.iter().all(u8::is_ascii_digit)) => "unexpected character",
-        parts if parts.iter().any(|part| part.len() > 1 && part[0] == b'0') => "IPv4 field has octet with leading zero",
-        parts if parts.len() < 4 => "IPv4 address too short",
-        parts if parts.len() > 4 => "IPv4 address too long",
-        _ => "IPv4 field has value >255",
-    };
-    format!("ParseAddr({text:?}): {why}")
-}
-
-/// And of what is no network.
-fn no_network(text: &str) -> String {
-    match text.rsplit_once('/') {
-        None => "no '/'".into(),
-        Some((address, _)) if address.parse::<IpAddr>().is_err() => no_address(address),
-        Some((_, length)) if length.parse::<u8>().is_ok() => "prefix length out of range".into(),
-        Some((_, length)) => format!("bad bits after slash: {length:?}"),
-    }
+    text.parse().or_else(|_| {
+        error("cidr", format!("{FAILED}: {FAILED}: netip.ParsePrefix({text:?}): {}", netip::no_network(text)))
+    })
 }
 
 fn address(value: &Value) -> Result<IpAddr, ExecutionError> {
