@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use apiserver::authentication::TokenFile;
 use apiserver::bootstrap::{Bootstrap, reconcile};
 use apiserver::certificates::Pki;
 use apiserver::clock::SystemClock;
@@ -31,8 +30,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::new(store::Memory::new());
     config.service_cidrs = vec!["10.43.0.0/16".parse()?];
     config.advertised = format!("127.0.0.1:{port}");
-    let file = TokenFile::parse(&format!("{token},admin,admin-uid,\"system:masters\"\n"))?;
-    config.plugins = assembly::assemble(&pki, &config.issuer, &config.advertised, Some(file))?.plugins;
+    let file = std::env::temp_dir().join(format!("serve-{}.csv", std::process::id()));
+    std::fs::write(&file, format!("{token},admin,admin-uid,\"system:masters\"\n"))?;
+    let mut settings = assembly::Settings::new(&pki, &config.issuer, &config.advertised);
+    settings.authentication.token_file = Some(file.clone());
+    let assembled = assembly::assemble(&settings);
+    std::fs::remove_file(&file)?;
+    config.plugins = assembled?.plugins;
     let server = ApiServer::new(config);
     let bootstrap = Bootstrap {
         advertise_address: "127.0.0.1".parse()?,

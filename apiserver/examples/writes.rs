@@ -157,7 +157,8 @@ async fn server() -> Result<ApiServer, Failure> {
     let mut config = Config::new(store::Memory::new());
     config.service_cidrs = vec!["10.43.0.0/16".parse()?];
     config.advertised = "127.0.0.1:6443".into();
-    config.plugins = assembly::assemble(&pki, &config.issuer, &config.advertised, None)?.plugins;
+    let settings = assembly::Settings::new(&pki, &config.issuer, &config.advertised);
+    config.plugins = assembly::assemble(&settings)?.plugins;
     let server = ApiServer::new(config);
     let bootstrap = Bootstrap {
         advertise_address: "127.0.0.1".parse()?,

@@ -1,28 +1,41 @@
-//! Who asks: client certificates, bearer tokens from a file, service account tokens, and nobody.
+//! Who asks: client certificates, bearer tokens of many sorts, and nobody.
 //!
-//! The order is the reference's: a good client certificate wins over a token. Credentials that are no good are an error
-//! unless others beside them are good, and only a request without any is `system:anonymous`.
+//! The order is the reference's: a good client certificate wins over a token, and what this server can tell by itself over what
+//! others are asked for. Credentials that are no good are an error unless others beside them are good, and only a request
+//! without any is `system:anonymous`.
 
+pub mod anonymous;
 pub(crate) mod bearer;
+pub mod bootstrap_token;
+pub mod client_ca;
+pub mod configured;
 pub mod impersonation;
+pub mod jose;
 pub mod jwt;
+pub mod oidc;
+pub mod options;
+pub mod outside;
 pub mod request_header;
 pub mod review;
 pub mod secret_token;
 pub mod service_account;
 pub mod token_file;
 pub mod token_request;
+pub mod token_webhook;
 pub mod x509;
 
 use std::sync::Arc;
 
 use api::UserInfo;
+use api::identity::aggregate_texts;
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use crate::plug::Authenticator;
 pub use crate::plug::PeerCertificate;
 use crate::{Registry, registry};
+pub use anonymous::{Anonymous, anonymous};
 pub use jwt::SigningKey;
+pub use outside::Outside;
 pub use secret_token::SecretClaims;
 pub use service_account::ServiceAccountTokens;
 pub use token_file::{TokenFile, TokenFileError};
@@ -36,6 +49,19 @@ pub struct Authentication {
     certificates: ClientCertificates,
     token_file: Option<TokenFile>,
     service_accounts: Arc<ServiceAccountTokens>,
+    bootstrap_tokens: bool,
+    outside: Option<Outside>,
+}
+
+/// A user, and the audiences that a token is for.
+type Owner = (Arc<UserInfo>, Vec<String>);
+
+/// What is known of credentials without asking anybody else.
+enum AtOnce {
+    /// Who asks; none if there are no credentials.
+    Known(Option<Arc<UserInfo>>),
+    /// What is wrong with those that were looked at, and the tokens that others may know.
+    Unknown(Vec<String>, Vec<String>),
 }
 
 impl Authentication {
@@ -45,60 +71,122 @@ impl Authentication {
         service_accounts: Arc<ServiceAccountTokens>,
         token_file: Option<TokenFile>,
     ) -> Self {
-        Self { certificates, token_file, service_accounts }
+        Self { certificates, token_file, service_accounts, bootstrap_tokens: false, outside: None }
     }
 
-    /// Who a bearer token belongs to.
+    /// The same with the tokens that machines join with.
+    pub fn with_bootstrap_tokens(self) -> Self {
+        Self { bootstrap_tokens: true, ..self }
+    }
+
+    /// The same with those who know other tokens.
+    pub fn with_outside(self, outside: Outside) -> Self {
+        Self { outside: Some(outside), ..self }
+    }
+
+    /// Who a bearer token belongs to that this server knows by itself; none if it knows it not.
     ///
     /// # Errors
-    /// Why the token is no good; [`INVALID_TOKEN`] where nobody knows it.
-    pub fn token_user(&self, token: &str, registry: &Registry) -> Result<Arc<UserInfo>, String> {
+    /// Why the token is no good.
+    fn own_user(&self, token: &str, registry: &Registry) -> Result<Option<Arc<UserInfo>>, String> {
         if let Some(user) = self.token_file.as_ref().and_then(|file| file.user(token)) {
-            return Ok(user);
+            return Ok(Some(user));
         }
-        self.service_accounts.authenticate(token, &registry.snapshot(), registry.clock().now())
+        let now = registry.clock().now();
+        let fault = match self.service_accounts.authenticate(token, &registry.snapshot(), now) {
+            Ok(user) => return Ok(Some(user)),
+            Err(fault) => fault,
+        };
+        if let Some(user) = self.bootstrap_user(token, registry) {
+            return Ok(Some(user));
+        }
+        if fault == INVALID_TOKEN { Ok(None) } else { Err(fault) }
+    }
+
+    fn bootstrap_user(&self, token: &str, registry: &Registry) -> Option<Arc<UserInfo>> {
+        let now = registry.clock().now();
+        let user = self.bootstrap_tokens.then(|| bootstrap_token::user(token, &registry.snapshot(), now));
+        user.flatten().map(Arc::new)
     }
 
     /// Whose token this is, with those of `audiences` (of this server's, if there are none) that it is for.
     ///
     /// # Errors
     /// Why the token is no good for them.
-    pub fn review(
-        &self,
-        token: &str,
-        audiences: &[String],
-        registry: &Registry,
-    ) -> Result<(Arc<UserInfo>, Vec<String>), String> {
-        let Some(user) = self.token_file.as_ref().and_then(|file| file.user(token)) else {
-            return self.service_accounts.review(token, audiences, &registry.snapshot(), registry.clock().now());
-        };
-        // A token from a file is for this server, whatever its audiences are.
+    pub async fn review(&self, token: &str, audiences: &[String], registry: &Registry) -> Result<Owner, String> {
         let ours = self.service_accounts.audiences();
-        let shared: Vec<String> = match audiences {
-            [] => ours.to_vec(),
-            wanted => wanted.iter().filter(|audience| ours.contains(audience)).cloned().collect(),
-        };
-        if shared.is_empty() { Err(INVALID_TOKEN.into()) } else { Ok((user, shared)) }
+        let wanted = if audiences.is_empty() { ours } else { audiences };
+        // The reference asks for its own token first, which it says of every other (`AuthorizeClientBearerToken`).
+        let mut faults = vec![INVALID_TOKEN.to_string()];
+        // A token from a file, or one to join with, is for this server, whatever its audiences are.
+        let shared: Vec<String> = wanted.iter().filter(|audience| ours.contains(audience)).cloned().collect();
+        let file = self.token_file.as_ref().and_then(|file| file.user(token));
+        if let Some(user) = file.filter(|_| !shared.is_empty()) {
+            return Ok((user, shared));
+        }
+        match self.service_accounts.review(token, audiences, &registry.snapshot(), registry.clock().now()) {
+            Ok(owner) => return Ok(owner),
+            Err(fault) => faults.push(fault),
+        }
+        if !shared.is_empty()
+            && let Some(user) = self.bootstrap_user(token, registry)
+        {
+            return Ok((user, shared));
+        }
+        if let Some(outside) = &self.outside {
+            match outside.owner(token, wanted).await {
+                Ok(Some(owner)) => return Ok(owner),
+                Ok(None) => {}
+                Err(fault) => faults.push(fault.to_string()),
+            }
+        }
+        Err(aggregate_texts(faults).unwrap_or_else(|| INVALID_TOKEN.into()))
     }
 
-    /// Who asks, by the first credentials that are good; none if there are no credentials (`union.AuthenticateRequest`).
-    fn identify(&self, request: &http::request::Parts, registry: &Registry) -> Result<Option<Arc<UserInfo>>, String> {
-        let mut faults = Vec::new();
+    /// Who asks, by the first credentials that are good (`union.AuthenticateRequest`), as far as that is known here.
+    fn at_once(&self, request: &http::request::Parts, registry: &Registry) -> AtOnce {
+        let (mut faults, mut unknown) = (Vec::new(), Vec::new());
         if let Some(peer) = request.extensions.get::<PeerCertificate>() {
             match self.certificates.user(peer, registry.clock().now()) {
                 Ok(None) => {}
-                Ok(user) => return Ok(user),
+                Ok(user) => return AtOnce::Known(user),
                 Err(fault) => faults.push(fault),
             }
         }
         for token in [bearer::of_header(&request.headers), bearer::of_websocket(&request.headers)] {
-            match token.and_then(|token| token.map(|token| self.token_user(&token, registry)).transpose()) {
-                Ok(None) => {}
-                Ok(user) => return Ok(user),
-                Err(fault) => faults.push(fault),
+            let token = match token {
+                Ok(Some(token)) => token,
+                Ok(None) => continue,
+                Err(fault) => {
+                    faults.push(fault);
+                    continue;
+                }
+            };
+            match self.own_user(&token, registry) {
+                Ok(Some(user)) => return AtOnce::Known(Some(user)),
+                Ok(None) if self.outside.is_none() => faults.push(INVALID_TOKEN.into()),
+                Ok(None) => unknown.push(token),
+                Err(fault) => {
+                    faults.push(fault);
+                    unknown.extend(self.outside.is_some().then_some(token));
+                }
             }
         }
-        if faults.is_empty() { Ok(None) } else { Err(faults.join(", ")) }
+        if faults.is_empty() && unknown.is_empty() { AtOnce::Known(None) } else { AtOnce::Unknown(faults, unknown) }
+    }
+
+    /// Asks others whose tokens these are.
+    async fn ask(&self, mut faults: Vec<String>, tokens: Vec<String>) -> Result<Option<Arc<UserInfo>>, String> {
+        if let Some(outside) = &self.outside {
+            for token in tokens {
+                match outside.owner(&token, self.service_accounts.audiences()).await {
+                    Ok(Some((user, _))) => return Ok(Some(user)),
+                    Ok(None) => faults.push(INVALID_TOKEN.into()),
+                    Err(fault) => faults.push(fault.to_string()),
+                }
+            }
+        }
+        Err(aggregate_texts(faults).unwrap_or_else(|| INVALID_TOKEN.into()))
     }
 }
 
@@ -108,17 +196,11 @@ impl Authenticator for Authentication {
         request: &'a http::request::Parts,
         registry: &'a Registry,
     ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>> {
-        ready(self.identify(request, registry)).boxed()
+        match self.at_once(request, registry) {
+            AtOnce::Known(user) => ready(Ok(user)).boxed(),
+            AtOnce::Unknown(faults, tokens) => self.ask(faults, tokens).boxed(),
+        }
     }
-}
-
-/// Who asks without credentials.
-pub fn anonymous() -> Arc<UserInfo> {
-    Arc::new(UserInfo {
-        username: "system:anonymous".into(),
-        groups: vec!["system:unauthenticated".into()],
-        ..UserInfo::default()
-    })
 }
 
 /// What is stored of an object that a token is bound to: its uid and when it began to be deleted.

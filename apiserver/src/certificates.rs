@@ -6,6 +6,7 @@
 //! The time comes in as a parameter everywhere.
 
 mod authority;
+pub mod bundle;
 mod der;
 mod files;
 mod leaf;

@@ -12,9 +12,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use crate::authentication::request_header::{Names, RequestHeaders};
-use crate::certificates::{CertificateError, FRONT_PROXY_CLIENT, Leaf, Pki, certified_chain};
+use crate::certificates::{CertificateError, FRONT_PROXY_CLIENT, Leaf, Pki, bundle, certified_chain};
 use crate::plug::Plugins;
 
+/// `BuiltInAuthenticationOptions.Validate`
+const OVERLAP: &str = "--requestheader-client-ca-file and --client-ca-file contain overlapping certificates; \
+                       --requestheader-allowed-names must be specified to ensure regular client certificates cannot set \
+                       authenticating proxy headers for arbitrary users";
 /// How long a file of certificates may be.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -29,6 +33,9 @@ pub struct FrontProxyOptions {
     pub names: Names,
     /// `--proxy-client-cert-file` and `--proxy-client-key-file`: without them, a certificate of the own authority.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// Authorities of client certificates beside the cluster's own (`--client-ca-file`): others are told of them, and none of
+    /// their certificates may be taken for a front proxy's.
+    pub client_authorities_pem: String,
 }
 
 /// Why there is no front proxy as it was asked for.
@@ -133,6 +140,13 @@ impl FrontProxy {
             Some(path) => RequestHeaders::new(names, options.allowed_names.clone(), read(path)?)
                 .map_err(|source| FrontProxyError::Content { path: path.clone(), source })?,
         };
+        if options.client_ca_file.is_some() && options.allowed_names.is_empty() {
+            let clients = bundle::certificates(&options.client_authorities_pem).unwrap_or_default();
+            let proxies = bundle::certificates(&believed.authorities_pem()).unwrap_or_default();
+            if proxies.iter().any(|authority| clients.contains(authority)) {
+                return Err(FrontProxyError::Flag(OVERLAP.into()));
+            }
+        }
         let shown = match &options.client {
             None => Shown::Own(pki.front_proxy_client(now)?),
             Some((certificate, key)) => Shown::Files(Files::open(certificate, key)?),
@@ -141,7 +155,7 @@ impl FrontProxy {
             believed: Arc::new(believed),
             authority_file: options.client_ca_file.clone(),
             shown: Arc::new(shown),
-            client_ca_pem: pki.authority_pem().to_string(),
+            client_ca_pem: format!("{}{}", pki.authority_pem(), options.client_authorities_pem),
         })
     }
 

@@ -4,6 +4,7 @@ mod aggregation;
 mod build;
 mod cache;
 pub mod chain;
+pub mod identity;
 mod pod_security;
 mod policies;
 mod requests;
@@ -174,10 +175,9 @@ impl ServerMetrics {
     }
 
     /// An authoriser has decided, as the last that was asked.
-    pub fn decided(&self, kind: &str, allowed: bool) {
+    pub fn decided(&self, kind: &str, name: &str, allowed: bool) {
         let decision = if allowed { "allowed" } else { "denied" };
-        // Without a configuration of its own an authoriser is named after its type.
-        self.authorization_decisions.with([kind, &kind.to_ascii_lowercase(), decision], Tally::add_one);
+        self.authorization_decisions.with([kind, name, decision], Tally::add_one);
     }
 
     /// A phase of admission is over: `plugin` is one plugin, or all of them where there is none.

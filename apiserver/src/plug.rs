@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 pub use admission::{Admission, Operation};
 pub use authentication::{Authenticator, PeerCertificate};
-pub use authorization::{Authorizer, Decision};
+pub use authorization::{Authorizer, Authorizers, Decision};
 pub use endpoint::{Connecter, Creater, Endpoints};
 pub use strategy::Strategy;
 
 use api::catalogue::Resource;
 use serde_json::Value;
 
+use crate::authentication::Anonymous;
 use crate::front_proxy::FrontProxy;
 
 /// Finds the strategy of a resource, or of one of its subresources (empty for the resource itself).
@@ -29,8 +30,10 @@ pub type StrategyOf = fn(&Resource, &str) -> &'static dyn Strategy;
 pub struct Plugins {
     /// Asked in order until one knows who asks.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Whether one may ask without credentials.
+    pub anonymous: Anonymous,
     /// Asked in order until one allows or denies; no opinion at the end is a denial.
-    pub authorizers: Vec<Arc<dyn Authorizer>>,
+    pub authorizers: Authorizers,
     /// In order, first all that mutate, then all that validate.
     pub admission: Vec<Arc<dyn Admission>>,
     /// What a kind does about its own objects.
@@ -48,7 +51,8 @@ impl Default for Plugins {
     fn default() -> Self {
         Self {
             authenticators: Vec::new(),
-            authorizers: vec![Arc::new(authorization::Masters)],
+            anonymous: Anonymous::Everything,
+            authorizers: vec![Arc::new(authorization::Masters) as Arc<dyn Authorizer>].into(),
             admission: Vec::new(),
             strategy_of: |_, _| &strategy::Generic,
             endpoints: Endpoints::default(),

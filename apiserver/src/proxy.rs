@@ -17,6 +17,8 @@ use axum::body::Body;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Method, Request, Response};
 
+pub(crate) use backend::unverified_server;
+
 use crate::Context;
 use crate::authorization::{Attributes, Decision, decide};
 use crate::plug::{Connecter, Endpoints};
@@ -101,7 +103,7 @@ async fn may_create(ctx: &Context) -> Result<(), Status> {
     let asked = Attributes { verb: "create", ..Attributes::of(&ctx.user, info) };
     match decide(asked, &ctx.registry).await {
         Decision::Allow => Ok(()),
-        Decision::Deny(why) | Decision::NoOpinion(why) => {
+        Decision::Deny(why) | Decision::NoOpinion(why) | Decision::Failed { why, .. } => {
             Err(Status::forbidden(&info.group, &info.resource, &info.name, &why))
         }
     }

@@ -10,6 +10,8 @@ mod clock;
 mod connections;
 #[path = "api/definitions.rs"]
 mod definitions;
+#[path = "api/elsewhere.rs"]
+mod elsewhere;
 #[path = "api/failing_store.rs"]
 mod failing_store;
 #[path = "api/fairness.rs"]
@@ -22,12 +24,16 @@ mod front_proxy;
 mod harness;
 #[path = "api/hostile.rs"]
 mod hostile;
+#[path = "api/identity.rs"]
+mod identity;
 #[path = "api/large.rs"]
 mod large;
 #[path = "api/levels.rs"]
 mod levels;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/rights.rs"]
+mod rights;
 #[path = "api/versions.rs"]
 mod versions;
 #[path = "api/watches.rs"]

@@ -2,6 +2,7 @@
 //!
 //! They work on the API alone, each under its own service account in `kube-system`, and run against any API server.
 
+pub mod bootstrap_tokens;
 pub mod certificates;
 mod clusterrole_aggregation;
 mod context;

@@ -81,6 +81,8 @@ controllers! {
     "service-cidr-controller" "service-cidrs-controller" "service-cidr-controller" crate::service_cidr::run;
     "serviceaccount-controller" "service-account-controller" "serviceaccount-controller" crate::serviceaccount::run;
     "serviceaccount-token-controller" "system:kube-controller-manager" "serviceaccount-token-controller" crate::tokens::run;
+    "bootstrap-signer-controller" "bootstrap-signer" "bootstrap-signer-controller" crate::bootstrap_tokens::run_signer;
+    "token-cleaner-controller" "token-cleaner" "token-cleaner-controller" crate::bootstrap_tokens::run_cleaner;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" "root-ca-certificate-publisher-controller" crate::root_ca::run;
     "certificatesigningrequest-signing-controller" "certificate-controller" "csrsigning" crate::certificates::run_signing;
     "certificatesigningrequest-approving-controller" "certificate-controller" "csrapproving" crate::certificates::run_approving;

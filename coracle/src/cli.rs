@@ -1,6 +1,7 @@
 //! The command line.
 
 mod front_proxy;
+mod identity;
 mod inflight;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
 use crate::log::LogFormat;
 use front_proxy::FrontProxyFlags;
+use identity::IdentityFlags;
 use inflight::InflightFlags;
 
 /// A Kubernetes 1.36 cluster in one binary.
@@ -154,9 +156,8 @@ pub struct ServerFlags {
     /// Kernel parameters that pods may set beside the safe ones, with commas between them; a `*` may end each.
     #[arg(long, value_name = "SYSCTLS", value_delimiter = ',')]
     allowed_unsafe_sysctls: Vec<String>,
-    /// Static bearer tokens, a CSV file of token,user,uid,"group1,group2".
-    #[arg(long, value_name = "FILE")]
-    token_auth_file: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityFlags,
     #[command(flatten)]
     front_proxy: FrontProxyFlags,
     /// What is encrypted in the store and how, a file of EncryptionConfiguration [default: Secrets, with a key in the data
@@ -268,7 +269,7 @@ impl ServerFlags {
         kubelet::admission::sysctls::Sysctls::new("", &self.allowed_unsafe_sysctls)
             .map_err(|error| Error::usage(format!("--allowed-unsafe-sysctls: {error}")))?;
         config.allowed_unsafe_sysctls = self.allowed_unsafe_sysctls.clone();
-        config.token_auth_file = self.token_auth_file.clone();
+        (config.authentication, config.authorization) = self.identity.options()?;
         config.front_proxy = self.front_proxy.options()?;
         config.encryption_provider_config.clone_from(&self.encryption_provider_config);
         config.encryption_provider_config_automatic_reload = self.encryption_provider_config_automatic_reload;

@@ -54,8 +54,10 @@ pub struct ClusterConfig {
     pub node_port: u16,
     /// Kernel parameters that pods may set beside the safe ones, such as `kernel.msg*`.
     pub allowed_unsafe_sysctls: Vec<String>,
-    /// A file of static bearer tokens.
-    pub token_auth_file: Option<PathBuf>,
+    /// How it is found out who asks.
+    pub authentication: apiserver::authentication::options::Options,
+    /// How it is decided what they may do.
+    pub authorization: apiserver::authorization::options::Options,
     /// Who is believed that names users, and what the front proxy shows.
     pub front_proxy: FrontProxyOptions,
     /// What is encrypted in the store and how; none for the Secrets, with a key in the data directory.
@@ -85,7 +87,8 @@ impl ClusterConfig {
             node_name: host_name(),
             node_port: 10250,
             allowed_unsafe_sysctls: Vec::new(),
-            token_auth_file: None,
+            authentication: Default::default(),
+            authorization: Default::default(),
             front_proxy: FrontProxyOptions::default(),
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,

@@ -80,6 +80,7 @@ async fn permit(attributes: &Attributes<'_>, object: Option<&Object>, verb: &str
             subresource: "",
             name,
             field_selector: "",
+            label_selector: "",
             is_resource_request: true,
             path: "",
         };

@@ -26,15 +26,14 @@ async fn ask(ctx: &Context, question: &Question) -> Answer {
             subresource: &about.subresource,
             name: &about.name,
             field_selector: &about.field_selector,
+            label_selector: &about.label_selector,
             is_resource_request: true,
             ..nothing
         },
     };
-    let decision = decide(asked, &ctx.registry).await;
-    if let Decision::Allow = decision {
-        return Answer { allowed: true, ..Answer::default() };
+    match decide(asked, &ctx.registry).await {
+        Decision::Allow => Answer { allowed: true, ..Answer::default() },
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => Answer { reason, ..Answer::default() },
+        Decision::Failed { why, .. } => Answer { error: Some(why), ..Answer::default() },
     }
-    let reason =
-        if let Decision::Deny(reason) | Decision::NoOpinion(reason) = decision { reason } else { String::new() };
-    Answer { reason, ..Answer::default() }
 }

@@ -105,12 +105,15 @@ async fn permit(
         subresource,
         name,
         field_selector: "",
+        label_selector: "",
         is_resource_request: true,
         path: "",
     };
     match decide(asked(), &attributes.ctx.registry).await {
         Decision::Allow => Ok(()),
-        Decision::Deny(why) | Decision::NoOpinion(why) => Err(authorization::forbidden(&asked(), &why).message),
+        Decision::Deny(why) | Decision::NoOpinion(why) | Decision::Failed { why, .. } => {
+            Err(authorization::forbidden(&asked(), &why).message)
+        }
     }
 }
 

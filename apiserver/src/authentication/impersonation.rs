@@ -13,7 +13,7 @@ use api::{Status, UserInfo};
 use http::HeaderMap;
 
 use crate::Registry;
-use crate::authorization::{Attributes, Decision, decide, forbidden};
+use crate::authorization::{self, Attributes, Decision, decide, forbidden};
 use headers::Wanted;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
@@ -207,10 +207,7 @@ impl Check<'_> {
         let took = self.registry.clock().instant().saturating_duration_since(started);
         let allowed = matches!(decision, Decision::Allow);
         self.registry.metrics().impersonation.checked(self.mode.label(), allowed, took);
-        match decision {
-            Decision::Allow => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
-        }
+        authorization::refusal(&attributes, decision).map_or(Ok(()), Err)
     }
 
     /// Refuses what only the constrained ways do.
@@ -230,6 +227,7 @@ impl Check<'_> {
             subresource: "",
             name: "",
             field_selector: "",
+            label_selector: "",
             is_resource_request: true,
             path: "",
         }

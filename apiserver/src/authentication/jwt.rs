@@ -1,31 +1,16 @@
-//! JSON web tokens signed with ES256, as service accounts carry them.
+//! JSON web tokens as service accounts carry them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
-};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-/// No token of ours comes near this; longer ones are refused unread.
-const TOKEN_BYTES_MAX: usize = 16 * 1024;
+use super::jose::{KeyError, KeySet, PublicKey, Signer};
 
-/// Why a key was refused or a token was not made.
+/// Why a token was not made.
 #[derive(Debug, thiserror::Error)]
-pub enum SigningError {
-    /// The PEM holds no P-256 key.
-    #[error("the service account key is not an ECDSA P-256 key in PKCS #8")]
-    Key,
-    /// Signing failed.
-    #[error("cannot sign a token")]
-    Sign,
-}
+#[error("cannot sign a token")]
+pub struct SigningError;
 
 /// What a service account token says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,90 +85,54 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
-/// Signs tokens and verifies what it signed.
+/// Signs tokens.
+#[derive(Debug)]
 pub struct SigningKey {
-    pair: EcdsaKeyPair,
-    random: SystemRandom,
+    signer: Signer,
+    public: PublicKey,
     key_id: String,
 }
 
-impl std::fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SigningKey({})", self.key_id)
-    }
-}
-
-/// What stands before the point of a P-256 `SubjectPublicKeyInfo`.
-const SPKI_PREFIX: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
-
 impl SigningKey {
-    /// From a PKCS #8 PEM.
+    /// From a PEM.
     ///
     /// # Errors
-    /// [`SigningError::Key`].
-    pub fn from_pem(pem: &str) -> Result<Self, SigningError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| SigningError::Key)?;
-        let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random)
-            .map_err(|_| SigningError::Key)?;
-        let mut spki = SPKI_PREFIX.to_vec();
-        spki.extend_from_slice(pair.public_key().as_ref());
-        let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(&spki));
-        Ok(Self { pair, random, key_id })
+    /// [`KeyError`]
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let signer = Signer::from_pem(pem.as_bytes())?;
+        let public = signer.public();
+        Ok(Self { signer, key_id: public.id(), public })
+    }
+
+    /// The public key.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// Signs claims.
     ///
     /// # Errors
-    /// [`SigningError::Sign`].
+    /// [`SigningError`].
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, SigningError> {
-        let header = json!({"alg": "ES256", "kid": self.key_id});
-        let claims = serde_json::to_vec(claims).map_err(|_| SigningError::Sign)?;
+        let header = json!({"alg": self.public.algorithm().name(), "kid": self.key_id});
+        let claims = serde_json::to_vec(claims).map_err(|_| SigningError)?;
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(claims));
-        let signature = self.pair.sign(&self.random, token.as_bytes()).map_err(|_| SigningError::Sign)?;
+        let signature = self.signer.sign(token.as_bytes()).map_err(|_| SigningError)?;
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(signature));
         Ok(token)
     }
-
-    /// The claims of a token that this key signed; none of any other. Says nothing about times and audiences.
-    pub fn verify<C: DeserializeOwned>(&self, token: &str) -> Option<C> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return None;
-        }
-        let (signed, signature) = token.rsplit_once('.')?;
-        let (header, claims) = signed.split_once('.')?;
-        let header: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        if header.get("alg")?.as_str()? != "ES256" {
-            return None;
-        }
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.pair.public_key().as_ref())
-            .verify(signed.as_bytes(), &signature)
-            .ok()?;
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
-    }
-
-    /// The public key as `/openid/v1/jwks` serves it.
-    pub fn jwks(&self) -> serde_json::Value {
-        // The point is one byte for its form, then x and y.
-        let point = self.pair.public_key().as_ref();
-        json!({"keys": [{
-            "use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256",
-            "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..65]),
-        }]})
-    }
 }
 
-/// What `/.well-known/openid-configuration` serves; `jwks_uri` is where the key is to be had.
-pub fn openid_configuration(issuer: &str, jwks_uri: &str) -> serde_json::Value {
+/// What `/.well-known/openid-configuration` serves; `jwks_uri` is where the keys are to be had.
+pub fn openid_configuration(issuer: &str, jwks_uri: &str, keys: &KeySet) -> serde_json::Value {
+    let mut algorithms: Vec<&str> = keys.keys().map(|key| key.algorithm().name()).collect();
+    algorithms.sort_unstable();
+    algorithms.dedup();
     json!({
         "issuer": issuer, "jwks_uri": jwks_uri, "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": algorithms,
     })
 }

@@ -22,12 +22,12 @@ struct TokenReview(Arc<Authentication>);
 
 impl Creater for TokenReview {
     fn create<'a>(&'a self, ctx: &'a Context, _: &'a str, object: Object) -> BoxFuture<'a, Result<Object, Status>> {
-        async move { self.review(ctx, object) }.boxed()
+        self.review(ctx, object).boxed()
     }
 }
 
 impl TokenReview {
-    fn review(&self, ctx: &Context, mut review: Object) -> Result<Object, Status> {
+    async fn review(&self, ctx: &Context, mut review: Object) -> Result<Object, Status> {
         let token = review.str_at(&["spec", "token"]).to_string();
         if token.is_empty() {
             return Err(Status::bad_request("token is required for TokenReview in authentication"));
@@ -37,7 +37,7 @@ impl TokenReview {
             .and_then(Value::as_array)
             .map(|list| list.iter().filter_map(Value::as_str).map(String::from).collect())
             .unwrap_or_default();
-        let status = match self.0.review(&token, &audiences, &ctx.registry) {
+        let status = match self.0.review(&token, &audiences, &ctx.registry).await {
             Ok((user, audiences)) => json!({"authenticated": true, "user": *user, "audiences": audiences}),
             Err(error) => json!({"error": error, "user": {}}),
         };

@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use store::{Revision, Snapshot};
 
+use super::jose::{Algorithm, Compact, KeySet};
 use super::jwt::{Bound, Claims, Reference, SigningError, SigningKey};
 use super::secret_token::SecretClaims;
 use super::{INVALID_TOKEN, identity_of};
@@ -19,14 +20,22 @@ use crate::registry::key;
 
 /// Clocks may differ by this much, and what is being deleted keeps its tokens for as long.
 const LEEWAY_SECONDS: i64 = 60;
+/// No token of ours comes near this; longer ones are refused unread.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// How long a token lives at most that its holder never reloads, in seconds (`ExpirationExtensionSeconds`).
+pub const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 /// How many verified tokens are remembered; the memory is emptied when it is full.
 const REMEMBERED_MAX: usize = 8192;
 
 /// Signs and checks service account tokens.
 pub struct ServiceAccountTokens {
     key: SigningKey,
-    issuer: String,
+    /// The keys whose tokens are taken.
+    keys: KeySet,
+    /// The first one issues tokens; those of all are taken.
+    issuers: Vec<String>,
     audiences: Vec<String>,
+    lifetimes: Lifetimes,
     remembered: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
     counts: Arc<Tokens>,
 }
@@ -42,11 +51,45 @@ struct Verified {
     ends: Option<Timestamp>,
 }
 
+/// How long tokens live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// The most that is given, in seconds; none for no limit.
+    pub seconds_max: Option<i64>,
+    /// Whether tokens that pods have may live longer than they say (`--service-account-extend-token-expiration`).
+    pub extends: bool,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { seconds_max: None, extends: true }
+    }
+}
+
 impl ServiceAccountTokens {
     /// Tokens by `issuer`, which is also the only audience of this API server.
     pub fn new(key: SigningKey, issuer: impl Into<String>) -> Self {
         let issuer = issuer.into();
-        Self { key, audiences: vec![issuer.clone()], issuer, remembered: Mutex::default(), counts: Arc::default() }
+        let keys = KeySet::of([key.public().clone()]);
+        let (issuers, audiences) = (vec![issuer.clone()], vec![issuer]);
+        let (remembered, counts) = (Mutex::default(), Arc::default());
+        Self { key, keys, issuers, audiences, lifetimes: Lifetimes::default(), remembered, counts }
+    }
+
+    /// The same with other keys whose tokens are taken, with issuers of whom the first is the one that issues, and for these
+    /// audiences.
+    pub fn trusting(self, keys: KeySet, issuers: Vec<String>, audiences: Vec<String>) -> Self {
+        Self { keys, issuers, audiences, ..self }
+    }
+
+    /// The same with other lifetimes.
+    pub fn living(self, lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, ..self }
+    }
+
+    /// How long tokens live.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
     }
 
     /// What is counted of them.
@@ -61,12 +104,12 @@ impl ServiceAccountTokens {
 
     /// The issuer.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        self.issuers.first().map_or("", String::as_str)
     }
 
-    /// The key.
-    pub fn key(&self) -> &SigningKey {
-        &self.key
+    /// The keys whose tokens are taken.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
     }
 
     /// Signs a token; issuer and subject are filled in.
@@ -74,7 +117,7 @@ impl ServiceAccountTokens {
     /// # Errors
     /// [`SigningError`].
     pub fn issue(&self, mut claims: Claims) -> Result<String, SigningError> {
-        claims.iss = self.issuer.clone();
+        claims.iss = self.issuer().to_string();
         claims.sub =
             format!("system:serviceaccount:{}:{}", claims.kubernetes.namespace, claims.kubernetes.serviceaccount.name);
         self.key.sign(&claims)
@@ -147,15 +190,21 @@ impl ServiceAccountTokens {
     }
 
     fn check_new(&self, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
-        let said: Value = self.key.verify(token).ok_or(INVALID_TOKEN)?;
+        let said = self.said(token).ok_or(INVALID_TOKEN)?;
         if let Some(held) = SecretClaims::deserialize(&said).ok().filter(SecretClaims::are_ours) {
             return self.check_held(held, token, snapshot);
         }
         let claims: Claims = serde_json::from_value(said).map_err(|_| INVALID_TOKEN)?;
-        if claims.iss != self.issuer {
+        if !self.issuers.contains(&claims.iss) {
             return Err(INVALID_TOKEN.into());
         }
         check(claims, snapshot)
+    }
+
+    /// What a token says that one of the keys signed.
+    fn said(&self, token: &str) -> Option<Value> {
+        let token = Compact::parse(token).ok().filter(|_| token.len() <= TOKEN_BYTES_MAX)?;
+        self.keys.verify(&token, &Algorithm::ALL).then(|| token.claims().ok().map(Value::Object)).flatten()
     }
 
     /// A token that a Secret holds is for this API server alone, and for ever.
@@ -166,7 +215,7 @@ impl ServiceAccountTokens {
             aud: self.audiences.clone(),
             exp: i64::MAX,
             iat: 0,
-            iss: self.issuer.clone(),
+            iss: self.issuer().to_string(),
             jti: String::new(),
             kubernetes: Bound { namespace: held.namespace.clone(), serviceaccount: account, ..Bound::default() },
             nbf: 0,

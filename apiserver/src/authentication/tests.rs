@@ -113,7 +113,7 @@ async fn credentials_in_their_order() {
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer.clone());
         }
-        let found = authentication.identify(&request.into_parts().0, &registry);
+        let found = authentication.authenticate(&request.into_parts().0, &registry).now_or_never().unwrap();
         let found = found.as_ref().map(|user| user.as_ref().map(|user| user.username.as_str()));
         match (found, expected) {
             (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),

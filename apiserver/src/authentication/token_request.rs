@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::ServiceAccountTokens;
 use super::jwt::{Bound, Claims, Reference};
+use super::service_account::EXTENDED_SECONDS;
 use crate::plug::{Creater, Endpoints};
 use crate::{Context, clock};
 
@@ -21,8 +22,6 @@ const EXPIRATION_SECONDS_MAX: i64 = 1 << 32;
 const EXPIRATION_SECONDS_DEFAULT: i64 = 3600;
 /// Volumes made by admission ask for exactly this, and may be used by clients that never reload a token.
 const EXPIRATION_SECONDS_LENIENT: i64 = 3607;
-/// How long such a token really lives.
-const EXPIRATION_SECONDS_EXTENDED: i64 = 365 * 24 * 3600;
 
 /// Plugs in `serviceaccounts/token`.
 pub fn endpoints(endpoints: &mut Endpoints, tokens: &Arc<ServiceAccountTokens>) {
@@ -66,15 +65,20 @@ impl TokenRequest {
         }
         let seconds =
             request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64).unwrap_or(EXPIRATION_SECONDS_DEFAULT);
-        request.set(&["spec", "expirationSeconds"], seconds);
         let errors = expiration_errors(seconds);
         if !errors.is_empty() {
             return Err(Status::invalid(GROUP, KIND, "", &errors));
         }
+        let given = self.0.lifetimes().seconds_max.map_or(seconds, |max| seconds.min(max));
+        request.set(&["spec", "expirationSeconds"], given);
         let bound = bound(ctx, &account, request.at(&["spec", "boundObjectRef"]))?;
         if bound.pod.is_none() && request.at(&["spec", "boundObjectRef"]).is_none() {
             request.set(&["spec", "boundObjectRef"], Value::Null);
         }
+        if given < seconds {
+            ctx.warn(format!("requested expiration of {seconds} seconds shortened to {given} seconds"));
+        }
+        let seconds = given;
         let token = self.sign(ctx, bound, audiences, seconds)?;
         let expires = time::format(ctx.now + SignedDuration::from_secs(seconds));
         request.set(&["status"], json!({"token": token, "expirationTimestamp": expires}));
@@ -83,7 +87,8 @@ impl TokenRequest {
 
     fn sign(&self, ctx: &Context, mut bound: Bound, audiences: Vec<String>, seconds: i64) -> Result<String, Status> {
         let now = ctx.now.as_second();
-        let lenient = seconds == EXPIRATION_SECONDS_LENIENT
+        let lenient = self.0.lifetimes().extends
+            && seconds == EXPIRATION_SECONDS_LENIENT
             && bound.pod.is_some()
             && audiences.iter().all(|audience| self.0.audiences().contains(audience));
         if lenient {
@@ -91,7 +96,7 @@ impl TokenRequest {
         }
         let claims = Claims {
             aud: audiences,
-            exp: now + if lenient { EXPIRATION_SECONDS_EXTENDED } else { seconds },
+            exp: now + if lenient { EXTENDED_SECONDS } else { seconds },
             iat: now,
             iss: String::new(),
             jti: clock::uuid(ctx.registry.clock()),

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::oid_registry::{Oid, asn1_rs::oid};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use super::client_ca::ClientAuthorities;
 use crate::certificates::KUBELET_CLIENT;
 use crate::metrics::chain::Lifetimes;
 use crate::plug::PeerCertificate;
@@ -31,13 +32,19 @@ const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 #[derive(Debug)]
 pub struct ClientCertificates {
     verifier: Arc<dyn ClientCertVerifier>,
+    others: Option<Arc<ClientAuthorities>>,
     lifetimes: Arc<Lifetimes>,
 }
 
 impl ClientCertificates {
     /// Those that `verifier` finds good.
     pub fn new(verifier: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { verifier, lifetimes: Arc::default() }
+        Self { verifier, others: None, lifetimes: Arc::default() }
+    }
+
+    /// The same with those that other authorities issued.
+    pub fn and_of(self, others: Arc<ClientAuthorities>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     /// The user of a certificate; none if it names nobody.
@@ -70,7 +77,12 @@ impl ClientCertificates {
         chain: &[CertificateDer<'static>],
         now: Timestamp,
     ) -> Result<(Option<Arc<UserInfo>>, Timestamp), String> {
-        subject_user(verify_chain(&*self.verifier, chain, now)?)
+        let own = verify_chain(&*self.verifier, chain, now);
+        let leaf = match (own, &self.others) {
+            (Err(why), Some(others)) => verify_chain(&*others.verifier(), chain, now).map_err(|_| why)?,
+            (own, _) => own?,
+        };
+        subject_user(leaf)
     }
 }
 

@@ -47,6 +47,7 @@ impl EscalationCheck {
             subresource: "",
             name,
             field_selector: "",
+            label_selector: "",
             is_resource_request: true,
             path: "",
         };

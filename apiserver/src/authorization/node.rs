@@ -8,10 +8,9 @@ mod relations;
 use std::sync::OnceLock;
 
 use api::selector::FieldSelector;
-use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::rule::Rule;
-use super::{Attributes, Authorizer, Decision};
+use super::{Answer, Attributes, Authorizer, Decision, Rules};
 use crate::Registry;
 use relations::{Relations, Target};
 
@@ -40,11 +39,7 @@ fn no(reason: impl Into<String>) -> Verdict {
 }
 
 impl Authorizer for NodeAuthorizer {
-    fn kind(&self) -> Option<&'static str> {
-        Some("Node")
-    }
-
-    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision> {
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> Answer<'a> {
         let decision = match node_of(attributes.user) {
             None => Decision::NoOpinion(String::new()),
             Some("") => Decision::NoOpinion(format!("unknown node for user {:?}", attributes.user.username)),
@@ -53,7 +48,12 @@ impl Authorizer for NodeAuthorizer {
                 Err(reason) => Decision::NoOpinion(reason),
             },
         };
-        ready(decision).boxed()
+        decision.into()
+    }
+
+    fn rules(&self, user: &api::UserInfo, _: &str, _: &Registry) -> Option<Rules> {
+        let errors = vec!["node authorizer does not support user rule resolution".to_string()];
+        Some(node_of(user).map_or_else(Rules::default, |_| Rules { errors, incomplete: true, ..Rules::default() }))
     }
 }
 

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use api::selector::LabelSelector;
 use api::{Object, UserInfo};
-use futures::future::{BoxFuture, FutureExt, ready};
 use store::Snapshot;
 
 use super::rule::Rule;
-use super::{Attributes, Authorizer, Decision};
+use super::{Answer, Attributes, Authorizer, Decision, Rules};
 use crate::Registry;
 use crate::registry::{Derived, Held, list};
 
@@ -64,16 +63,20 @@ impl Rbac {
 }
 
 impl Authorizer for Rbac {
-    fn kind(&self) -> Option<&'static str> {
-        Some("RBAC")
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> Answer<'a> {
+        match self.index(registry).allows(&attributes) {
+            Ok(_) => Decision::Allow.into(),
+            Err(reason) => Decision::NoOpinion(reason).into(),
+        }
     }
 
-    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision> {
-        let decision = match self.index(registry).decide(&attributes) {
-            Ok(_) => Decision::Allow,
-            Err(reason) => Decision::NoOpinion(reason),
-        };
-        ready(decision).boxed()
+    fn reason(&self, attributes: &Attributes<'_>, registry: &Registry) -> String {
+        self.index(registry).decide(attributes).unwrap_or_default()
+    }
+
+    fn rules(&self, user: &UserInfo, namespace: &str, registry: &Registry) -> Option<Rules> {
+        let (rules, errors) = self.index(registry).rules_for(user, namespace);
+        Some(Rules { rules, incomplete: false, errors })
     }
 }
 
@@ -117,11 +120,16 @@ impl Index {
     /// # Errors
     /// Which roles are missing; empty if none is.
     pub fn decide(&self, asked: &Attributes<'_>) -> Result<String, String> {
+        self.allows(asked).map(|source| format!("RBAC: allowed by {source}"))
+    }
+
+    /// The binding that allows the request; nothing is written for it.
+    fn allows<'s>(&'s self, asked: &Attributes<'_>) -> Result<&'s str, String> {
         let mut missing: Vec<&str> = Vec::new();
         for grant in self.grants(asked.user, asked.namespace) {
             match &grant.rules {
                 Ok(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
-                    return Ok(format!("RBAC: allowed by {}", grant.source));
+                    return Ok(&grant.source);
                 }
                 Ok(_) => {}
                 Err(error) if missing.contains(&error.as_str()) => {}
@@ -147,7 +155,11 @@ impl Index {
         (rules, errors)
     }
 
-    fn grants<'a>(&'a self, user: &'a UserInfo, namespace: &str) -> impl Iterator<Item = &'a Arc<Grant>> {
+    fn grants<'s, 'u>(
+        &'s self,
+        user: &'u UserInfo,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'s Arc<Grant>> + use<'s, 'u> {
         let scopes = [Some(&self.cluster), self.namespaces.get(namespace)];
         scopes.into_iter().flatten().flat_map(move |scope| {
             let of_user = scope.users.get(&user.username);

@@ -3,29 +3,30 @@
 use std::sync::Arc;
 
 use api::field::{ErrorList, FieldError, Path};
+use api::identity::aggregate_texts;
 use api::validation::at::At;
 use api::{Object, Status, UserInfo};
 use futures::future::{BoxFuture, FutureExt};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Attributes, Decision, Rbac, decide};
+use super::{Attributes, Decision, explain};
 use crate::Context;
 use crate::plug::{Creater, Endpoints};
 
 const GROUP: &str = "authorization.k8s.io";
 
 /// Plugs in the four reviews of `authorization.k8s.io`.
-pub fn endpoints(endpoints: &mut Endpoints, rbac: &Arc<Rbac>) {
+pub fn endpoints(endpoints: &mut Endpoints) {
     let kinds = [
         ("subjectaccessreviews", Whose::Anybody),
         ("localsubjectaccessreviews", Whose::AnybodyInNamespace),
         ("selfsubjectaccessreviews", Whose::Own),
     ];
     for (resource, whose) in kinds {
-        endpoints.creater(GROUP, resource, "", Arc::new(AccessReview { whose, rbac: rbac.clone() }));
+        endpoints.creater(GROUP, resource, "", Arc::new(AccessReview { whose }));
     }
-    endpoints.creater(GROUP, "selfsubjectrulesreviews", "", Arc::new(RulesReview { rbac: rbac.clone() }));
+    endpoints.creater(GROUP, "selfsubjectrulesreviews", "", Arc::new(RulesReview));
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +38,6 @@ enum Whose {
 
 struct AccessReview {
     whose: Whose,
-    rbac: Arc<Rbac>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -62,6 +62,7 @@ struct ResourceAttributes {
     subresource: String,
     name: String,
     field_selector: Option<FieldSelector>,
+    label_selector: Option<LabelSelector>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +78,13 @@ struct FieldRequirement {
     key: String,
     operator: String,
     values: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LabelSelector {
+    raw_selector: String,
+    requirements: Vec<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +112,16 @@ impl FieldSelector {
     }
 }
 
+impl LabelSelector {
+    fn text(&self) -> String {
+        if !self.raw_selector.is_empty() {
+            return self.raw_selector.clone();
+        }
+        let expressions = json!({"matchExpressions": self.requirements});
+        api::selector::LabelSelector::from_object(Some(&expressions)).map(|all| all.to_string()).unwrap_or_default()
+    }
+}
+
 impl Creater for AccessReview {
     fn create<'a>(&'a self, ctx: &'a Context, _: &'a str, object: Object) -> BoxFuture<'a, Result<Object, Status>> {
         self.review(ctx, object).boxed()
@@ -122,11 +140,11 @@ impl AccessReview {
             Whose::Own => (*ctx.user).clone(),
             _ => UserInfo { username: spec.user, uid: spec.uid, groups: spec.groups, extra: spec.extra },
         };
-        let selector = spec.resource_attributes.as_ref().and_then(|of| of.field_selector.as_ref());
-        let selector = selector.map(FieldSelector::text).unwrap_or_default();
+        let about = spec.resource_attributes.as_ref();
+        let fields = about.and_then(|of| of.field_selector.as_ref()).map(FieldSelector::text).unwrap_or_default();
+        let labels = about.and_then(|of| of.label_selector.as_ref()).map(LabelSelector::text).unwrap_or_default();
         let asked = match (&spec.resource_attributes, &spec.non_resource_attributes) {
             (Some(of), _) => Attributes {
-                user: &user,
                 verb: &of.verb,
                 namespace: &of.namespace,
                 group: &of.group,
@@ -134,22 +152,14 @@ impl AccessReview {
                 resource: &of.resource,
                 subresource: &of.subresource,
                 name: &of.name,
-                field_selector: &selector,
-                is_resource_request: true,
-                path: "",
+                field_selector: &fields,
+                label_selector: &labels,
+                ..Attributes::of_resource(&user)
             },
             (None, of) => Attributes {
-                user: &user,
                 verb: of.as_ref().map_or("", |of| &of.verb),
-                namespace: "",
-                group: "",
-                version: "",
-                resource: "",
-                subresource: "",
-                name: "",
-                field_selector: "",
-                is_resource_request: false,
                 path: of.as_ref().map_or("", |of| &of.path),
+                ..Attributes::of_path(&user)
             },
         };
         let status = self.status(ctx, &asked).await;
@@ -159,17 +169,20 @@ impl AccessReview {
 
     async fn status(&self, ctx: &Context, asked: &Attributes<'_>) -> Value {
         let mut status = Map::new();
-        let decision = decide(*asked, &ctx.registry).await;
+        let (decision, reason) = explain(*asked, &ctx.registry).await;
         status.insert("allowed".into(), (decision == Decision::Allow).into());
-        let reason = match decision {
-            Decision::Allow if asked.user.in_group("system:masters") => String::new(),
-            Decision::Allow => self.rbac.index(&ctx.registry).decide(asked).unwrap_or_default(),
-            Decision::Deny(reason) => {
+        match decision {
+            Decision::Deny(_) => {
                 status.insert("denied".into(), true.into());
-                reason
             }
-            Decision::NoOpinion(reason) => reason,
-        };
+            Decision::Failed { why, denies } => {
+                if denies {
+                    status.insert("denied".into(), true.into());
+                }
+                status.insert("evaluationError".into(), why.into());
+            }
+            Decision::Allow | Decision::NoOpinion(_) => {}
+        }
         if !reason.is_empty() {
             status.insert("reason".into(), reason.into());
         }
@@ -235,9 +248,7 @@ impl AccessReview {
     }
 }
 
-struct RulesReview {
-    rbac: Arc<Rbac>,
-}
+struct RulesReview;
 
 impl Creater for RulesReview {
     fn create<'a>(&'a self, ctx: &'a Context, _: &'a str, object: Object) -> BoxFuture<'a, Result<Object, Status>> {
@@ -251,11 +262,13 @@ impl RulesReview {
         if namespace.is_empty() {
             return Err(Status::bad_request("no namespace on request"));
         }
-        let (rules, mut errors) = self.rbac.index(&ctx.registry).rules_for(&ctx.user, &namespace);
-        let mut incomplete = !errors.is_empty();
-        if super::node::node_of(&ctx.user).is_some() {
-            incomplete = true;
-            errors.insert(0, "node authorizer does not support user rule resolution".into());
+        let (mut rules, mut errors, mut incomplete) = (Vec::new(), Vec::new(), false);
+        for one in ctx.registry.plugins().authorizers.current().iter() {
+            if let Some(found) = one.authorizer.rules(&ctx.user, &namespace, &ctx.registry) {
+                rules.extend(found.rules);
+                incomplete |= found.incomplete;
+                errors.extend(aggregate_texts(found.errors));
+            }
         }
         let (mut resource_rules, mut other_rules) = (Vec::new(), Vec::new());
         for rule in rules {
@@ -272,8 +285,8 @@ impl RulesReview {
         }
         let mut status =
             json!({"resourceRules": resource_rules, "nonResourceRules": other_rules, "incomplete": incomplete});
-        if !errors.is_empty() {
-            status["evaluationError"] = errors.join(", ").into();
+        if let Some(why) = aggregate_texts(errors) {
+            status["evaluationError"] = why.into();
         }
         review.set(&["status"], status);
         Ok(review)

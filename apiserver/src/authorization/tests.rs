@@ -13,7 +13,7 @@ use crate::{Config, bootstrap};
 async fn cluster() -> (Registry, Arc<Rbac>) {
     let rbac = Arc::new(Rbac::default());
     let mut config = Config::new(Memory::new());
-    config.plugins.authorizers = authorizers(rbac.clone());
+    config.plugins.authorizers = authorizers(&rbac);
     let registry = Registry::new(config, api::catalogue::Catalogue::default());
     let own = bootstrap::Bootstrap {
         advertise_address: "127.0.0.1".parse().unwrap(),
@@ -49,6 +49,7 @@ async fn ask(registry: &Registry, user: &UserInfo, asked: &str) -> String {
         subresource,
         name: at(4),
         field_selector: at(5),
+        label_selector: "",
         is_resource_request,
         path: at(1),
     };

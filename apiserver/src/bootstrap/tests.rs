@@ -40,7 +40,7 @@ async fn node_servers_may_be_asked(registry: &Registry) {
     use crate::authorization::{Attributes, Decision, Rbac, authorizers};
     let user = api::UserInfo::new(crate::certificates::KUBELET_CLIENT, &[]);
     let mut config = registry.config().clone();
-    config.plugins.authorizers = authorizers(Arc::new(Rbac::default()));
+    config.plugins.authorizers = authorizers(&Arc::new(Rbac::default()));
     let registry = Registry::new(config, api::catalogue::Catalogue::default());
     for (verb, resource, subresource, allowed) in [
         ("get", "nodes", "proxy", true),
@@ -63,6 +63,7 @@ async fn node_servers_may_be_asked(registry: &Registry) {
             subresource,
             name: "n",
             field_selector: "",
+            label_selector: "",
             is_resource_request: true,
             path: "",
         };

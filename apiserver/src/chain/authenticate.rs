@@ -63,5 +63,6 @@ async fn recognise(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, 
             }
         }
     }
-    if failed { Err(Status::unauthorized()) } else { Ok(anonymous()) }
+    let may = !failed && registry.plugins().anonymous.allows(parts.uri.path());
+    if may { Ok(anonymous()) } else { Err(Status::unauthorized()) }
 }

@@ -3,7 +3,7 @@
 use api::{Status, UserInfo};
 
 use crate::Registry;
-use crate::authorization::{self, Attributes};
+use crate::authorization::{self, Attributes, Decision};
 use crate::request::{Query, RequestInfo};
 
 /// Asks the authorisers.
@@ -12,15 +12,26 @@ use crate::request::{Query, RequestInfo};
 /// 403 if none allows it.
 pub(super) async fn authorize(registry: &Registry, attributes: Attributes<'_>) -> Result<(), Status> {
     let started = registry.clock().instant();
-    let allowed = authorization::authorize(attributes, registry).await;
+    let decision = authorization::decide(attributes, registry).await;
     let took = registry.clock().instant().saturating_duration_since(started);
-    registry.metrics().authorized(if allowed.is_ok() { "allowed" } else { "no-opinion" }, took);
-    allowed
+    registry.metrics().authorized(name_of(&decision), took);
+    authorization::refusal(&attributes, decision).map_or(Ok(()), Err)
+}
+
+/// What a decision is counted as.
+fn name_of(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Allow => "allowed",
+        Decision::Deny(_) => "denied",
+        Decision::NoOpinion(_) => "no-opinion",
+        Decision::Failed { .. } => "error",
+    }
 }
 
 /// What is asked for, of a user.
 pub(super) fn attributes<'a>(user: &'a UserInfo, info: &'a RequestInfo, query: &'a Query) -> Attributes<'a> {
     let selects = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") && !info.is_watch_path();
-    let field_selector = if selects { query.text("fieldSelector") } else { "" };
-    Attributes { field_selector, ..Attributes::of(user, info) }
+    let text = |name| if selects { query.text(name) } else { "" };
+    let (field_selector, label_selector) = (text("fieldSelector"), text("labelSelector"));
+    Attributes { field_selector, label_selector, ..Attributes::of(user, info) }
 }

@@ -1,8 +1,12 @@
 //! What a user may do.
 
-use api::UserInfo;
-use futures::future::{BoxFuture, FutureExt, ready};
+use std::sync::Arc;
 
+use api::UserInfo;
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+
+use crate::authorization::rule::Rule;
 use crate::{Registry, RequestInfo};
 
 /// What is asked for, as `authorizer.Attributes`.
@@ -26,6 +30,8 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The field selector of a list, watch or deletecollection as the client wrote it, or empty.
     pub field_selector: &'a str,
+    /// Its label selector, likewise.
+    pub label_selector: &'a str,
     /// Whether this is about a resource; if not, `path` counts.
     pub is_resource_request: bool,
     /// The path.
@@ -33,7 +39,30 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// What a request asks for, but for its field selector.
+    /// Something about a resource that is not said yet.
+    pub fn of_resource(user: &'a UserInfo) -> Self {
+        Self {
+            user,
+            verb: "",
+            namespace: "",
+            group: "",
+            version: "",
+            resource: "",
+            subresource: "",
+            name: "",
+            field_selector: "",
+            label_selector: "",
+            is_resource_request: true,
+            path: "",
+        }
+    }
+
+    /// Something about a path that is not said yet.
+    pub fn of_path(user: &'a UserInfo) -> Self {
+        Self { is_resource_request: false, ..Self::of_resource(user) }
+    }
+
+    /// What a request asks for, but for its selectors.
     pub fn of(user: &'a UserInfo, info: &'a RequestInfo) -> Self {
         Self {
             user,
@@ -45,6 +74,7 @@ impl<'a> Attributes<'a> {
             subresource: &info.subresource,
             name: &info.name,
             field_selector: "",
+            label_selector: "",
             is_resource_request: info.is_resource_request,
             path: &info.path,
         }
@@ -60,17 +90,93 @@ pub enum Decision {
     Deny(String),
     /// Ask the next; the reason shows if nobody allows.
     NoOpinion(String),
+    /// It could not be found out, which is an error if nobody allows.
+    Failed {
+        /// What went wrong.
+        why: String,
+        /// Whether nobody else is asked.
+        denies: bool,
+    },
+}
+
+/// An answer: at once, or after somebody else was asked.
+pub enum Answer<'a> {
+    /// It is known.
+    Now(Decision),
+    /// It will be.
+    Later(BoxFuture<'a, Decision>),
+}
+
+impl From<Decision> for Answer<'_> {
+    fn from(decision: Decision) -> Self {
+        Self::Now(decision)
+    }
+}
+
+/// What a user may do in a namespace, as far as an authoriser can list it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Whether there may be more.
+    pub incomplete: bool,
+    /// What could not be found out.
+    pub errors: Vec<String>,
 }
 
 /// Decides what users may do.
 pub trait Authorizer: Send + Sync {
-    /// What its decisions are counted as, if they are: the type of authoriser as the reference's configuration has it.
-    fn kind(&self) -> Option<&'static str> {
-        None
+    /// Decides on one request.
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> Answer<'a>;
+
+    /// Why a request is allowed that was just allowed; empty if there is nothing to say. Only reviews tell it.
+    fn reason(&self, _attributes: &Attributes<'_>, _registry: &Registry) -> String {
+        String::new()
     }
 
-    /// Decides on one request.
-    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> BoxFuture<'a, Decision>;
+    /// What a user may do; none if that is not said by rules.
+    fn rules(&self, _user: &UserInfo, _namespace: &str, _registry: &Registry) -> Option<Rules> {
+        None
+    }
+}
+
+/// One of those that are asked.
+#[derive(Clone)]
+pub struct Named {
+    /// The type of authoriser that its decisions are counted as, as configurations have it; empty if they are not counted.
+    pub kind: &'static str,
+    /// Its name among those of its type.
+    pub name: String,
+    /// The authoriser.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+/// Those that are asked, in order. Clones share them: they may be exchanged while the server runs.
+#[derive(Clone)]
+pub struct Authorizers(Arc<ArcSwap<Vec<Named>>>);
+
+impl Authorizers {
+    /// These.
+    pub fn new(all: Vec<Named>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(all)))
+    }
+
+    /// Asks others from now on.
+    pub fn replace(&self, all: Vec<Named>) {
+        self.0.store(Arc::new(all));
+    }
+
+    /// Those that are asked now.
+    pub fn current(&self) -> Arc<Vec<Named>> {
+        self.0.load_full()
+    }
+}
+
+impl From<Vec<Arc<dyn Authorizer>>> for Authorizers {
+    /// Authorisers whose decisions are not counted.
+    fn from(all: Vec<Arc<dyn Authorizer>>) -> Self {
+        Self::new(all.into_iter().map(|authorizer| Named { kind: "", name: String::new(), authorizer }).collect())
+    }
 }
 
 /// Allows everything to `system:masters`, and nothing to anybody else.
@@ -78,8 +184,8 @@ pub trait Authorizer: Send + Sync {
 pub struct Masters;
 
 impl Authorizer for Masters {
-    fn authorize<'a>(&'a self, attributes: Attributes<'a>, _: &'a Registry) -> BoxFuture<'a, Decision> {
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, _: &'a Registry) -> Answer<'a> {
         let allowed = attributes.user.in_group("system:masters");
-        ready(if allowed { Decision::Allow } else { Decision::NoOpinion(String::new()) }).boxed()
+        if allowed { Decision::Allow.into() } else { Decision::NoOpinion(String::new()).into() }
     }
 }

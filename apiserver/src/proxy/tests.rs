@@ -210,7 +210,7 @@ async fn a_connection_into_a_pod_needs_create() {
     use crate::authorization::{Rbac, authorizers};
     let (server, _) = server().await;
     let mut config = server.registry().config().clone();
-    config.plugins.authorizers = authorizers(Arc::new(Rbac::default()));
+    config.plugins.authorizers = authorizers(&Arc::new(Rbac::default()));
     let agent = server.registry().state().agent("n").unwrap();
     let server = ApiServer::new(config);
     server.registry().state().set_agent("n", agent);

@@ -19,7 +19,7 @@ impl Server {
         let mut config = Config::new(Memory::new());
         config.service_cidrs = vec!["10.43.0.0/24".parse().unwrap()];
         let pki = Pki::in_memory(jiff::Timestamp::now()).unwrap();
-        let assembled = assembly::assemble(&pki, &config.issuer, &config.advertised, None).unwrap();
+        let assembled = assembly::assemble(&assembly::Settings::new(&pki, &config.issuer, &config.advertised)).unwrap();
         config.plugins = assembled.plugins;
         let server = Self(ApiServer::new(config));
         let own = crate::bootstrap::Bootstrap {

@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use apiserver::assembly::assemble;
+use apiserver::assembly::{Settings, assemble};
+use apiserver::authorization::Authorizer;
 use apiserver::certificates::{Leaf, Pki, client_config};
 use apiserver::clock::SystemClock;
 use apiserver::front_proxy::{FrontProxy, FrontProxyOptions};
@@ -27,8 +28,8 @@ impl Served {
         let now = SystemClock::shared().now();
         let pki = Pki::in_memory(now).unwrap();
         let mut config = Config::new(store::Memory::new());
-        config.plugins = assemble(&pki, "https://issuer", "127.0.0.1:1", None).unwrap().plugins;
-        config.plugins.authorizers.push(Arc::new(Everything));
+        config.plugins = assemble(&Settings::new(&pki, "https://issuer", "127.0.0.1:1")).unwrap().plugins;
+        config.plugins.authorizers = vec![Arc::new(Everything) as Arc<dyn Authorizer>].into();
         let front_proxy = Arc::new(FrontProxy::new(&pki, &FrontProxyOptions::default(), now).unwrap());
         front_proxy.plug_into(&mut config.plugins);
         let tls = pki.server_config(&pki.serving(&[], &[], now).unwrap()).unwrap();

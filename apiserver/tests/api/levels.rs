@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use api::UserInfo;
-use apiserver::authorization::{Attributes, Authorizer, Decision};
+use apiserver::authorization::{Answer, Attributes, Authorizer, Decision};
 use apiserver::chain::inflight::InflightLimits;
 use apiserver::{ApiServer, Config, Registry};
 use axum::body::Body;
 use futures::FutureExt;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ pub const DUMPS: &str = "/debug/api_priority_and_fairness";
 struct Everybody;
 
 impl Authorizer for Everybody {
-    fn authorize<'a>(&'a self, _: Attributes<'a>, _: &'a Registry) -> BoxFuture<'a, Decision> {
-        ready(Decision::Allow).boxed()
+    fn authorize<'a>(&'a self, _: Attributes<'a>, _: &'a Registry) -> Answer<'a> {
+        Decision::Allow.into()
     }
 }
 
@@ -34,7 +34,7 @@ pub async fn server(seats: usize, fair: bool) -> (Server, Arc<MovedClock>) {
     let mut config = Config::new(store::Memory::new());
     config.clock = clock.clone();
     config.plugins.strategy_of = apiserver::strategy::of;
-    config.plugins.authorizers = vec![Arc::new(Everybody)];
+    config.plugins.authorizers = vec![Arc::new(Everybody) as Arc<dyn Authorizer>].into();
     config.inflight = InflightLimits { mutating: seats / 2, reading: seats - seats / 2, fair };
     let server = Server(ApiServer::new(config));
     made(&server, "/api/v1/namespaces", json!({"metadata": {"name": "a"}})).await;

@@ -52,6 +52,7 @@ impl FrontProxyFlags {
                 extra_prefix: self.requestheader_extra_headers_prefix.clone(),
             },
             client: self.proxy_client_cert_file.clone().zip(self.proxy_client_key_file.clone()),
+            ..FrontProxyOptions::default()
         };
         options.validate().map_err(|error| Error::usage(error.to_string()))?;
         Ok(options)

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::UserInfo;
 use api::catalogue::Catalogue;
-use apiserver::assembly::assemble;
-use apiserver::authentication::{SecretClaims, SigningKey, TokenFile};
+use apiserver::assembly::{self, Assembly, assemble};
+use apiserver::authentication::{SecretClaims, SigningKey};
 use apiserver::bootstrap::{self, Bootstrap};
 use apiserver::certificates::{Leaf, Pki, renewal};
 use apiserver::encryption::Encryption;
-use apiserver::front_proxy::{FrontProxy, FrontProxyError};
-use apiserver::plug::Plugins;
+use apiserver::front_proxy::{FrontProxy, FrontProxyError, FrontProxyOptions};
 use apiserver::strategy::component_status::{self, Check};
 use apiserver::{ApiServer, clock};
 use client::{Clock, Counted, Informers, RestMetrics};
@@ -106,7 +105,8 @@ impl ControlPlane {
         settings.flags = config.flags.clone();
         settings.metrics = metrics.clone();
         settings.inflight = config.inflight;
-        settings.plugins = plugins(config, &pki, &settings.issuer, &settings.advertised, &metrics)?;
+        let assembly = assembled(config, &pki, &settings)?;
+        settings.plugins = assembly.plugins;
         front_proxy.plug_into(&mut settings.plugins);
         let parts = Parts::default();
         component_status::endpoints(&mut settings.plugins.endpoints, parts.checks());
@@ -114,7 +114,7 @@ impl ControlPlane {
         let wanted = Bootstrap {
             advertise_address: advertised,
             secure_port: address.port(),
-            client_ca_pem: pki.authority_pem().to_string(),
+            client_ca_pem: format!("{}{}", pki.authority_pem(), assembly.client_authorities_pem),
         };
         if let Err(status) = bootstrap(&server, &wanted, config.agent).await {
             // Whoever has to make room needs the server for it.
@@ -125,6 +125,7 @@ impl ControlPlane {
         }
         let (beside, end) = (server.clone(), token.clone());
         tasks.spawn(async move { beside.run(end).await });
+        tasks.spawn(assembly.followed.follow(token.clone()));
         server.started().await;
         let (serving, stop) = (server.clone(), token.clone());
         tasks.spawn(async move { serving.serve(listener, tls, stop).await });
@@ -138,7 +139,7 @@ impl ControlPlane {
         let calls = Counted::new(server.clone(), calls, clock.clone());
         let plane = Self { store, pki, admin, renewals, server, calls, address, advertised, clock, metrics };
         if config.controllers {
-            plane.start_controllers(config, &parts, tasks, token);
+            plane.start_controllers(config, &parts, &assembly.signing_key_pem, tasks, token);
         }
         Ok(plane)
     }
@@ -168,7 +169,14 @@ impl ControlPlane {
         })
     }
 
-    fn start_controllers(&self, config: &ClusterConfig, parts: &Parts, tasks: &TaskTracker, token: &CancellationToken) {
+    fn start_controllers(
+        &self,
+        config: &ClusterConfig,
+        parts: &Parts,
+        signing_key_pem: &str,
+        tasks: &TaskTracker,
+        token: &CancellationToken,
+    ) {
         let shared = self.client(UserInfo::new("system:kube-controller-manager", &[]));
         let informers = Informers::counted(shared, self.clock.clone(), token.clone(), self.metrics.clone());
         let settings = controllers::Config {
@@ -179,9 +187,12 @@ impl ControlPlane {
                     node: config.node_name.clone(),
                 }
             }),
-            signer: secret_signer(&self.pki),
+            signer: secret_signer(signing_key_pem),
             authority: Some(certificate_authority(&self.pki)),
-            ..controllers::Config::default()
+            disabled: match config.authentication.bootstrap_tokens {
+                true => Vec::new(),
+                false => controllers::bootstrap_tokens::NAMES.iter().map(ToString::to_string).collect(),
+            },
         };
         if settings.local_volumes.is_some() {
             tasks
@@ -218,8 +229,8 @@ async fn bootstrap(server: &ApiServer, wanted: &Bootstrap, dns: bool) -> Result<
 }
 
 /// Signs the tokens that Secrets hold with the cluster's key.
-fn secret_signer(pki: &Pki) -> Option<controllers::tokens::Signer> {
-    let key = SigningKey::from_pem(pki.service_account_key_pem()).ok()?;
+fn secret_signer(key_pem: &str) -> Option<controllers::tokens::Signer> {
+    let key = SigningKey::from_pem(key_pem).ok()?;
     Some(controllers::tokens::Signer::new(move |subject| {
         let claims = SecretClaims::new(&subject.namespace, &subject.account, &subject.account_uid, &subject.secret);
         key.sign(&claims).ok()
@@ -300,11 +311,16 @@ fn identity(config: &ClusterConfig, advertised: IpAddr) -> Result<Identity, Erro
     let (names, addresses) = serving_names(config, advertised)?;
     let serving = pki.serving(&names, &addresses, now).map_err(made)?;
     let admin = pki.admin(now).map_err(made)?;
-    let front_proxy = FrontProxy::new(&pki, &config.front_proxy, now).map_err(|error| match error {
+    let client_authorities_pem = match &config.authentication.client_ca_file {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?,
+        None => String::new(),
+    };
+    let options = FrontProxyOptions { client_authorities_pem, ..config.front_proxy.clone() };
+    let front_proxy = FrontProxy::new(&pki, &options, now).map_err(|error| match error {
         FrontProxyError::Own(error) => made(error),
         error => Error::usage(format!("the front proxy: {error}")),
     })?;
-    let named = front_proxy.believed().authorities_pem();
+    let named = format!("{}{}", front_proxy.believed().authorities_pem(), options.client_authorities_pem);
     let tls = pki.server_config_naming(&serving, &named).map_err(made)?;
     Ok(Identity { pki, admin, front_proxy: Arc::new(front_proxy), tls })
 }
@@ -339,20 +355,22 @@ fn open_store(config: &ClusterConfig, encryption: Option<&Encryption>) -> Result
     Ok(store)
 }
 
-fn plugins(
-    config: &ClusterConfig,
-    pki: &Pki,
-    issuer: &str,
-    advertised: &str,
-    metrics: &Metrics,
-) -> Result<Plugins, Error> {
-    let file = match &config.token_auth_file {
-        Some(path) => Some(TokenFile::read(path).map_err(|error| Error::usage(format!("--token-auth-file: {error}")))?),
-        None => None,
-    };
-    let assembly = assemble(pki, issuer, advertised, file).map_err(|error| Error::part("API server", error))?;
-    assembly.collectors.into_iter().for_each(|collector| metrics.register(collector));
-    Ok(assembly.plugins)
+/// What the flags put together.
+fn assembled(config: &ClusterConfig, pki: &Pki, settings: &apiserver::Config) -> Result<Assembly, Error> {
+    let server_id = apiserver::post_start::lease_name(&settings.host_name);
+    let assembly = assemble(&assembly::Settings {
+        server_id: &server_id,
+        clock: settings.clock.clone(),
+        authentication: config.authentication.clone(),
+        authorization: config.authorization.clone(),
+        ..assembly::Settings::new(pki, &settings.issuer, &settings.advertised)
+    });
+    let mut assembly = assembly.map_err(|error| match error {
+        assembly::AssemblyError::Settings(why) => Error::usage(why),
+        error => Error::part("API server", error),
+    })?;
+    std::mem::take(&mut assembly.collectors).into_iter().for_each(|collector| settings.metrics.register(collector));
+    Ok(assembly)
 }
 
 /// The names and addresses under which the API server is reached.

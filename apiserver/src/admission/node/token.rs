@@ -67,6 +67,7 @@ async fn audience(attributes: &Attributes<'_>, request: &Object, pod: &Object) -
         subresource: "",
         name: attributes.name,
         field_selector: "",
+        label_selector: "",
         is_resource_request: true,
         path: "",
     };

@@ -15,7 +15,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// A server where `asker` has these rules.
 async fn registry(rules: Value) -> Registry {
     let mut config = Config::new(Memory::new());
-    config.plugins.authorizers = authorizers(Arc::new(Rbac::default()));
+    config.plugins.authorizers = authorizers(&Arc::new(Rbac::default()));
     let registry = Registry::new(config, api::catalogue::Catalogue::default());
     let role = json!({"metadata": {"name": "r"}, "rules": rules});
     let subjects =
@@ -51,6 +51,7 @@ async fn act(registry: &Registry, asker: UserInfo, given: &[(&'static str, &str)
         subresource: "",
         name: "",
         field_selector: "",
+        label_selector: "",
         is_resource_request: true,
         path: "",
     };

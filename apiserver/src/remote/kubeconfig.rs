@@ -1,0 +1,272 @@
+//! Kubeconfigs that say where a webhook is, whom it is trusted by and what is shown to it (`LoadKubeconfig` in apiserver's
+//! `util/webhook`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use rustls::pki_types::ServerName;
+use serde::Deserialize;
+
+use super::Remote;
+use crate::certificates::bundle;
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Why a kubeconfig was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigError {
+    /// A file cannot be read.
+    #[error("open {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no kubeconfig.
+    #[error("error loading config file {path:?}: {why}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// It says something that does not go together, or that is not done here.
+    #[error("invalid configuration: {0}")]
+    Invalid(String),
+}
+
+/// Where a webhook is, and how it is spoken to.
+#[derive(Debug, Clone)]
+pub struct Kubeconfig {
+    /// The URL.
+    pub server: String,
+    /// The client.
+    pub remote: Remote,
+    credentials: Credentials,
+}
+
+#[derive(Debug, Clone)]
+enum Credentials {
+    None,
+    Header(HeaderValue),
+    /// A token that may be another at each request.
+    File(PathBuf),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct File {
+    current_context: String,
+    contexts: Vec<Named<ContextOf>>,
+    clusters: Vec<Named<Cluster>>,
+    users: Vec<Named<User>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Named<T> {
+    name: String,
+    #[serde(alias = "context", alias = "cluster", alias = "user")]
+    of: Option<T>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct ContextOf {
+    cluster: String,
+    user: String,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Cluster {
+    server: String,
+    tls_server_name: String,
+    insecure_skip_tls_verify: bool,
+    certificate_authority: String,
+    certificate_authority_data: String,
+    proxy_url: String,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct User {
+    client_certificate: String,
+    client_certificate_data: String,
+    client_key: String,
+    client_key_data: String,
+    token: String,
+    #[serde(rename = "tokenFile")]
+    token_file: String,
+    username: String,
+    password: String,
+    #[serde(rename = "as")]
+    impersonate: String,
+    auth_provider: Option<serde_json::Value>,
+    exec: Option<serde_json::Value>,
+}
+
+fn invalid(why: impl Into<String>) -> KubeconfigError {
+    KubeconfigError::Invalid(why.into())
+}
+
+impl Kubeconfig {
+    /// Reads a kubeconfig and the files that it names, which are looked for beside it.
+    ///
+    /// # Errors
+    /// [`KubeconfigError`]
+    pub fn read(path: &Path) -> Result<Self, KubeconfigError> {
+        let text = contents(path)?;
+        let malformed = |why: String| KubeconfigError::Malformed { path: path.into(), why };
+        let format = api::decode::Format::Yaml;
+        let value = api::decode::decode_untyped(&text, format).map_err(malformed)?;
+        let file: File = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        file.client(folder)
+    }
+
+    /// What is shown of whom is asking; none if nothing is.
+    ///
+    /// # Errors
+    /// If the token's file cannot be read.
+    pub async fn authorization(&self) -> Result<Option<HeaderValue>, std::io::Error> {
+        match &self.credentials {
+            Credentials::None => Ok(None),
+            Credentials::Header(value) => Ok(Some(value.clone())),
+            Credentials::File(path) => {
+                let token = tokio::fs::read_to_string(path).await?;
+                let bad = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "a token that no header can carry");
+                secret(&format!("Bearer {}", token.trim())).map(Some).map_err(bad)
+            }
+        }
+    }
+}
+
+fn secret(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, KubeconfigError> {
+    let failed = |source| KubeconfigError::Read { path: path.into(), source };
+    if std::fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
+        let why = format!("it has more than {FILE_BYTES_MAX} bytes");
+        return Err(KubeconfigError::Malformed { path: path.into(), why });
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// What is given in the file itself, or else in one that it names.
+fn given(folder: &Path, data: &str, file: &str) -> Result<Option<Vec<u8>>, KubeconfigError> {
+    if !data.is_empty() {
+        return STANDARD.decode(data).map(Some).map_err(|error| invalid(format!("illegal base64 data: {error}")));
+    }
+    if file.is_empty() { Ok(None) } else { contents(&folder.join(file)).map(Some) }
+}
+
+impl File {
+    fn client(self, folder: &Path) -> Result<Kubeconfig, KubeconfigError> {
+        let none = "no configuration has been provided, try setting KUBERNETES_MASTER environment variable";
+        let find = |name: &str| self.contexts.iter().find(|context| context.name == name);
+        let context = match self.current_context.as_str() {
+            "" => return Err(invalid(none)),
+            name => {
+                find(name).ok_or_else(|| invalid(format!("context was not found for specified context: {name}")))?
+            }
+        };
+        let context = context.of.clone().unwrap_or_default();
+        let cluster = self.clusters.into_iter().find(|cluster| cluster.name == context.cluster);
+        let cluster = cluster.and_then(|cluster| cluster.of).ok_or_else(|| invalid(none))?;
+        let user = self.users.into_iter().find(|user| user.name == context.user);
+        let user = user.and_then(|user| user.of).unwrap_or_default();
+        if cluster.server.is_empty() {
+            return Err(invalid("no server found for cluster"));
+        }
+        if !cluster.proxy_url.is_empty() {
+            return Err(invalid("proxy-url is not supported here"));
+        }
+        let uri: http::Uri =
+            cluster.server.parse().map_err(|error| invalid(format!("{:?}: {error}", cluster.server)))?;
+        if !matches!(uri.scheme_str(), Some("https" | "http")) {
+            return Err(invalid(format!("{:?} is no URL of a server", cluster.server)));
+        }
+        let tls = tls(&cluster, &user, folder)?;
+        let name = match cluster.tls_server_name.as_str() {
+            "" => None,
+            name => {
+                let name = ServerName::try_from(name.to_string());
+                Some(name.map_err(|_| invalid("tls-server-name is no name of a server"))?)
+            }
+        };
+        Ok(Kubeconfig {
+            server: cluster.server,
+            remote: Remote::new(tls, name),
+            credentials: user.credentials(folder)?,
+        })
+    }
+}
+
+impl User {
+    fn credentials(&self, folder: &Path) -> Result<Credentials, KubeconfigError> {
+        let unsupported = [
+            (self.exec.is_some(), "exec"),
+            (self.auth_provider.is_some(), "auth-provider"),
+            (!self.impersonate.is_empty(), "as"),
+        ];
+        if let Some((_, field)) = unsupported.iter().find(|(is_there, _)| *is_there) {
+            return Err(invalid(format!("{field} of a user is not supported here")));
+        }
+        let header = |text: String| secret(&text).map_err(|_| invalid("credentials that no header can carry"));
+        if !self.token_file.is_empty() {
+            return Ok(Credentials::File(folder.join(&self.token_file)));
+        }
+        if !self.token.is_empty() {
+            return header(format!("Bearer {}", self.token)).map(Credentials::Header);
+        }
+        if !self.username.is_empty() {
+            let both = STANDARD.encode(format!("{}:{}", self.username, self.password));
+            return header(format!("Basic {both}")).map(Credentials::Header);
+        }
+        Ok(Credentials::None)
+    }
+}
+
+fn tls(cluster: &Cluster, user: &User, folder: &Path) -> Result<rustls::ClientConfig, KubeconfigError> {
+    let failed = |error: rustls::Error| invalid(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(failed)?;
+    let authority = given(folder, &cluster.certificate_authority_data, &cluster.certificate_authority)?;
+    let builder = match (authority, cluster.insecure_skip_tls_verify) {
+        (Some(_), true) => {
+            return Err(invalid("specifying a root certificates file with the insecure flag is not allowed"));
+        }
+        (None, true) => builder.dangerous().with_custom_certificate_verifier(bundle::unverified()),
+        (Some(pem), false) => {
+            let pem = String::from_utf8_lossy(&pem);
+            builder.with_root_certificates(
+                bundle::roots(&pem).map_err(|why| invalid(format!("unable to load root certificates: {why}")))?,
+            )
+        }
+        (None, false) => builder.with_root_certificates(bundle::system_roots()),
+    };
+    let certificate = given(folder, &user.client_certificate_data, &user.client_certificate)?;
+    let key = given(folder, &user.client_key_data, &user.client_key)?;
+    match (certificate, key) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => {
+            let (chain, key) = bundle::pair(&certificate, &key).map_err(invalid)?;
+            builder.with_client_auth_cert(chain, key).map_err(failed)
+        }
+        (Some(_), None) => {
+            Err(invalid("client-key-data or client-key must be specified to use the clientCert authentication method"))
+        }
+        (None, Some(_)) => Err(invalid("a client key without a client certificate")),
+    }
+}
