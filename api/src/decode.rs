@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::{Object, Status};
 
-pub use configuration::{ConfigurationError, configuration};
+pub use configuration::{ConfigurationError, configuration, configuration_in};
 pub use prune::prune;
 pub use quantities::canonical_quantities;
 pub(crate) use repeated::findings;

@@ -1,13 +1,18 @@
 //! The admission plugins that a cluster has from the start, in the reference's order.
 //!
-//! Missing still: ClusterTrustBundleAttest.
+//! Which of them are at work is up to [`Settings`].
 
 mod certificates;
 pub(crate) mod checks;
+mod event_rate;
+pub mod files;
+mod images;
 mod ingress;
 mod limit_range;
 mod namespace;
 mod node;
+mod node_selector;
+mod owners;
 mod pod;
 pub mod pod_security;
 mod policy;
@@ -15,8 +20,11 @@ mod quota;
 mod references;
 mod resize;
 mod resource_claims;
+mod service;
 mod service_account;
+mod settings;
 mod storage;
+mod tolerations;
 mod webhook;
 
 use std::sync::Arc;
@@ -27,10 +35,15 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use crate::authorization::Rbac;
 use crate::authorization::escalation::EscalationCheck;
 pub use crate::plug::admission::{Admission, Attributes, Operation};
+pub use files::PluginFiles;
+pub use settings::Settings;
 
-/// Every plugin, in order.
-pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
-    vec![
+/// The plugins that are at work, in order.
+///
+/// # Errors
+/// What is wrong with what they are told.
+pub fn plugins(rbac: &Arc<Rbac>, settings: &Settings) -> Result<Vec<Arc<dyn Admission>>, String> {
+    let mut all: Vec<Arc<dyn Admission>> = vec![
         Arc::new(Plain { name: "NamespaceLifecycle", admit: Some(namespace::lifecycle), validate: None }),
         Arc::new(Plain {
             name: "LimitRanger",
@@ -40,9 +53,7 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         Arc::new(service_account::ServiceAccount),
         Arc::new(node::Restriction),
         Arc::new(Plain { name: "TaintNodesByCondition", admit: Some(node::taint_not_ready), validate: None }),
-        Arc::new(pod_security::PodSecurity::new(pod_security::Configuration::default())),
         Arc::new(Plain { name: "Priority", admit: Some(pod::priority), validate: Some(pod::priority_class) }),
-        Arc::new(Plain { name: "DefaultTolerationSeconds", admit: Some(pod::toleration_seconds), validate: None }),
         Arc::new(Plain { name: "DefaultStorageClass", admit: Some(storage::default_class), validate: None }),
         Arc::new(Plain {
             name: "StorageObjectInUseProtection",
@@ -72,9 +83,54 @@ pub fn plugins(rbac: &Arc<Rbac>) -> Vec<Arc<dyn Admission>> {
         Arc::new(webhook::Mutating::default()),
         Arc::new(policy::Validating::default()),
         Arc::new(webhook::Validating::default()),
-        // The last, so that nothing is counted that another refuses.
-        Arc::new(quota::ResourceQuota::default()),
+    ];
+    all.extend(optional());
+    all.push(Arc::new(tolerations::DefaultSeconds([
+        ("node.kubernetes.io/not-ready", settings.not_ready_seconds),
+        ("node.kubernetes.io/unreachable", settings.unreachable_seconds),
+    ])));
+    let files = &settings.files;
+    for (name, make) in TOLD.iter().filter(|(name, _)| settings.is_enabled(name)) {
+        all.push(make(files).map_err(|why| format!("couldn't init admission plugin {name:?}: {why}"))?);
+    }
+    // Who asks for a plugin must not believe that it is at work.
+    if settings.is_enabled("ImagePolicyWebhook") {
+        return Err("couldn't init admission plugin \"ImagePolicyWebhook\": it is not there yet".into());
+    }
+    Ok(settings.select(all))
+}
+
+type Make = fn(&PluginFiles) -> Result<Arc<dyn Admission>, String>;
+
+/// Plugins that are told something, and are made only if they are at work.
+const TOLD: [(&str, Make); 5] = [
+    ("PodSecurity", |files| Ok(Arc::new(pod_security::PodSecurity::told(files)?))),
+    ("PodNodeSelector", |files| Ok(Arc::new(node_selector::PodNodeSelector::new(files)?))),
+    ("PodTolerationRestriction", |files| Ok(Arc::new(tolerations::Restriction::new(files)?))),
+    ("EventRateLimit", |files| Ok(Arc::new(event_rate::EventRateLimit::new(files)?))),
+    ("ResourceQuota", |files| Ok(Arc::new(quota::ResourceQuota::told(files)?))),
+];
+
+/// Plugins that nobody needs unless they ask for them.
+fn optional() -> Vec<Arc<dyn Admission>> {
+    let plain = |name, admit, validate| -> Arc<dyn Admission> { Arc::new(Plain { name, admit, validate }) };
+    vec![
+        plain("AlwaysAdmit", None, None),
+        plain("AlwaysDeny", Some(|attributes, object| deny(attributes, object.as_deref())), Some(deny)),
+        Arc::new(namespace::AutoProvision),
+        plain("NamespaceExists", None, Some(namespace::exists)),
+        plain("LimitPodHardAntiAffinityTopology", None, Some(pod::anti_affinity)),
+        plain("AlwaysPullImages", Some(images::always_pull), Some(images::pulls)),
+        plain("ExtendedResourceToleration", Some(tolerations::of_extended_resources), None),
+        Arc::new(owners::OwnerPermission),
+        plain("DenyServiceExternalIPs", None, Some(service::no_external_addresses)),
+        Arc::new(certificates::TrustBundleAttest),
     ]
+}
+
+/// `AlwaysDeny`
+fn deny(attributes: &Attributes<'_>, object: Option<&Object>) -> Result<(), Status> {
+    Err(forbidden(attributes, object, "admission control is denying all modifications"))
 }
 
 type Admit = fn(&Attributes<'_>, Option<&mut Object>) -> Result<(), Status>;
@@ -128,5 +184,7 @@ fn forbidden(attributes: &Attributes<'_>, object: Option<&Object>, why: &str) ->
     Status::forbidden(&attributes.resource.group, &attributes.resource.plural, name, why)
 }
 
+#[cfg(test)]
+mod chosen_tests;
 #[cfg(test)]
 mod tests;

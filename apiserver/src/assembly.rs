@@ -45,6 +45,8 @@ pub struct Settings<'a> {
     pub authentication: options::Options,
     /// Flags of authorisation.
     pub authorization: authorization::options::Options,
+    /// Flags and files of admission.
+    pub admission: admission::Settings,
 }
 
 impl<'a> Settings<'a> {
@@ -58,6 +60,7 @@ impl<'a> Settings<'a> {
             clock: SystemClock::shared(),
             authentication: options::Options::default(),
             authorization: authorization::options::Options::default(),
+            admission: admission::Settings::default(),
         }
     }
 }
@@ -98,7 +101,7 @@ pub fn assemble(settings: &Settings<'_>) -> Result<Assembly, AssemblyError> {
         authenticators: vec![identity.authentication],
         anonymous: identity.anonymous,
         authorizers,
-        admission: admission::plugins(&rbac),
+        admission: admission::plugins(&rbac, &settings.admission).map_err(AssemblyError::Settings)?,
         strategy_of: strategy::of,
         endpoints,
         front_proxy: None,

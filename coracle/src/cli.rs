@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admission;
 mod front_proxy;
 mod identity;
 mod inflight;
@@ -14,6 +15,7 @@ use crate::commands;
 use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
 use crate::log::LogFormat;
+use admission::AdmissionFlags;
 use front_proxy::FrontProxyFlags;
 use identity::IdentityFlags;
 use inflight::InflightFlags;
@@ -169,6 +171,8 @@ pub struct ServerFlags {
     encryption_provider_config_automatic_reload: bool,
     #[command(flatten)]
     inflight: InflightFlags,
+    #[command(flatten)]
+    admission: AdmissionFlags,
     /// How the log is written; what is logged is up to $CORACLE_LOG.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -278,6 +282,7 @@ impl ServerFlags {
             return Err(Error::usage(format!("{flag} must be set with {other}")));
         }
         config.inflight = self.inflight.limits()?;
+        config.admission = self.admission.settings()?;
         config.flags = flags(std::env::args_os());
         Ok(config)
     }

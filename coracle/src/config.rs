@@ -66,6 +66,8 @@ pub struct ClusterConfig {
     pub encryption_provider_config_automatic_reload: bool,
     /// How many requests are served at once.
     pub inflight: InflightLimits,
+    /// Which admission plugins are at work, and what they are told.
+    pub admission: apiserver::admission::Settings,
     /// The flags of the command line by name, to be shown.
     pub flags: Vec<(String, String)>,
 }
@@ -93,6 +95,7 @@ impl ClusterConfig {
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,
             inflight: InflightLimits::default(),
+            admission: Default::default(),
             flags: Vec::new(),
         }
     }

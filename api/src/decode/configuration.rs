@@ -47,6 +47,20 @@ pub enum ConfigurationError {
 /// # Errors
 /// [`ConfigurationError`]
 pub fn configuration(file: &[u8], kind: &str) -> Result<Value, ConfigurationError> {
+    let (value, strict) = configuration_in(file, kind, |_| true)?;
+    if strict.is_empty() { Ok(value) } else { Err(ConfigurationError::Strict(strict.join(", "))) }
+}
+
+/// The same of kinds whose name is that of others too: it must be in one of the groups that are wanted. Fields that are
+/// unknown or given twice are told beside it, for files that are not refused for them.
+///
+/// # Errors
+/// [`ConfigurationError`], but never [`ConfigurationError::Strict`].
+pub fn configuration_in(
+    file: &[u8],
+    kind: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(Value, Vec<String>), ConfigurationError> {
     if file.len() > FILE_BYTES_MAX {
         return Err(ConfigurationError::TooLarge(file.len()));
     }
@@ -64,7 +78,7 @@ pub fn configuration(file: &[u8], kind: &str) -> Result<Value, ConfigurationErro
         return Err(missing("apiVersion"));
     }
     let (group, bare) = version.split_once('/').unwrap_or(("", &version));
-    let Some(schema) = Schema::configuration(group, bare, &found) else {
+    let Some(schema) = Schema::configuration(group, bare, &found).filter(|_| wanted(group)) else {
         return Err(ConfigurationError::Unknown { kind: found, version });
     };
     if found != kind {
@@ -72,15 +86,12 @@ pub fn configuration(file: &[u8], kind: &str) -> Result<Value, ConfigurationErro
     }
     let mut value =
         typed::convert(tree, schema.root(), false, true, &mut strict).map_err(ConfigurationError::Unreadable)?;
-    if !strict.is_empty() {
-        return Err(ConfigurationError::Strict(strict.join(", ")));
-    }
     if let Value::Object(fields) = &mut value {
         fields.remove("apiVersion");
         fields.remove("kind");
     }
     without_nulls(&mut value);
-    Ok(value)
+    Ok((value, strict))
 }
 
 /// Takes out what Go prints of fields that were never set.

@@ -11,6 +11,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
 use super::{Admission, Attributes, Operation, forbidden, is};
+use crate::authorization::escalation::changes_collection_only;
 use crate::authorization::{self, Decision, decide};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -67,9 +68,17 @@ impl Admission for SignerPermission {
 /// Asks whether the user may do `verb` for the signer, by its name or by its domain (`IsAuthorizedForSignerName`).
 async fn permit(attributes: &Attributes<'_>, object: Option<&Object>, verb: &str) -> Result<(), Status> {
     // The signer cannot be changed, so what is stored counts.
-    let signer = attributes.old.or(object).map_or("", |request| request.str_at(&["spec", "signerName"])).to_string();
+    let signer = attributes.old.or(object).map_or("", |request| request.str_at(&["spec", "signerName"]));
+    if may(attributes, verb, signer).await {
+        return Ok(());
+    }
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(forbidden(attributes, object, &why))
+}
+
+async fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
     let domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
-    for name in [signer.as_str(), domain.as_str()] {
+    for name in [signer, domain.as_str()] {
         let asked = authorization::Attributes {
             user: &attributes.ctx.user,
             verb,
@@ -85,11 +94,39 @@ async fn permit(attributes: &Attributes<'_>, object: Option<&Object>, verb: &str
             path: "",
         };
         if decide(asked, &attributes.ctx.registry).await == Decision::Allow {
-            return Ok(());
+            return true;
         }
     }
-    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
-    Err(forbidden(attributes, object, &why))
+    false
+}
+
+/// `ClusterTrustBundleAttest`: who vouches for a signer's roots must be allowed to.
+pub(super) struct TrustBundleAttest;
+
+impl Admission for TrustBundleAttest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    fn validate<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        async move {
+            let is_write = matches!(attributes.operation, Operation::Create | Operation::Update);
+            let is_bundle = attributes.resource.group == GROUP && attributes.resource.plural == "clustertrustbundles";
+            let Some(bundle) = object.filter(|_| is_write && is_bundle) else { return Ok(()) };
+            let signer = bundle.str_at(&["spec", "signerName"]);
+            let is_same = attributes.old.is_some_and(|old| changes_collection_only(old, bundle));
+            if signer.is_empty() || is_same || may(attributes, "attest", signer).await {
+                return Ok(());
+            }
+            let why = format!("user not permitted to attest for signerName {signer:?}");
+            Err(forbidden(attributes, object, &why))
+        }
+        .boxed()
+    }
 }
 
 /// `CertificateSubjectRestriction`: nobody gets into `system:masters` by a request.

@@ -1,14 +1,12 @@
-//! What pods are given on the way in: priority, tolerations, and what their runtime class asks for.
+//! What pods are given on the way in: priority, and what their runtime class asks for.
 
 use std::sync::Arc;
 
 use api::{Object, Status};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Attributes, Operation, forbidden, is};
 use crate::registry::create::plain_failure;
-
-const TOLERATION_SECONDS: i64 = 300;
 
 /// `Priority`, for pods.
 pub(super) fn priority(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
@@ -92,31 +90,20 @@ pub(super) fn priority_class(attributes: &Attributes<'_>, object: Option<&Object
     }
 }
 
-/// `DefaultTolerationSeconds`: five minutes on a node that is not ready or not reachable.
-pub(super) fn toleration_seconds(attributes: &Attributes<'_>, object: Option<&mut Object>) -> Result<(), Status> {
-    let Some(pod) = object.filter(|_| is(attributes, "", "pods", "")) else { return Ok(()) };
-    if !matches!(attributes.operation, Operation::Create | Operation::Update) {
-        return Ok(());
-    }
-    let mut tolerations = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = tolerations.len();
-    fn field<'a>(toleration: &'a Value, name: &str) -> &'a str {
-        toleration.get(name).and_then(Value::as_str).unwrap_or("")
-    }
-    let missing: Vec<&str> = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
-        .into_iter()
-        .filter(|key| {
-            !tolerations.iter().any(|toleration| {
-                let (of, effect) = (field(toleration, "key"), field(toleration, "effect"));
-                (of == *key || of.is_empty()) && (effect == "NoExecute" || effect.is_empty())
-            })
-        })
-        .collect();
-    tolerations.extend(missing.iter().map(
-        |key| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}),
-    ));
-    if tolerations.len() > before {
-        pod.set(&["spec", "tolerations"], tolerations);
+/// `LimitPodHardAntiAffinityTopology`: pods keep others off a node at most.
+pub(super) fn anti_affinity(attributes: &Attributes<'_>, object: Option<&Object>) -> Result<(), Status> {
+    let is_write = matches!(attributes.operation, Operation::Create | Operation::Update);
+    let Some(pod) = object.filter(|_| is_write && is(attributes, "", "pods", "")) else { return Ok(()) };
+    let path = ["spec", "affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
+    for term in pod.at(&path).and_then(Value::as_array).into_iter().flatten() {
+        let key = term["topologyKey"].as_str().unwrap_or("");
+        if key != "kubernetes.io/hostname" {
+            let why = format!(
+                "affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey {key} but only key \
+                 kubernetes.io/hostname is allowed"
+            );
+            return Err(Status::forbidden("", "pods", pod.name(), &why));
+        }
     }
     Ok(())
 }

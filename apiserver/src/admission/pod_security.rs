@@ -7,17 +7,22 @@ mod namespaces;
 mod tests;
 
 use api::catalogue::Resource;
-use api::field::aggregate;
+use api::field::{ErrorList, aggregate};
 use api::pod_security::{LABEL_PREFIX, Level, LevelVersion, Mode, Pod, Policy, Violation, details, evaluate};
 use api::{Object, Status};
 use futures::future::{BoxFuture, FutureExt, ready};
 use memchr::memmem;
 use serde_json::{Map, Value};
 
+use super::files::{Kind, PluginFiles};
 use super::{Admission, Attributes, Operation};
 use crate::metrics::PodSecurityCounts;
 use crate::registry::{key, read};
 pub use configuration::{Configuration, Exemptions};
+
+/// What the plugin is told.
+const CONFIGURATION: Kind =
+    Kind { name: "PodSecurityConfiguration", groups: &["pod-security.admission.config.k8s.io"], strict: true };
 
 /// Subresources of pods that change nothing of what a pod may do.
 const IGNORED: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
@@ -44,6 +49,17 @@ impl PodSecurity {
     /// With the defaults and exemptions of a cluster.
     pub(super) fn new(configuration: Configuration) -> Self {
         Self { configuration }
+    }
+
+    /// As the files of a cluster tell it.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub(super) fn told(files: &PluginFiles) -> Result<Self, String> {
+        let object = files.decoded("PodSecurity", &CONFIGURATION)?.unwrap_or_default();
+        let configuration = Configuration::new(&object);
+        let wrong = |errors: ErrorList| format!("invalid: {}", aggregate(errors.iter().map(ToString::to_string)));
+        configuration.map(Self::new).map_err(wrong)
     }
 
     /// Refuses a pod that may do more than its namespace allows (`ValidatePod`).

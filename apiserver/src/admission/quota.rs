@@ -4,6 +4,8 @@
 //! The count of all quotas is one transaction. Creates of one namespace take turns, so that they do not run into each
 //! other's counts; only the controller that counts anew may come between.
 
+mod limited;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use api::quota;
@@ -15,8 +17,12 @@ use serde_json::Value;
 use store::{Snapshot, StoreError, Transaction};
 use tokio::sync::Mutex;
 
+use super::files::PluginFiles;
 use super::{Admission, Attributes, Operation, forbidden, is};
 use crate::registry::{key, prefix, read, store_status};
+
+/// What is limited even where no quota is.
+use limited::Limited;
 
 /// How often a count is tried when the quota changes meanwhile.
 const ATTEMPTS_MAX: usize = 100;
@@ -28,11 +34,17 @@ const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")]
 /// The plugin.
 pub(super) struct ResourceQuota {
     turns: Vec<Mutex<()>>,
+    limited: Vec<Limited>,
 }
 
-impl Default for ResourceQuota {
-    fn default() -> Self {
-        Self { turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect() }
+impl ResourceQuota {
+    /// As the files of a cluster tell it.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn told(files: &PluginFiles) -> Result<Self, String> {
+        let turns = std::iter::repeat_with(Mutex::default).take(TURNS).collect();
+        Ok(Self { turns, limited: limited::told(files)? })
     }
 }
 
@@ -48,7 +60,11 @@ impl Admission for ResourceQuota {
     ) -> BoxFuture<'a, Result<(), Status>> {
         async move {
             let Some(object) = object.filter(|object| counts(attributes, object)) else { return Ok(()) };
-            if no_quotas(attributes, &attributes.ctx.registry.snapshot()) {
+            let snapshot = attributes.ctx.registry.snapshot();
+            if !self.limited.is_empty() {
+                limited::check(&self.limited, attributes, object, &snapshot)?;
+            }
+            if no_quotas(attributes, &snapshot) {
                 return Ok(());
             }
             let mut hasher = DefaultHasher::new();

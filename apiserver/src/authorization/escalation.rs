@@ -23,7 +23,7 @@ impl EscalationCheck {
 
     async fn check(&self, write: &Write<'_>, object: &Object) -> Result<(), Status> {
         if let Some(old) = write.old
-            && without_collection_fields(old) == without_collection_fields(object)
+            && changes_collection_only(old, object)
         {
             return Ok(());
         }
@@ -127,7 +127,11 @@ fn full_authority() -> [Rule; 2] {
     ]
 }
 
-/// The object without what the garbage collector may change to let it go (`IsOnlyMutatingGCFields`).
+/// Whether a write changes nothing but what the garbage collector may, to let an object go (`IsOnlyMutatingGCFields`).
+pub fn changes_collection_only(old: &Object, new: &Object) -> bool {
+    without_collection_fields(old) == without_collection_fields(new)
+}
+
 fn without_collection_fields(object: &Object) -> Object {
     let mut object = object.clone();
     for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion"] {

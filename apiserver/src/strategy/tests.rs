@@ -16,10 +16,19 @@ pub(crate) struct Server(pub ApiServer);
 impl Server {
     /// With the namespace `a` and its service account.
     pub(crate) async fn new() -> Self {
+        Self::with(&crate::admission::Settings::default()).await
+    }
+
+    /// With these admission plugins.
+    pub(crate) async fn with(admission: &crate::admission::Settings) -> Self {
         let mut config = Config::new(Memory::new());
         config.service_cidrs = vec!["10.43.0.0/24".parse().unwrap()];
         let pki = Pki::in_memory(jiff::Timestamp::now()).unwrap();
-        let assembled = assembly::assemble(&assembly::Settings::new(&pki, &config.issuer, &config.advertised)).unwrap();
+        let assembled = assembly::assemble(&assembly::Settings {
+            admission: admission.clone(),
+            ..assembly::Settings::new(&pki, &config.issuer, &config.advertised)
+        })
+        .unwrap();
         config.plugins = assembled.plugins;
         let server = Self(ApiServer::new(config));
         let own = crate::bootstrap::Bootstrap {

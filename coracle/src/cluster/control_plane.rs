@@ -363,6 +363,7 @@ fn assembled(config: &ClusterConfig, pki: &Pki, settings: &apiserver::Config) ->
         clock: settings.clock.clone(),
         authentication: config.authentication.clone(),
         authorization: config.authorization.clone(),
+        admission: config.admission.clone(),
         ..assembly::Settings::new(pki, &settings.issuer, &settings.advertised)
     });
     let mut assembly = assembly.map_err(|error| match error {
