@@ -64,6 +64,14 @@ pub fn decode(bytes: &[u8], schema: &Schema) -> Result<Object, ProtobufError> {
     Envelope::read(bytes)?.object(schema, 0)
 }
 
+/// Reads an object with its envelope that is of a built-in kind; none if it is not, or is no message.
+pub fn decode_any(bytes: &[u8]) -> Option<Object> {
+    let envelope = Envelope::read(bytes).ok()?;
+    let (group, version) = envelope.api_version.rsplit_once('/').unwrap_or(("", envelope.api_version));
+    let schema = Schema::of(group, version, envelope.kind)?;
+    envelope.object(&schema, 0).ok()
+}
+
 /// One frame of a watch in protobuf: the length in four bytes, then a `WatchEvent` around the encoded object.
 pub fn watch_frame(event: &str, object: &[u8]) -> Vec<u8> {
     let mut extension = Vec::with_capacity(object.len() + 8);

@@ -6,6 +6,7 @@ mod certificates;
 pub(crate) mod checks;
 mod event_rate;
 pub mod files;
+mod image_policy;
 mod images;
 mod ingress;
 mod limit_range;
@@ -93,20 +94,17 @@ pub fn plugins(rbac: &Arc<Rbac>, settings: &Settings) -> Result<Vec<Arc<dyn Admi
     for (name, make) in TOLD.iter().filter(|(name, _)| settings.is_enabled(name)) {
         all.push(make(files).map_err(|why| format!("couldn't init admission plugin {name:?}: {why}"))?);
     }
-    // Who asks for a plugin must not believe that it is at work.
-    if settings.is_enabled("ImagePolicyWebhook") {
-        return Err("couldn't init admission plugin \"ImagePolicyWebhook\": it is not there yet".into());
-    }
     Ok(settings.select(all))
 }
 
 type Make = fn(&PluginFiles) -> Result<Arc<dyn Admission>, String>;
 
 /// Plugins that are told something, and are made only if they are at work.
-const TOLD: [(&str, Make); 5] = [
+const TOLD: [(&str, Make); 6] = [
     ("PodSecurity", |files| Ok(Arc::new(pod_security::PodSecurity::told(files)?))),
     ("PodNodeSelector", |files| Ok(Arc::new(node_selector::PodNodeSelector::new(files)?))),
     ("PodTolerationRestriction", |files| Ok(Arc::new(tolerations::Restriction::new(files)?))),
+    ("ImagePolicyWebhook", |files| Ok(Arc::new(image_policy::ImagePolicy::new(files)?))),
     ("EventRateLimit", |files| Ok(Arc::new(event_rate::EventRateLimit::new(files)?))),
     ("ResourceQuota", |files| Ok(Arc::new(quota::ResourceQuota::told(files)?))),
 ];

@@ -23,6 +23,7 @@ use axum::body::Body;
 use http::Response;
 use http::request::Parts;
 
+use crate::audit::{Abandoned, body as follow};
 use crate::authentication::impersonation;
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, Registry};
@@ -43,22 +44,71 @@ pub(crate) struct Asked {
 async fn answer(server: &ApiServer, mut asked: Asked) -> (Response<Body>, audit::Event) {
     let registry = server.registry();
     let mut audit = audit::Audit::begin(&asked);
+    let lasts = asked.info.is_long_running();
+    let let_in = let_in(registry, &mut asked, &mut audit).await;
+    let trail = audit.event.trail.clone();
+    // Whatever becomes of the request from now on, the trail has an end.
+    let abandoned = trail.as_ref().map(Abandoned::new);
     let event = &mut audit.event;
     let answered = async {
-        receive::check_timeout(&asked.query)?;
-        let asker = authenticate::authenticate(registry, &mut asked.parts, event).await?;
-        let user = impersonate(registry, &mut asked, asker).await?;
+        let asker = let_in?;
+        let user = impersonate(registry, &mut asked, asker, event).await?;
         let limited = limit::limit(registry, &user, &asked.info, &asked.query, event).await?;
-        authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query)).await?;
+        authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query), event).await?;
         dispatch::dispatch(registry, user, asked, limited, event).await
     };
-    let answered = answered.await;
-    audit.end(answered)
+    let answered = match &trail {
+        None => answered.await,
+        Some(trail) => follow::panics(trail, answered).await,
+    };
+    let (response, event) = audit.end(answered);
+    let response = match trail {
+        None => response,
+        Some(trail) => follow::follow(trail, response, lasts).await,
+    };
+    if let Some(abandoned) = abandoned {
+        abandoned.answered();
+    }
+    (response, event)
+}
+
+/// Finds out who asks, and begins to write down what is asked.
+async fn let_in(registry: &Registry, asked: &mut Asked, audit: &mut audit::Audit) -> Result<Arc<UserInfo>, Status> {
+    let is_audited = registry.config().audit.is_some();
+    if let Err(status) = receive::check_timeout(&asked.query) {
+        let trail = audit.trail(registry, asked, None);
+        audit::unknown(trail, status.message.clone(), status.code).await;
+        return Err(status);
+    }
+    // Credentials are gone afterwards.
+    let tried = is_audited.then(|| audit::methods_tried(asked));
+    match authenticate::authenticate(registry, &mut asked.parts, &mut audit.event).await {
+        Ok(user) => {
+            let trail = audit.trail(registry, asked, Some(&user));
+            audit.known(trail).await?;
+            Ok(user)
+        }
+        Err(status) => {
+            if let Some(tried) = tried {
+                let trail = audit.trail(registry, asked, None);
+                audit::unknown(trail, tried, status.code).await;
+            }
+            Err(status)
+        }
+    }
 }
 
 /// Who the request counts as: the user that its headers name, if who asks may act as them.
-async fn impersonate(registry: &Registry, asked: &mut Asked, asker: Arc<UserInfo>) -> Result<Arc<UserInfo>, Status> {
+async fn impersonate(
+    registry: &Registry,
+    asked: &mut Asked,
+    asker: Arc<UserInfo>,
+    event: &audit::Event,
+) -> Result<Arc<UserInfo>, Status> {
     let attributes = authorize::attributes(&asker, &asked.info, &asked.query);
     let user = impersonation::impersonate(&mut asked.parts.headers, attributes, &asker, registry).await?;
+    if let (Some(user), Some(trail)) = (&user, &event.trail) {
+        trail.impersonated(user.clone());
+    }
     Ok(user.unwrap_or(asker))
 }

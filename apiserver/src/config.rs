@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use metrics::Metrics;
 use store::Store;
 
+use crate::audit::Audit;
 use crate::chain::inflight::InflightLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::encryption::Encryption;
@@ -34,6 +35,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How many requests are served at once.
     pub inflight: InflightLimits,
+    /// What is written down of requests; none for nothing.
+    pub audit: Option<Arc<Audit>>,
     /// What is plugged in.
     pub plugins: Plugins,
 }
@@ -52,6 +55,7 @@ impl Config {
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
             metrics: Metrics::default(),
             inflight: InflightLimits::default(),
+            audit: None,
             plugins: Plugins::default(),
         }
     }

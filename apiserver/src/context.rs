@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::UserInfo;
 pub use api::decode::FieldValidation;
+use api::{Object, UserInfo};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::audit::Annotations;
+use crate::audit::Trail;
 use crate::chain::inflight::{Place, TooMany};
 use crate::chain::limit::{Later, Limited};
 use crate::request::Query;
@@ -53,7 +53,7 @@ pub struct Context {
     /// When the work on it must be done.
     until: Instant,
     warnings: Mutex<Vec<String>>,
-    annotations: Option<Arc<Annotations>>,
+    trail: Option<Arc<Trail>>,
     later: Option<Later>,
     place: Mutex<Option<Place>>,
 }
@@ -65,7 +65,7 @@ impl Context {
         let audit_id = crate::clock::uuid(registry.clock());
         let until = registry.clock().instant() + WORK_TIME_MAX;
         let (warnings, place) = (Mutex::default(), Mutex::default());
-        Self { user, info, options, now, registry, audit_id, until, warnings, annotations: None, later: None, place }
+        Self { user, info, options, now, registry, audit_id, until, warnings, trail: None, later: None, place }
     }
 
     /// The same for a client that gives its request less time.
@@ -85,15 +85,28 @@ impl Context {
         Self { later: limited.later, place: Mutex::new(limited.place), ..self }
     }
 
-    /// The same for a request of which the audit log tells.
-    pub fn audited(self, annotations: Arc<Annotations>) -> Self {
-        Self { annotations: Some(annotations), ..self }
+    /// The same for a request of which something is written down; the two have one number.
+    pub(crate) fn audited(self, trail: Option<Arc<Trail>>) -> Self {
+        let audit_id = trail.as_ref().map_or(self.audit_id, |trail| trail.id());
+        Self { audit_id, trail, ..self }
+    }
+
+    /// What is written down of the request; none if nothing is.
+    pub fn trail(&self) -> Option<&Arc<Trail>> {
+        self.trail.as_ref()
     }
 
     /// Notes something for the audit log; it is only made if there is one.
     pub fn annotate(&self, name: impl FnOnce() -> String, text: impl FnOnce() -> String) {
-        if let Some(annotations) = &self.annotations {
-            annotations.add(name(), text());
+        if let Some(trail) = &self.trail {
+            trail.annotate(name(), text());
+        }
+    }
+
+    /// Notes for the audit log what was sent.
+    pub fn sent(&self, object: &Object) {
+        if let Some(trail) = &self.trail {
+            trail.sent(object);
         }
     }
 

@@ -35,6 +35,7 @@ mod memo;
 pub mod metrics;
 pub mod options;
 mod outgoing;
+mod outside;
 mod pieces;
 pub mod plug;
 pub mod post_start;

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use store::{Committed, Entry, Revision, Snapshot, Store, StoreError, Transaction};
 
 use crate::aggregator::Aggregator;
+use crate::audit::AuditCounts;
 use crate::chain::inflight::Inflight;
 use crate::clock::{self, Clock};
 use crate::documents::discovery::Whole as WholeDiscovery;
@@ -89,6 +90,8 @@ impl Registry {
     pub fn new(config: Config, catalogue: Catalogue) -> Self {
         let limits = config.inflight;
         let fair = || FlowControl::new(limits.mutating + limits.reading, config.clock.clone());
+        // They are told even where nothing is written down.
+        config.metrics.families::<AuditCounts>();
         Self(Arc::new(Inner {
             flow_control: limits.fair.then(fair),
             inflight: Inflight::new(limits),

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admission;
+mod audit;
 mod front_proxy;
 mod identity;
 mod inflight;
@@ -16,6 +17,7 @@ use crate::config::{ClusterConfig, StoreKind, StoreSync};
 use crate::error::Error;
 use crate::log::LogFormat;
 use admission::AdmissionFlags;
+use audit::AuditFlags;
 use front_proxy::FrontProxyFlags;
 use identity::IdentityFlags;
 use inflight::InflightFlags;
@@ -173,6 +175,8 @@ pub struct ServerFlags {
     inflight: InflightFlags,
     #[command(flatten)]
     admission: AdmissionFlags,
+    #[command(flatten)]
+    audit: AuditFlags,
     /// How the log is written; what is logged is up to $CORACLE_LOG.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -283,6 +287,7 @@ impl ServerFlags {
         }
         config.inflight = self.inflight.limits()?;
         config.admission = self.admission.settings()?;
+        config.audit = self.audit.settings()?;
         config.flags = flags(std::env::args_os());
         Ok(config)
     }

@@ -141,6 +141,9 @@ impl Cluster {
     async fn end(&mut self, undo: bool) -> Result<(), Error> {
         self.token.cancel();
         self.tasks.wait().await;
+        if let Some(audit) = &self.control_plane.server.registry().config().audit {
+            audit.flush().await;
+        }
         if let Some(node) = self.node.take().filter(|_| undo) {
             node.undo().await;
         }

@@ -68,6 +68,8 @@ pub struct ClusterConfig {
     pub inflight: InflightLimits,
     /// Which admission plugins are at work, and what they are told.
     pub admission: apiserver::admission::Settings,
+    /// What is written down of requests, and where.
+    pub audit: apiserver::audit::Settings,
     /// The flags of the command line by name, to be shown.
     pub flags: Vec<(String, String)>,
 }
@@ -96,6 +98,7 @@ impl ClusterConfig {
             encryption_provider_config_automatic_reload: false,
             inflight: InflightLimits::default(),
             admission: Default::default(),
+            audit: Default::default(),
             flags: Vec::new(),
         }
     }

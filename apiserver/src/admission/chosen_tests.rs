@@ -1,5 +1,8 @@
 //! Plugins that somebody asks for, through the whole server.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use api::UserInfo;
 use serde_json::{Value, json};
 
@@ -285,6 +288,61 @@ async fn pod_security_is_told_by_its_file() {
     assert_eq!(code, 201, "{made}");
 }
 
+/// A server that allows images whose names begin with `good`, or fails.
+fn image_policy(fails: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let mut review: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(review["spec"]["annotations"], json!({"x.image-policy.k8s.io/ticket": "7"}));
+            let images = review["spec"]["containers"].as_array().unwrap();
+            let good = images.iter().all(|container| container["image"].as_str().unwrap().starts_with("good"));
+            review["status"] = json!({"allowed": good, "reason": if good { "" } else { "it is bad" }});
+            let (code, body) = if fails { (404, "{}".into()) } else { (200, review.to_string()) };
+            let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_outside_says_which_images_are_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = |port: u16, more: &str| {
+        let config = directory.path().join(format!("{port}"));
+        let cluster = format!("clusters:\n- {{name: c, cluster: {{server: 'http://127.0.0.1:{port}/'}}}}\n");
+        std::fs::write(&config, cluster).unwrap();
+        format!("imagePolicy:\n  kubeConfigFile: {}\n  {more}\n", config.display())
+    };
+    let with = |name: &str, image: &str| {
+        let mut pod = pod(name);
+        pod["metadata"]["annotations"] = json!({"x.image-policy.k8s.io/ticket": "7", "other": "x"});
+        pod["spec"]["containers"][0]["image"] = image.into();
+        pod
+    };
+    let server_of = async |file: String| server("ImagePolicyWebhook", &file).await;
+    let server = server_of(told(image_policy(false), "defaultAllow: false")).await;
+    assert_eq!(server.post(PODS, with("p", "good:1")).await.0, 201);
+    let expected = "pods \"q\" is forbidden: image policy webhook backend denied one or more images: it is bad";
+    assert_eq!(refused(&server, PODS, with("q", "bad:1")).await, (403, expected.into()));
+    let server = server_of(told(image_policy(true), "defaultAllow: false")).await;
+    let expected = "pods \"p\" is forbidden: Error contacting webhook: 404";
+    assert_eq!(refused(&server, PODS, with("p", "good:1")).await, (403, expected.into()));
+    let server = server_of(told(image_policy(true), "defaultAllow: true")).await;
+    assert_eq!(server.post(PODS, with("p", "bad:1")).await.0, 201);
+}
+
 #[test]
 fn what_plugins_are_told_must_make_sense() {
     let check = |plugin: &str, file: &str, expected: &str| {
@@ -306,7 +364,8 @@ fn what_plugins_are_told_must_make_sense() {
         "apiVersion: pod-security.admission.config.k8s.io/v99\nkind: PodSecurityConfiguration\n",
         "no kind \"PodSecurityConfiguration\" is registered for version \"pod-security.admission.config.k8s.io/v99\"",
     );
-    check("ImagePolicyWebhook", "imagePolicy: {}\n", "it is not there yet");
+    let expected = "valid value is between 1s and 30m0s, got 1h0m0s";
+    check("ImagePolicyWebhook", "imagePolicy: {allowTTL: 3600}\n", expected);
     let quota = "apiVersion: apiserver.config.k8s.io/v1\nkind: ResourceQuotaConfiguration\nlimitedResources: [{}]\n";
     check("ResourceQuota", quota, "limitedResources[0].resource: Required value");
 }

@@ -2,6 +2,7 @@
 
 use api::{Status, UserInfo};
 
+use super::audit::Event;
 use crate::Registry;
 use crate::authorization::{self, Attributes, Decision};
 use crate::request::{Query, RequestInfo};
@@ -10,10 +11,24 @@ use crate::request::{Query, RequestInfo};
 ///
 /// # Errors
 /// 403 if none allows it.
-pub(super) async fn authorize(registry: &Registry, attributes: Attributes<'_>) -> Result<(), Status> {
+pub(super) async fn authorize(registry: &Registry, attributes: Attributes<'_>, event: &Event) -> Result<(), Status> {
     let started = registry.clock().instant();
-    let decision = authorization::decide(attributes, registry).await;
+    let (decision, reason) = match &event.trail {
+        Some(_) => authorization::explain(attributes, registry).await,
+        None => (authorization::decide(attributes, registry).await, String::new()),
+    };
     let took = registry.clock().instant().saturating_duration_since(started);
+    if let Some(trail) = &event.trail {
+        let (decided, reason) = match &decision {
+            Decision::Allow => (Some("allow"), reason),
+            Decision::Deny(_) | Decision::NoOpinion(_) => (Some("forbid"), reason),
+            Decision::Failed { .. } => (None, "internal error".to_string()),
+        };
+        if let Some(decided) = decided {
+            trail.annotate("authorization.k8s.io/decision".into(), decided.into());
+        }
+        trail.annotate("authorization.k8s.io/reason".into(), reason);
+    }
     registry.metrics().authorized(name_of(&decision), took);
     authorization::refusal(&attributes, decision).map_or(Ok(()), Err)
 }

@@ -58,7 +58,8 @@ pub(super) async fn dispatch(
     let is_write = info.is_resource_request && matches!(info.verb.as_str(), "create" | "update" | "patch");
     let options = if is_write { write_options(&parts, &query, &info)? } else { agent_options(&parts) };
     let time = query.get("timeout").and_then(options::timeout);
-    let ctx = Arc::new(Context::new(user, info, options, registry.clone()).limited(limited).within(time));
+    let ctx = Context::new(user, info, options, registry.clone()).limited(limited).within(time);
+    let ctx = Arc::new(ctx.audited(event.trail.clone()));
     event.audit_id = Some(ctx.audit_id.clone());
     let answered = match served {
         _ if ctx.info.path.starts_with("//") => Ok(answer::page_not_found()),
@@ -81,6 +82,7 @@ async fn delegate(
 ) -> Result<Response<Body>, Status> {
     let Asked { parts, body, query, info } = asked;
     let ctx = Context::new(user, info, WriteOptions::default(), registry.clone()).limited(limited);
+    let ctx = ctx.audited(event.trail.clone());
     event.audit_id = Some(ctx.audit_id.clone());
     // The body goes on as it comes, so that its place is needed from now on.
     ctx.enter().await.map_err(TooMany::status)?;

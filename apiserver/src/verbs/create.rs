@@ -35,6 +35,7 @@ async fn created(call: Call, bytes: Bytes, format: Format) -> Result<Response<Bo
         None => Target::of(&call.resource),
     };
     let mut object = codec::decode(ctx, &bytes, format, &kind)?;
+    ctx.sent(&object);
     let target = call.target(options::to_value(&ctx.options, "CreateOptions"));
     let endpoints = &ctx.registry.plugins().endpoints;
     let (group, plural) = (&call.resource.group, &call.resource.plural);

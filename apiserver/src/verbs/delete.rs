@@ -94,6 +94,7 @@ async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> 
     } else {
         let format = content::body_format(&call.parts.headers)?;
         let object = codec::decode_options(&bytes, format, "DeleteOptions")?;
+        call.ctx.sent(&object);
         DeleteOptions::new(Some(&object), &call.query)?
     };
     if options.propagation_policy.is_none()

@@ -50,6 +50,9 @@ pub async fn patch(call: Call, body: Body) -> Result<Response<Body>, Status> {
     let content_type = call.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = patch_type(content_type).ok_or_else(content::unsupported_patch)?;
     let bytes = call.read_body(body).await?;
+    if let Some(trail) = call.ctx.trail() {
+        trail.sent_patch(&bytes);
+    }
     match call.workers_for(bytes.len() + call.stored_bytes()) {
         Some(workers) => workers.run(written(call, bytes, kind)).await,
         None => written(call, bytes, kind).await,

@@ -55,6 +55,9 @@ async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<R
     let subresource = call.subresource().ok_or_else(super::unknown_path)?.clone();
     let decode_as = Target::of_subresource(&call.resource, &subresource);
     let updated = if let Some(kind) = patch {
+        if let Some(trail) = call.ctx.trail() {
+            trail.sent_patch(&bytes);
+        }
         let patching = Patching { call: &call, place: &target, kind, bytes: &bytes };
         let mut change = |old: Option<&Object>, conversions: &Conversions| {
             let old = old.ok_or_else(|| target.not_found())?;
@@ -69,6 +72,7 @@ async fn written(call: Call, bytes: Bytes, patch: Option<PatchType>) -> Result<R
     } else {
         let format = content::body_format(&call.parts.headers)?;
         let scale = codec::decode(&call.ctx, &bytes, format, &decode_as)?;
+        call.ctx.sent(&scale);
         call.check_name(&scale)?;
         let mut change = |old: Option<&Object>, conversions: &Conversions| {
             let old = old.ok_or_else(|| target.not_found())?;

@@ -30,6 +30,7 @@ async fn updated(call: Call, bytes: Bytes, format: Format) -> Result<Response<Bo
     let ctx = &call.ctx;
     let kind = Target::of(&call.resource);
     let object = codec::decode(ctx, &bytes, format, &kind)?;
+    ctx.sent(&object);
     call.check_name(&object)?;
     let target = call.target(options::to_value(&ctx.options, "UpdateOptions"));
     let creates = target.storage.flags.create_on_update;

@@ -105,6 +105,9 @@ impl ControlPlane {
         settings.flags = config.flags.clone();
         settings.metrics = metrics.clone();
         settings.inflight = config.inflight;
+        let clock = clock::SystemClock::shared();
+        let audit = config.audit.open(metrics.families(), clock, &tokio::runtime::Handle::current());
+        settings.audit = audit.map_err(Error::usage)?;
         let assembly = assembled(config, &pki, &settings)?;
         settings.plugins = assembly.plugins;
         front_proxy.plug_into(&mut settings.plugins);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::namespaces::Found;
 use super::*;
-use crate::audit::Annotations;
+use crate::audit::tests::trail;
 use crate::clock::{Clock, SystemClock};
 use crate::plug::admission::Reinvocation;
 use crate::strategy::tests::{PODS, Server, pod};
@@ -256,11 +256,11 @@ impl Judge {
         let catalogue = Catalogue::builtin();
         let group = if plural == "deployments" { "apps" } else { "" };
         let resource = catalogue.get(group, "v1", plural).unwrap();
-        let noted = Arc::new(Annotations::default());
+        let noted = trail();
         let user = Arc::new(UserInfo::new(user, &[]));
         let registry = self.server.0.registry().clone();
         let ctx = Context::new(user, Arc::new(RequestInfo::default()), Default::default(), registry);
-        let ctx = ctx.audited(noted.clone());
+        let ctx = ctx.audited(Some(noted.clone()));
         let (name, object) =
             (object["metadata"]["name"].as_str().unwrap().to_owned(), Object::from_value(object).unwrap());
         let attributes = Attributes {
@@ -275,7 +275,7 @@ impl Judge {
             reinvocation: &Reinvocation::default(),
         };
         let refused = self.plugin.validate(&attributes, Some(&object)).await.err();
-        let noted = noted.texts().into_iter();
+        let noted = noted.annotations().into_iter();
         let noted = noted.map(|(name, text)| format!("{}: {text}", name.strip_prefix(LABEL_PREFIX).unwrap()));
         (refused, noted.collect(), ctx.take_warnings())
     }
