@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Lines a file may have; over this it is more than one idea.
-const LINES_MAX: usize = 430;
+const LINES_MAX: usize = 400;
 
 /// Which of our crates each crate may use. What is absent here is an invariant of ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[

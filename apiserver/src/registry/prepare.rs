@@ -187,7 +187,7 @@ fn kind_warnings(target: &Target, new: &Object, old: Option<&Object>) -> Vec<Str
     let subresource = target.subresource.as_str();
     let mut all = target.resource.functions.warnings(subresource, new, old);
     if subresource.is_empty() {
-        all.extend(unenforced::warning(&target.storage, new));
+        all.extend(unenforced::warning(&target.storage));
     }
     all
 }
