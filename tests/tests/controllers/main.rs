@@ -385,7 +385,8 @@ async fn a_secret_holds_a_token_of_its_account() {
     let named = Patch::Merge(json!({"secrets": [{"name": "held"}, {"name": "other"}]}));
     accounts.patch("robot", &PatchParams::default(), &named).await.expect("named secrets");
     secrets.delete("held", &DeleteParams::default()).await.expect("deleted");
-    assert_eq!(review().await.error.as_deref(), Some("Token has been invalidated"));
+    let refused = review().await.error;
+    assert_eq!(refused.as_deref(), Some("[invalid bearer token, Token has been invalidated]"));
     eventually("the name to go", async || {
         accounts.get("robot").await.expect("it").secrets.is_some_and(|named| named.len() == 1)
     })
