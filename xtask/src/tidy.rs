@@ -326,7 +326,7 @@ mod tests {
                 "crate api may not use store",
                 "crate api may not use tokio",
                 "crate network may not use kubelet",
-                "crate network may not use api",
+                "crate network may not use store",
                 "crate stray is not in the table of edges",
             ]
         );
