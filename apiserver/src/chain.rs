@@ -16,6 +16,7 @@ pub mod inflight;
 pub mod limit;
 pub mod receive;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use api::{Status, UserInfo};
@@ -50,21 +51,24 @@ async fn answer(server: &ApiServer, mut asked: Asked) -> (Response<Body>, audit:
     // Whatever becomes of the request from now on, the trail has an end.
     let abandoned = trail.as_ref().map(Abandoned::new);
     let event = &mut audit.event;
-    let answered = async {
-        let asker = let_in?;
-        let user = impersonate(registry, &mut asked, asker, event).await?;
-        let limited = limit::limit(registry, &user, &asked.info, &asked.query, event).await?;
-        authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query), event).await?;
-        dispatch::dispatch(registry, user, asked, limited, event).await
-    };
-    let answered = match &trail {
-        None => answered.await,
-        Some(trail) => follow::panics(trail, answered).await,
+    let answered = {
+        // Pinned, so that it has one place in the future of a request, whether that is audited or not.
+        let answered = pin!(async {
+            let asker = let_in?;
+            let user = impersonate(registry, &mut asked, asker, event).await?;
+            let limited = limit::limit(registry, &user, &asked.info, &asked.query, event).await?;
+            authorize::authorize(registry, authorize::attributes(&user, &asked.info, &asked.query), event).await?;
+            dispatch::dispatch(registry, user, asked, limited, event).await
+        });
+        match &trail {
+            None => answered.await,
+            Some(trail) => Box::pin(follow::panics(trail, answered)).await,
+        }
     };
     let (response, event) = audit.end(answered);
     let response = match trail {
         None => response,
-        Some(trail) => follow::follow(trail, response, lasts).await,
+        Some(trail) => Box::pin(follow::follow(trail, response, lasts)).await,
     };
     if let Some(abandoned) = abandoned {
         abandoned.answered();
@@ -77,7 +81,7 @@ async fn let_in(registry: &Registry, asked: &mut Asked, audit: &mut audit::Audit
     let is_audited = registry.config().audit.is_some();
     if let Err(status) = receive::check_timeout(&asked.query) {
         let trail = audit.trail(registry, asked, None);
-        audit::unknown(trail, status.message.clone(), status.code).await;
+        Box::pin(audit::unknown(trail, status.message.clone(), status.code)).await;
         return Err(status);
     }
     // Credentials are gone afterwards.
@@ -91,7 +95,7 @@ async fn let_in(registry: &Registry, asked: &mut Asked, audit: &mut audit::Audit
         Err(status) => {
             if let Some(tried) = tried {
                 let trail = audit.trail(registry, asked, None);
-                audit::unknown(trail, tried, status.code).await;
+                Box::pin(audit::unknown(trail, tried, status.code)).await;
             }
             Err(status)
         }
