@@ -9,7 +9,7 @@ use store::Entry;
 
 /// The one type of all memos.
 #[derive(Debug, Default)]
-pub struct Memo {
+pub(crate) struct Memo {
     /// The attributes, and the definition whose fields they are.
     attributes: OnceLock<(u64, Arc<Attributes>)>,
     /// The definition that the bytes are right for as they are; zero if that is not known.
@@ -19,28 +19,28 @@ pub struct Memo {
 
 impl Memo {
     /// The memo of an entry.
-    pub fn of(entry: &Entry) -> Arc<Self> {
+    pub(crate) fn of(entry: &Entry) -> Arc<Self> {
         entry.memo(|_| Arc::new(Self::default()))
     }
 
     /// Labels and selectable fields. Those of another definition are not kept.
-    pub fn attributes(&self, definition: u64, compute: impl Fn() -> Arc<Attributes>) -> Arc<Attributes> {
+    pub(crate) fn attributes(&self, definition: u64, compute: impl Fn() -> Arc<Attributes>) -> Arc<Attributes> {
         let (of, found) = self.attributes.get_or_init(|| (definition, compute()));
         if *of == definition { found.clone() } else { compute() }
     }
 
     /// Whether the bytes of a custom object are right as they are under a definition.
-    pub fn fits(&self, definition: u64) -> bool {
+    pub(crate) fn fits(&self, definition: u64) -> bool {
         self.fits.load(Ordering::Relaxed) == definition
     }
 
     /// Remembers that they are.
-    pub fn set_fits(&self, definition: u64) {
+    pub(crate) fn set_fits(&self, definition: u64) {
         self.fits.store(definition, Ordering::Relaxed);
     }
 
     /// The decoded object. It takes ten times what its bytes take: only for kinds of which there are few.
-    pub fn object(&self, entry: &Entry) -> Option<Arc<Object>> {
+    pub(crate) fn object(&self, entry: &Entry) -> Option<Arc<Object>> {
         self.object.get_or_init(|| crate::registry::read(entry).map(Arc::new)).clone()
     }
 }

@@ -13,11 +13,11 @@ use store::Revision;
 
 /// Stored objects longer than this go out as they lie in the store: however many clients do not read their answers,
 /// there is one of it.
-pub const LARGE_BYTES: usize = 16 << 10;
+pub(crate) const LARGE_BYTES: usize = 16 << 10;
 
 /// A stored object in two pieces: what is written for this answer, beginning with `before`, and the stored rest. The
 /// resource version is put in between.
-pub fn stored(before: &[u8], value: &Bytes, revision: Revision) -> [Bytes; 2] {
+pub(crate) fn stored(before: &[u8], value: &Bytes, revision: Revision) -> [Bytes; 2] {
     /// What comes between, at most as a rule.
     const REVISION_BYTES: usize = 256;
     let start = metadata_offset(value);
@@ -29,7 +29,7 @@ pub fn stored(before: &[u8], value: &Bytes, revision: Revision) -> [Bytes; 2] {
 }
 
 /// A body of these pieces.
-pub fn body(pieces: impl IntoIterator<Item = Bytes>) -> Body {
+pub(crate) fn body(pieces: impl IntoIterator<Item = Bytes>) -> Body {
     Body::new(Pieces(pieces.into_iter().collect()))
 }
 

@@ -15,7 +15,7 @@ const SLICES: [&str; 3] = ["discovery.k8s.io", "v1", "endpointslices"];
 
 /// Why a service leads nowhere; the texts are the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// There is none of that name.
     #[error("service {0:?} not found")]
     NotFound(String),
@@ -32,7 +32,7 @@ pub enum ResolveError {
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// An address; the name of a host for a service that is an external name.
     pub host: String,
     /// The port.
@@ -44,7 +44,7 @@ pub struct Endpoint {
 ///
 /// # Errors
 /// [`ResolveError`]
-pub fn resolve(registry: &Registry, namespace: &str, name: &str, port: u16) -> Result<Endpoint, ResolveError> {
+pub(crate) fn resolve(registry: &Registry, namespace: &str, name: &str, port: u16) -> Result<Endpoint, ResolveError> {
     let service = registry.get("", "services", namespace, name);
     let service = service.ok_or_else(|| ResolveError::NotFound(name.to_string()))?;
     match service.str_at(&["spec", "type"]) {

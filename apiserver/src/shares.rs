@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// How much there is, and of whom.
 #[derive(Debug, Clone, Copy)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// How much there is.
     pub total: usize,
     /// How much of it one user can have.
@@ -24,11 +24,11 @@ pub struct Sizes {
 
 /// What users share.
 #[derive(Debug, Clone)]
-pub struct Shares(Arc<Shared>);
+pub(crate) struct Shares(Arc<Shared>);
 
 /// There is nothing left for this user, and no place to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exhausted;
+pub(crate) struct Exhausted;
 
 #[derive(Debug)]
 struct Shared {
@@ -80,7 +80,7 @@ struct Waiting {
 
 /// What one request has; it goes back when this is dropped.
 #[derive(Debug)]
-pub struct Share {
+pub(crate) struct Share {
     shared: Option<Arc<Shared>>,
     user: Slot,
     amount: usize,
@@ -88,7 +88,7 @@ pub struct Share {
 
 impl Shares {
     /// So much, for so many.
-    pub fn new(sizes: Sizes) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         Self(Arc::new(Shared { sizes, state: Mutex::default() }))
     }
 
@@ -96,7 +96,7 @@ impl Shares {
     ///
     /// # Errors
     /// [`Exhausted`], at once if too many wait already, else after `wait_max`.
-    pub async fn take(&self, user: &UserInfo, amount: usize, wait_max: Duration) -> Result<Share, Exhausted> {
+    pub(crate) async fn take(&self, user: &UserInfo, amount: usize, wait_max: Duration) -> Result<Share, Exhausted> {
         let amount = amount.min(self.0.sizes.share).min(self.0.sizes.total);
         let (user, granted) = {
             let mut state = self.0.state.lock();
@@ -115,7 +115,7 @@ impl Shares {
 
     /// How much is taken.
     #[cfg(test)]
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.0.state.lock().taken
     }
 }
@@ -296,7 +296,7 @@ impl Shared {
 
 impl Share {
     /// Gives a part back.
-    pub fn shrink(&mut self, amount: usize) {
+    pub(crate) fn shrink(&mut self, amount: usize) {
         let back = self.amount.saturating_sub(amount);
         if let Some(shared) = self.shared.as_ref().filter(|_| back > 0) {
             self.amount -= back;

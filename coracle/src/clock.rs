@@ -3,6 +3,6 @@
 use std::time::Instant;
 
 /// The monotonic time.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -1,13 +1,13 @@
 //! One file a command.
 
-pub mod backup;
-pub mod down;
-pub mod encryption;
-pub mod image;
-pub mod kubeconfig;
-pub mod server;
-pub mod status;
-pub mod up;
+pub(crate) mod backup;
+pub(crate) mod down;
+pub(crate) mod encryption;
+pub(crate) mod image;
+pub(crate) mod kubeconfig;
+pub(crate) mod server;
+pub(crate) mod status;
+pub(crate) mod up;
 
 use std::fmt::Display;
 use std::future::Future;

@@ -12,7 +12,7 @@ use crate::kubeconfig;
 ///
 /// # Errors
 /// If there is no kubeconfig or it is damaged.
-pub async fn admin(data_dir: &Path) -> Result<(kube::Client, String), Error> {
+pub(crate) async fn admin(data_dir: &Path) -> Result<(kube::Client, String), Error> {
     let file = kubeconfig::read(data_dir)?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
         .await
@@ -22,7 +22,7 @@ pub async fn admin(data_dir: &Path) -> Result<(kube::Client, String), Error> {
 }
 
 /// Whether a node's condition `Ready` is true.
-pub fn is_ready(node: &Node) -> bool {
+pub(crate) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     api::conditions::is_true(conditions.into_iter().flatten(), "Ready")
 }

@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 /// The domain of services and pods.
-pub const DOMAIN: &str = "cluster.local";
+pub(crate) const DOMAIN: &str = "cluster.local";
 /// The host's name servers.
-pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How many pods a node admits.
 const PODS_MAX: u32 = 110;
 
 /// The paths and names of the cluster of one data directory.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(crate) struct Layout {
     data_dir: PathBuf,
 }
 
 /// What taking a node away needs to know of how it was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NodeRecord {
+pub(crate) struct NodeRecord {
     /// The addresses of its pods.
     pub pod_cidr: IpNet,
     /// The addresses of services.
@@ -37,12 +37,12 @@ pub struct NodeRecord {
 
 impl Layout {
     /// The layout of a data directory.
-    pub fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path) -> Self {
         Self { data_dir: data_dir.to_path_buf() }
     }
 
     /// A name that no other cluster on this machine has: a hash (FNV-1a) of the data directory's path.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in self.data_dir.as_os_str().as_encoded_bytes() {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
@@ -51,27 +51,27 @@ impl Layout {
     }
 
     /// The store.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.data_dir.join("store")
     }
 
     /// Says that there is a store, in case it gets lost.
-    pub fn store_made(&self) -> PathBuf {
+    pub(crate) fn store_made(&self) -> PathBuf {
         self.data_dir.join("store.made")
     }
 
     /// The keys that Secrets are encrypted with.
-    pub fn encryption_keys(&self) -> PathBuf {
+    pub(crate) fn encryption_keys(&self) -> PathBuf {
         self.data_dir.join("encryption/keys.yaml")
     }
 
     /// Says that there are such keys, in case they get lost.
-    pub fn encryption_made(&self) -> PathBuf {
+    pub(crate) fn encryption_made(&self) -> PathBuf {
         self.data_dir.join("encryption.made")
     }
 
     /// The node agent's paths and names. What depends on the rest of the cluster has the value of a node alone.
-    pub fn agent(&self, socket: &Path) -> kubelet::Config {
+    pub(crate) fn agent(&self, socket: &Path) -> kubelet::Config {
         kubelet::Config {
             node_name: crate::config::host_name(),
             node_ip: Ipv4Addr::LOCALHOST.into(),
@@ -93,7 +93,7 @@ impl Layout {
     }
 
     /// The volumes that the provisioner makes.
-    pub fn volumes(&self) -> PathBuf {
+    pub(crate) fn volumes(&self) -> PathBuf {
         self.data_dir.join("volumes")
     }
 
@@ -101,7 +101,7 @@ impl Layout {
     ///
     /// # Errors
     /// If the CNI plugins are not installed.
-    pub fn containerd(&self) -> Result<kubelet::containerd::Config, Error> {
+    pub(crate) fn containerd(&self) -> Result<kubelet::containerd::Config, Error> {
         Ok(kubelet::containerd::Config {
             root: self.data_dir.join("containerd"),
             state: PathBuf::from("/run/coracle").join(self.id()),
@@ -115,7 +115,11 @@ impl Layout {
     ///
     /// # Errors
     /// If the addresses are not IPv4.
-    pub fn network(&self, pod_cidr: &IpNet, service_cidr: &IpNet) -> Result<network::pod_network::Config, Error> {
+    pub(crate) fn network(
+        &self,
+        pod_cidr: &IpNet,
+        service_cidr: &IpNet,
+    ) -> Result<network::pod_network::Config, Error> {
         let v4 = |flag: &str, range: &IpNet| match range {
             IpNet::V4(range) => Ok(*range),
             IpNet::V6(_) => Err(Error::usage(format!("{flag} {range}: a node has IPv4 addresses only, so far"))),
@@ -129,7 +133,7 @@ impl Layout {
     }
 
     /// Whether the machine is a node of this cluster already, so that pods of it may run.
-    pub fn node_is_there(&self, network: &network::pod_network::Config) -> bool {
+    pub(crate) fn node_is_there(&self, network: &network::pod_network::Config) -> bool {
         let runs = |config| kubelet::containerd::is_running(&config);
         network::pod_network::exists(network) || self.containerd().is_ok_and(runs)
     }
@@ -138,7 +142,7 @@ impl Layout {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn record(&self, record: &NodeRecord) -> Result<(), Error> {
+    pub(crate) fn record(&self, record: &NodeRecord) -> Result<(), Error> {
         let text = serde_json::to_vec(record).expect("a record encodes");
         Ok(files::private::write(&self.data_dir.join("node.json"), &text)?)
     }
@@ -147,7 +151,7 @@ impl Layout {
     ///
     /// # Errors
     /// If the file cannot be removed.
-    pub fn forget(&self) -> Result<(), Error> {
+    pub(crate) fn forget(&self) -> Result<(), Error> {
         match std::fs::remove_file(self.data_dir.join("node.json")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
@@ -155,7 +159,7 @@ impl Layout {
     }
 
     /// How the node was started, if one was.
-    pub fn recorded(&self) -> Option<NodeRecord> {
+    pub(crate) fn recorded(&self) -> Option<NodeRecord> {
         let text = std::fs::read(self.data_dir.join("node.json")).ok()?;
         serde_json::from_slice(&text).ok()
     }

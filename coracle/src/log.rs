@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// How events are written.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people; in colour on a terminal.
     Text,
     /// For programs: an object a line.
@@ -25,7 +25,7 @@ pub enum LogFormat {
 const FILTER: &str = "warn,coracle=info";
 
 /// Logs from now on, panics too.
-pub fn start(format: LogFormat) {
+pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_env("CORACLE_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
     let events = tracing_subscriber::fmt().with_env_filter(filter).with_target(true);
     match format {

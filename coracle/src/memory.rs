@@ -57,7 +57,7 @@ struct State {
 ///
 /// # Errors
 /// If the system gives it no threads.
-pub fn runtime() -> std::io::Result<Runtime> {
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
     let state = Arc::new(State::default());
     let waiting = state.clone();
     let (handle, runtime) = std::sync::mpsc::channel::<tokio::runtime::Handle>();

@@ -8,12 +8,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::error::Error;
 
 /// Where the id of the server's process is.
-pub fn pid_path(data_dir: &Path) -> PathBuf {
+pub(crate) fn pid_path(data_dir: &Path) -> PathBuf {
     data_dir.join("coracle.pid")
 }
 
 /// The server's process of a data directory, if it is alive.
-pub fn running(data_dir: &Path) -> Option<Pid> {
+pub(crate) fn running(data_dir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(pid_path(data_dir)).ok()?;
     let pid = Pid::from_raw(text.trim().parse().ok()?)?;
     // A process id is used again: make sure that it is a coracle, or whatever this program was renamed to.
@@ -26,7 +26,7 @@ pub fn running(data_dir: &Path) -> Option<Pid> {
 ///
 /// # Errors
 /// If it cannot be signalled.
-pub async fn stop(pid: Pid, grace: Duration) -> Result<(), Error> {
+pub(crate) async fn stop(pid: Pid, grace: Duration) -> Result<(), Error> {
     let signal = |signal| match kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(Error::Io(error.into())),
@@ -44,7 +44,7 @@ pub async fn stop(pid: Pid, grace: Duration) -> Result<(), Error> {
 }
 
 /// Whether a process exists and is no zombie.
-pub fn is_alive(pid: Pid) -> bool {
+pub(crate) fn is_alive(pid: Pid) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
     let state = stat.rsplit(')').next().unwrap_or("").trim_start().chars().next();
     state != Some('Z')

@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// If the range is too small.
-pub fn kubernetes_address(services: &IpNet) -> Result<IpAddr, Error> {
+pub(crate) fn kubernetes_address(services: &IpNet) -> Result<IpAddr, Error> {
     usable(services, bootstrap::kubernetes_address(services))
 }
 
@@ -19,7 +19,7 @@ pub fn kubernetes_address(services: &IpNet) -> Result<IpAddr, Error> {
 ///
 /// # Errors
 /// If the range is too small.
-pub fn dns_address(services: &IpNet) -> Result<IpAddr, Error> {
+pub(crate) fn dns_address(services: &IpNet) -> Result<IpAddr, Error> {
     usable(services, bootstrap::dns_address(services))
 }
 

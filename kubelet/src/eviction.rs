@@ -13,9 +13,9 @@ use crate::{agent::Agent, config::Config, labels, pod, resources, status};
 /// How often usage is looked at (`evictionMonitoringPeriod`).
 const PERIOD: Duration = Duration::from_secs(10);
 /// The grace period of a pod that is evicted (`immediateEvictionGracePeriodSeconds`).
-pub const GRACE_SECONDS: i64 = 1;
+pub(crate) const GRACE_SECONDS: i64 = 1;
 /// The reason of the event and of the pod's failure.
-pub const REASON: &str = "Evicted";
+pub(crate) const REASON: &str = "Evicted";
 /// The resource.
 const STORAGE: &str = "ephemeral-storage";
 
@@ -38,7 +38,7 @@ struct Used {
 }
 
 /// Looks at what pods use, for ever, and hands those that use too much to `evict`.
-pub fn keep<'a>(agent: Arc<Agent>, evict: impl Fn(&str, Excess) + Send + Sync + 'a) -> BoxFuture<'a, ()> {
+pub(crate) fn keep<'a>(agent: Arc<Agent>, evict: impl Fn(&str, Excess) + Send + Sync + 'a) -> BoxFuture<'a, ()> {
     Box::pin(async move {
         loop {
             agent.config.clock.sleep(PERIOD).await;

@@ -15,7 +15,7 @@ use tonic_prost::ProstCodec;
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A channel to a socket, which is connected to when it is first needed, and again when that breaks.
-pub fn channel(socket: &Path) -> Channel {
+pub(crate) fn channel(socket: &Path) -> Channel {
     let socket: PathBuf = socket.to_owned();
     let connect = move |_: Uri| {
         let socket = socket.clone();
@@ -36,7 +36,7 @@ async fn ready(client: &mut Grpc<Channel>) -> Result<(), Status> {
 ///
 /// # Errors
 /// What the server says, or that it cannot be reached.
-pub async fn unary<Q, A>(channel: &Channel, path: &'static str, request: Q, limit: Duration) -> Result<A, Status>
+pub(crate) async fn unary<Q, A>(channel: &Channel, path: &'static str, request: Q, limit: Duration) -> Result<A, Status>
 where
     Q: prost::Message + Send + Sync + 'static,
     A: prost::Message + Default + Send + Sync + 'static,
@@ -55,7 +55,11 @@ where
 ///
 /// # Errors
 /// What the server says at once, or that it cannot be reached.
-pub async fn streaming<Q, A>(channel: &Channel, path: &'static str, request: Q) -> Result<tonic::Streaming<A>, Status>
+pub(crate) async fn streaming<Q, A>(
+    channel: &Channel,
+    path: &'static str,
+    request: Q,
+) -> Result<tonic::Streaming<A>, Status>
 where
     Q: prost::Message + Send + Sync + 'static,
     A: prost::Message + Default + Send + Sync + 'static,

@@ -11,7 +11,7 @@ const MESSAGE_BYTES_MAX: usize = 2 << 10;
 
 /// Why a transaction failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The program cannot be run.
     #[error("nft cannot be run (is nftables installed?): {0}")]
     Run(#[from] std::io::Error),
@@ -24,7 +24,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::Refused`] with the program's complaint; then nothing of the transaction was applied.
-pub async fn apply(transaction: &str) -> Result<(), Error> {
+pub(crate) async fn apply(transaction: &str) -> Result<(), Error> {
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -52,7 +52,7 @@ pub async fn apply(transaction: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Refused`] if there is no such thing, or what is printed is no JSON.
-pub async fn list(command: &[&str]) -> Result<Vec<Value>, Error> {
+pub(crate) async fn list(command: &[&str]) -> Result<Vec<Value>, Error> {
     let output = Command::new("nft").args(["--json", "--numeric"]).args(command).kill_on_drop(true).output().await?;
     if !output.status.success() {
         return Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

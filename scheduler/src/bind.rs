@@ -27,7 +27,7 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// Why a pod was not bound.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub(crate) enum BindError {
     /// The API server refused.
     #[error(transparent)]
     Api(#[from] kube::Error),
@@ -47,7 +47,7 @@ pub enum BindError {
 
 /// Writes through the API.
 #[derive(Clone)]
-pub struct Binder {
+pub(crate) struct Binder {
     /// The scheduler that it writes for.
     pub scheduler_name: Arc<str>,
     /// The API.
@@ -71,7 +71,7 @@ impl Binder {
     ///
     /// # Errors
     /// Why it is not bound; what was written for it is taken back.
-    pub async fn bind(&self, pod: &PodInfo, decision: &Decision) -> Result<(), BindError> {
+    pub(crate) async fn bind(&self, pod: &PodInfo, decision: &Decision) -> Result<(), BindError> {
         let mut written = Written::default();
         let bound = self.bind_all(pod, decision, &mut written).await;
         if bound.is_err() {
@@ -187,7 +187,7 @@ impl Binder {
     ///
     /// # Errors
     /// If the API server refuses.
-    pub async fn mark_unschedulable(
+    pub(crate) async fn mark_unschedulable(
         &self,
         pod: &PodInfo,
         reason: &str,
@@ -222,7 +222,7 @@ impl Binder {
     ///
     /// # Errors
     /// If the API server refuses; a victim that is gone already is none.
-    pub async fn preempt(&self, preemption: &Preemption) -> Result<(), BindError> {
+    pub(crate) async fn preempt(&self, preemption: &Preemption) -> Result<(), BindError> {
         for victim in &preemption.victims {
             let api: Api<Pod> = Api::namespaced(self.client.clone(), victim.namespace());
             let message = format!("{}: preempting to accommodate a higher priority pod", self.scheduler_name);

@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use crate::pod::{PodInfo, selector};
 
 /// The budgets of a cluster, parsed once for all nodes of an attempt.
-pub struct Budgets(Vec<Budget>);
+pub(crate) struct Budgets(Vec<Budget>);
 
 struct Budget {
     namespace: String,
@@ -21,7 +21,7 @@ struct Budget {
 
 impl Budgets {
     /// Those that select anything.
-    pub fn new(budgets: &[Arc<PodDisruptionBudget>]) -> Self {
+    pub(crate) fn new(budgets: &[Arc<PodDisruptionBudget>]) -> Self {
         let parse = |budget: &Arc<PodDisruptionBudget>| {
             let selector = selector(budget.spec.as_ref()?.selector.as_ref());
             let status = budget.status.as_ref();
@@ -39,7 +39,7 @@ impl Budgets {
 
     /// Those of the pods whose end would violate a budget, and the others, each in the order in which they were; budgets
     /// are used up in that order (`filterPodsWithPDBViolation`).
-    pub fn split(&self, pods: Vec<Arc<PodInfo>>) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+    pub(crate) fn split(&self, pods: Vec<Arc<PodInfo>>) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
         let mut left: Vec<i32> = self.0.iter().map(|budget| budget.allowed).collect();
         pods.into_iter().partition(|pod| {
             let mut violates = false;

@@ -11,7 +11,7 @@ use crate::pod::PodInfo;
 
 /// Nodes and pods.
 #[derive(Default, Clone)]
-pub struct Cache {
+pub(crate) struct Cache {
     nodes: BTreeMap<String, NodeInfo>,
     /// Where each pod is, by uid; true if the scheduler only assumes it.
     places: HashMap<String, (String, bool)>,
@@ -23,7 +23,7 @@ pub struct Cache {
 
 impl Cache {
     /// Adds a node or takes over its newer state.
-    pub fn set_node(&mut self, node: Arc<Node>) {
+    pub(crate) fn set_node(&mut self, node: Arc<Node>) {
         let name = node.metadata.name.clone().unwrap_or_default();
         let info = self.nodes.entry(name).or_default();
         self.known += usize::from(info.node.is_none());
@@ -31,7 +31,7 @@ impl Cache {
     }
 
     /// Forgets a node; its pods stay until their own deletes come.
-    pub fn remove_node(&mut self, name: &str) {
+    pub(crate) fn remove_node(&mut self, name: &str) {
         let Some(info) = self.nodes.get_mut(name) else { return };
         self.known -= usize::from(info.node.is_some());
         info.node = None;
@@ -41,35 +41,35 @@ impl Cache {
     }
 
     /// Adds a pod that is on a node, or takes over its newer state.
-    pub fn set_pod(&mut self, pod: Arc<PodInfo>, node: &str) {
+    pub(crate) fn set_pod(&mut self, pod: Arc<PodInfo>, node: &str) {
         self.place(pod, node, false);
     }
 
     /// What a pod that is on a node counts for.
-    pub fn requests_of(&self, uid: &str) -> Option<&crate::resources::Resources> {
+    pub(crate) fn requests_of(&self, uid: &str) -> Option<&crate::resources::Resources> {
         let (node, _) = self.places.get(uid)?;
         Some(&self.nodes.get(node)?.pods.get(uid)?.requests.exact)
     }
 
     /// Adds a pod that the scheduler has put on a node.
-    pub fn assume(&mut self, pod: Arc<PodInfo>, node: &str) {
+    pub(crate) fn assume(&mut self, pod: Arc<PodInfo>, node: &str) {
         self.place(pod, node, true);
     }
 
     /// Takes back an assumption, unless the API server has confirmed it meanwhile.
-    pub fn forget(&mut self, uid: &str) {
+    pub(crate) fn forget(&mut self, uid: &str) {
         if self.places.get(uid).is_some_and(|(_, assumed)| *assumed) {
             self.remove_pod(uid);
         }
     }
 
     /// Whether the pod is on a node, or assumed to be.
-    pub fn has_pod(&self, uid: &str) -> bool {
+    pub(crate) fn has_pod(&self, uid: &str) -> bool {
         self.places.contains_key(uid)
     }
 
     /// Removes a pod.
-    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+    pub(crate) fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let (node, _) = self.places.remove(uid)?;
         let info = self.nodes.get_mut(&node)?;
         let pod = info.remove(uid);
@@ -88,33 +88,33 @@ impl Cache {
     }
 
     /// The nodes that exist, in the order of their names.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
         self.nodes.values().filter(|info| info.node.is_some())
     }
 
     /// One node.
-    pub fn node(&self, name: &str) -> Option<&NodeInfo> {
+    pub(crate) fn node(&self, name: &str) -> Option<&NodeInfo> {
         self.nodes.get(name).filter(|info| info.node.is_some())
     }
 
     /// How many pods are on nodes, and how many of them are only assumed to be.
-    pub fn pod_counts(&self) -> (usize, usize) {
+    pub(crate) fn pod_counts(&self) -> (usize, usize) {
         (self.places.len(), self.places.values().filter(|(_, assumed)| *assumed).count())
     }
 
     /// How many nodes exist.
-    pub fn node_count(&self) -> usize {
+    pub(crate) fn node_count(&self) -> usize {
         self.known
     }
 
     /// Whether any placed pod has required anti-affinity.
-    pub fn has_anti_affinity(&self) -> bool {
+    pub(crate) fn has_anti_affinity(&self) -> bool {
         self.anti_affine > 0
     }
 }
 
 /// Whether a pod still takes room on its node.
-pub fn takes_room(pod: &Pod) -> bool {
+pub(crate) fn takes_room(pod: &Pod) -> bool {
     !api::pods::is_terminal(pod)
 }
 

@@ -17,7 +17,7 @@ const PERCENTAGE_MIN: usize = 5;
 
 /// Where a pod goes, and what must happen before.
 #[derive(Debug)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The node's name.
     pub node: String,
     /// What must happen to volumes first.
@@ -28,7 +28,7 @@ pub struct Decision {
 
 /// Why no node takes a pod.
 #[derive(Debug, Default)]
-pub struct FitError {
+pub(crate) struct FitError {
     /// How many nodes there are.
     pub nodes: usize,
     /// Why no node at all can take it.
@@ -45,7 +45,7 @@ pub struct FitError {
 
 impl FitError {
     /// The plugins that rejected.
-    pub fn plugins(&self) -> HashSet<Plugin> {
+    pub(crate) fn plugins(&self) -> HashSet<Plugin> {
         let mut found: HashSet<Plugin> =
             self.by_node.values().chain(&self.all).map(|rejection| rejection.plugin).collect();
         if found.is_empty() {
@@ -56,7 +56,7 @@ impl FitError {
     }
 
     /// The message for people, as `FitError.Error` words it; `after` is what preemption says.
-    pub fn message(&self, after: Option<&str>) -> String {
+    pub(crate) fn message(&self, after: Option<&str>) -> String {
         if self.nodes == 0 {
             return "no nodes available to schedule pods".into();
         }
@@ -85,14 +85,14 @@ impl FitError {
 
 /// Finds nodes. Holds where the last search ended, so that every node gets its turn.
 #[derive(Default)]
-pub struct Finder {
+pub(crate) struct Finder {
     start: usize,
     evaluated: Evaluated,
 }
 
 /// How often plugins looked at a node so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Evaluated {
+pub(crate) struct Evaluated {
     /// By the filters, in their order.
     pub filters: [u64; Plugin::ALL.len()],
     /// By each of those that give scores.
@@ -110,7 +110,7 @@ impl Evaluated {
 
 /// The parts of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// What is worked out once for a pod.
     PreFilter,
     /// Which nodes can take it.
@@ -120,14 +120,14 @@ pub enum Stage {
 }
 
 /// Pods that were promised a node by preemption, by uid.
-pub type Nominated = HashMap<String, (std::sync::Arc<PodInfo>, String)>;
+pub(crate) type Nominated = HashMap<String, (std::sync::Arc<PodInfo>, String)>;
 
 impl Finder {
     /// Finds the best node. `ended` is told of each part when it is over, and whether it found anything.
     ///
     /// # Errors
     /// Why none takes the pod.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         pod: &PodInfo,
         cache: &Cache,
@@ -171,7 +171,7 @@ impl Finder {
     }
 
     /// How often plugins looked at a node so far.
-    pub fn evaluated(&self) -> Evaluated {
+    pub(crate) fn evaluated(&self) -> Evaluated {
         self.evaluated
     }
 

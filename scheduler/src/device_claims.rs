@@ -24,7 +24,7 @@ const BY_RESOURCE: &str = "by-extended-resource";
 const BY_POD: &str = "by-owning-pod";
 
 /// Claims, and the devices for them.
-pub struct DeviceClaims {
+pub(crate) struct DeviceClaims {
     /// The claims.
     pub claims: Informer<ResourceClaim>,
     /// The classes of devices.
@@ -64,12 +64,12 @@ fn allocation(claim: &ResourceClaim) -> Option<&AllocationResult> {
 
 impl DeviceClaims {
     /// Starts or shares the informers.
-    pub fn new(informers: &Informers) -> Arc<Self> {
+    pub(crate) fn new(informers: &Informers) -> Arc<Self> {
         Self::of(informers.of(), informers.of(), informers.of(), informers.clock().clone())
     }
 
     /// The same of these informers, whose changes are followed from now on.
-    pub fn of(
+    pub(crate) fn of(
         claims: Informer<ResourceClaim>,
         classes: Informer<DeviceClass>,
         slices: Informer<ResourceSlice>,
@@ -104,7 +104,7 @@ impl DeviceClaims {
     }
 
     /// Waits until each informer holds its first list.
-    pub async fn wait_synced(&self) {
+    pub(crate) async fn wait_synced(&self) {
         self.claims.wait_synced().await;
         self.classes.wait_synced().await;
         self.slices.wait_synced().await;
@@ -131,14 +131,14 @@ impl DeviceClaims {
     }
 
     /// The newest state of a claim that is known.
-    pub fn claim(&self, namespace: &str, name: &str) -> Option<Arc<ResourceClaim>> {
+    pub(crate) fn claim(&self, namespace: &str, name: &str) -> Option<Arc<ResourceClaim>> {
         let key = ObjectKey::new(namespace, name);
         let written = self.state.lock().written.get(&key).cloned();
         written.or_else(|| self.claims.get_key(&key))
     }
 
     /// The claims that were made for the pod of a uid.
-    pub fn made_for(&self, uid: &str) -> Vec<Arc<ResourceClaim>> {
+    pub(crate) fn made_for(&self, uid: &str) -> Vec<Arc<ResourceClaim>> {
         let mut claims = self.claims.indexed(BY_POD, uid);
         let state = self.state.lock();
         claims.extend(state.written.values().filter(|claim| owner(claim) == Some(uid)).cloned());
@@ -146,12 +146,12 @@ impl DeviceClaims {
     }
 
     /// A class of devices.
-    pub fn class(&self, name: &str) -> Option<Arc<DeviceClass>> {
+    pub(crate) fn class(&self, name: &str) -> Option<Arc<DeviceClass>> {
         self.classes.get("", name)
     }
 
     /// The class whose devices an extended resource stands for; of several the newest.
-    pub fn class_of_resource(&self, resource: &str) -> Option<Arc<DeviceClass>> {
+    pub(crate) fn class_of_resource(&self, resource: &str) -> Option<Arc<DeviceClass>> {
         if self.classes.is_empty() {
             return None;
         }
@@ -162,25 +162,25 @@ impl DeviceClaims {
     }
 
     /// What claims have and what drivers offer, as of now.
-    pub fn snapshot(&self) -> (Arc<Ledger>, Arc<Inventory>) {
+    pub(crate) fn snapshot(&self) -> (Arc<Ledger>, Arc<Inventory>) {
         let state = self.state.lock();
         (state.ledger.clone(), state.inventory.clone())
     }
 
     /// Whether devices for a claim are about to be written.
-    pub fn is_pending(&self, uid: &str) -> bool {
+    pub(crate) fn is_pending(&self, uid: &str) -> bool {
         self.state.lock().pending.contains_key(uid)
     }
 
     /// Takes devices for a claim before that is written.
-    pub fn reserve(&self, uid: &str, allocation: AllocationResult) {
+    pub(crate) fn reserve(&self, uid: &str, allocation: AllocationResult) {
         let mut state = self.state.lock();
         Arc::make_mut(&mut state.ledger).set(uid, Some(&allocation));
         state.pending.insert(uid.to_owned(), allocation);
     }
 
     /// What was to be written for a claim is written, or will not be.
-    pub fn settle(&self, uid: &str, written: Option<&ResourceClaim>) {
+    pub(crate) fn settle(&self, uid: &str, written: Option<&ResourceClaim>) {
         if let Some(claim) = written {
             self.note(claim);
         }
@@ -193,7 +193,7 @@ impl DeviceClaims {
     }
 
     /// Takes over a state of a claim that was written, unless the cache is as new.
-    pub fn note(&self, claim: &ResourceClaim) {
+    pub(crate) fn note(&self, claim: &ResourceClaim) {
         let key = ObjectKey::of(claim);
         let known = self.claims.get_key(&key);
         let mut state = self.state.lock();
@@ -210,7 +210,7 @@ impl DeviceClaims {
     ///
     /// # Errors
     /// Which of them keeps it from being scheduled, and why (`foreachPodResourceClaim`).
-    pub fn of_pod(&self, pod: &PodInfo) -> Result<Vec<Arc<ResourceClaim>>, String> {
+    pub(crate) fn of_pod(&self, pod: &PodInfo) -> Result<Vec<Arc<ResourceClaim>>, String> {
         let mut claims = Vec::with_capacity(pod.claims.len());
         for claim in &pod.claims {
             match claim {
@@ -235,12 +235,12 @@ impl DeviceClaims {
     }
 
     /// The time, as the deadlines of searches go by.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 
     /// A name for a part of a device, as uids are.
-    pub fn share_id(&self) -> String {
+    pub(crate) fn share_id(&self) -> String {
         let (high, low) = (self.clock.random_bits(), self.clock.random_bits());
         let bits = (u128::from(high) << 64 | u128::from(low)) & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
         let text = format!("{bits:032x}");

@@ -1,16 +1,16 @@
 //! Devices: what drivers offer, what claims have taken of it, and how what claims ask for is found
 //! (`k8s.io/dynamic-resource-allocation/structured`).
 
-pub mod allocator;
-pub mod capacity;
-pub mod constraints;
-pub mod counters;
-pub mod inventory;
-pub mod ledger;
-pub mod pools;
-pub mod requests;
-pub mod results;
-pub mod selectors;
+pub(crate) mod allocator;
+pub(crate) mod capacity;
+pub(crate) mod constraints;
+pub(crate) mod counters;
+pub(crate) mod inventory;
+pub(crate) mod ledger;
+pub(crate) mod pools;
+pub(crate) mod requests;
+pub(crate) mod results;
+pub(crate) mod selectors;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +21,11 @@ use std::sync::Arc;
 use api::quantity::Quantity;
 
 /// Amounts by name.
-pub type Amounts = BTreeMap<String, Quantity>;
+pub(crate) type Amounts = BTreeMap<String, Quantity>;
 
 /// One device of a pool of a driver.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeviceId {
+pub(crate) struct DeviceId {
     /// The driver.
     pub driver: Arc<str>,
     /// The pool.
@@ -36,7 +36,7 @@ pub struct DeviceId {
 
 impl DeviceId {
     /// The id of a device.
-    pub fn new(driver: &str, pool: &str, device: &str) -> Self {
+    pub(crate) fn new(driver: &str, pool: &str, device: &str) -> Self {
         Self { driver: driver.into(), pool: pool.into(), device: device.into() }
     }
 }

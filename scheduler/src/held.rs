@@ -9,14 +9,14 @@ use crate::pod_devices::PodClaim;
 
 /// Which pods wait for which claims.
 #[derive(Debug, Default)]
-pub struct Held {
+pub(crate) struct Held {
     by_claim: HashMap<ObjectKey, HashSet<String>>,
     claims: HashMap<String, Vec<ObjectKey>>,
 }
 
 impl Held {
     /// Holds a pod for its claims.
-    pub fn add(&mut self, pod: &PodInfo) {
+    pub(crate) fn add(&mut self, pod: &PodInfo) {
         self.remove(&pod.uid);
         let named = pod.claims.iter().filter_map(|claim| match claim {
             PodClaim::Named { name, .. } => Some(ObjectKey::new(pod.namespace(), name.as_str())),
@@ -30,7 +30,7 @@ impl Held {
     }
 
     /// Holds a pod no longer.
-    pub fn remove(&mut self, uid: &str) {
+    pub(crate) fn remove(&mut self, uid: &str) {
         for key in self.claims.remove(uid).unwrap_or_default() {
             if let Some(uids) = self.by_claim.get_mut(&key) {
                 uids.remove(uid);
@@ -42,7 +42,7 @@ impl Held {
     }
 
     /// The uids of the pods that wait for a claim.
-    pub fn waiting_for(&self, claim: &ObjectKey) -> Vec<String> {
+    pub(crate) fn waiting_for(&self, claim: &ObjectKey) -> Vec<String> {
         self.by_claim.get(claim).into_iter().flatten().cloned().collect()
     }
 }

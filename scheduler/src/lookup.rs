@@ -12,7 +12,7 @@ use crate::device_claims::DeviceClaims;
 use crate::pod::NamespaceLabels;
 
 /// Claims, volumes, classes, budgets and namespaces.
-pub trait Lookup: NamespaceLabels {
+pub(crate) trait Lookup: NamespaceLabels {
     /// A claim.
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
     /// A volume.
@@ -30,7 +30,7 @@ pub trait Lookup: NamespaceLabels {
 }
 
 /// The informers of a cluster.
-pub struct Caches {
+pub(crate) struct Caches {
     /// Claims.
     pub claims: Informer<PersistentVolumeClaim>,
     /// Volumes.
@@ -47,7 +47,7 @@ pub struct Caches {
 
 impl Caches {
     /// Starts or shares the informers.
-    pub fn new(informers: &Informers) -> Self {
+    pub(crate) fn new(informers: &Informers) -> Self {
         Self {
             claims: informers.of(),
             volumes: informers.of(),
@@ -59,7 +59,7 @@ impl Caches {
     }
 
     /// Waits until each holds its first list.
-    pub async fn wait_synced(&self) {
+    pub(crate) async fn wait_synced(&self) {
         self.claims.wait_synced().await;
         self.volumes.wait_synced().await;
         self.classes.wait_synced().await;

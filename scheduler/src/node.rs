@@ -12,7 +12,7 @@ use crate::resources::Resources;
 
 /// A node and what is taken on it.
 #[derive(Debug, Clone, Default)]
-pub struct NodeInfo {
+pub(crate) struct NodeInfo {
     /// The node, if it is known; pods may be seen before their node.
     pub node: Option<Arc<Node>>,
     /// What pods may take.
@@ -35,35 +35,35 @@ static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
 impl NodeInfo {
     /// The node's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.node.as_ref().and_then(|node| node.metadata.name.as_deref()).unwrap_or("")
     }
 
     /// The node's labels.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         self.node.as_ref().and_then(|node| node.metadata.labels.as_ref()).unwrap_or(&NO_LABELS)
     }
 
     /// The node's taints.
-    pub fn taints(&self) -> &[Taint] {
+    pub(crate) fn taints(&self) -> &[Taint] {
         let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
         spec.and_then(|spec| spec.taints.as_deref()).unwrap_or(&[])
     }
 
     /// The features that the node declares.
-    pub fn declared_features(&self) -> &[String] {
+    pub(crate) fn declared_features(&self) -> &[String] {
         let status = self.node.as_ref().and_then(|node| node.status.as_ref());
         status.and_then(|status| status.declared_features.as_deref()).unwrap_or(&[])
     }
 
     /// Whether the node takes no new pods.
-    pub fn unschedulable(&self) -> bool {
+    pub(crate) fn unschedulable(&self) -> bool {
         let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
         spec.and_then(|spec| spec.unschedulable).unwrap_or(false)
     }
 
     /// Takes over a newer state of the node.
-    pub fn set_node(&mut self, node: Arc<Node>) {
+    pub(crate) fn set_node(&mut self, node: Arc<Node>) {
         let status = node.status.as_ref();
         self.allocatable = Resources::of_list(status.and_then(|status| status.allocatable.as_ref()));
         self.images.clear();
@@ -76,7 +76,7 @@ impl NodeInfo {
     }
 
     /// Adds a pod.
-    pub fn add(&mut self, pod: Arc<PodInfo>) {
+    pub(crate) fn add(&mut self, pod: Arc<PodInfo>) {
         self.requested.add(&pod.requests.exact);
         self.nonzero_cpu_milli += pod.requests.nonzero_cpu_milli;
         self.nonzero_memory += pod.requests.nonzero_memory;
@@ -87,7 +87,7 @@ impl NodeInfo {
     }
 
     /// Removes a pod.
-    pub fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+    pub(crate) fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(uid)?;
         self.forget(&pod);
         Some(pod)
@@ -101,7 +101,7 @@ impl NodeInfo {
     }
 
     /// Whether `wanted` clashes with a port that is taken.
-    pub fn port_clashes(&self, wanted: &HostPort) -> bool {
+    pub(crate) fn port_clashes(&self, wanted: &HostPort) -> bool {
         self.pods.values().any(|pod| pod.host_ports.iter().any(|taken| taken.clashes(wanted)))
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! Names, reasons and weights are those of the default profile of kube-scheduler.
 
-pub mod dynamic_resources;
-pub mod image_locality;
-pub mod inter_pod_affinity;
-pub mod node_affinity;
-pub mod node_declared_features;
-pub mod node_ports;
-pub mod node_resources;
-pub mod node_unschedulable;
-pub mod pod_topology_spread;
-pub mod taint_toleration;
-pub mod volume_binding;
+pub(crate) mod dynamic_resources;
+pub(crate) mod image_locality;
+pub(crate) mod inter_pod_affinity;
+pub(crate) mod node_affinity;
+pub(crate) mod node_declared_features;
+pub(crate) mod node_ports;
+pub(crate) mod node_resources;
+pub(crate) mod node_unschedulable;
+pub(crate) mod pod_topology_spread;
+pub(crate) mod taint_toleration;
+pub(crate) mod volume_binding;
 
 use std::collections::HashSet;
 
@@ -22,11 +22,11 @@ use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 
 /// The highest score of a node.
-pub const SCORE_MAX: i64 = 100;
+pub(crate) const SCORE_MAX: i64 = 100;
 
 /// The plugins that can reject a node, by which the queue decides what wakes a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Plugin {
+pub(crate) enum Plugin {
     /// `NodeUnschedulable`
     NodeUnschedulable,
     /// `NodeName`
@@ -53,7 +53,7 @@ pub enum Plugin {
 
 impl Plugin {
     /// Those that look at a node, in the order in which they do.
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::NodeUnschedulable,
         Self::NodeName,
         Self::TaintToleration,
@@ -68,7 +68,7 @@ impl Plugin {
     ];
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NodeUnschedulable => "NodeUnschedulable",
             Self::NodeName => "NodeName",
@@ -86,7 +86,7 @@ impl Plugin {
 }
 
 /// The plugins that give scores.
-pub const SCORERS: [&str; 8] = [
+pub(crate) const SCORERS: [&str; 8] = [
     "TaintToleration",
     "NodeAffinity",
     "NodeResourcesFit",
@@ -99,7 +99,7 @@ pub const SCORERS: [&str; 8] = [
 
 /// Why a node, or every node, cannot take a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
+pub(crate) struct Rejection {
     /// Who says so.
     pub plugin: Plugin,
     /// Why, for people.
@@ -125,7 +125,7 @@ impl Rejection {
 }
 
 /// What is worked out once for a pod and read for each node.
-pub struct CycleState {
+pub(crate) struct CycleState {
     affinity: inter_pod_affinity::State,
     spread: pod_topology_spread::State,
     volumes: volume_binding::State,
@@ -137,7 +137,12 @@ impl CycleState {
     ///
     /// # Errors
     /// If no node at all can take the pod.
-    pub fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup, absent: &HashSet<String>) -> Result<Self, Rejection> {
+    pub(crate) fn new(
+        pod: &PodInfo,
+        cache: &Cache,
+        lookup: &dyn Lookup,
+        absent: &HashSet<String>,
+    ) -> Result<Self, Rejection> {
         Ok(Self {
             affinity: inter_pod_affinity::State::new(pod, cache, lookup, absent),
             spread: pod_topology_spread::State::new(pod, cache, absent),
@@ -147,12 +152,12 @@ impl CycleState {
     }
 
     /// What must happen to volumes before the pod can be bound to `node`.
-    pub fn volume_plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> volume_binding::Plan {
+    pub(crate) fn volume_plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> volume_binding::Plan {
         self.volumes.plan(node, lookup)
     }
 
     /// What is known of the pod's claims of devices.
-    pub fn devices(&self) -> &dynamic_resources::State {
+    pub(crate) fn devices(&self) -> &dynamic_resources::State {
         &self.devices
     }
 }
@@ -161,7 +166,7 @@ impl CycleState {
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo, state: &CycleState, lookup: &dyn Lookup) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo, state: &CycleState, lookup: &dyn Lookup) -> Result<(), Rejection> {
     node_unschedulable::filter(pod, node)?;
     node_affinity::filter_name(pod, node)?;
     taint_toleration::filter(pod, node)?;
@@ -176,7 +181,7 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo, state: &CycleState, lookup: &dyn L
 }
 
 /// The weighted sum of all scores, one a node of `nodes`.
-pub fn score(pod: &PodInfo, nodes: &[&NodeInfo], state: &CycleState, cache: &Cache) -> Vec<i64> {
+pub(crate) fn score(pod: &PodInfo, nodes: &[&NodeInfo], state: &CycleState, cache: &Cache) -> Vec<i64> {
     let mut totals = vec![0; nodes.len()];
     let mut add = |weight: i64, scores: Option<Vec<i64>>| {
         for (total, score) in totals.iter_mut().zip(scores.into_iter().flatten()) {

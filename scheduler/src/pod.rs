@@ -17,7 +17,7 @@ use crate::resources::Requests;
 
 /// What the scheduler needs of a pod, parsed once. The pod itself is not kept: it is many times as large.
 #[derive(Debug)]
-pub struct PodInfo {
+pub(crate) struct PodInfo {
     namespace: String,
     name: String,
     /// Its uid.
@@ -67,7 +67,7 @@ pub struct PodInfo {
 
 /// What a pod says of the node it wants.
 #[derive(Debug, Default, PartialEq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Labels that the node must have.
     pub node_selector: BTreeMap<String, String>,
     /// Required and preferred affinity to nodes.
@@ -84,7 +84,7 @@ pub struct Wanted {
 
 /// A term of inter-pod affinity.
 #[derive(Debug)]
-pub struct Term {
+pub(crate) struct Term {
     selector: LabelSelector,
     namespaces: Vec<String>,
     namespace_selector: Option<LabelSelector>,
@@ -94,7 +94,7 @@ pub struct Term {
 
 impl Term {
     /// Whether the term selects `pod`, given the labels of the pod's namespace.
-    pub fn selects(&self, pod: &PodInfo, namespaces: &dyn NamespaceLabels) -> bool {
+    pub(crate) fn selects(&self, pod: &PodInfo, namespaces: &dyn NamespaceLabels) -> bool {
         let namespace = pod.namespace();
         let in_namespace = self.namespaces.iter().any(|name| name == namespace)
             || self.namespace_selector.as_ref().is_some_and(|selector| namespaces.matches(namespace, selector));
@@ -103,14 +103,14 @@ impl Term {
 }
 
 /// Looks up the labels of namespaces.
-pub trait NamespaceLabels {
+pub(crate) trait NamespaceLabels {
     /// Whether the labels of the namespace match.
     fn matches(&self, namespace: &str, selector: &LabelSelector) -> bool;
 }
 
 /// A topology spread constraint.
 #[derive(Debug)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The constraint as given.
     pub constraint: TopologySpreadConstraint,
     /// Its selector, with the labels of `matchLabelKeys`.
@@ -119,7 +119,7 @@ pub struct Spread {
 
 /// What many pods have in common, to have it once: of pods of one template, that is most of what is known.
 #[derive(Debug, Default)]
-pub struct Sharing {
+pub(crate) struct Sharing {
     labels: Recent<BTreeMap<String, String>>,
     wanted: Recent<Wanted>,
 }
@@ -159,7 +159,7 @@ fn had_to_go(status: &PodStatus) -> bool {
 
 impl PodInfo {
     /// Parses a pod; what it has in common with others is kept in `sharing`.
-    pub fn new(pod: &Pod, sharing: &mut Sharing) -> Self {
+    pub(crate) fn new(pod: &Pod, sharing: &mut Sharing) -> Self {
         let (meta, spec, status) = (&pod.metadata, pod.spec.as_ref(), pod.status.as_ref());
         let affinity = spec.and_then(|spec| spec.affinity.as_ref());
         let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
@@ -206,17 +206,17 @@ impl PodInfo {
     }
 
     /// The namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// The name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// A reference to the pod, as events have it.
-    pub fn reference(&self) -> ObjectReference {
+    pub(crate) fn reference(&self) -> ObjectReference {
         ObjectReference {
             api_version: Some("v1".into()),
             kind: Some("Pod".into()),

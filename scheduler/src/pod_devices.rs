@@ -7,11 +7,11 @@ use client::resource_claims;
 use k8s_openapi::api::core::v1::{Container, Pod, PodResourceClaim, PodSpec};
 
 /// What extended resources begin with that stand for the devices of the class of the rest (`ResourceDeviceClassPrefix`).
-pub const CLASS_PREFIX: &str = "deviceclass.resource.kubernetes.io/";
+pub(crate) const CLASS_PREFIX: &str = "deviceclass.resource.kubernetes.io/";
 
 /// A claim of devices, as a pod names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PodClaim {
+pub(crate) enum PodClaim {
     /// It is there, or should be.
     Named {
         /// Its name.
@@ -27,7 +27,7 @@ pub enum PodClaim {
 
 impl PodClaim {
     /// The claims of a pod.
-    pub fn all(pod: &Pod) -> Vec<Self> {
+    pub(crate) fn all(pod: &Pod) -> Vec<Self> {
         resource_claims::of_pod(pod).iter().map(|claim| Self::new(pod, claim)).collect()
     }
 
@@ -42,7 +42,7 @@ impl PodClaim {
 
 /// What a container asks for, in a pod that asks for extended resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asking {
+pub(crate) struct Asking {
     /// Its place among all containers, init containers first.
     pub index: usize,
     /// Its name.
@@ -55,7 +55,7 @@ pub struct Asking {
 
 impl Asking {
     /// What the containers of a pod ask for, if any asks for extended resources.
-    pub fn all(spec: &PodSpec) -> Option<Box<[Self]>> {
+    pub(crate) fn all(spec: &PodSpec) -> Option<Box<[Self]>> {
         let init = spec.init_containers.as_deref().unwrap_or_default();
         let containers = || init.iter().chain(&spec.containers);
         let requests = |container: &Container| container.resources.as_ref().and_then(|r| r.requests.clone());
@@ -79,6 +79,6 @@ impl Asking {
 }
 
 /// Whether a resource may stand for devices (`IsDRAExtendedResourceName`).
-pub fn is_extended(name: &str) -> bool {
+pub(crate) fn is_extended(name: &str) -> bool {
     name.starts_with(CLASS_PREFIX) || resources::is_extended(name)
 }

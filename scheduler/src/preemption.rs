@@ -20,7 +20,7 @@ const CANDIDATES_PERCENT: usize = 10;
 
 /// A node and the pods that must leave it.
 #[derive(Debug)]
-pub struct Preemption {
+pub(crate) struct Preemption {
     /// The node.
     pub node: String,
     /// The pods, the most important first.
@@ -48,7 +48,7 @@ const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
 ///
 /// # Errors
 /// What is said of it after the reasons of the nodes, as `RunPostFilterPlugins` words it.
-pub fn plan(
+pub(crate) fn plan(
     pod: &PodInfo,
     cache: &Cache,
     lookup: &dyn Lookup,

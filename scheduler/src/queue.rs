@@ -18,7 +18,7 @@ const UNSCHEDULABLE_MAX: Duration = Duration::from_secs(300);
 
 /// What may make room for a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClusterEvent {
+pub(crate) enum ClusterEvent {
     /// A node came, or its labels, taints, room or cordon changed.
     Node,
     /// A pod on a node came, or its labels changed.
@@ -91,7 +91,7 @@ type ActiveKey = (Reverse<i32>, Duration, u64, String);
 
 /// How a pod was tried.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Tries {
+pub(crate) struct Tries {
     /// How often.
     pub attempts: u32,
     /// Since when.
@@ -102,7 +102,7 @@ pub struct Tries {
 
 /// The pods that wait. Times are those of one monotonic clock.
 #[derive(Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     waiting: HashMap<String, Waiting>,
     active: BTreeSet<ActiveKey>,
     backoff: BTreeSet<(Duration, String)>,
@@ -115,7 +115,7 @@ pub struct Queue {
 
 impl Queue {
     /// Adds a pod, or takes over its newer state. It is held, whatever its gates say, until it is set again and is not.
-    pub fn set(&mut self, pod: Arc<PodInfo>, held: bool, now: Duration) {
+    pub(crate) fn set(&mut self, pod: Arc<PodInfo>, held: bool, now: Duration) {
         let gated = pod.gated || held;
         let uid = pod.uid.clone();
         let Some(known) = self.waiting.get_mut(&uid) else {
@@ -155,13 +155,13 @@ impl Queue {
     }
 
     /// Forgets a pod.
-    pub fn remove(&mut self, uid: &str) {
+    pub(crate) fn remove(&mut self, uid: &str) {
         self.put(uid, Place::Gated);
         self.waiting.remove(uid);
     }
 
     /// The next pod to try.
-    pub fn pop(&mut self, now: Duration) -> Option<Arc<PodInfo>> {
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<Arc<PodInfo>> {
         self.expire(now);
         let (.., uid) = self.active.first()?.clone();
         let moves = self.moves;
@@ -173,7 +173,7 @@ impl Queue {
     }
 
     /// How a pod under way was tried so far.
-    pub fn tries(&self, uid: &str) -> Tries {
+    pub(crate) fn tries(&self, uid: &str) -> Tries {
         let tries = |waiting: &Waiting| Tries {
             attempts: waiting.attempts,
             since: waiting.tried.unwrap_or_default(),
@@ -183,12 +183,12 @@ impl Queue {
     }
 
     /// How many pods came into each queue so far, and why.
-    pub fn incoming(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+    pub(crate) fn incoming(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.incoming.iter().map(|((queue, why), count)| (*queue, *why, *count))
     }
 
     /// How many of the pods that wait each plugin has rejected.
-    pub fn rejected(&self) -> BTreeMap<Plugin, usize> {
+    pub(crate) fn rejected(&self) -> BTreeMap<Plugin, usize> {
         let mut counts = BTreeMap::new();
         let waiting = self.waiting.values().filter(|waiting| !matches!(waiting.place, Place::InFlight(_)));
         for plugin in waiting.flat_map(|waiting| &waiting.rejected_by) {
@@ -198,7 +198,7 @@ impl Queue {
     }
 
     /// How many pods wait in each of the reference's queues.
-    pub fn pending(&self) -> [(&'static str, usize); 4] {
+    pub(crate) fn pending(&self) -> [(&'static str, usize); 4] {
         let gated = self.waiting.values().filter(|waiting| waiting.place == Place::Gated).count();
         let unschedulable = self.unschedulable.len();
         [
@@ -210,7 +210,7 @@ impl Queue {
     }
 
     /// Gives back a pod that no node took; `rejected_by` tells what may wake it.
-    pub fn failed(&mut self, uid: &str, rejected_by: HashSet<Plugin>, now: Duration) {
+    pub(crate) fn failed(&mut self, uid: &str, rejected_by: HashSet<Plugin>, now: Duration) {
         let moves = self.moves;
         let Some(waiting) = self.waiting.get_mut(uid) else { return };
         let Place::InFlight(before) = waiting.place else { return };
@@ -224,17 +224,17 @@ impl Queue {
     }
 
     /// A pod that waits.
-    pub fn pod(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+    pub(crate) fn pod(&self, uid: &str) -> Option<&Arc<PodInfo>> {
         self.waiting.get(uid).map(|waiting| &waiting.pod)
     }
 
     /// Wakes the pods that the event may help; `label` is what the reference calls it.
-    pub fn on_event(&mut self, event: ClusterEvent, label: &'static str, now: Duration) {
+    pub(crate) fn on_event(&mut self, event: ClusterEvent, label: &'static str, now: Duration) {
         self.on_event_for(event, label, now, &|_| true);
     }
 
     /// The same of some pods only.
-    pub fn on_event_for(
+    pub(crate) fn on_event_for(
         &mut self,
         event: ClusterEvent,
         label: &'static str,
@@ -256,7 +256,7 @@ impl Queue {
     }
 
     /// When [`Queue::pop`] may have something, if nothing else happens.
-    pub fn next_deadline(&self) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let backoff = self.backoff.first().map(|(until, _)| *until);
         let stuck = self.unschedulable.first().map(|(since, _)| *since + UNSCHEDULABLE_MAX);
         backoff.into_iter().chain(stuck).min()

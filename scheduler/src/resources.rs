@@ -14,7 +14,7 @@ const MEMORY_BYTES_UNSET: i64 = 200 * 1024 * 1024;
 
 /// Amounts by resource: cpu in millicores, the rest in units or bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources {
+pub(crate) struct Resources {
     /// Millicores.
     pub cpu_milli: i64,
     /// Bytes.
@@ -49,17 +49,17 @@ impl Amounts for Resources {
 
 impl Resources {
     /// Amounts from a resource list.
-    pub fn of_list(list: Option<&BTreeMap<String, Text>>) -> Self {
+    pub(crate) fn of_list(list: Option<&BTreeMap<String, Text>>) -> Self {
         pods::read(list)
     }
 
     /// Takes `other` away.
-    pub fn subtract(&mut self, other: &Self) {
+    pub(crate) fn subtract(&mut self, other: &Self) {
         self.each(other, |a, b| *a -= b);
     }
 
     /// Whether it is less of something than `other`.
-    pub fn is_less_of_any(&self, other: &Self) -> bool {
+    pub(crate) fn is_less_of_any(&self, other: &Self) -> bool {
         let less = |name: &String, amount: &i64| self.extended.get(name).copied().unwrap_or_default() < *amount;
         self.cpu_milli < other.cpu_milli
             || self.memory < other.memory
@@ -80,7 +80,7 @@ impl Resources {
 
 /// What a pod asks for, and what it counts for in scores.
 #[derive(Debug, Clone, Default)]
-pub struct Requests {
+pub(crate) struct Requests {
     /// The effective requests, as `PodRequests` in component-helpers computes them.
     pub exact: Resources,
     /// cpu and memory with stand-ins for containers that ask for nothing.
@@ -91,7 +91,7 @@ pub struct Requests {
 
 impl Requests {
     /// The requests of a pod.
-    pub fn of(pod: &Pod) -> Self {
+    pub(crate) fn of(pod: &Pod) -> Self {
         let Some(spec) = pods::held_spec(pod) else { return Self::default() };
         let spec = &*spec;
         let mut exact: Resources = pods::requests(spec);

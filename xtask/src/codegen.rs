@@ -24,7 +24,7 @@ use universe::Universe;
 type Read<T> = Result<T, Box<dyn Error>>;
 
 /// The files that are generated.
-pub const GENERATED: [&str; 6] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES, FAMILIES];
+pub(crate) const GENERATED: [&str; 6] = [SCHEMA, ENUMS, UNIONS, RESOURCES, ROLES, FAMILIES];
 
 const SCHEMA: &str = "api/data/schema.txt";
 const ENUMS: &str = "api/data/enums.txt";
@@ -42,7 +42,7 @@ fn root() -> PathBuf {
 ///
 /// # Errors
 /// A file that is not there, or that there are problems.
-pub fn check() -> Result<(), Box<dyn Error>> {
+pub(crate) fn check() -> Result<(), Box<dyn Error>> {
     check::run(&root())
 }
 
@@ -50,7 +50,7 @@ pub fn check() -> Result<(), Box<dyn Error>> {
 ///
 /// # Errors
 /// What the tree lacks or says in a way that is not understood: every file that can be written is.
-pub fn write(from: &Path, into: Option<&Path>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn write(from: &Path, into: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let overlay = Overlay::read(&root())?;
     let into = into.map_or_else(root, Path::to_path_buf);
     let universe = Universe::new(from);

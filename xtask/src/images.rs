@@ -52,7 +52,7 @@ const IMAGES: &[Image] = &[
 ];
 
 /// Packs every image that is not there yet into `directory`.
-pub fn run(directory: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(directory: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(directory)?;
     for image in IMAGES {
         let target = directory.join(format!("{}.tar", image.name));

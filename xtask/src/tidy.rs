@@ -59,7 +59,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Runs every check and prints every problem.
-pub fn run() -> Result<(), Box<dyn Error>> {
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut problems = edges(&root)?;
     let mut files = Vec::new();

@@ -47,10 +47,10 @@ pub enum LabelError {
 }
 
 /// A path to a field.
-pub type FieldPath = Vec<&'static str>;
+pub(super) type FieldPath = Vec<&'static str>;
 
 /// The fields that a write through one subresource (empty for the object itself) does not touch (`GetResetFields`).
-pub type Reset = (&'static str, Vec<FieldPath>);
+pub(super) type Reset = (&'static str, Vec<FieldPath>);
 
 /// What sets a kind apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub(super) fn convert(
 
 /// In whose words wrong types are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wording {
+pub(crate) enum Wording {
     /// Go's JSON decoder.
     Decoder,
     /// The converter from maps to structs (`runtime.DefaultUnstructuredConverter`).

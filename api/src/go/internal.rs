@@ -18,12 +18,12 @@ use printer::Printer;
 const TYPES: &str = include_str!("../../data/overlay/internal.txt");
 
 /// A value of an internal type, in JSON on one line, as a message shows it.
-pub fn shown(form: &str, value: &Value) -> String {
+pub(crate) fn shown(form: &str, value: &Value) -> String {
     Printer::on_one_line().print(form, value)
 }
 
 /// What differs between two values of an internal type; the old one comes from the store, where empty is unset.
-pub fn difference(form: &str, old: &Value, new: &Value) -> String {
+pub(crate) fn difference(form: &str, old: &Value, new: &Value) -> String {
     let indented = |value: &Value| Printer::indented().print(form, value);
     diff::unified(&indented(&without_empty(old)), &indented(new))
 }

@@ -13,7 +13,7 @@ const AUDIT_ANNOTATIONS_MAX: usize = 20;
 const VALUE_EXPRESSION_BYTES_MAX: usize = 5 * 1024;
 
 /// `ValidateValidatingAdmissionPolicy` and `ValidateValidatingAdmissionPolicyUpdate`
-pub fn validating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn validating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let mut scope = common(&spec, old, errors);
     if spec.field("variables").is_empty() {
@@ -46,7 +46,7 @@ pub fn validating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorL
 }
 
 /// `ValidateMutatingAdmissionPolicy` and `ValidateMutatingAdmissionPolicyUpdate`
-pub fn mutating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn mutating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let mut scope = common(&spec, old, errors);
     variables(&spec, &mut scope, errors);
@@ -62,7 +62,7 @@ pub fn mutating_policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorLis
 }
 
 /// `ValidateValidatingAdmissionPolicyBinding`
-pub fn validating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn validating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     binding(&spec, errors);
     let actions = spec.field("validationActions");
@@ -84,12 +84,12 @@ pub fn validating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLi
 }
 
 /// `ValidateMutatingAdmissionPolicyBinding`
-pub fn mutating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn mutating_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     binding(&new.field("spec"), errors);
 }
 
 /// `validateValidatingAdmissionPolicyStatus`
-pub fn validating_policy_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn validating_policy_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let status = new.field("status");
     for warning in status.at(&["typeChecking", "expressionWarnings"]).items() {
         rules::required(&warning.field("warning"), errors);

@@ -5,10 +5,10 @@ pub(crate) mod deployment;
 pub(crate) mod stateful_set;
 pub(crate) mod status;
 
-pub use daemon_set::daemon_set;
-pub use deployment::{deployment, replica_set};
-pub use stateful_set::stateful_set;
-pub use status::{daemon_set_status, deployment_status, replica_set_status, stateful_set_status};
+pub(crate) use daemon_set::daemon_set;
+pub(crate) use deployment::{deployment, replica_set};
+pub(crate) use stateful_set::stateful_set;
+pub(crate) use status::{daemon_set_status, deployment_status, replica_set_status, stateful_set_status};
 
 use super::at::At;
 use super::{pod, rules};
@@ -71,7 +71,7 @@ fn only_always(template: &At<'_>, kind: &str, errors: &mut ErrorList) {
 }
 
 /// `ValidateControllerRevisionCreate` and `ValidateControllerRevisionUpdate`
-pub fn controller_revision(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn controller_revision(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     rules::nonnegative(&new.field("revision"), errors);
     let data = new.field("data");
     match old {

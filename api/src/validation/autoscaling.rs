@@ -11,7 +11,7 @@ const PERIOD_SECONDS_MAX: i64 = 1800;
 const WINDOW_SECONDS_MAX: i64 = 3600;
 
 /// `ValidateHorizontalPodAutoscaler` and `ValidateHorizontalPodAutoscalerUpdate`, in version 2's fields.
-pub fn autoscaler(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn autoscaler(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let (min, max) = (spec.field("minReplicas"), spec.field("maxReplicas"));
     // An object from the time of a server that scaled to nothing stays what it is.
@@ -49,7 +49,7 @@ pub fn autoscaler(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateHorizontalPodAutoscalerStatusUpdate`
-pub fn autoscaler_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn autoscaler_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for count in new.field("status").fields(["currentReplicas", "desiredReplicas"]) {
         rules::nonnegative(&count, errors);
     }

@@ -6,8 +6,8 @@ pub(crate) mod policies;
 pub(crate) mod status;
 pub(crate) mod update;
 
-pub use cron::cron_job;
-pub use status::job_status;
+pub(crate) use cron::cron_job;
+pub(crate) use status::job_status;
 
 use super::at::At;
 use super::{pod, rules};
@@ -28,7 +28,7 @@ const LABELS: [&str; 4] =
     ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
 /// `ValidateJob` and `ValidateJobUpdate`
-pub fn job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let prefixed = old.is_none_or(|old| {
         let labels = old.at(&["spec", "template", "metadata", "labels"]);

@@ -43,19 +43,19 @@ const USAGES: [&str; 23] = [
 ];
 
 /// `ValidateCertificateSigningRequestCreate` and `ValidateCertificateSigningRequestUpdate`
-pub fn request(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn request(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     whole(new, old, errors);
     changes(new, old, Allowed { decision: false, certificate: false }, errors);
 }
 
 /// `ValidateCertificateSigningRequestApprovalUpdate`
-pub fn approval(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn approval(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     whole(new, old, errors);
     changes(new, old, Allowed { decision: true, certificate: false }, errors);
 }
 
 /// `ValidateCertificateSigningRequestStatusUpdate`
-pub fn signature(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn signature(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     whole(new, old, errors);
     changes(new, old, Allowed { decision: false, certificate: true }, errors);
 }

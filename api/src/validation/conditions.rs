@@ -12,7 +12,7 @@ const REASON_LENGTH_MAX: usize = 1024;
 const MESSAGE_LENGTH_MAX: usize = 32 * 1024;
 
 /// `ValidateConditions`
-pub fn all(list: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn all(list: &At<'_>, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for condition in list.items() {
         let type_ = condition.field("type");

@@ -16,7 +16,7 @@ const TOKEN_SECONDS_MIN: i64 = 600;
 const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 
 /// `ValidateCSIDriver` and `ValidateCSIDriverUpdate`
-pub fn driver(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn driver(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     // The reference spells the field so.
     let attach_path = spec.path.child("attachedRequired");
@@ -83,7 +83,7 @@ pub(super) fn driver_name(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateCSINode` and `ValidateCSINodeUpdate`
-pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let drivers = new.at(&["spec", "drivers"]);
     let mut seen = BTreeSet::new();
     for driver in drivers.items() {
@@ -123,7 +123,7 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateCSIStorageCapacity` and `ValidateCSIStorageCapacityUpdate`
-pub fn capacity(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn capacity(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let class = new.field("storageClassName");
     if let Some(old) = old {
         rules::immutable_selector(&new.field("nodeTopology"), &old.field("nodeTopology"), errors);
@@ -138,7 +138,7 @@ pub fn capacity(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateVolumeAttachment` and `ValidateVolumeAttachmentUpdate`
-pub fn attachment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn attachment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     const EXACTLY_ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
     let spec = new.field("spec");
     driver_name(&spec.field("attacher"), errors);

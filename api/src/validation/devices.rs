@@ -17,9 +17,9 @@ use super::rules;
 use crate::cel::devices::{self, Problem};
 use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
-pub use claims::{claim, template};
-pub use slices::slice;
-pub use status::claim_status;
+pub(crate) use claims::{claim, template};
+pub(crate) use slices::slice;
+pub(crate) use status::claim_status;
 
 const SELECTORS_MAX: usize = 32;
 const CONFIG_MAX: usize = 32;
@@ -30,7 +30,7 @@ const CONDITIONS_MAX: usize = 4;
 const TAINT_EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 
 /// `ValidateDeviceClass` and `ValidateDeviceClassUpdate`
-pub fn class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     selectors(&spec.field("selectors"), errors);
     let config = spec.field("config");

@@ -14,7 +14,7 @@ const HINTS_MAX: usize = 8;
 const TOPOLOGY_LABELS_MAX: usize = 16;
 
 /// `ValidateEndpointSliceCreate` and `ValidateEndpointSliceUpdate`
-pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let type_ = new.field("addressType");
     if rules::required(&type_, errors) {
         rules::one_of(&type_, &["FQDN", "IPv4", "IPv6"], errors);

@@ -15,7 +15,7 @@ const EXEMPT: &str = "exempt";
 const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 /// `ValidateFlowSchema`
-pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let at = spec.field("matchingPrecedence");
     let precedence = at.number().unwrap_or(0);
@@ -51,7 +51,7 @@ pub fn schema(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateFlowSchemaStatus` and `ValidatePriorityLevelConfigurationStatus`
-pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let mut seen = std::collections::BTreeSet::new();
     for type_ in new.at(&["status", "conditions"]).items().map(|condition| condition.field("type")) {
         if !seen.insert(type_.text()) {
@@ -186,7 +186,7 @@ fn subject(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidatePriorityLevelConfiguration`
-pub fn level(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn level(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let (type_, limited, exempt) = (spec.field("type"), spec.field("limited"), spec.field("exempt"));
     if (new.at(&["metadata", "name"]).text() == EXEMPT) != (type_.text() == "Exempt") {

@@ -10,7 +10,7 @@ use crate::field::{ErrorList, FieldError};
 use crate::names;
 
 /// `ValidateNetworkPolicy` and `ValidateNetworkPolicyUpdate`
-pub fn policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let blocks: Vec<At<'_>> = old.iter().flat_map(|old| blocks(&old.field("spec"))).collect();
     let kept: HashSet<&str> = blocks
@@ -39,7 +39,7 @@ pub fn policy(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// The address ranges of a policy.
-pub fn blocks<'a>(spec: &At<'a>) -> Vec<At<'a>> {
+pub(crate) fn blocks<'a>(spec: &At<'a>) -> Vec<At<'a>> {
     let peers = rules_with_peers(spec).flat_map(|(_, peers)| peers.items());
     peers.map(|peer| peer.field("ipBlock")).filter(At::is_set).collect()
 }

@@ -17,7 +17,7 @@ struct Kept {
 }
 
 /// `ValidateIngressCreate` and `ValidateIngressUpdate`
-pub fn ingress(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn ingress(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     ingress_spec(&spec, kept(old), errors);
     let annotation = new.at(&["metadata", "annotations"]).key(CLASS_ANNOTATION);
@@ -174,7 +174,7 @@ fn service_backend(at: &At<'_>, service: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateIngressLoadBalancerStatus`
-pub fn ingress_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn ingress_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let before = old.map(|old| old.at(&["status", "loadBalancer", "ingress"]));
     let kept: HashSet<&str> =
         before.iter().flat_map(At::items).map(|item| item.field("ip").text()).filter(|ip| !ip.is_empty()).collect();

@@ -8,7 +8,7 @@ use crate::names;
 const CONTROLLER_LENGTH_MAX: usize = 250;
 
 /// `ValidateIngressClass` and `ValidateIngressClassUpdate`
-pub fn ingress_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn ingress_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let controller = spec.field("controller");
     if old.is_some_and(|old| old.at(&["spec", "controller"]).text() != controller.text()) {
@@ -55,7 +55,7 @@ fn path_segment(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateIPAddress` and `ValidateIPAddressUpdate`
-pub fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn ip_address(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let parent = new.at(&["spec", "parentRef"]);
     if parent.is_absent() {
         errors.push(FieldError::required(&parent.path, ""));
@@ -81,7 +81,7 @@ fn parent(parent: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateServiceCIDR` and `ValidateServiceCIDRUpdate`
-pub fn service_cidr(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn service_cidr(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let ranges = new.at(&["spec", "cidrs"]);
     let Some(before) = old.map(|old| old.at(&["spec", "cidrs"])) else {
         return self::ranges(&ranges, errors);

@@ -28,13 +28,13 @@ use crate::field::{ErrorList, FieldError, Path};
 use crate::names;
 pub(super) use resources::resource_name;
 use scope::Scope;
-pub use update::same;
+pub(crate) use update::same;
 
 /// Annotates the pods that a kubelet runs from a file.
-pub const MIRROR: &str = "kubernetes.io/config.mirror";
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// A pod.
-pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     match old {
         Some(old) => update::pod(new, old, errors),
         None => {
@@ -54,12 +54,12 @@ pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// A pod template object.
-pub fn pod_template(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn pod_template(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     template(&new.field("template"), errors);
 }
 
 /// The template of a workload.
-pub fn template(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn template(at: &At<'_>, errors: &mut ErrorList) {
     template_metadata(at, errors);
     let (metadata, spec) = (at.field("metadata"), at.field("spec"));
     annotations::pod(&at.path.child("annotations"), &metadata.field("annotations"), &spec, errors);
@@ -73,7 +73,7 @@ pub fn template(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// The labels and annotations of a template; their paths leave the metadata out.
-pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
     let labels = at.at(&["metadata", "labels"]);
     rules::labels(&labels.moved(at.path.child("labels")), errors);
     let annotations = at.at(&["metadata", "annotations"]);

@@ -5,7 +5,7 @@ use super::{conditions, rules};
 use crate::field::ErrorList;
 
 /// `ValidatePodDisruptionBudget`
-pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let bounds = spec.fields(["minAvailable", "maxUnavailable"]);
     if bounds.iter().all(At::is_set) {
@@ -21,7 +21,7 @@ pub fn disruption_budget(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLis
 }
 
 /// `ValidatePodDisruptionBudgetStatusUpdate`
-pub fn disruption_budget_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn disruption_budget_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let status = new.field("status");
     conditions::all(&status.field("conditions"), errors);
     for count in status.fields(["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"]) {

@@ -9,7 +9,7 @@ use crate::selector::LabelSelector;
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// `ValidateClusterRole`, but for the policy rules.
-pub fn cluster_role(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn cluster_role(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let rule = new.field("aggregationRule");
     let selectors = rule.field("clusterRoleSelectors");
     if rule.is_set() && selectors.is_empty() {
@@ -25,12 +25,12 @@ pub fn cluster_role(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateRoleBinding`
-pub fn role_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn role_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     binding(new, &["Role", "ClusterRole"], true, errors);
 }
 
 /// `ValidateClusterRoleBinding`
-pub fn cluster_role_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn cluster_role_binding(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     binding(new, &["ClusterRole"], false, errors);
 }
 

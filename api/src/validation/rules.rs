@@ -15,11 +15,11 @@ use crate::names;
 use crate::quantity::Quantity;
 
 /// `isNegativeErrorMsg`
-pub const NEGATIVE: &str = "must be greater than or equal to 0";
+pub(crate) const NEGATIVE: &str = "must be greater than or equal to 0";
 /// `isNotPositiveErrorMsg`
-pub const NOT_POSITIVE: &str = "must be greater than zero";
+pub(crate) const NOT_POSITIVE: &str = "must be greater than zero";
 /// `fieldImmutableErrorMsg`
-pub const IMMUTABLE: &str = "field is immutable";
+pub(crate) const IMMUTABLE: &str = "field is immutable";
 
 /// What the metadata of a template may not have, in the order of the fields.
 const TEMPLATE_FORBIDDEN: [&str; 13] = [
@@ -39,14 +39,14 @@ const TEMPLATE_FORBIDDEN: [&str; 13] = [
 ];
 
 /// A number that must not be negative (`ValidateNonnegativeField`).
-pub fn nonnegative(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn nonnegative(at: &At<'_>, errors: &mut ErrorList) {
     if let Some(number) = at.number().filter(|number| *number < 0) {
         errors.push(FieldError::invalid(&at.path, number, NEGATIVE));
     }
 }
 
 /// A field that must be there.
-pub fn required(at: &At<'_>, errors: &mut ErrorList) -> bool {
+pub(crate) fn required(at: &At<'_>, errors: &mut ErrorList) -> bool {
     if at.is_empty() {
         errors.push(FieldError::required(&at.path, ""));
     }
@@ -54,14 +54,14 @@ pub fn required(at: &At<'_>, errors: &mut ErrorList) -> bool {
 }
 
 /// A text that must be one of several, if it is there.
-pub fn one_of(at: &At<'_>, supported: &[&str], errors: &mut ErrorList) {
+pub(crate) fn one_of(at: &At<'_>, supported: &[&str], errors: &mut ErrorList) {
     if at.is_set() && !supported.contains(&at.text()) {
         errors.push(FieldError::not_supported(&at.path, at.text(), supported));
     }
 }
 
 /// A text that must be there and one of several; `missing` is said when it is not there.
-pub fn required_one_of(at: &At<'_>, supported: &[&str], missing: &str, errors: &mut ErrorList) {
+pub(crate) fn required_one_of(at: &At<'_>, supported: &[&str], missing: &str, errors: &mut ErrorList) {
     if at.is_empty() {
         errors.push(FieldError::required(&at.path, missing));
     } else {
@@ -70,7 +70,7 @@ pub fn required_one_of(at: &At<'_>, supported: &[&str], missing: &str, errors: &
 }
 
 /// Each of the messages is an invalid value; what is absent is an empty text.
-pub fn invalid_each(at: &At<'_>, messages: Vec<String>, errors: &mut ErrorList) {
+pub(crate) fn invalid_each(at: &At<'_>, messages: Vec<String>, errors: &mut ErrorList) {
     for message in messages {
         let value = if at.is_absent() { Value::from("") } else { at.value.clone() };
         errors.push(FieldError::invalid(&at.path, value, message));
@@ -78,12 +78,12 @@ pub fn invalid_each(at: &At<'_>, messages: Vec<String>, errors: &mut ErrorList) 
 }
 
 /// A label key, or anything that is spelled like one (`ValidateQualifiedName`).
-pub fn label_name(path: &Path, name: &str, errors: &mut ErrorList) {
+pub(crate) fn label_name(path: &Path, name: &str, errors: &mut ErrorList) {
     errors.extend(names::label_key(name).into_iter().map(|message| FieldError::invalid(path, name, message)));
 }
 
 /// The metadata of what is made from a template: labels and annotations, and nothing else (`ValidateTemplateObjectMeta`).
-pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
     annotations(&at.field("annotations"), errors);
     labels(&at.field("labels"), errors);
     for name in at.known(TEMPLATE_FORBIDDEN) {
@@ -98,7 +98,7 @@ pub fn template_metadata(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// What is wrong with a subdomain that more letters may follow (`NameIsDNSSubdomain` of a prefix).
-pub fn prefix_of_subdomain(name: &str) -> Vec<String> {
+pub(crate) fn prefix_of_subdomain(name: &str) -> Vec<String> {
     match name.strip_suffix('-').filter(|_| name.len() > 1) {
         Some(rest) => names::dns1123_subdomain(&format!("{}a", &rest[..rest.len().saturating_sub(1)])),
         None => names::dns1123_subdomain(name),
@@ -106,14 +106,14 @@ pub fn prefix_of_subdomain(name: &str) -> Vec<String> {
 }
 
 /// A path that does not lead upwards (`validatePathNoBacksteps`).
-pub fn no_backsteps(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn no_backsteps(at: &At<'_>, errors: &mut ErrorList) {
     if at.text().split('/').any(|part| part == "..") {
         errors.push(FieldError::invalid(&at.path, at.text(), "must not contain '..'"));
     }
 }
 
 /// A path that leads downwards only (`validateLocalDescendingPath`).
-pub fn descending_path(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn descending_path(at: &At<'_>, errors: &mut ErrorList) {
     if at.text().starts_with('/') {
         errors.push(FieldError::invalid(&at.path, at.text(), "must be a relative path"));
     }
@@ -121,7 +121,7 @@ pub fn descending_path(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A path of a file in a volume (`ValidateLocalNonReservedPath`).
-pub fn local_path(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn local_path(at: &At<'_>, errors: &mut ErrorList) {
     descending_path(at, errors);
     if at.text().starts_with("..") && !at.text().starts_with("../") {
         errors.push(FieldError::invalid(&at.path, at.text(), "must not start with '..'"));
@@ -129,11 +129,11 @@ pub fn local_path(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// Whether two values mean the same: what is unset may be absent, null, empty or zero (`Semantic.DeepEqual`).
-pub use super::pod::same;
-pub use shown::{duplicate_as, invalid_as, invalid_selector, invalid_without_value, not_supported_as};
+pub(crate) use super::pod::same;
+pub(crate) use shown::{duplicate_as, invalid_as, invalid_selector, invalid_without_value, not_supported_as};
 
 /// A port number.
-pub fn port(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn port(at: &At<'_>, errors: &mut ErrorList) {
     let number = at.number().unwrap_or(0);
     if !(1..=65535).contains(&number) {
         errors.push(FieldError::invalid(&at.path, number, "must be between 1 and 65535, inclusive"));
@@ -141,7 +141,7 @@ pub fn port(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A port number or the name of one (`ValidatePortNumOrName`).
-pub fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
     match at.value {
         Value::String(_) => invalid_each(at, names::port_name(at.text()), errors),
         _ => port(at, errors),
@@ -149,21 +149,21 @@ pub fn port_or_name(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A field that may not change (`ValidateImmutableField`).
-pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     if !same(new.value, old.value) {
         errors.push(invalid_as(new, "null", IMMUTABLE));
     }
 }
 
 /// A label selector that may not change (`ValidateImmutableField`), shown as the reference prints it.
-pub fn immutable_selector(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn immutable_selector(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
     if !same(new.value, old.value) {
         errors.push(invalid_selector(new, IMMUTABLE));
     }
 }
 
 /// A label selector (`ValidateLabelSelector`).
-pub fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
     labels(&at.field("matchLabels"), errors);
     for expression in at.field("matchExpressions").items() {
         requirement(&expression, errors);
@@ -178,7 +178,7 @@ pub fn label_selector(at: &At<'_>, errors: &mut ErrorList) {
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
 /// Whether a requirement has values where its operator wants some, and none elsewhere.
-pub fn requirement(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn requirement(at: &At<'_>, errors: &mut ErrorList) {
     let values = at.field("values");
     match at.field("operator").text() {
         "In" | "NotIn" if values.is_empty() => {
@@ -238,7 +238,7 @@ pub fn review_selectors(attributes: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// Labels (`ValidateLabels`): the path is that of the map, the value the key or the value that is wrong.
-pub fn labels(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn labels(at: &At<'_>, errors: &mut ErrorList) {
     for (key, value) in at.entries() {
         for message in names::label_key(key) {
             errors.push(FieldError::invalid(&at.path, key, message));
@@ -250,31 +250,31 @@ pub fn labels(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A quantity; one that does not parse was refused when the body was read.
-pub fn quantity(at: &At<'_>) -> Option<Quantity> {
+pub(crate) fn quantity(at: &At<'_>) -> Option<Quantity> {
     if at.is_absent() { None } else { Quantity::from_json(at.value).ok() }
 }
 
 /// A quantity that must not be negative (`ValidateNonnegativeQuantity`).
-pub fn nonnegative_quantity(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn nonnegative_quantity(at: &At<'_>, errors: &mut ErrorList) {
     if quantity(at).is_some_and(|quantity| quantity.sign() < 0) {
         errors.push(FieldError::invalid(&at.path, at.value.clone(), NEGATIVE));
     }
 }
 
 /// A quantity that must be more than nothing (`ValidatePositiveQuantityValue`).
-pub fn positive_quantity(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn positive_quantity(at: &At<'_>, errors: &mut ErrorList) {
     if quantity(at).is_some_and(|quantity| quantity.sign() <= 0) {
         errors.push(FieldError::invalid(&at.path, at.value.clone(), NOT_POSITIVE));
     }
 }
 
 /// A quantity as messages show it.
-pub fn quantity_text(at: &At<'_>) -> String {
+pub(crate) fn quantity_text(at: &At<'_>) -> String {
     quantity(at).map_or_else(String::new, |quantity| quantity.to_string())
 }
 
 /// A quantity that may be nothing but not less (`validateBasicResource`).
-pub fn basic_amount(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn basic_amount(at: &At<'_>, errors: &mut ErrorList) {
     let value = quantity(at).map_or(0, |quantity| quantity.overflowing_value());
     if value < 0 {
         errors.push(FieldError::invalid(&at.path, value, "must be a valid resource quantity"));
@@ -282,13 +282,13 @@ pub fn basic_amount(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// An address in a field that once took more than it does.
-pub fn ip(at: &At<'_>, errors: &mut ErrorList) -> Option<IpAddr> {
+pub(crate) fn ip(at: &At<'_>, errors: &mut ErrorList) -> Option<IpAddr> {
     addresses::legacy_address(at, &HashSet::new(), errors);
     addresses::parse_address(at.text())
 }
 
 /// An address that traffic can be sent to (`ValidateEndpointIP`).
-pub fn endpoint_ip(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn endpoint_ip(at: &At<'_>, errors: &mut ErrorList) {
     let mut refuse = |detail: &str| errors.push(FieldError::invalid(&at.path, at.text(), detail));
     let Some(ip) = addresses::parse_address(at.text()) else { return refuse("must be a valid IP address") };
     if ip.is_unspecified() {
@@ -310,13 +310,13 @@ pub fn endpoint_ip(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// An address range in a field that once took more than it does.
-pub fn cidr(at: &At<'_>, errors: &mut ErrorList) -> Option<IpNet> {
+pub(crate) fn cidr(at: &At<'_>, errors: &mut ErrorList) -> Option<IpNet> {
     addresses::legacy_range(at, &HashSet::new(), errors);
     addresses::parse_range(at.text())
 }
 
 /// A number or a percentage that must not be negative (`ValidatePositiveIntOrPercent`).
-pub fn int_or_percent(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn int_or_percent(at: &At<'_>, errors: &mut ErrorList) {
     match at.value {
         Value::String(text) => {
             let digits = text.strip_suffix('%');
@@ -332,7 +332,7 @@ pub fn int_or_percent(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A percentage may be 100 at most (`IsNotMoreThan100Percent`).
-pub fn at_most_100_percent(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn at_most_100_percent(at: &At<'_>, errors: &mut ErrorList) {
     let percent = at.value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|digits| digits.parse().ok());
     if percent.is_some_and(|percent: u64| percent > 100) {
         errors.push(FieldError::invalid(&at.path, at.text(), "must not be greater than 100%"));
@@ -340,7 +340,7 @@ pub fn at_most_100_percent(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// The plain number behind a number or a percentage, where zero is all that matters.
-pub fn is_zero(at: &At<'_>) -> bool {
+pub(crate) fn is_zero(at: &At<'_>) -> bool {
     match at.value {
         Value::String(text) => match text.strip_suffix('%').filter(|digits| digits.parse::<u64>().is_ok()) {
             Some(digits) => digits.parse() == Ok(0u64),
@@ -352,7 +352,7 @@ pub fn is_zero(at: &At<'_>) -> bool {
 }
 
 /// Makes a field of one value what it is in another.
-pub fn copy(to: &mut Value, from: &Value, field: Name) {
+pub(crate) fn copy(to: &mut Value, from: &Value, field: Name) {
     let Some(map) = to.as_object_mut() else { return };
     match from.get(&*field) {
         Some(value) => _ = map.insert(field.to_string(), value.clone()),
@@ -361,7 +361,7 @@ pub fn copy(to: &mut Value, from: &Value, field: Name) {
 }
 
 /// Annotations (`ValidateAnnotations`), but for their size.
-pub fn annotations(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn annotations(at: &At<'_>, errors: &mut ErrorList) {
     for (key, _) in at.entries() {
         for message in names::label_key(&key.to_lowercase()) {
             errors.push(FieldError::invalid(&at.path, key, message));
@@ -370,7 +370,7 @@ pub fn annotations(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A path below a domain (`IsDomainPrefixedPath`).
-pub fn domain_prefixed_path(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn domain_prefixed_path(at: &At<'_>, errors: &mut ErrorList) {
     if !required(at, errors) {
         return;
     }

@@ -14,7 +14,7 @@ const SYSTEM_CLASSES: [(&str, i64); 2] =
     [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
 /// `ValidatePriorityClass` and `ValidatePriorityClassUpdate`
-pub fn priority_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn priority_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let (name, value) = (new.at(&["metadata", "name"]), new.field("value"));
     let policy = new.field("preemptionPolicy");
     let number = |class: &At<'_>| class.field("value").number().unwrap_or(0);
@@ -55,7 +55,7 @@ fn system_problem(name: &str, value: i64, is_default: bool) -> Option<String> {
 }
 
 /// `ValidateRuntimeClass` and `ValidateRuntimeClassUpdate`
-pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let handler = new.field("handler");
     if let Some(old) = old {
         rules::immutable(&handler, &old.field("handler"), errors);
@@ -82,7 +82,7 @@ pub fn runtime_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList)
 }
 
 /// `ValidateLease` and `ValidateLeaseUpdate`
-pub fn lease(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn lease(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let seconds = spec.field("leaseDurationSeconds");
     if seconds.number().is_some_and(|number| number <= 0) {

@@ -12,7 +12,7 @@ const GROUP_PRIORITY_MAX: i64 = 20_000;
 const VERSION_PRIORITY_MAX: i64 = 1_000;
 
 /// `ValidateAPIService` and `ValidateAPIServiceUpdate`
-pub fn api_service(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn api_service(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let (name, group, version) = (new.at(&["metadata", "name"]), spec.field("group"), spec.field("version"));
     let wanted = format!("{}.{}", version.text(), group.text());
@@ -71,7 +71,7 @@ fn backend(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateAPIServiceStatusUpdate`
-pub fn api_service_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn api_service_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for condition in new.at(&["status", "conditions"]).items() {
         let status = condition.field("status");
         if !matches!(status.text(), "True" | "False" | "Unknown") {

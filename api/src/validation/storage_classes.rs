@@ -11,7 +11,7 @@ const PARAMETERS_MAX: usize = 512;
 const PARAMETERS_BYTES_MAX: usize = 256 * 1024;
 
 /// `ValidateStorageClass` and `ValidateStorageClassUpdate`
-pub fn storage_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn storage_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     created(new, errors);
     let Some(old) = old else { return };
     for name in new.known(["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"]) {
@@ -107,7 +107,7 @@ fn topology<'a>(expressions: &At<'a>, errors: &mut ErrorList) -> BTreeMap<&'a st
 }
 
 /// `ValidateVolumeAttributesClass` and `ValidateVolumeAttributesClassUpdate`
-pub fn attributes_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn attributes_class(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let values = new.field("parameters");
     if let Some(old) = old {
         for name in new.known(["driverName", "parameters"]) {

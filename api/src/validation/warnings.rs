@@ -20,7 +20,7 @@ pub(crate) fn of_template(template: Template, new: &At<'_>, old: Option<&At<'_>>
 }
 
 /// A name that pods get theirs from should be a label.
-pub fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let problems = names::dns1123_label(new.at(&["metadata", "name"]).text());
     if old.is_some() || problems.is_empty() {
         return Vec::new();
@@ -32,7 +32,7 @@ pub fn host_name(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     )]
 }
 
-pub fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let limit = new.at(&["spec", "revisionHistoryLimit"]).number();
     if limit.is_none_or(|limit| limit >= 0) {
         return Vec::new();
@@ -42,7 +42,7 @@ pub fn stateful_set(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     vec![text.into()]
 }
 
-pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let mut warnings = host_name(new, old);
     if old.is_some() && new.at(&["spec", "schedule"]).text().contains("TZ") {
         warnings.push(
@@ -54,7 +54,7 @@ pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-pub fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let annotation = new.at(&["metadata", "annotations"]).key("kubernetes.io/ingress.class");
     if old.is_some() || annotation.is_absent() || new.at(&["spec", "ingressClassName"]).is_set() {
         return Vec::new();
@@ -63,12 +63,12 @@ pub fn ingress(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     vec![text.into()]
 }
 
-pub fn ingress_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn ingress_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let items = new.at(&["status", "loadBalancer", "ingress"]).items();
     items.flat_map(|item| addresses::address_warnings(&item.path, item.field("ip").text())).collect()
 }
 
-pub fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut warnings = Vec::new();
     for block in network_policies::blocks(&new.field("spec")) {
         let range = block.field("cidr");
@@ -80,7 +80,7 @@ pub fn policy(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-pub fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let type_ = new.field("addressType").text();
     let mut warnings = Vec::new();
     if type_ == "FQDN" {
@@ -97,7 +97,7 @@ pub fn slice(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-pub fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn driver(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let spec = new.field("spec");
     let requests = spec.field("tokenRequests");
     let same = old.is_some_and(|old| old.at(&["spec", "tokenRequests"]).value == requests.value);
@@ -130,13 +130,13 @@ pub(super) fn old_label(key: &str) -> Option<&'static str> {
     })
 }
 
-pub fn storage_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn storage_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let terms = new.field("allowedTopologies").items();
     let keys = terms.flat_map(|term| term.field("matchLabelExpressions").items().map(|item| item.field("key")));
     keys.filter_map(|key| old_label(key.text()).map(|text| format!("{}: {text}", key.path))).collect()
 }
 
-pub fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let selector = new.field("nodeTopology");
     let keys = selector.field("matchExpressions").items().map(|item| item.field("key"));
     let mut warnings: Vec<String> = keys
@@ -149,14 +149,14 @@ pub fn capacity(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     warnings
 }
 
-pub fn runtime_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn runtime_class(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let selector = new.at(&["scheduling", "nodeSelector"]);
     let path = Path::new("scheduling").child("nodeSelector");
     let keys = selector.entries().map(|(key, _)| key);
     keys.filter_map(|key| old_label(key).map(|text| format!("{path}: {text}"))).collect()
 }
 
-pub fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let driver = new.at(&["spec", "driver"]);
     if driver.text() == driver.text().to_lowercase() {
         return Vec::new();
@@ -168,7 +168,7 @@ pub fn devices(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     )]
 }
 
-pub fn static_name(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn static_name(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let name = new.at(&["metadata", "name"]).text();
     if !name.ends_with(STATIC_SUFFIX) {
         return Vec::new();

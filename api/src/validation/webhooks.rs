@@ -15,12 +15,12 @@ const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const TIMEOUT_SECONDS_MAX: i64 = 30;
 
 /// `ValidateValidatingWebhookConfiguration`
-pub fn validating(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn validating(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     configuration(new, |_| None, errors);
 }
 
 /// `ValidateMutatingWebhookConfiguration`
-pub fn mutating(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn mutating(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     configuration(new, |hook| Some(hook.field("reinvocationPolicy")), errors);
 }
 
@@ -166,7 +166,7 @@ fn review_versions(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// Where a webhook is, in a definition of custom resources.
-pub fn client_config(value: &Value, path: &Path, errors: &mut ErrorList) {
+pub(crate) fn client_config(value: &Value, path: &Path, errors: &mut ErrorList) {
     client(&At::new(path.clone(), value), errors);
 }
 

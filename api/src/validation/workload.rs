@@ -5,7 +5,7 @@ use super::{pod, rules};
 use crate::field::{ErrorList, FieldError};
 
 /// `ValidateReplicationController`
-pub fn replication_controller(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn replication_controller(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     rules::nonnegative(&spec.field("minReadySeconds"), errors);
     let wanted = spec.field("selector");
@@ -36,7 +36,7 @@ pub fn replication_controller(new: &At<'_>, _: Option<&At<'_>>, errors: &mut Err
 }
 
 /// `ValidateReplicationControllerStatusUpdate`
-pub fn replication_controller_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn replication_controller_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let status = new.field("status");
     let counts =
         status.fields(["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"]);

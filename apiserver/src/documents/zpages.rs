@@ -26,7 +26,7 @@ const NOT_FOR_DEBUGGING: [&str; 5] = ["apis", "api", "openid", "openapi", ".well
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub(super) enum Page {
     /// What runs here.
     Statusz,
     /// With which flags.
@@ -59,7 +59,7 @@ impl Page {
 ///
 /// # Errors
 /// 406 if the client takes none of its forms.
-pub fn answer(ctx: &Context, page: Page, parts: &Parts, query: &Query) -> Result<Response<Body>, Status> {
+pub(super) fn answer(ctx: &Context, page: Page, parts: &Parts, query: &Query) -> Result<Response<Body>, Status> {
     let (format, version) = match form(page, parts)? {
         Form::Text => return Ok(answer::bytes(200, "text/plain; charset=utf-8", text(ctx, page))),
         Form::Object(format, version) => (format, version),

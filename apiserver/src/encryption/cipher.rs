@@ -22,7 +22,7 @@ const TOO_SHORT: &str = "the stored data was shorter than the required size";
 const FORGED: &str = "cipher: message authentication failed";
 
 /// A cipher with its key.
-pub enum Cipher {
+pub(super) enum Cipher {
     /// `aesgcm`
     Gcm(Gcm),
     /// `aescbc`
@@ -32,7 +32,7 @@ pub enum Cipher {
 }
 
 /// AES-GCM: a nonce, what is encrypted, a tag.
-pub enum Gcm {
+pub(super) enum Gcm {
     /// Keys of 16 and 32 bytes.
     Common(Box<LessSafeKey>),
     /// Keys of 24 bytes, which `ring` has not.
@@ -40,7 +40,7 @@ pub enum Gcm {
 }
 
 /// AES-CBC: an initialisation vector, what is encrypted with PKCS #7 padding. It has no tag: what was changed may go unseen.
-pub enum Cbc {
+pub(super) enum Cbc {
     /// Keys of 16 bytes.
     Short([u8; 16]),
     /// Keys of 24 bytes.
@@ -51,7 +51,7 @@ pub enum Cbc {
 
 impl Gcm {
     /// With a key of 16, 24 or 32 bytes.
-    pub fn new(key: &[u8]) -> Option<Self> {
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
         let common = |algorithm| Some(Self::Common(Box::new(LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?))));
         match key.len() {
             16 => common(&AES_128_GCM),
@@ -62,7 +62,7 @@ impl Gcm {
     }
 
     /// Encrypts behind a head that stays readable; `path` has to be the same to decrypt.
-    pub fn seal(&self, head: &[u8], path: &str, value: &[u8], clock: &dyn Clock) -> Result<Vec<u8>, String> {
+    pub(super) fn seal(&self, head: &[u8], path: &str, value: &[u8], clock: &dyn Clock) -> Result<Vec<u8>, String> {
         let mut nonce = [0; GCM_NONCE_BYTES];
         clock.random(&mut nonce);
         let begin = head.len() + GCM_NONCE_BYTES;
@@ -86,7 +86,7 @@ impl Gcm {
     }
 
     /// Decrypts what [`Gcm::seal`] wrote after the head.
-    pub fn open(&self, path: &str, sealed: &[u8]) -> Result<Vec<u8>, String> {
+    pub(super) fn open(&self, path: &str, sealed: &[u8]) -> Result<Vec<u8>, String> {
         let (nonce, sealed) = sealed.split_first_chunk::<GCM_NONCE_BYTES>().ok_or(TOO_SHORT)?;
         match self {
             Self::Common(key) => {
@@ -107,7 +107,7 @@ impl Gcm {
 
 impl Cbc {
     /// With a key of 16, 24 or 32 bytes.
-    pub fn new(key: &[u8]) -> Option<Self> {
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
         match key.len() {
             16 => Some(Self::Short(key.try_into().ok()?)),
             24 => Some(Self::Middle(key.try_into().ok()?)),
@@ -153,7 +153,7 @@ fn decrypt(cipher: impl BlockDecryptMut, sealed: &[u8]) -> Option<Vec<u8>> {
 
 impl Cipher {
     /// Encrypts a value that is stored at `path`.
-    pub fn seal(&self, path: &str, value: &[u8], clock: &dyn Clock) -> Result<Vec<u8>, String> {
+    pub(super) fn seal(&self, path: &str, value: &[u8], clock: &dyn Clock) -> Result<Vec<u8>, String> {
         match self {
             Self::Gcm(gcm) => gcm.seal(&[], path, value, clock),
             Self::Cbc(cbc) => Ok(cbc.seal(value, clock)),
@@ -166,7 +166,7 @@ impl Cipher {
     }
 
     /// Decrypts what [`Cipher::seal`] wrote.
-    pub fn open(&self, path: &str, sealed: &[u8]) -> Result<Vec<u8>, String> {
+    pub(super) fn open(&self, path: &str, sealed: &[u8]) -> Result<Vec<u8>, String> {
         match self {
             Self::Gcm(gcm) => gcm.open(path, sealed),
             Self::Cbc(cbc) => cbc.open(sealed),

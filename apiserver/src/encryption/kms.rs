@@ -35,7 +35,7 @@ const INFO_BYTES: usize = 32;
 const DERIVED_KEY_BYTES: usize = 32;
 
 /// A service and what it said last.
-pub struct Kms {
+pub(super) struct Kms {
     name: String,
     client: Client,
     current: ArcSwapOption<Seed>,
@@ -105,7 +105,7 @@ impl Kms {
     ///
     /// # Errors
     /// If it is of a version that is not served.
-    pub fn new(
+    pub(super) fn new(
         config: &KmsConfiguration,
         server_id: String,
         metrics: Arc<EncryptionMetrics>,
@@ -134,7 +134,7 @@ impl Kms {
     }
 
     /// The hash of the key that the service encrypts seeds with now.
-    pub fn current_key_id(&self) -> Option<String> {
+    pub(super) fn current_key_id(&self) -> Option<String> {
         self.current.load().as_ref().map(|seed| key_id_hash(&seed.template.key_id))
     }
 

@@ -18,7 +18,7 @@ const RESOURCES_MAX: usize = 1_024;
 
 /// Which way a value goes.
 #[derive(Debug, Clone, Copy)]
-pub enum Direction {
+pub(super) enum Direction {
     /// It is encrypted.
     ToStorage,
     /// It is decrypted.
@@ -64,7 +64,7 @@ families! {
 }
 
 /// One value on its way.
-pub struct Measured<'a> {
+pub(super) struct Measured<'a> {
     metrics: &'a EncryptionMetrics,
     clock: &'a dyn Clock,
     started: Instant,
@@ -75,7 +75,7 @@ pub struct Measured<'a> {
 
 impl<'a> Measured<'a> {
     /// Begins with it.
-    pub fn begin(
+    pub(super) fn begin(
         metrics: &'a EncryptionMetrics,
         clock: &'a dyn Clock,
         direction: Direction,
@@ -86,7 +86,7 @@ impl<'a> Measured<'a> {
     }
 
     /// Counts it.
-    pub fn end<T>(self, result: &Result<T, String>) {
+    pub(super) fn end<T>(self, result: &Result<T, String>) {
         let status = if result.is_ok() { "OK" } else { "unknown-non-grpc" };
         let direction = self.direction.name();
         self.metrics.operations.with([self.resource, direction, self.prefix, status], Counter::add_one);

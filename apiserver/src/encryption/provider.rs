@@ -22,7 +22,7 @@ const SECRETBOX_PREFIX: &str = "k8s:enc:secretbox:v1:";
 const KMS_PREFIX: &str = "k8s:enc:kms:v2:";
 
 /// The providers of one list, at least one.
-pub struct Chain(Vec<Arc<Provider>>);
+pub(super) struct Chain(Vec<Arc<Provider>>);
 
 struct Provider {
     /// What stands before everything it wrote; empty for the identity.
@@ -49,7 +49,7 @@ struct NamedKey {
 }
 
 /// What a value is, and what it is counted under.
-pub struct Place<'a> {
+pub(super) struct Place<'a> {
     /// The key in the store.
     pub path: &'a str,
     /// As `secrets` or `deployments.apps`.
@@ -71,7 +71,7 @@ impl Chain {
     ///
     /// # Errors
     /// What the reference says of what it does not serve.
-    pub fn new(
+    pub(super) fn new(
         providers: &[ProviderConfiguration],
         mut kms: impl FnMut(&super::config::KmsConfiguration) -> Result<Arc<Kms>, String>,
     ) -> Result<Self, String> {
@@ -99,7 +99,7 @@ impl Chain {
     }
 
     /// These providers, and after them those of another list.
-    pub fn and(&self, other: &Self) -> Self {
+    pub(super) fn and(&self, other: &Self) -> Self {
         Self(self.0.iter().chain(&other.0).cloned().collect())
     }
 
@@ -107,7 +107,7 @@ impl Chain {
     ///
     /// # Errors
     /// Why it cannot be encrypted now.
-    pub fn seal(&self, value: &[u8], place: &Place<'_>) -> Result<Option<Vec<u8>>, String> {
+    pub(super) fn seal(&self, value: &[u8], place: &Place<'_>) -> Result<Option<Vec<u8>>, String> {
         let first = &self.0[0];
         let measured = place.measure(Direction::ToStorage, &first.prefix);
         let sealed = first.seal(value, place);
@@ -119,7 +119,7 @@ impl Chain {
     ///
     /// # Errors
     /// In the words of the reference; of several providers whose prefix fits, all are told.
-    pub fn open(&self, stored: &[u8], place: &Place<'_>) -> Result<Vec<u8>, String> {
+    pub(super) fn open(&self, stored: &[u8], place: &Place<'_>) -> Result<Vec<u8>, String> {
         let mut errors = Vec::new();
         for provider in &self.0 {
             let Some(rest) = stored.strip_prefix(provider.prefix.as_bytes()) else { continue };
@@ -155,13 +155,13 @@ impl Chain {
     ///
     /// # Errors
     /// That no provider takes them.
-    pub fn accept_plain(&self) -> Result<(), String> {
+    pub(super) fn accept_plain(&self) -> Result<(), String> {
         let takes = self.0.iter().any(|provider| matches!(provider.kind, Kind::Identity));
         if takes { Ok(()) } else { Err("no matching prefix found".into()) }
     }
 
     /// Whether what is written for a value (none: the value) is what [`Chain::seal`] would write now, but for chance.
-    pub fn is_current(&self, value: &[u8], sealed: Option<&[u8]>, place: &Place<'_>) -> bool {
+    pub(super) fn is_current(&self, value: &[u8], sealed: Option<&[u8]>, place: &Place<'_>) -> bool {
         let first = &self.0[0];
         match (&first.kind, sealed) {
             (Kind::Identity, sealed) => sealed.is_none(),
@@ -173,7 +173,7 @@ impl Chain {
     }
 
     /// What writes now: its prefix and key; none if that is not known yet. Nothing of a key can be told from it.
-    pub fn fingerprint(&self) -> Option<String> {
+    pub(super) fn fingerprint(&self) -> Option<String> {
         let first = &self.0[0];
         Some(match &first.kind {
             Kind::Identity => "identity".into(),

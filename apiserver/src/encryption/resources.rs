@@ -4,7 +4,7 @@ use crate::registry::{self, history_group};
 
 /// A resource and its group, as `deployments.apps`; `*` stands for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupResource {
+pub(super) struct GroupResource {
     /// The group; empty for the core.
     pub group: String,
     /// The resource in plural.
@@ -13,18 +13,18 @@ pub struct GroupResource {
 
 impl GroupResource {
     /// `schema.ParseGroupResource`
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let (resource, group) = text.split_once('.').unwrap_or((text, ""));
         Self { group: group.to_owned(), resource: resource.to_owned() }
     }
 
     /// Whether it means every resource of every group.
-    pub fn is_everything(&self) -> bool {
+    pub(super) fn is_everything(&self) -> bool {
         self.group == "*" && self.resource == "*"
     }
 
     /// As the file has it (`grYAMLString`).
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match (self.resource.as_str(), self.group.as_str()) {
             ("*", "") => "*.".to_owned(),
             (resource, "") => resource.to_owned(),
@@ -33,7 +33,7 @@ impl GroupResource {
     }
 
     /// The group and resource of a key; none for what is no resource of the API.
-    pub fn of_key(key: &str) -> Option<(&str, &str)> {
+    pub(super) fn of_key(key: &str) -> Option<(&str, &str)> {
         let whole = history_group(key).strip_prefix("/registry/")?.strip_suffix('/')?;
         let (group, resource) = whole.split_once('/').unwrap_or(("", whole));
         // What allocators note, of which the reference keeps none as objects.
@@ -41,7 +41,7 @@ impl GroupResource {
     }
 
     /// What the keys of the resource begin with, if it is one.
-    pub fn prefix(&self) -> Option<String> {
+    pub(super) fn prefix(&self) -> Option<String> {
         (self.resource != "*").then(|| registry::prefix(&self.group, &self.resource, ""))
     }
 }

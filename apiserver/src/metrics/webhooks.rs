@@ -35,7 +35,7 @@ families! {
 }
 
 /// A webhook of admission by name, the phase, and the operation that it was asked about.
-pub type Asked<'a> = [&'a str; 3];
+pub(super) type Asked<'a> = [&'a str; 3];
 
 impl Webhooks {
     /// A webhook has answered with a code, or its call failed as if with one. A refusal is one of an error type.

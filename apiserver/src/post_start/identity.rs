@@ -48,7 +48,7 @@ fn base32(bytes: &[u8]) -> String {
 }
 
 /// Holds the lease until `stop` is cancelled, and then gives it up.
-pub async fn hold(server: ApiServer, stop: CancellationToken) {
+pub(super) async fn hold(server: ApiServer, stop: CancellationToken) {
     let lease = Lease::new(server);
     lease.delete(&lease.name).await;
     let mut renewals = 0_u32;

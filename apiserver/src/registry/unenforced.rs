@@ -10,7 +10,7 @@ const UNENFORCED: &[(&str, &str, &str)] = &[
 ];
 
 /// What the client is told of an object of this kind, which is stored but has no effect, or not all of it.
-pub fn warning(resource: &Resource) -> Option<String> {
+pub(super) fn warning(resource: &Resource) -> Option<String> {
     if resource.custom {
         return None;
     }

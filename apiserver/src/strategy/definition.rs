@@ -22,7 +22,7 @@ fn store_version(definition: &mut Object) {
 }
 
 /// The strategy of definitions.
-pub struct Definition;
+pub(super) struct Definition;
 
 impl Strategy for Definition {
     fn prepare_for_create(&self, _: &Context, new: &mut Object) {
@@ -71,7 +71,7 @@ impl Strategy for Definition {
 }
 
 /// The strategy of their status.
-pub struct DefinitionStatus;
+pub(super) struct DefinitionStatus;
 
 impl Strategy for DefinitionStatus {
     fn validate(&self, _: &Context, new: &Object, _: Option<&Object>) -> ErrorList {

@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 
 /// The machine's clock, and so many seconds more.
 #[derive(Default)]
-pub struct MovedClock(AtomicI64);
+pub(crate) struct MovedClock(AtomicI64);
 
 impl MovedClock {
-    pub fn forward(&self, seconds: i64) {
+    pub(crate) fn forward(&self, seconds: i64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 }

@@ -21,10 +21,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What is answered to a path and a body.
-pub type Answers = Arc<dyn Fn(&str, &[u8]) -> (u16, String) + Send + Sync>;
+pub(crate) type Answers = Arc<dyn Fn(&str, &[u8]) -> (u16, String) + Send + Sync>;
 
 /// The server. It ends when this is dropped.
-pub struct Elsewhere {
+pub(crate) struct Elsewhere {
     pub address: SocketAddr,
     /// The certificate of its authority.
     pub authority_pem: String,
@@ -33,7 +33,7 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    pub async fn start(answers: Answers) -> Self {
+    pub(crate) async fn start(answers: Answers) -> Self {
         let pki = Pki::in_memory(SystemClock::shared().now()).unwrap();
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let request = CertificateRequest::apiserver(&["localhost".into()], &[here]);
@@ -66,17 +66,17 @@ impl Elsewhere {
         Self { address, authority_pem, calls, _stop: stop.drop_guard() }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
     /// How often it was asked.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
     /// A kubeconfig that leads there.
-    pub fn kubeconfig(&self, path: &str) -> String {
+    pub(crate) fn kubeconfig(&self, path: &str) -> String {
         let authority = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &self.authority_pem);
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: w\nclusters:\n- name: c\n  cluster:\n    server: {}{path}\n    \

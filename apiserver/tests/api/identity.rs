@@ -25,7 +25,7 @@ use super::harness::{Answer, Server};
 const REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
 /// A server as flags put it together, and the files that they name.
-pub struct Assembled {
+pub(crate) struct Assembled {
     pub server: Server,
     pub followed: Arc<Followed>,
     collectors: Vec<Arc<dyn Collect>>,
@@ -33,7 +33,7 @@ pub struct Assembled {
 }
 
 impl Assembled {
-    pub fn new(
+    pub(crate) fn new(
         folder: TempDir,
         users: authentication::Options,
         rights: authorization::Options,
@@ -49,11 +49,11 @@ impl Assembled {
         Ok(Self { server: Server(ApiServer::new(config)), followed, collectors, folder })
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub async fn ask(&self, token: &str, method: &str, url: &str, body: Value) -> Answer {
+    pub(crate) async fn ask(&self, token: &str, method: &str, url: &str, body: Value) -> Answer {
         let request = Request::builder().method(method).uri(url).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}"));
         self.server.request(request.body(Body::from(body.to_string())).unwrap()).await
@@ -67,14 +67,14 @@ impl Assembled {
         if answer.code == 201 { Ok(answer.at("status.userInfo")) } else { Err(answer.code) }
     }
 
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         let mut text = metrics::Text::default();
         self.collectors.iter().for_each(|collector| collector.collect(&mut text));
         text.finish()
     }
 }
 
-pub fn folder(files: &[(&str, String)]) -> TempDir {
+pub(crate) fn folder(files: &[(&str, String)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
     folder

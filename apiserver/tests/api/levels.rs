@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use crate::clock::MovedClock;
 use crate::harness::Server;
 
-pub const GROUP: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
-pub const MAPS: &str = "/api/v1/namespaces/a/configmaps";
-pub const DUMPS: &str = "/debug/api_priority_and_fairness";
+pub(crate) const GROUP: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+pub(crate) const MAPS: &str = "/api/v1/namespaces/a/configmaps";
+pub(crate) const DUMPS: &str = "/debug/api_priority_and_fairness";
 
 /// Allows everything to everybody.
 struct Everybody;
@@ -29,7 +29,7 @@ impl Authorizer for Everybody {
 }
 
 /// A server with this many places, its clock, and the namespace `a`.
-pub async fn server(seats: usize, fair: bool) -> (Server, Arc<MovedClock>) {
+pub(crate) async fn server(seats: usize, fair: bool) -> (Server, Arc<MovedClock>) {
     let clock = Arc::new(MovedClock::default());
     let mut config = Config::new(store::Memory::new());
     config.clock = clock.clone();
@@ -41,14 +41,14 @@ pub async fn server(seats: usize, fair: bool) -> (Server, Arc<MovedClock>) {
     (server, clock)
 }
 
-pub async fn made(server: &Server, url: &str, object: Value) -> String {
+pub(crate) async fn made(server: &Server, url: &str, object: Value) -> String {
     let made = server.post(url, object).await;
     assert_eq!(made.code, 201, "{:?}", made.json());
     made.at("metadata.uid").as_str().unwrap().into()
 }
 
 /// Makes a level, and the schema of these users that leads there; their uids.
-pub async fn level(server: &Server, name: &str, users: &[&str], limited: Value) -> (String, String) {
+pub(crate) async fn level(server: &Server, name: &str, users: &[&str], limited: Value) -> (String, String) {
     let level = json!({"metadata": {"name": name}, "spec": {"type": "Limited", "limited": limited}});
     let level = made(server, &format!("{GROUP}/prioritylevelconfigurations"), level).await;
     let subjects: Vec<Value> = users.iter().map(|user| json!({"kind": "User", "user": {"name": user}})).collect();
@@ -60,23 +60,23 @@ pub async fn level(server: &Server, name: &str, users: &[&str], limited: Value) 
     (level, made(server, &format!("{GROUP}/flowschemas"), schema).await)
 }
 
-pub fn queues(count: usize, length: usize) -> Value {
+pub(crate) fn queues(count: usize, length: usize) -> Value {
     json!({"type": "Queue", "queuing": {"queues": count, "handSize": 1, "queueLengthLimit": length}})
 }
 
 /// Asks as a user; whoever keeps the answer keeps its place.
-pub fn ask(server: &Server, user: &str, method: &str, url: &str) -> BoxFuture<'static, Response<Body>> {
+pub(crate) fn ask(server: &Server, user: &str, method: &str, url: &str) -> BoxFuture<'static, Response<Body>> {
     let request = Request::builder().method(method).uri(url).extension(UserInfo::new(user, &["dev"]));
     let (server, request) = (server.0.clone(), request.body(Body::empty()).unwrap());
     async move { server.handle(request).await }.boxed()
 }
 
-pub fn get(server: &Server, user: &str) -> BoxFuture<'static, Response<Body>> {
+pub(crate) fn get(server: &Server, user: &str) -> BoxFuture<'static, Response<Body>> {
     ask(server, user, "GET", MAPS)
 }
 
 /// So many answers, each with its place.
-pub async fn hold(server: &Server, user: &str, count: usize) -> Vec<Response<Body>> {
+pub(crate) async fn hold(server: &Server, user: &str, count: usize) -> Vec<Response<Body>> {
     let mut held = Vec::new();
     for _ in 0..count {
         let answer = get(server, user).now_or_never().expect("a place");
@@ -87,27 +87,27 @@ pub async fn hold(server: &Server, user: &str, count: usize) -> Vec<Response<Bod
 }
 
 /// So many requests that wait for their place.
-pub fn wait(server: &Server, user: &str, count: usize) -> Vec<BoxFuture<'static, Response<Body>>> {
+pub(crate) fn wait(server: &Server, user: &str, count: usize) -> Vec<BoxFuture<'static, Response<Body>>> {
     let mut waiting: Vec<_> = (0..count).map(|_| get(server, user)).collect();
     assert!(waiting.iter_mut().all(|request| request.now_or_never().is_none()));
     waiting
 }
 
-pub async fn text(server: &Server, url: &str) -> String {
+pub(crate) async fn text(server: &Server, url: &str) -> String {
     let answer = server.get(url).await;
     assert_eq!(answer.code, 200, "{url}");
     String::from_utf8_lossy(&answer.bytes).into_owned()
 }
 
 /// The number of a series of flow control.
-pub async fn figure(server: &Server, series: &str) -> f64 {
+pub(crate) async fn figure(server: &Server, series: &str) -> f64 {
     let text = text(server, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("apiserver_flowcontrol_{series} ")));
     line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
 }
 
 /// The cells of a level's row.
-pub async fn row(server: &Server, level: &str) -> Option<Vec<String>> {
+pub(crate) async fn row(server: &Server, level: &str) -> Option<Vec<String>> {
     let text = text(server, &format!("{DUMPS}/dump_priority_levels")).await;
     let rows = text.lines().map(|line| line.split(',').map(|cell| cell.trim().to_string()).collect::<Vec<_>>());
     rows.into_iter().find(|row| row[0] == level)

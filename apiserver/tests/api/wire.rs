@@ -40,7 +40,7 @@ impl Authenticator for Named {
 }
 
 /// Lets everybody do everything who has a name.
-pub struct Everything;
+pub(crate) struct Everything;
 
 impl Authorizer for Everything {
     fn authorize<'a>(&'a self, attributes: Attributes<'a>, _: &'a Registry) -> Answer<'a> {
@@ -51,7 +51,7 @@ impl Authorizer for Everything {
 }
 
 /// A server that listens. It stops when this is dropped.
-pub struct Wire {
+pub(crate) struct Wire {
     pub server: ApiServer,
     pub address: SocketAddr,
     tls: Arc<ClientConfig>,
@@ -59,21 +59,21 @@ pub struct Wire {
 }
 
 /// Who asks is who they say they are.
-pub fn plug(config: &mut Config) {
+pub(crate) fn plug(config: &mut Config) {
     config.plugins.authenticators = vec![Arc::new(Named)];
     let all: Vec<Arc<dyn Authorizer>> = vec![Arc::new(Masters), Arc::new(Everything)];
     config.plugins.authorizers = all.into();
 }
 
 impl Wire {
-    pub async fn start(limits: Limits) -> Self {
+    pub(crate) async fn start(limits: Limits) -> Self {
         let mut config = Config::new(store::Memory::new());
         config.plugins.strategy_of = apiserver::strategy::of;
         plug(&mut config);
         Self::serve(ApiServer::new(config).with_limits(limits)).await
     }
 
-    pub async fn serve(server: ApiServer) -> Self {
+    pub(crate) async fn serve(server: ApiServer) -> Self {
         let now = SystemClock::shared().now();
         let pki = Pki::in_memory(now).unwrap();
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -88,14 +88,14 @@ impl Wire {
     }
 
     /// A connection without TLS, with a small buffer for what comes.
-    pub async fn tcp(&self) -> TcpStream {
+    pub(crate) async fn tcp(&self) -> TcpStream {
         const RECEIVE_BYTES: u32 = 64 << 10;
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(RECEIVE_BYTES).unwrap();
         socket.connect(self.address).await.unwrap()
     }
 
-    pub async fn connect(&self, protocol: &str) -> Connection {
+    pub(crate) async fn connect(&self, protocol: &str) -> Connection {
         let mut tls = (*self.tls).clone();
         tls.alpn_protocols = vec![protocol.into()];
         let connector = TlsConnector::from(Arc::new(tls));
@@ -103,22 +103,22 @@ impl Wire {
         Connection(connector.connect(name, self.tcp().await).await.unwrap())
     }
 
-    pub async fn http1(&self) -> Connection {
+    pub(crate) async fn http1(&self) -> Connection {
         self.connect("http/1.1").await
     }
 }
 
 /// A connection over TLS.
-pub struct Connection(pub TlsStream<TcpStream>);
+pub(crate) struct Connection(pub TlsStream<TcpStream>);
 
 impl Connection {
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
         self.0.flush().await.unwrap();
     }
 
     /// Everything until the server closes the connection.
-    pub async fn read_to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut read = Vec::new();
         // A server that closes without a farewell of TLS has closed as well.
         let _ = self.0.read_to_end(&mut read).await;
@@ -126,14 +126,14 @@ impl Connection {
     }
 
     /// At least so many bytes.
-    pub async fn read(&mut self, bytes: usize) -> Vec<u8> {
+    pub(crate) async fn read(&mut self, bytes: usize) -> Vec<u8> {
         let mut read = vec![0; bytes];
         self.0.read_exact(&mut read).await.unwrap();
         read
     }
 
     /// The code of the next answer of HTTP/1.1, whose body is as long as it says.
-    pub async fn code(&mut self) -> u16 {
+    pub(crate) async fn code(&mut self) -> u16 {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(self.0.read_u8().await.unwrap());
@@ -147,19 +147,19 @@ impl Connection {
 }
 
 /// The kinds of frames of HTTP/2, as far as they are needed here.
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub struct Frame {
+pub(crate) struct Frame {
     pub kind: u8,
     pub flags: u8,
     pub stream: u32,
@@ -167,13 +167,13 @@ pub struct Frame {
 }
 
 /// The bytes of a frame.
-pub fn frame(kind: u8, flags: u8, stream: u32, data: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), data].concat()
 }
 
 /// The headers of a request, none of them compressed.
-pub fn head(method: &str, path: &str, user: &str, more: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn head(method: &str, path: &str, user: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let authorization = format!("Bearer {user}");
     let mut fields = vec![(":method", method), (":scheme", "https"), (":authority", "x"), (":path", path)];
     if !user.is_empty() {
@@ -194,7 +194,7 @@ pub fn head(method: &str, path: &str, user: &str, more: &[(&str, &str)]) -> Vec<
 
 impl Wire {
     /// A connection of HTTP/2 whose streams may get so many bytes before they have to ask.
-    pub async fn http2(&self, window: u32) -> Connection {
+    pub(crate) async fn http2(&self, window: u32) -> Connection {
         const INITIAL_WINDOW_SIZE: u16 = 4;
         let mut connection = self.connect("h2").await;
         let settings = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
@@ -206,7 +206,7 @@ impl Wire {
 }
 
 impl Connection {
-    pub async fn frame(&mut self) -> Frame {
+    pub(crate) async fn frame(&mut self) -> Frame {
         let head = self.read(9).await;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
@@ -215,7 +215,7 @@ impl Connection {
     }
 
     /// Reads frames until one is as wanted; returns all of them.
-    pub async fn until(&mut self, is_wanted: impl Fn(&Frame) -> bool) -> Vec<Frame> {
+    pub(crate) async fn until(&mut self, is_wanted: impl Fn(&Frame) -> bool) -> Vec<Frame> {
         let mut frames = Vec::new();
         loop {
             let frame = self.frame().await;
@@ -228,7 +228,7 @@ impl Connection {
     }
 
     /// Waits until everything sent so far has been looked at; returns what came before.
-    pub async fn settle(&mut self) -> Vec<Frame> {
+    pub(crate) async fn settle(&mut self) -> Vec<Frame> {
         self.send(frame(PING, 0, 0, b"settled?")).await;
         self.until(|frame| frame.kind == PING && frame.flags & ACK != 0).await
     }

@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// Which admission plugins are at work, and what they are told. The names are kube-apiserver's.
 #[derive(clap::Args, Debug, Clone)]
-pub struct AdmissionFlags {
+pub(super) struct AdmissionFlags {
     /// Admission plugins that are at work beside those that are anyway.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     enable_admission_plugins: Vec<String>,
@@ -31,7 +31,7 @@ impl AdmissionFlags {
     ///
     /// # Errors
     /// Names that are unknown, and files that cannot be read.
-    pub fn settings(&self) -> Result<Settings, Error> {
+    pub(super) fn settings(&self) -> Result<Settings, Error> {
         let files = self.admission_control_config_file.as_deref().map(PluginFiles::read).transpose();
         let files = files.map_err(|why| Error::usage(format!("failed to read plugin config: {why}")))?;
         let settings = Settings {

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// What is written down of requests, and where. The names are kube-apiserver's.
 #[derive(clap::Args, Debug, Clone)]
-pub struct AuditFlags {
+pub(super) struct AuditFlags {
     /// Which requests are written down, and how much of them: an audit.k8s.io/v1 Policy. Without one nothing is.
     #[arg(long, value_name = "FILE")]
     audit_policy_file: Option<PathBuf>,
@@ -114,7 +114,7 @@ impl AuditFlags {
     ///
     /// # Errors
     /// What makes no sense.
-    pub fn settings(&self) -> Result<Settings, Error> {
+    pub(super) fn settings(&self) -> Result<Settings, Error> {
         let settings = self.read().map_err(Error::usage)?;
         match settings.faults().as_slice() {
             [] => Ok(settings),

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// Who is believed that names users in headers, and what this server shows when it does the same. The names are kube-apiserver's.
 #[derive(clap::Args, Debug, Clone)]
-pub struct FrontProxyFlags {
+pub(super) struct FrontProxyFlags {
     /// The authorities of clients that are believed when they name a user in headers [default: this cluster's own].
     #[arg(long, value_name = "FILE")]
     requestheader_client_ca_file: Option<PathBuf>,
@@ -41,7 +41,7 @@ impl FrontProxyFlags {
     ///
     /// # Errors
     /// What makes no sense.
-    pub fn options(&self) -> Result<FrontProxyOptions, Error> {
+    pub(super) fn options(&self) -> Result<FrontProxyOptions, Error> {
         let options = FrontProxyOptions {
             client_ca_file: self.requestheader_client_ca_file.clone(),
             allowed_names: self.requestheader_allowed_names.clone(),

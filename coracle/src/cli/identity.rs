@@ -15,7 +15,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// How it is found out who asks and what they may do. The names are kube-apiserver's.
 #[derive(clap::Args, Debug, Clone)]
-pub struct IdentityFlags {
+pub(super) struct IdentityFlags {
     #[command(flatten)]
     authentication: AuthenticationFlags,
     #[command(flatten)]
@@ -144,7 +144,7 @@ impl IdentityFlags {
     ///
     /// # Errors
     /// What does not go together.
-    pub fn options(&self) -> Result<(authentication::Options, authorization::Options), Error> {
+    pub(super) fn options(&self) -> Result<(authentication::Options, authorization::Options), Error> {
         let (of_users, of_rights) = (self.authentication(), self.authorization());
         let problems = of_users.validate().into_iter().chain(of_rights.validate());
         match api::identity::aggregate_texts(problems) {

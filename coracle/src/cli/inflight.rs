@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// How many requests are served at once. The names are kube-apiserver's.
 #[derive(clap::Args, Debug, Clone)]
-pub struct InflightFlags {
+pub(super) struct InflightFlags {
     /// How many requests that change nothing are served at once; the sum of this and --max-mutating-requests-inflight is
     /// divided among priority levels.
     #[arg(long, value_name = "COUNT", default_value_t = inflight::READING_MAX)]
@@ -27,7 +27,7 @@ impl InflightFlags {
     ///
     /// # Errors
     /// What makes no sense (`ApplyTo` of `FeatureOptions` in apiserver's `server/options`).
-    pub fn limits(&self) -> Result<InflightLimits, Error> {
+    pub(super) fn limits(&self) -> Result<InflightLimits, Error> {
         let (reading, mutating) = (self.max_requests_inflight, self.max_mutating_requests_inflight);
         let fair = self.enable_priority_and_fairness;
         if fair && (reading, mutating) == (0, 0) {

@@ -31,7 +31,7 @@ use crate::layout::{DOMAIN, Layout};
 use crate::service_addresses;
 
 /// The running control plane.
-pub struct ControlPlane {
+pub(super) struct ControlPlane {
     pub store: Arc<dyn Store>,
     pub pki: Arc<Pki>,
     pub admin: Arc<Leaf>,
@@ -86,7 +86,7 @@ impl Drop for Ended {
 
 impl ControlPlane {
     /// Starts it at `listener`; nodes and pods reach it at the address `advertised`.
-    pub async fn start(
+    pub(super) async fn start(
         config: &ClusterConfig,
         listener: TcpListener,
         advertised: IpAddr,
@@ -148,13 +148,13 @@ impl ControlPlane {
     }
 
     /// A client in this process.
-    pub fn client(&self, user: UserInfo) -> kube::Client {
+    pub(super) fn client(&self, user: UserInfo) -> kube::Client {
         client::in_process(self.calls.clone(), user, "default")
     }
 
     /// Lets the machine of this process join, whose server listens at `server`: that one is known from now on by having
     /// been started here, and not by what its Node says.
-    pub fn join(&self, config: &ClusterConfig, server: SocketAddr) -> Result<Join, Error> {
+    pub(super) fn join(&self, config: &ClusterConfig, server: SocketAddr) -> Result<Join, Error> {
         let (name, now) = (&config.node_name, self.clock.now());
         let serving = self.pki.node_serving(name, &[self.advertised], now);
         self.server.registry().state().set_agent(name.clone(), server);

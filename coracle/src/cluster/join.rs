@@ -8,7 +8,7 @@ use rustls::server::ResolvesServerCert;
 
 /// Who a machine is in a cluster, how it reaches the API, and what it has to know of the rest. A node is started from this
 /// and from what its own command line says, so that it makes no difference where the control plane runs.
-pub struct Join {
+pub(super) struct Join {
     /// The name of its Node.
     pub node_name: String,
     /// Where the API server and other nodes reach it.

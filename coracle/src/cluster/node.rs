@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::layout::{Layout, NodeRecord, RESOLV_CONF};
 
 /// The parts of the node that live as long as its agent.
-pub struct Node {
+pub(super) struct Node {
     undo: Undo,
     /// Whether its agent could not begin.
     never_ran: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ pub struct Node {
 
 impl Node {
     /// Starts the node, whose server listens at `listener`. What a start that fails has made is taken away again.
-    pub async fn start(
+    pub(super) async fn start(
         config: &ClusterConfig,
         join: Join,
         listener: TcpListener,
@@ -69,12 +69,12 @@ impl Node {
     }
 
     /// Whether the node's agent could not begin, so that no pod was ever started by it.
-    pub fn never_ran(&self) -> bool {
+    pub(super) fn never_ran(&self) -> bool {
         self.never_ran.load(Ordering::Relaxed)
     }
 
     /// Takes the node away after its start has failed, if it was not there before.
-    pub async fn undo(self) {
+    pub(super) async fn undo(self) {
         let undo = self.undo;
         // Nobody starts containerd again.
         drop(self._containerd);

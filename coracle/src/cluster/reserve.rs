@@ -16,7 +16,7 @@ const TRIES_MAX: usize = 25;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// The ports that a cluster has.
-pub struct Reserved {
+pub(super) struct Reserved {
     /// Where the API server listens.
     pub api: TcpListener,
     /// Where the node's server listens.
@@ -30,7 +30,7 @@ impl Reserved {
     ///
     /// # Errors
     /// All that is taken by others, a line each.
-    pub async fn of(config: &ClusterConfig) -> Result<Self, Error> {
+    pub(super) async fn of(config: &ClusterConfig) -> Result<Self, Error> {
         let advertised = advertised(config.bind);
         let api = listen("--port", SocketAddr::new(config.bind, config.port));
         let mut complaints = Vec::new();

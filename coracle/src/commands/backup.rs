@@ -28,7 +28,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// If there is such a file, the cluster does not run, or what arrived is not whole.
-pub fn backup(data_dir: &Path, file: &Path) -> Result<(), Error> {
+pub(crate) fn backup(data_dir: &Path, file: &Path) -> Result<(), Error> {
     if file.exists() {
         return Err(Error::usage(format!("{} exists already", file.display())));
     }
@@ -83,7 +83,12 @@ fn sync_parent(file: &Path) -> io::Result<()> {
 /// # Errors
 /// If the file is damaged, its values cannot be read with the keys there are, a cluster runs, or there is a store and it is
 /// not to be replaced.
-pub fn restore(data_dir: &Path, file: &Path, replace: bool, provider_config: Option<PathBuf>) -> Result<(), Error> {
+pub(crate) fn restore(
+    data_dir: &Path,
+    file: &Path,
+    replace: bool,
+    provider_config: Option<PathBuf>,
+) -> Result<(), Error> {
     if process::running(data_dir).is_some() {
         return Err(Error::usage(format!("a cluster runs in {}: end it with `coracle down`", data_dir.display())));
     }

@@ -9,13 +9,13 @@ use crate::layout::Layout;
 use crate::process;
 
 /// How long the server may take to end.
-pub const GRACE: Duration = Duration::from_secs(20);
+pub(crate) const GRACE: Duration = Duration::from_secs(20);
 
 /// Ends the server, stops every pod and the cluster's containerd, and takes away links, rules, namespaces and mounts.
 ///
 /// # Errors
 /// If something cannot be ended or removed.
-pub fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
+pub(crate) fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
     if !data_dir.exists() {
         say(format!("There is no cluster in {}.", data_dir.display()));
         return Ok(());
@@ -46,7 +46,7 @@ pub fn run(data_dir: &Path, purge: bool) -> Result<(), Error> {
 ///
 /// # Errors
 /// If something cannot be ended or removed.
-pub fn take_away(data_dir: &Path) -> Result<bool, Error> {
+pub(crate) fn take_away(data_dir: &Path) -> Result<bool, Error> {
     let layout = Layout::new(data_dir);
     let Some(record) = layout.recorded() else { return Ok(false) };
     block_on(async {

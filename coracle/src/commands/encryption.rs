@@ -11,7 +11,7 @@ use crate::layout::Layout;
 ///
 /// # Errors
 /// As [`encryption::rotate`].
-pub fn rotate(data_dir: &Path) -> Result<(), Error> {
+pub(crate) fn rotate(data_dir: &Path) -> Result<(), Error> {
     let (name, done) = encryption::rotate(data_dir)?;
     let keys = Layout::new(data_dir).encryption_keys();
     say(match done {

@@ -11,7 +11,7 @@ use crate::layout::Layout;
 ///
 /// # Errors
 /// If no node runs, or the archive is none.
-pub fn import(data_dir: &Path, file: &Path) -> Result<(), Error> {
+pub(crate) fn import(data_dir: &Path, file: &Path) -> Result<(), Error> {
     let record = Layout::new(data_dir).recorded().ok_or_else(|| {
         Error::usage(format!("no node was started in {}: start one with `coracle up`", data_dir.display()))
     })?;

@@ -12,7 +12,7 @@ use crate::kubeconfig;
 ///
 /// # Errors
 /// If the cluster has none, or the user's cannot be read or written.
-pub fn run(data_dir: &Path, merge: bool) -> Result<(), Error> {
+pub(crate) fn run(data_dir: &Path, merge: bool) -> Result<(), Error> {
     let ours = kubeconfig::read(data_dir)?;
     if !merge {
         say(serde_saphyr::to_string(&ours).map_err(|error| Error::part("kubeconfig", error))?.trim_end());

@@ -18,7 +18,7 @@ const FAILED_STOP_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the cluster does not start, or a part of it fails for good.
-pub fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
+pub(crate) fn run(config: ClusterConfig, format: LogFormat) -> Result<(), Error> {
     log::start(format);
     if config.agent && !rustix::process::geteuid().is_root() {
         let hint = "run as root, or run the control plane alone with --disable-agent";

@@ -15,7 +15,7 @@ use crate::{connect, process};
 ///
 /// # Errors
 /// If it does not run or does not answer.
-pub fn run(data_dir: &Path) -> Result<(), Error> {
+pub(crate) fn run(data_dir: &Path) -> Result<(), Error> {
     let Some(pid) = process::running(data_dir) else {
         return Err(Error::usage(format!("no cluster runs in {}", data_dir.display())));
     };

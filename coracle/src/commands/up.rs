@@ -28,7 +28,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// If it does not become ready; with the end of its log.
-pub fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
+pub(crate) fn run(config: &ClusterConfig, arguments: &[String]) -> Result<(), Error> {
     let data_dir = config.data_dir.clone().expect("the command line gives one");
     if let Some(pid) = process::running(&data_dir) {
         say(format!("A cluster runs already in {} (process {}).", data_dir.display(), pid.as_raw_nonzero()));

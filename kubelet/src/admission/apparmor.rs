@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::{pod, status::Verdict};
 
 /// Whether the kernel enforces AppArmor profiles.
-pub fn is_enabled() -> bool {
+pub(super) fn is_enabled() -> bool {
     let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
     Path::new("/sys/kernel/security/apparmor").exists() && enabled.is_ok_and(|text| text.starts_with('Y'))
 }
 
 /// Why a pod is not taken (`appArmorAdmitHandler` in pkg/kubelet/lifecycle).
-pub fn refusal(of: &Pod, is_enabled: impl Fn() -> bool) -> Option<Verdict> {
+pub(super) fn refusal(of: &Pod, is_enabled: impl Fn() -> bool) -> Option<Verdict> {
     let refuse =
         |why: &str| Some(Verdict { reason: "AppArmor".to_owned(), message: format!("Cannot enforce AppArmor: {why}") });
     let of_pod = of.spec.as_ref().and_then(|spec| spec.security_context.as_ref()?.app_armor_profile.as_ref());

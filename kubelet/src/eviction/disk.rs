@@ -14,7 +14,7 @@ const FILES_MAX: usize = 1_000_000;
 
 /// The bytes that a directory takes with all below it. Links are not followed, files with several names count once, and
 /// what cannot be read or has gone meanwhile counts nothing.
-pub fn used(directory: &Path) -> u64 {
+pub(super) fn used(directory: &Path) -> u64 {
     used_of(directory, FILES_MAX)
 }
 

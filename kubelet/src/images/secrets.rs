@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::name;
 
 /// The credentials that the secrets hold for an image's registry, the longest match first.
-pub fn auth(secrets: &[Arc<Secret>], image: &str) -> Option<AuthConfig> {
+pub(super) fn auth(secrets: &[Arc<Secret>], image: &str) -> Option<AuthConfig> {
     let full = name::normalize(image);
     let mut found: Option<(usize, AuthConfig)> = None;
     for secret in secrets {

@@ -14,18 +14,18 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const IMAGES_MAX: usize = 50;
 
 /// How long the runtime may be silent before the node is not ready (`maxWaitForContainerRuntime` in pkg/kubelet).
-pub const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// When the runtime was last well and last silent, on the clock of the agent.
 #[derive(Debug, Default)]
-pub struct RuntimeHealth {
+pub(super) struct RuntimeHealth {
     well: Option<Duration>,
     silent: Option<Duration>,
 }
 
 impl RuntimeHealth {
     /// Why the runtime cannot run pods, after a look at `now` which found these conditions, or `None` for no answer.
-    pub fn judge(&mut self, now: Duration, answer: Option<&[RuntimeCondition]>) -> Option<String> {
+    pub(super) fn judge(&mut self, now: Duration, answer: Option<&[RuntimeCondition]>) -> Option<String> {
         let lately = |time: Option<Duration>| time.is_some_and(|time| now.saturating_sub(time) < SILENCE_MAX);
         let Some(conditions) = answer else {
             self.silent = Some(now);
@@ -45,7 +45,7 @@ impl RuntimeHealth {
 }
 
 /// The runtime's answer, if it comes in time.
-pub async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Option<T> {
+pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Option<T> {
     match tokio::time::timeout(ANSWER_MAX, asked).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
@@ -61,7 +61,7 @@ pub async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Option
 
 /// The runtime as the node's status shows it; what it does not tell is missing.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub(super) struct Facts {
     /// Its name and version.
     pub version: Option<String>,
     /// The largest images.
@@ -74,7 +74,7 @@ pub struct Facts {
 
 impl Facts {
     /// Asks the runtime.
-    pub async fn ask(cri: &Cri) -> Self {
+    pub(super) async fn ask(cri: &Cri) -> Self {
         let (version, images, features) =
             tokio::join!(in_time(cri.version()), in_time(cri.images()), in_time(cri.features()));
         Self {

@@ -36,7 +36,7 @@ fn seconds(value: Option<i32>, default: i32) -> Duration {
 
 impl Task {
     /// Probes in its period until the task is dropped.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let clock = &self.agent.config.clock;
         let started = Timestamp::from_nanosecond(i128::from(self.started_at_nanoseconds)).unwrap_or(clock.now());
         let age = Duration::try_from(clock.now().duration_since(started)).unwrap_or_default();

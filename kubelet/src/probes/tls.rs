@@ -10,7 +10,7 @@ use rustls::{
 };
 
 /// Probes do not check certificates, as on a stock node.
-pub fn any_certificate() -> Result<ClientConfig, String> {
+pub(super) fn any_certificate() -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

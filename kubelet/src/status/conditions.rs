@@ -31,7 +31,7 @@ impl Finding {
 }
 
 /// All conditions of the pod: those of others as they are, and the agent's own.
-pub fn of(inputs: &Inputs<'_>, status: &PodStatus, old: &PodStatus) -> Vec<PodCondition> {
+pub(super) fn of(inputs: &Inputs<'_>, status: &PodStatus, old: &PodStatus) -> Vec<PodCondition> {
     let known = old.conditions.as_deref().unwrap_or_default();
     let containers_ready = containers_ready(inputs, status);
     let findings = [

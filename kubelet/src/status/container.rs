@@ -22,7 +22,12 @@ const EXIT_CODE_UNKNOWN: i32 = 137;
 const RESTARTING_ALL_MESSAGE: &str = "A container ended whose restart policy rule restarts all containers of the pod";
 
 /// The status of a container; ephemeral containers have one only once they exist.
-pub fn status(inputs: &Inputs<'_>, role: Role, container: &Container, old: &PodStatus) -> Option<ContainerStatus> {
+pub(super) fn status(
+    inputs: &Inputs<'_>,
+    role: Role,
+    container: &Container,
+    old: &PodStatus,
+) -> Option<ContainerStatus> {
     let newest = inputs.observed.newest(&container.name);
     let waiting = inputs.waiting(&container.name);
     if role == Role::Ephemeral && newest.is_none() && waiting.is_none() {
@@ -221,7 +226,7 @@ fn never_ran(status: &ContainerStatus) -> bool {
 /// Gives every container of a pod that was deleted an end (`TerminatePod` in pkg/kubelet/status): one that was being
 /// started is gone now, and nobody saw how. Containers whose turn never came because init containers had not ended go
 /// on waiting.
-pub fn conclude(status: &mut PodStatus) {
+pub(super) fn conclude(status: &mut PodStatus) {
     let init = status.init_container_statuses.as_deref().unwrap_or_default();
     let ended_well = |last: &ContainerStatus| {
         let ended = |state: &Option<ContainerState>| {

@@ -21,7 +21,7 @@ struct Count {
 }
 
 /// The phase (`getPhase` in pkg/kubelet).
-pub fn of(pod: &Pod, statuses: &[&ContainerStatus], ended: bool) -> &'static str {
+pub(super) fn of(pod: &Pod, statuses: &[&ContainerStatus], ended: bool) -> &'static str {
     let Some(spec) = pod.spec.as_ref() else { return "Pending" };
     let mut count = Count::default();
     let containers = pod::containers(pod);

@@ -14,13 +14,13 @@ use crate::resources::{cpu_shares, limits_of_all, milli, requested};
 type List = BTreeMap<String, Quantity>;
 
 /// The allocation of a pod (`status.allocatedResources`), if it asks for anything.
-pub fn allocated(pod: &Pod) -> Option<List> {
+pub(super) fn allocated(pod: &Pod) -> Option<List> {
     Some(listed(requested(pod))).filter(|list| !list.is_empty())
 }
 
 /// The resources that a pod has (`convertToAPIPodLevelResourcesStatus`). One that runs has what its cgroup was given, and `given` is
 /// what it was given as a whole.
-pub fn actual(pod: &Pod, runs: bool, given: Option<&ResourceRequirements>) -> ResourceRequirements {
+pub(super) fn actual(pod: &Pod, runs: bool, given: Option<&ResourceRequirements>) -> ResourceRequirements {
     let whole = pod.spec.as_ref().and_then(|spec| spec.resources.clone());
     if !runs {
         return requirements(listed(requested(pod)), limits(pod), whole);

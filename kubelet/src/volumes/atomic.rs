@@ -17,7 +17,7 @@ const DATA_NEW: &str = "..data_tmp";
 
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub(super) struct File {
     /// Content.
     pub bytes: Vec<u8>,
     /// Permission bits.
@@ -30,7 +30,7 @@ pub struct File {
 ///
 /// # Errors
 /// When a path leads out of the volume, or the file system refuses.
-pub fn write(target: &Path, files: &BTreeMap<String, File>, stamp: &str, owner: &Owner) -> io::Result<()> {
+pub(super) fn write(target: &Path, files: &BTreeMap<String, File>, stamp: &str, owner: &Owner) -> io::Result<()> {
     for path in files.keys() {
         check(path)?;
     }

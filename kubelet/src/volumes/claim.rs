@@ -7,7 +7,13 @@ use super::{Mounted, host_path, ownership::Owner};
 use crate::{agent::Agent, pod};
 
 /// The path that a claim of the pod's namespace is bound to.
-pub async fn resolve(agent: &Agent, of: &Pod, name: &str, read_only: bool, owner: &Owner) -> Result<Mounted, String> {
+pub(super) async fn resolve(
+    agent: &Agent,
+    of: &Pod,
+    name: &str,
+    read_only: bool,
+    owner: &Owner,
+) -> Result<Mounted, String> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(agent.client.clone(), pod::namespace(of));
     let claim = claims.get(name).await.map_err(|error| format!("failed to get claim {name:?}: {error}"))?;
     let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");

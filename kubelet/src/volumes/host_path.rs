@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::HostPathVolumeSource;
 ///
 /// # Errors
 /// When the path is not of its type.
-pub fn check(source: &HostPathVolumeSource) -> Result<PathBuf, String> {
+pub(super) fn check(source: &HostPathVolumeSource) -> Result<PathBuf, String> {
     let path = PathBuf::from(&source.path);
     let kind = source.type_.as_deref().unwrap_or_default();
     let found = fs::metadata(&path).ok().map(|metadata| metadata.file_type());

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Where the volume is, once it is mounted.
-pub fn path(config: &Config, uid: &str, volume: &str) -> PathBuf {
+pub(crate) fn path(config: &Config, uid: &str, volume: &str) -> PathBuf {
     config.pod_dir(uid).join("volumes/kubernetes.io~image").join(volume)
 }
 
@@ -24,7 +24,7 @@ pub fn path(config: &Config, uid: &str, volume: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the image is not there or cannot be mounted.
-pub async fn set_up(agent: &Agent, uid: &str, volume: &str, image: &str) -> Result<(), String> {
+pub(crate) async fn set_up(agent: &Agent, uid: &str, volume: &str, image: &str) -> Result<(), String> {
     let path = path(&agent.config, uid, volume);
     if local::mounts()?.contains(&path) {
         return Ok(());

@@ -13,7 +13,7 @@ use super::ownership::Owner;
 use crate::resources;
 
 /// Makes an `emptyDir` volume.
-pub fn empty_dir(path: &Path, source: &EmptyDirVolumeSource, owner: &Owner) -> Result<(), String> {
+pub(super) fn empty_dir(path: &Path, source: &EmptyDirVolumeSource, owner: &Owner) -> Result<(), String> {
     match source.medium.as_deref().unwrap_or_default() {
         "" => fs::create_dir_all(path).map_err(|error| error.to_string())?,
         "Memory" => memory_backed(path, source.size_limit.as_ref().map(resources::value))?,
@@ -24,7 +24,7 @@ pub fn empty_dir(path: &Path, source: &EmptyDirVolumeSource, owner: &Owner) -> R
 }
 
 /// Mounts a file system in memory, unless one is there.
-pub fn memory_backed(path: &Path, size: Option<i64>) -> Result<(), String> {
+pub(super) fn memory_backed(path: &Path, size: Option<i64>) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| error.to_string())?;
     if mounts()?.iter().any(|mount| mount == path) {
         return Ok(());
@@ -37,7 +37,7 @@ pub fn memory_backed(path: &Path, size: Option<i64>) -> Result<(), String> {
 }
 
 /// Mount points of this process.
-pub fn mounts() -> Result<Vec<PathBuf>, String> {
+pub(super) fn mounts() -> Result<Vec<PathBuf>, String> {
     let text = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("cannot read mounts: {error}"))?;
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path))).collect())
 }
@@ -48,7 +48,7 @@ fn unescape(path: &str) -> String {
 }
 
 /// Unmounts everything at and below a path, the last mount first.
-pub fn unmount_below(path: &Path) -> Result<(), String> {
+pub(super) fn unmount_below(path: &Path) -> Result<(), String> {
     for mount in mounts()?.iter().rev().filter(|mount| mount.starts_with(path)) {
         rustix::mount::unmount(mount, UnmountFlags::NOFOLLOW)
             .or_else(|_| rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW))

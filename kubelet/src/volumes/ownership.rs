@@ -19,7 +19,7 @@ const DIRECTORY: u32 = 0o2110;
 
 /// The user and group of a pod's volumes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Owner {
+pub(super) struct Owner {
     /// `fsGroup`.
     pub group: Option<u32>,
     /// The user that all containers run as, if they agree.
@@ -30,7 +30,7 @@ pub struct Owner {
 
 impl Owner {
     /// The owner that a pod asks for.
-    pub fn of(of: &Pod) -> Self {
+    pub(super) fn of(of: &Pod) -> Self {
         let context = of.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
         let id = |id: Option<i64>| id.and_then(|id| u32::try_from(id).ok());
         let own = context.and_then(|context| context.run_as_user);
@@ -51,7 +51,7 @@ impl Owner {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn apply(&self, path: &Path, read_only: bool) -> io::Result<()> {
+    pub(super) fn apply(&self, path: &Path, read_only: bool) -> io::Result<()> {
         let Some(group) = self.group else { return Ok(()) };
         if self.only_on_mismatch {
             use std::os::unix::fs::MetadataExt;

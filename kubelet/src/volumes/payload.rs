@@ -14,7 +14,7 @@ const MODE_DEFAULT: i32 = 0o644;
 
 /// The files of one volume.
 #[derive(Debug, Default)]
-pub struct Payload {
+pub(super) struct Payload {
     /// The part of the volume's directory name that tells its kind.
     pub kind: &'static str,
     /// Whether it must not be written to disk.
@@ -32,7 +32,7 @@ struct Source<'a> {
 }
 
 /// The files of a volume; `None` if it is not made of files from the API.
-pub async fn of(
+pub(super) async fn of(
     agent: &Arc<Agent>,
     tokens: &mut Tokens,
     pod: &Pod,

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 /// Mounts `path` of a volume on `target`, making directories that are missing; answers with the target.
-pub fn bind(volume: &Path, path: &str, target: &Path) -> io::Result<PathBuf> {
+pub(super) fn bind(volume: &Path, path: &str, target: &Path) -> io::Result<PathBuf> {
     let relative = Path::new(path);
     if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path must be relative and not contain '..'"));

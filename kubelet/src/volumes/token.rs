@@ -22,29 +22,29 @@ struct Token {
 }
 
 /// The tokens of one pod, by audience and lifetime.
-pub struct Tokens {
+pub(super) struct Tokens {
     agent: Arc<Agent>,
     tokens: HashMap<(String, i64), Token>,
 }
 
 impl Tokens {
     /// No tokens yet.
-    pub fn new(agent: Arc<Agent>) -> Self {
+    pub(super) fn new(agent: Arc<Agent>) -> Self {
         Self { agent, tokens: HashMap::new() }
     }
 
     /// When the first token must be renewed.
-    pub fn refresh_at(&self) -> Option<Timestamp> {
+    pub(super) fn refresh_at(&self) -> Option<Timestamp> {
         self.tokens.values().map(|token| token.refresh).min()
     }
 
     /// Forgets all.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.tokens.clear();
     }
 
     /// The token for a projection, renewed if it has lived for most of its time.
-    pub async fn get(&mut self, of: &Pod, projection: &ServiceAccountTokenProjection) -> Result<String, String> {
+    pub(super) async fn get(&mut self, of: &Pod, projection: &ServiceAccountTokenProjection) -> Result<String, String> {
         let audience = projection.audience.clone().unwrap_or_default();
         let lifetime = projection.expiration_seconds.unwrap_or(LIFETIME_SECONDS_DEFAULT);
         let now = self.agent.config.clock.now();

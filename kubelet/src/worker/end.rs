@@ -22,7 +22,7 @@ const GRACE_SECONDS_MIN: i64 = 2;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Kills one container: event, pre-stop hook, stop signal, and SIGKILL after the grace period.
-pub async fn kill(agent: &Agent, pod: &Pod, kill: &Kill, grace_seconds: i64, pre_stop: bool) {
+pub(super) async fn kill(agent: &Agent, pod: &Pod, kill: &Kill, grace_seconds: i64, pre_stop: bool) {
     agent.container_event(pod, &kill.container, EventType::Normal, "Killing", kill.message.clone());
     let own = kill.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.clone());
     let hook = own.filter(|_| pre_stop && grace_seconds > 0);
@@ -78,7 +78,7 @@ fn specification(pod: &Pod, instance: &Instance) -> (Role, Container) {
 
 /// Stops all that runs of a pod: ordinary containers at once, then the sidecars from the last to the first, then the
 /// sandboxes.
-pub async fn stop_all(agent: Arc<Agent>, pod: Arc<Pod>, observed: Observed, grace_seconds: i64, pre_stop: bool) {
+pub(super) async fn stop_all(agent: Arc<Agent>, pod: Arc<Pod>, observed: Observed, grace_seconds: i64, pre_stop: bool) {
     let running: Vec<(Role, Container, &Instance)> = observed
         .instances
         .iter()

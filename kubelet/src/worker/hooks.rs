@@ -15,7 +15,7 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// With what went wrong, for people.
-pub async fn run(
+pub(super) async fn run(
     agent: &Agent,
     container: &Container,
     hook: &LifecycleHandler,

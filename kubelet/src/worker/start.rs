@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// A container that was not started.
 #[derive(Debug)]
-pub struct Failed {
+pub(super) struct Failed {
     /// The reason that its status shows.
     pub waiting: Waiting,
     /// When to try again.
@@ -50,7 +50,7 @@ fn failed(reason: &str, message: impl Into<String>) -> Failed {
 }
 
 /// The surroundings in which all containers of one pod are started.
-pub struct Context {
+pub(super) struct Context {
     /// Shared parts.
     pub agent: Arc<Agent>,
     /// The pod.
@@ -104,7 +104,7 @@ impl Context {
     ///
     /// # Errors
     /// With the reason for the container's status.
-    pub async fn start(&self, start: Start) -> Result<(), Failed> {
+    pub(super) async fn start(&self, start: Start) -> Result<(), Failed> {
         let (agent, pod, container) = (&self.agent, &self.pod, &start.container);
         let sandbox = sandbox_config(agent, pod, self.attempt).await;
         let secrets = pull_secrets(agent, pod).await;
@@ -286,13 +286,13 @@ pub(super) fn log_dir(config: &Config, pod: &Pod) -> std::path::PathBuf {
 }
 
 /// The sandbox configuration of an attempt.
-pub async fn sandbox_config(agent: &Agent, pod: &Pod, attempt: u32) -> PodSandboxConfig {
+pub(super) async fn sandbox_config(agent: &Agent, pod: &Pod, attempt: u32) -> PodSandboxConfig {
     let host = resolv::host(&agent.config.resolv_conf).await;
     sandbox::config(&agent.config, pod, attempt, resolv::for_pod(&agent.config, pod, host))
 }
 
 /// The runtime handler that the pod's RuntimeClass names.
-pub async fn runtime_handler(agent: &Agent, pod: &Pod) -> Result<String, String> {
+pub(super) async fn runtime_handler(agent: &Agent, pod: &Pod) -> Result<String, String> {
     let Some(name) = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()) else {
         return Ok(String::new());
     };
@@ -304,7 +304,7 @@ pub async fn runtime_handler(agent: &Agent, pod: &Pod) -> Result<String, String>
 }
 
 /// Makes the pod's directories and its cgroup.
-pub async fn make_directories(config: &Config, pod: &Pod) -> Result<(), String> {
+pub(super) async fn make_directories(config: &Config, pod: &Pod) -> Result<(), String> {
     let (volumes, logs) = (config.pod_dir(pod::uid(pod)).join("volumes"), log_dir(config, pod));
     let made = async {
         tokio::fs::create_dir_all(volumes).await?;
@@ -319,7 +319,7 @@ pub async fn make_directories(config: &Config, pod: &Pod) -> Result<(), String> 
 }
 
 /// The highest restart count that a log file tells of, by container.
-pub async fn logged_counts(config: &Config, pod: &Pod) -> HashMap<String, u32> {
+pub(super) async fn logged_counts(config: &Config, pod: &Pod) -> HashMap<String, u32> {
     let mut counts = HashMap::new();
     for (_, container) in pod::containers(pod) {
         let Ok(mut entries) = tokio::fs::read_dir(log_dir(config, pod).join(&container.name)).await else { continue };

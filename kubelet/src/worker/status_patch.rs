@@ -11,7 +11,7 @@ const OF_OTHERS: [&str; 3] =
     ["resourceClaimStatuses", "extendedResourceClaimStatus", "nodeAllocatableResourceClaimStatuses"];
 
 /// The strategic merge patch that makes `new` of `old`; `None` if they say the same in what the agent owns.
-pub fn patch(old: &Value, new: &Value) -> Option<Value> {
+pub(super) fn patch(old: &Value, new: &Value) -> Option<Value> {
     let empty = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
     let mut patch = Map::new();

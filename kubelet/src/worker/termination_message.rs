@@ -20,7 +20,7 @@ const LOG_BYTES_MAX: usize = 2048;
 const LOG_LINES_MAX: usize = 80;
 
 /// Reads the messages of the instances that have ended and are not known yet.
-pub async fn read_all(config: &Config, pod: &Pod, observed: &Observed, known: &mut HashMap<String, String>) {
+pub(super) async fn read_all(config: &Config, pod: &Pod, observed: &Observed, known: &mut HashMap<String, String>) {
     known.retain(|id, _| observed.instances.iter().any(|instance| instance.id == *id));
     for instance in observed.instances.iter().filter(|instance| instance.life == Life::Exited) {
         if !known.contains_key(&instance.id) {

@@ -25,7 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 const RECONCILE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The writer of one pod's status. Dropping it ends it.
-pub struct StatusWriter {
+pub(super) struct StatusWriter {
     wanted: watch::Sender<(u64, Option<PodStatus>)>,
     written: watch::Receiver<u64>,
     sent: u64,
@@ -35,11 +35,11 @@ pub struct StatusWriter {
 }
 
 /// Tells the writer of a pod what the API shows of it.
-pub type Shown = watch::Sender<Arc<Pod>>;
+pub(super) type Shown = watch::Sender<Arc<Pod>>;
 
 impl StatusWriter {
     /// Starts the writer of a pod that the API shows like this.
-    pub fn start(agent: &Agent, of: &Arc<Pod>) -> (Self, Shown) {
+    pub(super) fn start(agent: &Agent, of: &Arc<Pod>) -> (Self, Shown) {
         let api = Api::namespaced(agent.client.clone(), pod::namespace(of));
         Self::over(api, agent.config.clock.clone(), agent.figures.clone(), of)
     }
@@ -67,13 +67,13 @@ impl StatusWriter {
     }
 
     /// Wants this status; what was wanted before and not written yet is forgotten.
-    pub fn set(&mut self, status: PodStatus) {
+    pub(super) fn set(&mut self, status: PodStatus) {
         self.sent += 1;
         self.wanted.send_replace((self.sent, Some(status)));
     }
 
     /// Waits until the newest status is written, or cannot be because the pod is gone.
-    pub async fn flush(&mut self) {
+    pub(super) async fn flush(&mut self) {
         let sent = self.sent;
         // The sender goes away when the pod is gone from the API; then there is nothing to wait for.
         let _ = self.written.wait_for(|written| *written >= sent).await;
@@ -83,7 +83,7 @@ impl StatusWriter {
     ///
     /// # Errors
     /// When the API server refuses; a pod that is gone or replaced is no error.
-    pub async fn delete(&self) -> Result<(), kube::Error> {
+    pub(super) async fn delete(&self) -> Result<(), kube::Error> {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: Some(self.uid.clone()), resource_version: None }),

@@ -18,7 +18,7 @@ use crate::pod_network;
 const MAPS: [&str; 2] = ["node-fronts", "node-refused"];
 
 /// The node ports among elements.
-pub fn node_ports(elements: &Elements) -> HashSet<Front> {
+pub(super) fn node_ports(elements: &Elements) -> HashSet<Front> {
     let front = |key: &Key| match key {
         Key::Front(front) | Key::Refused(front) if front.address.is_none() => Some(*front),
         _ => None,
@@ -30,7 +30,7 @@ pub fn node_ports(elements: &Elements) -> HashSet<Front> {
 ///
 /// # Errors
 /// If `nft` cannot be asked.
-pub async fn served(own_table: &str) -> Result<HashMap<Front, String>, Error> {
+pub(super) async fn served(own_table: &str) -> Result<HashMap<Front, String>, Error> {
     let mut found = HashMap::new();
     let tables = nft::list(&["list", "tables", "ip"]).await?;
     let names = tables.iter().filter_map(|item| item["table"]["name"].as_str());
@@ -55,7 +55,7 @@ fn fronts(items: &[Value]) -> impl Iterator<Item = Front> + '_ {
 }
 
 /// Tells the log and the events of a service that it shares node ports.
-pub fn tell(service: &Service, key: &ObjectKey, front: Front, table: &str, events: &SeriesRecorder) {
+pub(super) fn tell(service: &Service, key: &ObjectKey, front: Front, table: &str, events: &SeriesRecorder) {
     let (protocol, port) = (front.protocol.nft(), front.port);
     tracing::warn!(service = %key, port, protocol, table, "another cluster on this machine serves this node port");
     let note = format!(

@@ -12,14 +12,14 @@ use crate::nft::{Error, list};
 ///
 /// # Errors
 /// [`Error::Refused`] if the table cannot be listed.
-pub async fn affinity(table: &str) -> Result<Vec<Remembered>, Error> {
+pub(super) async fn affinity(table: &str) -> Result<Vec<Remembered>, Error> {
     let items = list(&["list", "map", "ip", table, "affinity"]).await?;
     let elements = items.iter().flat_map(|item| item["map"]["elem"].as_array().into_iter().flatten());
     Ok(elements.filter_map(remembered).collect())
 }
 
 /// A protocol as nft prints it, by name or by number.
-pub fn protocol(printed: &Value) -> Protocol {
+pub(super) fn protocol(printed: &Value) -> Protocol {
     match (printed.as_str(), printed.as_u64()) {
         (Some("tcp" | "6"), _) | (_, Some(6)) => Protocol::Tcp,
         (Some("udp" | "17"), _) | (_, Some(17)) => Protocol::Udp,
@@ -28,7 +28,7 @@ pub fn protocol(printed: &Value) -> Protocol {
 }
 
 /// A port as nft prints it.
-pub fn port(printed: &Value) -> Option<u16> {
+pub(super) fn port(printed: &Value) -> Option<u16> {
     printed.as_u64().and_then(|port| u16::try_from(port).ok())
 }
 

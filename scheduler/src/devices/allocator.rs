@@ -19,7 +19,7 @@ use super::{Amounts, DeviceId, add, capacity, subtract};
 use crate::node::NodeInfo;
 
 /// The most devices of one claim (`AllocationResultsMaxSize`).
-pub const RESULTS_MAX: usize = 32;
+pub(crate) const RESULTS_MAX: usize = 32;
 /// Each device is one more level of the search: for several claims it has a stack of its own.
 const CLAIMS_ON_STACK_MAX: usize = 1;
 /// That stack, in bytes; only what is used is ever there.
@@ -27,7 +27,7 @@ const STACK_BYTES: usize = 64 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The search took too long.
     TimedOut,
     /// Nothing can be had on this node; another may do.
@@ -38,7 +38,7 @@ pub enum Failure {
 
 /// What a search goes by.
 #[derive(Clone, Copy)]
-pub struct Allocator<'a> {
+pub(crate) struct Allocator<'a> {
     /// What drivers offer.
     pub inventory: &'a Inventory,
     /// What claims have.
@@ -58,7 +58,7 @@ impl Allocator<'_> {
     ///
     /// # Errors
     /// Why it is not known.
-    pub fn allocate(
+    pub(crate) fn allocate(
         &self,
         node: &NodeInfo,
         claims: &[Arc<ResourceClaim>],

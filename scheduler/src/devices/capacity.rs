@@ -8,7 +8,7 @@ use super::inventory::{Capacity, Range};
 use super::{Amounts, add};
 
 /// What a request would take of a device, by name; nothing if it asks for what the device does not have.
-pub fn consumed(asked: &Amounts, capacity: &BTreeMap<String, Capacity>) -> Option<Amounts> {
+pub(crate) fn consumed(asked: &Amounts, capacity: &BTreeMap<String, Capacity>) -> Option<Amounts> {
     if asked.keys().any(|name| !capacity.contains_key(name)) {
         return None;
     }
@@ -16,7 +16,7 @@ pub fn consumed(asked: &Amounts, capacity: &BTreeMap<String, Capacity>) -> Optio
 }
 
 /// Whether a device has enough left for what a request asks, and that may be asked for (`CmpRequestOverCapacity`).
-pub fn fits(
+pub(crate) fn fits(
     asked: &Amounts,
     capacity: &BTreeMap<String, Capacity>,
     taken: Option<&Amounts>,

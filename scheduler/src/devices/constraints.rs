@@ -6,7 +6,7 @@ use super::inventory::Known;
 
 /// A constraint of a claim, and the values of the devices that are under it so far.
 #[derive(Debug)]
-pub struct Constraint<'a> {
+pub(crate) struct Constraint<'a> {
     requests: &'a [String],
     attribute: &'a str,
     is_distinct: bool,
@@ -15,7 +15,7 @@ pub struct Constraint<'a> {
 
 impl<'a> Constraint<'a> {
     /// The constraint of a claim, if it is of a kind that is known.
-    pub fn new(constraint: &'a DeviceConstraint) -> Option<Self> {
+    pub(crate) fn new(constraint: &'a DeviceConstraint) -> Option<Self> {
         let (attribute, is_distinct) = match (&constraint.match_attribute, &constraint.distinct_attribute) {
             (Some(attribute), _) => (attribute, false),
             (None, Some(attribute)) => (attribute, true),
@@ -27,12 +27,12 @@ impl<'a> Constraint<'a> {
 
     /// Whether it is about devices of a request; `name` is that of the request, and after a slash the one of the
     /// alternative.
-    pub fn applies(&self, name: &str) -> bool {
+    pub(crate) fn applies(&self, name: &str) -> bool {
         client::resource_claims::applies(Some(self.requests), name)
     }
 
     /// Takes a device under the constraint, unless that would break it.
-    pub fn add(&mut self, name: &str, known: &Known, device: &'a Device) -> bool {
+    pub(crate) fn add(&mut self, name: &str, known: &Known, device: &'a Device) -> bool {
         if !self.applies(name) {
             return true;
         }
@@ -49,7 +49,7 @@ impl<'a> Constraint<'a> {
     }
 
     /// Takes out the device that was added last.
-    pub fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         if self.applies(name) {
             self.values.pop();
         }

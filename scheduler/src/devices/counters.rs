@@ -9,14 +9,14 @@ use super::{Amounts, add, subtract};
 
 /// What is left of the counters of one pool, and what was taken of them in the search under way.
 #[derive(Debug)]
-pub struct Counters {
+pub(crate) struct Counters {
     left: BTreeMap<String, Amounts>,
     taken: BTreeMap<String, Amounts>,
 }
 
 impl Counters {
     /// The counters of a pool, less what devices that somebody has take of them, be they for this node or another.
-    pub fn new(pool: &Pool, ledger: &Ledger) -> Self {
+    pub(crate) fn new(pool: &Pool, ledger: &Ledger) -> Self {
         let mut left = pool.counters.clone();
         let devices = pool.slices.iter().chain(&pool.others).flat_map(|slice| &slice.devices);
         for (set, amounts) in devices.filter(|known| ledger.is_used(&known.id)).flat_map(|known| &known.consumes) {
@@ -27,7 +27,7 @@ impl Counters {
     }
 
     /// Takes what a device consumes, unless there is too little of something.
-    pub fn take(&mut self, device: &Known) -> bool {
+    pub(crate) fn take(&mut self, device: &Known) -> bool {
         for (set, amounts) in &device.consumes {
             add(self.taken.entry(set.clone()).or_default(), amounts);
         }
@@ -45,7 +45,7 @@ impl Counters {
     }
 
     /// Gives back what a device took.
-    pub fn give_back(&mut self, device: &Known) {
+    pub(crate) fn give_back(&mut self, device: &Known) {
         for (set, amounts) in &device.consumes {
             self.taken.get_mut(set).into_iter().for_each(|taken| subtract(taken, amounts));
         }

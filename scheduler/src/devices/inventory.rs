@@ -11,7 +11,7 @@ use super::{Amounts, DeviceId};
 
 /// A slice, with what is needed of its devices.
 #[derive(Debug)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// The slice itself.
     pub object: Arc<ResourceSlice>,
     /// What is known of each of its devices, in their order.
@@ -24,7 +24,7 @@ pub struct Slice {
 
 /// What is known of a device.
 #[derive(Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// Which one it is.
     pub id: DeviceId,
     /// How much it has of what.
@@ -36,7 +36,7 @@ pub struct Known {
 
 /// How much a device has of something, and how it may be asked for.
 #[derive(Debug, Clone)]
-pub struct Capacity {
+pub(crate) struct Capacity {
     /// All of it.
     pub value: Quantity,
     /// What is asked for by who does not say.
@@ -49,7 +49,7 @@ pub struct Capacity {
 
 /// The amounts that may be asked for.
 #[derive(Debug, Clone)]
-pub struct Range {
+pub(crate) struct Range {
     /// The least.
     pub min: Quantity,
     /// The most.
@@ -60,7 +60,7 @@ pub struct Range {
 
 impl Slice {
     /// Reads a slice.
-    pub fn new(object: Arc<ResourceSlice>) -> Self {
+    pub(crate) fn new(object: Arc<ResourceSlice>) -> Self {
         let spec = &object.spec;
         let mut problem = None;
         let mut devices = Vec::new();
@@ -84,17 +84,17 @@ impl Slice {
     }
 
     /// The name of the slice.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.object.metadata.name.as_deref().unwrap_or_default()
     }
 
     /// A device as it was given.
-    pub fn device(&self, at: usize) -> &Device {
+    pub(crate) fn device(&self, at: usize) -> &Device {
         &self.object.spec.devices.as_ref().expect("as many devices as are known")[at]
     }
 
     /// Whether it has counters that devices of the pool share.
-    pub fn has_counters(&self) -> bool {
+    pub(crate) fn has_counters(&self) -> bool {
         self.object.spec.shared_counters.as_ref().is_some_and(|sets| !sets.is_empty())
     }
 }
@@ -120,7 +120,7 @@ impl Known {
     ///
     /// # Errors
     /// Why it cannot be shown.
-    pub fn view(&self, device: &Device) -> Result<&DeviceView, &str> {
+    pub(crate) fn view(&self, device: &Device) -> Result<&DeviceView, &str> {
         let view = self.view.get_or_init(|| DeviceView::new(&self.id.driver, device));
         view.as_ref().map_err(String::as_str)
     }
@@ -147,7 +147,7 @@ fn amounts(counters: &BTreeMap<String, Counter>) -> Result<Amounts, QuantityErro
 
 /// Every slice, by where its devices may be used.
 #[derive(Debug, Default, Clone)]
-pub struct Inventory {
+pub(crate) struct Inventory {
     by_name: HashMap<String, Arc<Slice>>,
     /// Those of one node alone.
     by_node: HashMap<String, BTreeMap<String, Arc<Slice>>>,
@@ -158,7 +158,7 @@ pub struct Inventory {
 
 impl Inventory {
     /// Adds a slice, or takes over its newer state.
-    pub fn set(&mut self, object: Arc<ResourceSlice>) {
+    pub(crate) fn set(&mut self, object: Arc<ResourceSlice>) {
         let slice = Arc::new(Slice::new(object));
         let name = slice.name().to_owned();
         self.remove(&name);
@@ -173,7 +173,7 @@ impl Inventory {
     }
 
     /// Forgets a slice.
-    pub fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         let Some(slice) = self.by_name.remove(name) else { return };
         self.shared.remove(name);
         let spec = &slice.object.spec;
@@ -183,12 +183,12 @@ impl Inventory {
     }
 
     /// The slices that may have devices for a node.
-    pub fn for_node(&self, node: &str) -> impl Iterator<Item = &Arc<Slice>> {
+    pub(crate) fn for_node(&self, node: &str) -> impl Iterator<Item = &Arc<Slice>> {
         self.by_node.get(node).into_iter().flat_map(BTreeMap::values).chain(self.shared.values())
     }
 
     /// Every slice of a pool, of whatever generation.
-    pub fn of_pool(&self, driver: &str, pool: &str) -> impl Iterator<Item = &Arc<Slice>> {
+    pub(crate) fn of_pool(&self, driver: &str, pool: &str) -> impl Iterator<Item = &Arc<Slice>> {
         self.by_pool.get(&(driver.to_owned(), pool.to_owned())).into_iter().flat_map(BTreeMap::values)
     }
 }

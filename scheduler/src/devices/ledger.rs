@@ -9,7 +9,7 @@ use super::{Amounts, DeviceId, add, subtract};
 
 /// What is taken, and by which claim.
 #[derive(Debug, Default, Clone)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     dedicated: HashMap<DeviceId, usize>,
     shared: HashMap<DeviceId, Shared>,
     by_claim: HashMap<String, Vec<Taken>>,
@@ -32,7 +32,7 @@ struct Taken {
 
 impl Ledger {
     /// Writes down what the claim of a uid has; nothing if it has no devices.
-    pub fn set(&mut self, uid: &str, allocation: Option<&AllocationResult>) {
+    pub(crate) fn set(&mut self, uid: &str, allocation: Option<&AllocationResult>) {
         for taken in self.by_claim.remove(uid).unwrap_or_default() {
             self.give_back(&taken);
         }
@@ -76,17 +76,17 @@ impl Ledger {
     }
 
     /// Whether somebody has the whole device.
-    pub fn is_dedicated(&self, device: &DeviceId) -> bool {
+    pub(crate) fn is_dedicated(&self, device: &DeviceId) -> bool {
         self.dedicated.contains_key(device)
     }
 
     /// Whether anybody has any of the device.
-    pub fn is_used(&self, device: &DeviceId) -> bool {
+    pub(crate) fn is_used(&self, device: &DeviceId) -> bool {
         self.is_dedicated(device) || self.shared.contains_key(device)
     }
 
     /// How much of a device others have, if any have a part of it.
-    pub fn consumed(&self, device: &DeviceId) -> Option<&Amounts> {
+    pub(crate) fn consumed(&self, device: &DeviceId) -> Option<&Amounts> {
         self.shared.get(device).map(|shared| &shared.consumed)
     }
 }

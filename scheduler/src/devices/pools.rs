@@ -12,7 +12,7 @@ use crate::node::NodeInfo;
 
 /// The slices of a pool that matter to a node.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     /// The driver.
     pub driver: String,
     /// The pool.
@@ -31,13 +31,13 @@ pub struct Pool {
 
 impl Pool {
     /// Whether devices of it can be given away.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         !self.is_incomplete && self.problem.is_none()
     }
 }
 
 /// Whether devices that are bound to a node, everywhere, or where a selector says can be used on a node.
-pub fn matches(node: &NodeInfo, name: Option<&str>, everywhere: bool, selector: Option<&NodeSelector>) -> bool {
+pub(crate) fn matches(node: &NodeInfo, name: Option<&str>, everywhere: bool, selector: Option<&NodeSelector>) -> bool {
     match name.filter(|name| !name.is_empty()) {
         Some(name) => name == node.name(),
         None if everywhere => true,
@@ -63,7 +63,7 @@ fn is_relevant(slice: &Slice, node: &NodeInfo) -> bool {
 
 /// The pools that a node can use devices of, in the order of drivers and names; those with devices that must get ready
 /// before a pod may be bound come last.
-pub fn gather(inventory: &Inventory, node: &NodeInfo) -> Vec<Pool> {
+pub(crate) fn gather(inventory: &Inventory, node: &NodeInfo) -> Vec<Pool> {
     let mut found: BTreeMap<(String, String), Vec<Arc<Slice>>> = BTreeMap::new();
     for slice in inventory.for_node(node.name()).filter(|slice| is_relevant(slice, node)) {
         let pool = &slice.object.spec.pool;

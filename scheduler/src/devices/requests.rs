@@ -20,7 +20,7 @@ use crate::node::NodeInfo;
 
 /// A device by its place in the pools of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Place {
+pub(crate) struct Place {
     /// The pool.
     pub pool: usize,
     /// The slice in it.
@@ -31,7 +31,7 @@ pub struct Place {
 
 /// A request of a claim: what it asks for, or several things of which the first will do that can be had.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// Whether it is several things.
     pub is_choice: bool,
     /// One, or several.
@@ -40,7 +40,7 @@ pub struct Request<'a> {
 
 /// Something that is asked for.
 #[derive(Debug)]
-pub struct Choice<'a> {
+pub(crate) struct Choice<'a> {
     /// The name of the request, and after a slash its own if it is one of several.
     pub name: String,
     /// The class of the devices.
@@ -60,10 +60,10 @@ pub struct Choice<'a> {
 }
 
 /// Where the parts of a request are found: claim, request, and which of several.
-pub type Key = (usize, usize, usize);
+pub(crate) type Key = (usize, usize, usize);
 
 /// What can be looked up of devices for a node. What an expression said of a device is kept.
-pub struct Matcher<'a> {
+pub(crate) struct Matcher<'a> {
     /// The pools of the node.
     pub pools: &'a [Pool],
     /// The node.
@@ -84,7 +84,7 @@ pub(super) fn key_of(claim: &ResourceClaim) -> String {
 
 impl<'a> Matcher<'a> {
     /// A matcher that has looked at nothing yet.
-    pub fn new(
+    pub(crate) fn new(
         pools: &'a [Pool],
         node: &'a NodeInfo,
         selectors: &'a Selectors,
@@ -95,7 +95,7 @@ impl<'a> Matcher<'a> {
     }
 
     /// A device by its place.
-    pub fn at(&self, place: Place) -> (&'a Slice, &'a Known, &'a Device) {
+    pub(crate) fn at(&self, place: Place) -> (&'a Slice, &'a Known, &'a Device) {
         let pools: &'a [Pool] = self.pools;
         let slice: &'a Slice = &pools[place.pool].slices[place.slice];
         (slice, &slice.devices[place.device], slice.device(place.device))
@@ -105,7 +105,7 @@ impl<'a> Matcher<'a> {
     ///
     /// # Errors
     /// If it cannot be read, or asks for all devices where it is not known which those are.
-    pub fn requests(&self, number: usize, claim: &'a ResourceClaim) -> Result<Vec<Request<'a>>, Failure> {
+    pub(crate) fn requests(&self, number: usize, claim: &'a ResourceClaim) -> Result<Vec<Request<'a>>, Failure> {
         let requests = claim.spec.devices.as_ref().and_then(|devices| devices.requests.as_deref()).unwrap_or_default();
         let mut read = Vec::with_capacity(requests.len());
         for (at, request) in requests.iter().enumerate() {
@@ -197,7 +197,7 @@ impl<'a> Matcher<'a> {
     ///
     /// # Errors
     /// If an expression fails on it.
-    pub fn is_selectable(
+    pub(crate) fn is_selectable(
         &self,
         claim: &ResourceClaim,
         key: Key,

@@ -13,11 +13,11 @@ type Compiled = Arc<Result<DeviceSelector, String>>;
 
 /// The expressions used last.
 #[derive(Debug, Default)]
-pub struct Selectors(Mutex<HashMap<String, Compiled>>);
+pub(crate) struct Selectors(Mutex<HashMap<String, Compiled>>);
 
 impl Selectors {
     /// An expression, compiled.
-    pub fn get(&self, source: &str) -> Compiled {
+    pub(crate) fn get(&self, source: &str) -> Compiled {
         let mut kept = self.0.lock();
         if let Some(found) = kept.get(source) {
             return found.clone();

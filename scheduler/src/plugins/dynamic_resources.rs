@@ -28,13 +28,13 @@ const PLUGIN: Plugin = Plugin::DynamicResources;
 /// How long devices may be looked for, for one attempt (`DynamicResourcesFilterTimeoutDefault`, there for each node).
 const SEARCH_MAX: Duration = Duration::from_secs(10);
 /// How long devices may take to get ready (`DynamicResourcesBindingTimeoutDefault`).
-pub const BINDING_MAX: Duration = Duration::from_secs(600);
+pub(crate) const BINDING_MAX: Duration = Duration::from_secs(600);
 /// The most things of which the first will do (`FirstAvailableDeviceRequestMaxSize`).
 const OPTIONS_MAX: usize = 8;
 
 /// The pod's claims, and what was found for them.
 #[derive(Default)]
-pub struct State(Option<Work>);
+pub(crate) struct State(Option<Work>);
 
 struct Work {
     devices: Arc<DeviceClaims>,
@@ -61,7 +61,7 @@ struct Found {
 
 /// What must be written before the pod can be bound.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The pod's claims, and the devices that they get.
     pub claims: Vec<(Arc<ResourceClaim>, Option<AllocationResult>)>,
     /// The claim that is to be made for extended resources, its devices, and which container asks for which request.
@@ -70,14 +70,14 @@ pub struct Plan {
 
 impl Plan {
     /// Whether nothing must be written.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.extended.is_none()
     }
 }
 
 /// What can be done for a pod that no node takes (`PostFilter`).
 #[derive(Debug, Clone)]
-pub enum GiveUp {
+pub(crate) enum GiveUp {
     /// The devices of a claim, which may find others.
     Devices(Arc<ResourceClaim>),
     /// A claim that an earlier attempt made for extended resources.
@@ -97,7 +97,7 @@ impl State {
     ///
     /// # Errors
     /// If one is missing, or somebody else is at work on it.
-    pub fn new(pod: &PodInfo, lookup: &dyn Lookup) -> Result<Self, Rejection> {
+    pub(crate) fn new(pod: &PodInfo, lookup: &dyn Lookup) -> Result<Self, Rejection> {
         let Some(devices) = lookup.devices() else { return Ok(Self::default()) };
         if pod.claims.is_empty() && pod.extended.is_none() {
             return Ok(Self::default());
@@ -131,12 +131,12 @@ impl State {
     ///
     /// # Errors
     /// Why the node cannot take the pod.
-    pub fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    pub(crate) fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         self.0.as_ref().map_or(Ok(()), |work| work.filter(pod, node))
     }
 
     /// Prefers nodes where requests get what they would rather have.
-    pub fn score(&self, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
+    pub(crate) fn score(&self, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
         let work = self.0.as_ref()?;
         let mut scores: Vec<i64> = nodes.iter().map(|node| work.score(node)).collect();
         normalize(&mut scores, false);
@@ -144,7 +144,7 @@ impl State {
     }
 
     /// What must be written before the pod can be bound to `node`, which was not rejected.
-    pub fn plan(&self, node: &str) -> Plan {
+    pub(crate) fn plan(&self, node: &str) -> Plan {
         let Some(work) = &self.0 else { return Plan::default() };
         let found = work.found.borrow().get(node).cloned().unwrap_or_default();
         let mut allocations = found.allocations.into_iter();
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// What could be given up so that the pod may find a place.
-    pub fn give_up(&self, pod: &PodInfo) -> Option<GiveUp> {
+    pub(crate) fn give_up(&self, pod: &PodInfo) -> Option<GiveUp> {
         let work = self.0.as_ref()?;
         let only_its_own = |claim: &&Arc<ResourceClaim>| match reserved_for(claim) {
             [] => true,
@@ -174,7 +174,7 @@ impl State {
     }
 
     /// Whether the pod has claims.
-    pub fn has_claims(&self) -> bool {
+    pub(crate) fn has_claims(&self) -> bool {
         self.0.is_some()
     }
 }
@@ -292,7 +292,7 @@ impl Work {
 
 /// Whether the devices of a claim can be used.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// They can.
     Ready,
     /// Drivers are at work on them.
@@ -302,14 +302,14 @@ pub enum Readiness {
 }
 
 /// The results of a claim that must get ready.
-pub fn conditional(claim: &ResourceClaim) -> impl Iterator<Item = &DeviceRequestAllocationResult> {
+pub(crate) fn conditional(claim: &ResourceClaim) -> impl Iterator<Item = &DeviceRequestAllocationResult> {
     let allocation = claim.status.iter().filter_map(|status| status.allocation.as_ref());
     let results = allocation.flat_map(|a| a.devices.iter()).flat_map(|devices| devices.results.iter().flatten());
     results.filter(|result| result.binding_conditions.as_ref().is_some_and(|all| !all.is_empty()))
 }
 
 /// Whether the devices of a claim that has some are ready (`isClaimReadyForBinding`).
-pub fn readiness(claim: &ResourceClaim) -> Readiness {
+pub(crate) fn readiness(claim: &ResourceClaim) -> Readiness {
     for result in conditional(claim) {
         let devices = claim.status.iter().flat_map(|status| status.devices.iter().flatten());
         let mut of_result = devices.filter(|device| {
@@ -330,7 +330,7 @@ pub fn readiness(claim: &ResourceClaim) -> Readiness {
 }
 
 /// Whether devices had their time to get ready (`isClaimTimeout`).
-pub fn is_late(claim: &ResourceClaim, now: Timestamp) -> bool {
+pub(crate) fn is_late(claim: &ResourceClaim, now: Timestamp) -> bool {
     let allocation = claim.status.as_ref().and_then(|status| status.allocation.as_ref());
     let since = allocation.and_then(|allocation| allocation.allocation_timestamp.as_ref());
     let waited = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
@@ -338,6 +338,6 @@ pub fn is_late(claim: &ResourceClaim, now: Timestamp) -> bool {
 }
 
 /// Whether a claim is the pod's already.
-pub fn is_mine(claim: &ResourceClaim, pod: &PodInfo) -> bool {
+pub(crate) fn is_mine(claim: &ResourceClaim, pod: &PodInfo) -> bool {
     is_reserved_for(claim, &pod.uid)
 }

@@ -11,7 +11,7 @@ const SIZE_MIN: i64 = 23 * 1024 * 1024;
 const SIZE_MAX: i64 = 1000 * 1024 * 1024;
 
 /// Scores by the sizes of images present, each weighed by the share of nodes that have it.
-pub fn score(pod: &PodInfo, nodes: &[&NodeInfo], cache: &Cache) -> Option<Vec<i64>> {
+pub(crate) fn score(pod: &PodInfo, nodes: &[&NodeInfo], cache: &Cache) -> Option<Vec<i64>> {
     if nodes.iter().all(|node| node.images.is_empty()) {
         return None;
     }

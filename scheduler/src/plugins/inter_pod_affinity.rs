@@ -13,7 +13,7 @@ type Domain = (String, String);
 
 /// Where the pods are that the terms speak of, by domain.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     /// Domains that pods there want to keep this pod out of.
     unwelcome: HashSet<Domain>,
     /// For each required term: the domains with a pod it selects.
@@ -28,7 +28,7 @@ pub struct State {
 
 impl State {
     /// Looks at the pods in place, but for those whose uid is in `absent`.
-    pub fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup, absent: &HashSet<String>) -> Self {
+    pub(crate) fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup, absent: &HashSet<String>) -> Self {
         let mut state = Self {
             near: vec![HashSet::new(); pod.affinity.len()],
             far: vec![HashSet::new(); pod.anti_affinity.len()],
@@ -85,7 +85,7 @@ impl State {
     ///
     /// # Errors
     /// Why the node cannot take the pod.
-    pub fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    pub(crate) fn filter(&self, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         let value = |key: &str| node.labels().get(key);
         let plugin = Plugin::InterPodAffinity;
         for (term, near) in pod.affinity.iter().zip(&self.near) {
@@ -107,7 +107,7 @@ impl State {
     }
 
     /// Prefers nodes in domains of more weight.
-    pub fn score(&self, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
+    pub(crate) fn score(&self, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
         if self.weights.is_empty() {
             return None;
         }

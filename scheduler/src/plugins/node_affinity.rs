@@ -10,7 +10,7 @@ use crate::pod::PodInfo;
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter_name(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub(crate) fn filter_name(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     let wanted = &*pod.node_name;
     if !wanted.is_empty() && wanted != node.name() {
         return Err(Rejection::final_(Plugin::NodeName, "node(s) didn't match the requested node name"));
@@ -22,7 +22,7 @@ pub fn filter_name(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     if matches(pod, node) {
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 }
 
 /// Whether the pod's node selector and required affinity match the node.
-pub fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
+pub(crate) fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
     let labels = node.labels();
     let selected = pod.wanted.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
     let affinity = pod.wanted.node_affinity.as_ref();
@@ -39,7 +39,7 @@ pub fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
 }
 
 /// Prefers nodes that match preferred terms, by the sum of their weights.
-pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
+pub(crate) fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
     let preferred = pod.wanted.node_affinity.as_ref()?.preferred_during_scheduling_ignored_during_execution.as_ref()?;
     let weigh = |node: &&NodeInfo| {
         let matching = preferred.iter().filter(|term| term_matches(&term.preference, node.labels(), node.name()));

@@ -11,7 +11,7 @@ const RESTART_ALL: &str = "RestartAllContainersOnContainerExits";
 const HOST_NETWORK: &str = "UserNamespacesHostNetworkSupport";
 
 /// The features that a node must declare for a pod (`InferForScheduling`).
-pub fn needed(spec: &PodSpec) -> Vec<&'static str> {
+pub(crate) fn needed(spec: &PodSpec) -> Vec<&'static str> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let mut rules = containers.flat_map(|container| container.restart_policy_rules.iter().flatten());
     let restarts_all = rules.any(|rule| rule.action == "RestartAllContainers");
@@ -24,7 +24,7 @@ pub fn needed(spec: &PodSpec) -> Vec<&'static str> {
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     let declared = node.declared_features();
     if pod.wanted.features.iter().all(|needed| declared.iter().any(|name| name == needed)) {
         return Ok(());

@@ -8,7 +8,7 @@ use crate::pod::PodInfo;
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     if pod.host_ports.iter().any(|wanted| node.port_clashes(wanted)) {
         let reason = "node(s) didn't have free ports for the requested pod ports";
         return Err(Rejection::resolvable(Plugin::NodePorts, reason));

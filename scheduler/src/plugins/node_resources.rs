@@ -9,7 +9,7 @@ use crate::pod::PodInfo;
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
     let wanted = &pod.requests.exact;
     let (has, taken) = (&node.allocatable, &node.requested);
     let mut reasons = Vec::new();
@@ -42,7 +42,7 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(),
 }
 
 /// Prefers nodes with more room left.
-pub fn score_least_allocated(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(crate) fn score_least_allocated(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
     let free = |has: i64, taken: i64| if has == 0 || taken > has { 0 } else { (has - taken) * SCORE_MAX / has };
     let score = |node: &&NodeInfo| {
         let cpu = free(node.allocatable.cpu_milli, node.nonzero_cpu_milli + pod.requests.nonzero_cpu_milli);
@@ -53,7 +53,7 @@ pub fn score_least_allocated(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
 }
 
 /// Prefers nodes whose cpu and memory would be used in like measure.
-pub fn score_balanced(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(crate) fn score_balanced(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
     let share = |has: i64, taken: i64| if has == 0 { 1.0 } else { (taken as f64 / has as f64).min(1.0) };
     let score = |node: &&NodeInfo| {
         let wanted = &pod.requests.exact;

@@ -11,7 +11,7 @@ use crate::pod::PodInfo;
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     let cordon =
         || Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
     if node.unschedulable() && !tolerates(pod, &cordon()) {

@@ -10,7 +10,7 @@ use crate::pod::{PodInfo, Spread};
 
 /// How many like pods each domain has, for each constraint.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     hard: Vec<Counts>,
     soft: Vec<Counts>,
 }
@@ -25,7 +25,7 @@ struct Counts {
 
 impl State {
     /// Counts the pods in place, but for those whose uid is in `absent`.
-    pub fn new(pod: &PodInfo, cache: &Cache, absent: &HashSet<String>) -> Self {
+    pub(crate) fn new(pod: &PodInfo, cache: &Cache, absent: &HashSet<String>) -> Self {
         let mut state = Self::default();
         for spread in &pod.spread {
             let counts = count(pod, spread, &pod.spread, cache, absent);
@@ -41,7 +41,7 @@ impl State {
     ///
     /// # Errors
     /// Why the node cannot take the pod.
-    pub fn filter(&self, _pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    pub(crate) fn filter(&self, _pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         let reason = "node(s) didn't match pod topology spread constraints";
         for counts in &self.hard {
             let Some(domain) = node.labels().get(&counts.key) else {
@@ -57,7 +57,7 @@ impl State {
     }
 
     /// Prefers nodes in domains with fewer like pods.
-    pub fn score(&self, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
+    pub(crate) fn score(&self, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
         if self.soft.is_empty() {
             return None;
         }

@@ -11,7 +11,7 @@ use crate::pod::PodInfo;
 ///
 /// # Errors
 /// Why the node cannot take the pod.
-pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
     let refuses = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
     if node.taints().iter().filter(refuses).any(|taint| !tolerates(pod, taint)) {
         return Err(Rejection::final_(Plugin::TaintToleration, "node(s) had untolerated taint(s)"));
@@ -20,7 +20,7 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 }
 
 /// Prefers nodes with fewer `PreferNoSchedule` taints that the pod does not tolerate.
-pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
+pub(crate) fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
     let avoids = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(pod, taint);
     let count = |node: &&NodeInfo| node.taints().iter().filter(avoids).count();
     let mut scores: Vec<i64> = nodes.iter().map(|node| i64::try_from(count(node)).unwrap_or(i64::MAX)).collect();
@@ -32,6 +32,6 @@ pub fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
 }
 
 /// Whether one of the pod's tolerations covers the taint.
-pub fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
+pub(crate) fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
     pod.wanted.tolerations.iter().any(|toleration| tolerations::tolerates(toleration, taint))
 }

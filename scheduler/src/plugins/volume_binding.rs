@@ -19,14 +19,14 @@ const NONE_FITS: &str = "node(s) didn't find available persistent volumes to bin
 
 /// The pod's claims.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     bound: Vec<Arc<PersistentVolume>>,
     waiting: Vec<(Arc<PersistentVolumeClaim>, Arc<StorageClass>)>,
 }
 
 /// What must happen to volumes before the pod can be bound.
 #[derive(Default, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Volumes to be bound to claims: volume name, claim.
     pub bind: Vec<(String, Arc<PersistentVolumeClaim>)>,
     /// Claims to be provisioned on the node.
@@ -35,12 +35,12 @@ pub struct Plan {
 
 impl Plan {
     /// Whether nothing must happen.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bind.is_empty() && self.provision.is_empty()
     }
 
     /// The claims that must be bound before the pod is.
-    pub fn claims(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
+    pub(crate) fn claims(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
         self.bind.iter().map(|(_, claim)| claim).chain(&self.provision)
     }
 }
@@ -50,7 +50,7 @@ impl State {
     ///
     /// # Errors
     /// If one is missing, lost, or must be bound by somebody else first.
-    pub fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup) -> Result<Self, Rejection> {
+    pub(crate) fn new(pod: &PodInfo, cache: &Cache, lookup: &dyn Lookup) -> Result<Self, Rejection> {
         let mut state = Self::default();
         for name in &pod.wanted.claims {
             let claim = lookup
@@ -94,7 +94,7 @@ impl State {
     ///
     /// # Errors
     /// Why the node cannot take the pod.
-    pub fn filter(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
+    pub(crate) fn filter(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Result<(), Rejection> {
         if !self.bound.iter().all(|volume| is_reached(volume, node.labels(), node.name())) {
             return Err(Rejection::final_(PLUGIN, CONFLICT));
         }
@@ -110,7 +110,7 @@ impl State {
     }
 
     /// What must happen before the pod can be bound to `node`.
-    pub fn plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Plan {
+    pub(crate) fn plan(&self, node: &NodeInfo, lookup: &dyn Lookup) -> Plan {
         let mut plan = Plan::default();
         let (mut taken, volumes) = (Vec::new(), self.volumes(lookup));
         for (claim, _) in &self.waiting {
@@ -127,7 +127,7 @@ impl State {
 }
 
 /// The volume that the claim is fully bound to.
-pub fn bound_volume(claim: &PersistentVolumeClaim) -> Option<&str> {
+pub(crate) fn bound_volume(claim: &PersistentVolumeClaim) -> Option<&str> {
     let annotations = claim.metadata.annotations.as_ref();
     let completed = annotations.is_some_and(|a| a.contains_key("pv.kubernetes.io/bind-completed"));
     let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());

@@ -16,7 +16,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// What goes wrong.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Room can no longer be reserved.
     pub full: AtomicBool,
     /// Writes find no room either.
@@ -45,7 +45,7 @@ struct Durable {
 
 /// The layer. Files are real; beside them is kept what was synced of them.
 #[derive(Clone)]
-pub struct FaultyFiles(Arc<Inner>);
+pub(crate) struct FaultyFiles(Arc<Inner>);
 
 struct Inner {
     root: PathBuf,
@@ -54,17 +54,17 @@ struct Inner {
 }
 
 impl FaultyFiles {
-    pub fn new(root: &Path, faults: Faults) -> Self {
+    pub(crate) fn new(root: &Path, faults: Faults) -> Self {
         Self(Arc::new(Inner { root: root.to_path_buf(), faults, durable: Mutex::default() }))
     }
 
-    pub fn faults(&self) -> &Faults {
+    pub(crate) fn faults(&self) -> &Faults {
         &self.0.faults
     }
 
     /// Writes to `target` what is left after a power failure now. With `survives`, a sector that was written but
     /// not synced is there if the function says so.
-    pub fn cut_power(&self, target: &Path, survives: Option<&mut dyn FnMut() -> bool>) {
+    pub(crate) fn cut_power(&self, target: &Path, survives: Option<&mut dyn FnMut() -> bool>) {
         let durable = self.0.durable.lock();
         let mut never = || false;
         durable.restore(&self.0.root, target, survives.unwrap_or(&mut never));

@@ -7,27 +7,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use store::{Durable, DurableConfig, Operation, Revision, Store, Transaction};
 
-pub const WRITERS: usize = 8;
+pub(crate) const WRITERS: usize = 8;
 /// Every so many steps a writer deletes its key.
 const DELETE_EVERY: u64 = 5;
 
 /// What each writer asked for and was told.
 #[derive(Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     pub submitted: [AtomicU64; WRITERS],
     pub acknowledged: [AtomicU64; WRITERS],
     pub revision: AtomicU64,
 }
 
 /// Small files, so that checkpoints and exports happen all the time.
-pub fn small(directory: &Path) -> DurableConfig {
+pub(crate) fn small(directory: &Path) -> DurableConfig {
     let mut config = DurableConfig::new(directory);
     config.segment_bytes = 64 * 1024;
     config.export_after_bytes = 256 * 1024;
     config
 }
 
-pub fn key(writer: usize) -> String {
+pub(crate) fn key(writer: usize) -> String {
     format!("/writers/{writer}")
 }
 
@@ -47,7 +47,7 @@ fn noise(at: u64) -> u64 {
 }
 
 /// One step of a writer: a value that names the step, of a size that may take several chunks; or a deletion.
-pub fn step(writer: usize, number: u64) -> Transaction {
+pub(crate) fn step(writer: usize, number: u64) -> Transaction {
     let key = key(writer);
     let operation = if number.is_multiple_of(DELETE_EVERY) {
         Operation::Delete(key.into())
@@ -62,7 +62,7 @@ pub fn step(writer: usize, number: u64) -> Transaction {
 }
 
 /// Runs the writers until told to stop, or the store stops.
-pub async fn run(store: Arc<Durable>, progress: Arc<Progress>, stop: Arc<AtomicBool>) {
+pub(crate) async fn run(store: Arc<Durable>, progress: Arc<Progress>, stop: Arc<AtomicBool>) {
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let (store, progress, stop) = (store.clone(), progress.clone(), stop.clone());
@@ -85,24 +85,24 @@ pub async fn run(store: Arc<Durable>, progress: Arc<Progress>, stop: Arc<AtomicB
 
 /// What was asked and told at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub(crate) struct Moment {
     pub numbers: [u64; WRITERS],
     pub revision: Revision,
 }
 
 impl Progress {
-    pub fn acknowledged(&self) -> Moment {
+    pub(crate) fn acknowledged(&self) -> Moment {
         let revision = self.revision.load(Ordering::SeqCst);
         Moment { numbers: std::array::from_fn(|writer| self.acknowledged[writer].load(Ordering::SeqCst)), revision }
     }
 
-    pub fn submitted(&self) -> Moment {
+    pub(crate) fn submitted(&self) -> Moment {
         Moment { numbers: std::array::from_fn(|writer| self.submitted[writer].load(Ordering::SeqCst)), revision: 0 }
     }
 }
 
 /// Whether the store holds everything acknowledged and nothing that was never asked for.
-pub fn verify(store: &dyn Store, acknowledged: &Moment, submitted: &Moment) -> Result<(), String> {
+pub(crate) fn verify(store: &dyn Store, acknowledged: &Moment, submitted: &Moment) -> Result<(), String> {
     let snapshot = store.snapshot();
     if snapshot.revision() < acknowledged.revision {
         return Err(format!("revision {} after {}", snapshot.revision(), acknowledged.revision));

@@ -4,23 +4,23 @@ use std::path::Path;
 use std::process::Command;
 
 /// A mounted disk, gone when dropped.
-pub struct Small(tempfile::TempDir);
+pub(crate) struct Small(tempfile::TempDir);
 
 impl Small {
     /// A disk of this size.
-    pub fn new(size: &str) -> Self {
+    pub(crate) fn new(size: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let is_mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], directory.path());
         assert!(is_mounted, "a disk cannot be mounted here");
         Self(directory)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Mounts it again as `rw` or `ro`.
-    pub fn remount(&self, mode: &str) {
+    pub(crate) fn remount(&self, mode: &str) {
         assert!(mount(&["-o", &format!("remount,{mode}")], self.path()), "remount as {mode}");
     }
 }

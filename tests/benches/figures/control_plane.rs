@@ -28,7 +28,7 @@ const SYNCS: usize = 30;
 const WATCHERS: usize = 1_000;
 const EVENTS: usize = 200;
 
-pub async fn all(figures: &mut Figures) -> Result<(), Failure> {
+pub(crate) async fn all(figures: &mut Figures) -> Result<(), Failure> {
     // Without controllers, so that the pods stay as they are made.
     let server = Server::start(&["--disable-agent", "--disable-controllers"]).await?;
     server.prepare().await?;

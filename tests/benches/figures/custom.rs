@@ -22,7 +22,7 @@ const CRD_CONNECTIONS: usize = 8;
 /// How long a definition may take until it is served.
 const SERVED_MAX: Duration = Duration::from_secs(60);
 
-pub async fn all(figures: &mut Figures) -> Result<(), Failure> {
+pub(crate) async fn all(figures: &mut Figures) -> Result<(), Failure> {
     let server = Server::start(&["--disable-agent", "--disable-controllers"]).await?;
     server.prepare().await?;
     applies(figures, &server).await?;

@@ -18,7 +18,7 @@ use crate::Failure;
 use crate::server::{Server, TOKEN};
 
 /// One request.
-pub struct Call {
+pub(crate) struct Call {
     method: Method,
     path: String,
     media_type: &'static str,
@@ -26,28 +26,28 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn get(path: impl Into<String>) -> Self {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), media_type: "application/json", body: Bytes::new() }
     }
 
-    pub fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { method: Method::POST, path: path.into(), media_type: "application/json", body: body.into() }
     }
 
-    pub fn patch(path: impl Into<String>, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn patch(path: impl Into<String>, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { method: Method::PATCH, path: path.into(), media_type, body: body.into() }
     }
 }
 
 /// One connection.
-pub struct Connection(SendRequest<Full<Bytes>>);
+pub(crate) struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
-    pub async fn open(server: &Server) -> Result<Self, Failure> {
+    pub(crate) async fn open(server: &Server) -> Result<Self, Failure> {
         Self::to(server.port).await
     }
 
-    pub async fn to(port: u16) -> Result<Self, Failure> {
+    pub(crate) async fn to(port: u16) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// Sends a request and gives the answer with its body still to come.
-    pub async fn send(&mut self, call: Call) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn send(&mut self, call: Call) -> Result<Response<Incoming>, Failure> {
         let request = Request::builder()
             .method(call.method)
             .uri(call.path)
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Sends a request that must succeed, and gives the whole answer.
-    pub async fn call(&mut self, call: Call) -> Result<Bytes, Failure> {
+    pub(crate) async fn call(&mut self, call: Call) -> Result<Bytes, Failure> {
         let what = format!("{} {}", call.method, call.path);
         let response = self.send(call).await?;
         let status = response.status();
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// Sends a request that must succeed, and reads the answer to its end without keeping it. Returns its size.
-    pub async fn size(&mut self, call: Call) -> Result<usize, Failure> {
+    pub(crate) async fn size(&mut self, call: Call) -> Result<usize, Failure> {
         let what = format!("{} {}", call.method, call.path);
         let response = self.send(call).await?;
         if !response.status().is_success() {
@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// Whether a request succeeds.
-    pub async fn succeeds(&mut self, call: Call) -> Result<bool, Failure> {
+    pub(crate) async fn succeeds(&mut self, call: Call) -> Result<bool, Failure> {
         let response = self.send(call).await?;
         let status = response.status();
         response.into_body().collect().await?;
@@ -111,25 +111,25 @@ impl Connection {
 }
 
 /// Whether the server says that it is ready.
-pub async fn ready(server: &Server) -> bool {
+pub(crate) async fn ready(server: &Server) -> bool {
     let Ok(mut connection) = Connection::open(server).await else { return false };
     connection.succeeds(Call::get("/readyz")).await.unwrap_or(false)
 }
 
 /// The lines of a watch, counted as they come.
-pub struct Lines {
+pub(crate) struct Lines {
     body: Incoming,
     /// The beginning of a line whose rest has not come yet.
     begun: Vec<u8>,
 }
 
 impl Lines {
-    pub fn of(response: Response<Incoming>) -> Self {
+    pub(crate) fn of(response: Response<Incoming>) -> Self {
         Self { body: response.into_body(), begun: Vec::new() }
     }
 
     /// Waits for more, and calls `line` for each line that is whole.
-    pub async fn read(&mut self, mut line: impl FnMut(&[u8])) -> Result<(), Failure> {
+    pub(crate) async fn read(&mut self, mut line: impl FnMut(&[u8])) -> Result<(), Failure> {
         let frame = self.body.frame().await.ok_or("the watch ended")??;
         let Some(mut data) = frame.data_ref().map(|data| &data[..]) else { return Ok(()) };
         while let Some(end) = data.iter().position(|byte| *byte == b'\n') {

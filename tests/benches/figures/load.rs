@@ -11,19 +11,19 @@ use crate::measure::Round;
 use crate::server::Server;
 
 /// Measures one load round by round: how many a second, and the server's CPU for each.
-pub struct Rate {
+pub(crate) struct Rate {
     pub per_second: Round,
     pub cpu: Round,
     pub latency: Round,
 }
 
 impl Rate {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { per_second: Round::new("/s"), cpu: Round::new("µs"), latency: Round::new("ms") }
     }
 
     /// Makes `count` requests on `connections` connections, each as `make` says, and adds what was seen.
-    pub async fn round(
+    pub(crate) async fn round(
         &mut self,
         server: &Server,
         connections: usize,
@@ -43,7 +43,7 @@ impl Rate {
 }
 
 /// Makes requests 0 to `count` on `connections` connections; gives how long each took.
-pub async fn each(
+pub(crate) async fn each(
     server: &Server,
     connections: usize,
     count: usize,

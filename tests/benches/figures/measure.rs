@@ -8,17 +8,17 @@ use std::time::Instant;
 use crate::Failure;
 
 /// The values of one figure.
-pub struct Round {
+pub(crate) struct Round {
     unit: &'static str,
     values: Vec<f64>,
 }
 
 impl Round {
-    pub fn new(unit: &'static str) -> Self {
+    pub(crate) fn new(unit: &'static str) -> Self {
         Self { unit, values: Vec::new() }
     }
 
-    pub fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         self.values.push(value);
     }
 
@@ -30,7 +30,7 @@ impl Round {
         Some(sorted[(last as f64 * share).round() as usize])
     }
 
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         self.value_at(0.5).unwrap_or(f64::NAN)
     }
 
@@ -49,7 +49,7 @@ fn shown(value: f64) -> String {
 
 /// What a figure has to reach.
 #[derive(Clone, Copy)]
-pub enum Bar {
+pub(crate) enum Bar {
     /// It is told beside another.
     None,
     /// The median may not be more.
@@ -78,7 +78,7 @@ impl Bar {
 }
 
 /// The table, printed row by row.
-pub struct Figures {
+pub(crate) struct Figures {
     wanted: String,
     missed: Vec<String>,
     skipped: Vec<String>,
@@ -86,18 +86,18 @@ pub struct Figures {
 
 impl Figures {
     /// Measures the parts whose name contains `wanted`.
-    pub fn new(wanted: &str) -> Self {
+    pub(crate) fn new(wanted: &str) -> Self {
         println!("| figure | bar | min | median | max | |\n|---|---|---|---|---|---|");
         Self { wanted: wanted.to_string(), missed: Vec::new(), skipped: Vec::new() }
     }
 
     /// Whether a part is to be measured.
-    pub fn wants(&self, part: &str) -> bool {
+    pub(crate) fn wants(&self, part: &str) -> bool {
         self.wanted.is_empty() || part.contains(&self.wanted)
     }
 
     /// Prints a row.
-    pub fn row(&mut self, figure: &str, bar: Bar, round: &Round) {
+    pub(crate) fn row(&mut self, figure: &str, bar: Bar, round: &Round) {
         let verdict = bar.verdict(round.median());
         if verdict == "**missed**" {
             self.missed.push(figure.trim().to_string());
@@ -108,13 +108,13 @@ impl Figures {
     }
 
     /// Prints a row that says why nothing was measured.
-    pub fn skipped(&mut self, figures: &str, reason: &str) {
+    pub(crate) fn skipped(&mut self, figures: &str, reason: &str) {
         self.skipped.push(figures.to_string());
         println!("| {figures} | | | | | not measured: {} |", reason.replace('\n', " ").replace('|', "/"));
     }
 
     /// Prints what missed its bar.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let missed = self.missed.iter().chain(&self.skipped).cloned().collect::<Vec<_>>();
         match missed.as_slice() {
             [] => println!("\nEvery bar was reached."),
@@ -124,7 +124,7 @@ impl Figures {
 }
 
 /// The time of one `fdatasync` after a write of 4 KB into a file of constant size, in milliseconds.
-pub fn fdatasync_ms(directory: &Path) -> Result<f64, Failure> {
+pub(crate) fn fdatasync_ms(directory: &Path) -> Result<f64, Failure> {
     use std::os::unix::fs::FileExt;
     let path = directory.join("fdatasync");
     if !path.exists() {

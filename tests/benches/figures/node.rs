@@ -22,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The image of the pods; `cargo xtask images` packs it.
 const IMAGE: &str = "busybox";
 
-pub async fn all(figures: &mut Figures) -> Result<(), Failure> {
+pub(crate) async fn all(figures: &mut Figures) -> Result<(), Failure> {
     if let Some(missing) = missing() {
         figures.skipped("node Ready; kubectl run; memory with the agent; 10 000 services", &missing);
         return Ok(());

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// The namespace that everything is in.
-pub const NAMESPACE: &str = "bench";
+pub(crate) const NAMESPACE: &str = "bench";
 /// Fills a pod up to the 3.6 KB that the figures name, as it is served.
 const FILLER_BYTES: usize = 1_500;
 /// Groups that the many custom resources are spread over.
@@ -14,12 +14,12 @@ const WIDGET_FIELDS: usize = 200;
 const WIDGET_FIELDS_SET: usize = 50;
 
 /// The path of a core resource in the namespace.
-pub fn path(resource: &str) -> String {
+pub(crate) fn path(resource: &str) -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/{resource}")
 }
 
 /// A pod as controllers make them; with `large`, of the size that the figures name.
-pub fn pod(name: &str, large: bool) -> String {
+pub(crate) fn pod(name: &str, large: bool) -> String {
     let filler = if large { "x".repeat(FILLER_BYTES) } else { String::new() };
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -31,7 +31,7 @@ pub fn pod(name: &str, large: bool) -> String {
 }
 
 /// A node that nobody runs. It has no taint: the patch takes away the one that every new node gets.
-pub fn node(name: &str) -> String {
+pub(crate) fn node(name: &str) -> String {
     let room = json!({"cpu": "32", "memory": "128Gi", "pods": "110"});
     json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
         "status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]}})
@@ -39,7 +39,7 @@ pub fn node(name: &str) -> String {
 }
 
 /// A Deployment for server-side apply; `revision` is the one field that changes.
-pub fn deployment(name: &str, revision: usize) -> String {
+pub(crate) fn deployment(name: &str, revision: usize) -> String {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "labels": {"app": name}},
@@ -54,7 +54,7 @@ pub fn deployment(name: &str, revision: usize) -> String {
 }
 
 /// The definition with 200 fields and 5 rules.
-pub fn widget_definition() -> String {
+pub(crate) fn widget_definition() -> String {
     let mut fields: Map<String, Value> = (0..WIDGET_FIELDS - 3).map(|n| (format!("field{n:03}"), leaf(n))).collect();
     fields.insert("replicas".into(), json!({"type": "integer", "minimum": 0, "maximum": 100}));
     fields.insert("least".into(), json!({"type": "integer"}));
@@ -72,7 +72,7 @@ pub fn widget_definition() -> String {
 }
 
 /// An object of it.
-pub fn widget(name: &str) -> String {
+pub(crate) fn widget(name: &str) -> String {
     let mut spec: Map<String, Value> = (0..WIDGET_FIELDS_SET - 3).map(|n| (format!("field{n:03}"), value(n))).collect();
     spec.extend([("replicas".into(), json!(3)), ("least".into(), json!(1)), ("most".into(), json!(5))]);
     json!({"apiVersion": "bench.example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec})
@@ -80,7 +80,7 @@ pub fn widget(name: &str) -> String {
 }
 
 /// One of many definitions with 50 fields, and the path under which it is served.
-pub fn many_definition(number: usize) -> (String, String) {
+pub(crate) fn many_definition(number: usize) -> (String, String) {
     let group = format!("g{}.example.com", number % CRD_GROUPS);
     let (kind, plural) = (format!("Kind{number}"), format!("kind{number}s"));
     let fields: Map<String, Value> = (0..50).map(|n| (format!("field{n:03}"), leaf(n))).collect();
@@ -117,12 +117,12 @@ fn definition(group: &str, kind: &str, plural: &str, spec: &Value) -> String {
 }
 
 /// A service without a selector.
-pub fn service(name: &str) -> String {
+pub(crate) fn service(name: &str) -> String {
     json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}).to_string()
 }
 
 /// What is behind it: `address` and `port`.
-pub fn endpoints(service: &str, address: &str, port: u16) -> String {
+pub(crate) fn endpoints(service: &str, address: &str, port: u16) -> String {
     json!({
         "metadata": {"name": service, "labels": {"kubernetes.io/service-name": service}},
         "addressType": "IPv4", "ports": [{"port": port, "protocol": "TCP"}],

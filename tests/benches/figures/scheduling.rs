@@ -13,7 +13,7 @@ const NODES: usize = 1_000;
 const PODS: usize = 5_000;
 const CONNECTIONS: usize = 16;
 
-pub async fn bound(figures: &mut Figures) -> Result<(), Failure> {
+pub(crate) async fn bound(figures: &mut Figures) -> Result<(), Failure> {
     let (mut bound, mut cpu) = (Round::new("pods/s"), Round::new("µs"));
     for _ in 0..ROUNDS {
         let server = Server::start(&["--disable-agent"]).await?;

@@ -11,12 +11,12 @@ use crate::http::{Call, Connection};
 use crate::{Failure, http};
 
 /// The administrator's token in the bench's token file.
-pub const TOKEN: &str = "bench-token";
+pub(crate) const TOKEN: &str = "bench-token";
 /// How long a start may take.
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     directory: Option<TempDir>,
     /// Its port on the loopback address.
@@ -27,7 +27,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server in a new directory and waits until it is ready.
-    pub async fn start(flags: &[&str]) -> Result<Self, Failure> {
+    pub(crate) async fn start(flags: &[&str]) -> Result<Self, Failure> {
         let directory = tempfile::Builder::new().prefix("coracle-bench").tempdir()?;
         std::fs::write(directory.path().join("tokens"), format!("{TOKEN},bench,1,\"system:masters\"\n"))?;
         Self::start_in(directory, flags).await
@@ -61,14 +61,14 @@ impl Server {
     }
 
     /// Stops it and starts it again on the same data.
-    pub async fn restart(mut self, flags: &[&str]) -> Result<Self, Failure> {
+    pub(crate) async fn restart(mut self, flags: &[&str]) -> Result<Self, Failure> {
         self.end()?;
         let directory = self.directory.take().ok_or("the server has a directory")?;
         Self::start_in(directory, flags).await
     }
 
     /// Makes the namespace and the service account that pods need.
-    pub async fn prepare(&self) -> Result<(), Failure> {
+    pub(crate) async fn prepare(&self) -> Result<(), Failure> {
         let mut connection = Connection::open(self).await?;
         connection.call(Call::post("/api/v1/namespaces", &br#"{"metadata":{"name":"bench"}}"#[..])).await?;
         let account = &br#"{"metadata":{"name":"default"}}"#[..];
@@ -78,29 +78,29 @@ impl Server {
     }
 
     /// From exec to ready.
-    pub fn ready_ms(&self) -> f64 {
+    pub(crate) fn ready_ms(&self) -> f64 {
         self.ready.as_secs_f64() * 1e3
     }
 
     /// What the server's processor time was by then, in steps of 10 ms.
-    pub fn ready_cpu_ms(&self) -> f64 {
+    pub(crate) fn ready_cpu_ms(&self) -> f64 {
         self.ready_cpu.as_secs_f64() * 1e3
     }
 
     /// The directory with everything that it keeps.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.as_ref().map(|directory| directory.path().join("data")).unwrap_or_default()
     }
 
     /// Resident memory.
-    pub fn resident_mb(&self) -> Result<f64, Failure> {
+    pub(crate) fn resident_mb(&self) -> Result<f64, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1000.0)
     }
 
     /// User and system time so far.
-    pub fn cpu(&self) -> Result<Duration, Failure> {
+    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let after = stat.rsplit(')').next().ok_or("a stat line has a name in brackets")?;
         let fields: Vec<&str> = after.split_whitespace().collect();
@@ -109,14 +109,14 @@ impl Server {
     }
 
     /// Bytes that went to the disk so far.
-    pub fn written(&self) -> Result<u64, Failure> {
+    pub(crate) fn written(&self) -> Result<u64, Failure> {
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
         let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).ok_or("no write_bytes")?;
         Ok(line.trim().parse()?)
     }
 
     /// Ends the server.
-    pub async fn stop(mut self) -> Result<(), Failure> {
+    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         self.end()
     }
 
@@ -135,12 +135,12 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens on.
-pub fn free_port() -> Result<u16, Failure> {
+pub(crate) fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// The binary that is measured: the one beside the bench, or the one that `CORACLE_BINARY` names.
-pub fn binary() -> Result<PathBuf, Failure> {
+pub(crate) fn binary() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os("CORACLE_BINARY") {
         return Ok(path.into());
     }

@@ -7,12 +7,12 @@ use crate::server::Server;
 use crate::{Failure, ROUNDS};
 
 /// How long after its start a server is idle.
-pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// How long idleness is looked at.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// From exec to `/readyz` with an empty store, and the memory then.
-pub async fn first(figures: &mut Figures) -> Result<(), Failure> {
+pub(crate) async fn first(figures: &mut Figures) -> Result<(), Failure> {
     let (mut first, mut cpu, mut memory) = (Round::new("ms"), Round::new("ms"), Round::new("MB"));
     for _ in 0..ROUNDS {
         let server = Server::start(&["--disable-agent"]).await?;
@@ -29,7 +29,7 @@ pub async fn first(figures: &mut Figures) -> Result<(), Failure> {
 }
 
 /// What an idle control plane costs in a minute.
-pub async fn idle(figures: &mut Figures) -> Result<(), Failure> {
+pub(crate) async fn idle(figures: &mut Figures) -> Result<(), Failure> {
     let server = Server::start(&["--disable-agent"]).await?;
     tokio::time::sleep(SETTLED_AFTER).await;
     let (mut share, mut bytes) = (Round::new("%"), Round::new("bytes"));

@@ -9,7 +9,7 @@ use crate::plane::{Plane, has};
 const GROUP: &str = "admissionregistration.k8s.io/v1";
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = policies();
     tests.extend(conditions());
     tests

@@ -8,7 +8,7 @@ use crate::plane::Plane;
 const GROUP: &str = "admissionregistration.k8s.io/v1";
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     const VALIDATING: &str = "[sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should";
     const MUTATING: &str =
         "[sig-api-machinery] MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment";

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::plane::Plane;
 
 /// Makes a node that is ready, with so much room.
-pub async fn node(plane: &Plane, name: &str, room: Value) {
+pub(crate) async fn node(plane: &Plane, name: &str, room: Value) {
     let nodes = plane.wide("v1", "nodes");
     nodes.create(json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}})).await;
     let ready = json!({"type": "Ready", "status": "True", "reason": "Pretended", "message": "",
@@ -33,7 +33,7 @@ pub async fn node(plane: &Plane, name: &str, room: Value) {
 const HEARTBEAT_SECONDS: u64 = 10;
 
 /// Runs the pods of every node until `token` is cancelled.
-pub fn pretend(client: &kube::Client, token: &CancellationToken) {
+pub(crate) fn pretend(client: &kube::Client, token: &CancellationToken) {
     let informers = Informers::new(client.clone(), Clock::system(), token.clone());
     let (seen, mut pods) = tokio::sync::mpsc::unbounded_channel::<Arc<Pod>>();
     informers.of::<Pod>().on_change(move |change| {
@@ -125,7 +125,7 @@ fn status(pod: &Pod, script: &str, number: u32) -> Value {
 }
 
 /// Says of a running pod whether it is ready.
-pub async fn set_ready(plane: &Plane, pod: &str, ready: bool) {
+pub(crate) async fn set_ready(plane: &Plane, pod: &str, ready: bool) {
     let status = if ready { "True" } else { "False" };
     let conditions = ["Ready", "ContainersReady"]
         .map(|kind| json!({"type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}));
@@ -133,7 +133,7 @@ pub async fn set_ready(plane: &Plane, pod: &str, ready: bool) {
 }
 
 /// Ends a pod: `Succeeded` or `Failed`.
-pub async fn end(plane: &Plane, pod: &str, phase: &str) {
+pub(crate) async fn end(plane: &Plane, pod: &str, phase: &str) {
     let ready = json!({"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     plane.of("v1", "pods").status().strategic(pod, json!({"status": {"phase": phase, "conditions": [ready]}})).await;
 }

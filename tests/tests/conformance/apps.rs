@@ -1,13 +1,13 @@
 //! Workloads and their controllers.
 
-pub mod cron_job;
-pub mod daemon_set;
-pub mod deployment;
-pub mod disruption;
-pub mod job;
-pub mod replica_set;
-pub mod replication_controller;
-pub mod stateful_set;
+pub(crate) mod cron_job;
+pub(crate) mod daemon_set;
+pub(crate) mod deployment;
+pub(crate) mod disruption;
+pub(crate) mod job;
+pub(crate) mod replica_set;
+pub(crate) mod replication_controller;
+pub(crate) mod stateful_set;
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::plane::{Plane, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = deployment::tests();
     tests.extend(replica_set::tests());
     tests.extend(replication_controller::tests());

@@ -6,7 +6,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Plane, has};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test("[sig-auth] ServiceAccounts should update a ServiceAccount [Conformance]", |plane| async move {
             let accounts = plane.of("v1", "serviceaccounts");

@@ -11,7 +11,7 @@ use crate::plane::{Plane, Shared};
 const TEST_SECONDS_MAX: u64 = 60;
 
 /// A test named after a conformance test.
-pub struct Conformance {
+pub(crate) struct Conformance {
     /// The exact codename, as `conformance.yaml` has it.
     pub codename: &'static str,
     alone: bool,
@@ -19,7 +19,7 @@ pub struct Conformance {
 }
 
 /// A test in a namespace of its own on the cluster that all share.
-pub fn test<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
+pub(crate) fn test<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
 where
     F: Future<Output = ()> + 'static,
 {
@@ -27,7 +27,7 @@ where
 }
 
 /// A test on a cluster of its own.
-pub fn alone<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
+pub(crate) fn alone<F>(codename: &'static str, run: impl Fn(Plane) -> F + Send + Sync + 'static) -> Conformance
 where
     F: Future<Output = ()> + 'static,
 {
@@ -35,7 +35,7 @@ where
 }
 
 /// Runs it; panics where it fails.
-pub async fn run(test: &Conformance, shared: Arc<Shared>) {
+pub(crate) async fn run(test: &Conformance, shared: Arc<Shared>) {
     let plane = if test.alone { Plane::alone().await } else { shared.plane().await };
     let done = tokio::time::timeout(Duration::from_secs(TEST_SECONDS_MAX), (test.run)(plane.clone())).await;
     assert!(done.is_ok(), "the test did not end within {TEST_SECONDS_MAX} s");

@@ -47,7 +47,7 @@ const FILES: &[&str] = &[
 ///
 /// # Errors
 /// The names that are no conformance test's, or that stand here twice.
-pub fn check(names: &[&str]) -> Result<String, String> {
+pub(crate) fn check(names: &[&str]) -> Result<String, String> {
     let mut seen = BTreeSet::new();
     if let Some(twice) = names.iter().find(|name| !seen.insert(**name)) {
         return Err(format!("two tests are called {twice:?}"));

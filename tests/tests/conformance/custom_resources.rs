@@ -11,7 +11,7 @@ use crate::resource::Resource;
 const DEFINITIONS: &str = "apiextensions.k8s.io/v1";
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple \
@@ -53,7 +53,7 @@ pub fn tests() -> Vec<Conformance> {
 }
 
 /// A definition with a group of the test's own.
-pub struct Definition {
+pub(crate) struct Definition {
     plane: Plane,
     /// The definition as it is created.
     pub object: Value,
@@ -61,7 +61,7 @@ pub struct Definition {
 
 impl Definition {
     /// A definition of the kind `Foo` with versions that have these schemas; the first is stored.
-    pub fn new(plane: &Plane, group: &str, versions: &[(&str, Value)]) -> Self {
+    pub(crate) fn new(plane: &Plane, group: &str, versions: &[(&str, Value)]) -> Self {
         let group = format!("{group}.{}.example.com", plane.namespace());
         let version = |(i, (name, schema)): (usize, &(&str, Value))| json!({"name": name, "served": true, "storage": i == 0, "schema": {"openAPIV3Schema": schema}});
         let versions: Vec<Value> = versions.iter().enumerate().map(version).collect();
@@ -75,7 +75,7 @@ impl Definition {
     }
 
     /// The same with other names.
-    pub fn named(mut self, plural: &str, kind: &str) -> Self {
+    pub(crate) fn named(mut self, plural: &str, kind: &str) -> Self {
         self.object["metadata"]["name"] = json!(format!("{plural}.{}", self.group()));
         self.object["spec"]["names"] = json!({
             "plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List"),
@@ -84,7 +84,7 @@ impl Definition {
     }
 
     /// Creates it, and waits until its objects are served.
-    pub async fn create(self) -> Self {
+    pub(crate) async fn create(self) -> Self {
         definitions(&self.plane).create(self.object.clone()).await;
         let served = |d: &Value| condition(d, "Established")["status"] == "True";
         definitions(&self.plane).until(self.name(), "it is established", served).await;
@@ -92,23 +92,23 @@ impl Definition {
     }
 
     /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.object["metadata"]["name"].as_str().expect("a name")
     }
 
     /// Its group.
-    pub fn group(&self) -> &str {
+    pub(crate) fn group(&self) -> &str {
         self.object["spec"]["group"].as_str().expect("a group")
     }
 
     /// Its objects in the test's namespace.
-    pub fn objects(&self, version: &str) -> Resource {
+    pub(crate) fn objects(&self, version: &str) -> Resource {
         let plural = self.object["spec"]["names"]["plural"].as_str().expect("a plural");
         self.plane.of(&format!("{}/{version}", self.group()), plural)
     }
 
     /// An object.
-    pub fn object(&self, version: &str, name: &str, rest: Value) -> Value {
+    pub(crate) fn object(&self, version: &str, name: &str, rest: Value) -> Value {
         let kind = &self.object["spec"]["names"]["kind"];
         let mut object = json!({
             "apiVersion": format!("{}/{version}", self.group()), "kind": kind, "metadata": {"name": name},
@@ -120,19 +120,19 @@ impl Definition {
     }
 
     /// Deletes it, and waits until it is gone.
-    pub async fn delete(self) {
+    pub(crate) async fn delete(self) {
         definitions(&self.plane).delete(self.name()).await;
         definitions(&self.plane).until_gone(self.name()).await;
     }
 }
 
 /// The resource of definitions.
-pub fn definitions(plane: &Plane) -> Resource {
+pub(crate) fn definitions(plane: &Plane) -> Resource {
     plane.wide(DEFINITIONS, "customresourcedefinitions")
 }
 
 /// A schema that keeps everything.
-pub fn anything() -> Value {
+pub(crate) fn anything() -> Value {
     json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 

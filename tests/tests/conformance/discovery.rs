@@ -32,7 +32,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
 ];
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test("[sig-network] API Server should provide secure master service [Conformance]", |plane| async move {
             plane.get("/api/v1/namespaces/default/services/kubernetes").await;

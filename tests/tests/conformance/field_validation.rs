@@ -10,7 +10,7 @@ use crate::plane::{Answer, Plane};
 const APPLY: &str = "application/apply-patch+yaml";
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-api-machinery] FieldValidation should create/apply a CR with unknown fields for CRD with no \

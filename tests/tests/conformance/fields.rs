@@ -8,7 +8,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Answer, Plane};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-api-machinery] FieldValidation should detect unknown and duplicate fields of a typed object \

@@ -8,7 +8,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Plane, eventually};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     const NAMES: [&str; 7] = [
         "[sig-api-machinery] Garbage collector should delete pods created by rc when not orphaning [Conformance]",
         "[sig-api-machinery] Garbage collector should orphan pods created by rc if delete options say so [Serial] [Conformance]",

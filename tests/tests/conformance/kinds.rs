@@ -6,7 +6,7 @@ use crate::case::{Conformance, test};
 use crate::operations::{Kind, check};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = flow_control();
     tests.extend(networking());
     tests.extend(storage());

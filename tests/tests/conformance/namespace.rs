@@ -8,7 +8,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Plane, condition, eventually, has};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     const NAMESPACES: [&str; 7] = [
         "[sig-api-machinery] Namespaces [Serial] should ensure that all pods are removed when a namespace is deleted [Conformance]",
         "[sig-api-machinery] Namespaces [Serial] should ensure that all services are removed when a namespace is deleted [Conformance]",

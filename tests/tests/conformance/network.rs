@@ -10,7 +10,7 @@ use crate::plane::{Plane, condition, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = services();
     tests.extend(endpoints::tests());
     tests.extend(addresses());

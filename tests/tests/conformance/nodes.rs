@@ -8,7 +8,7 @@ use crate::plane::{Plane, condition, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = of_nodes();
     tests.extend(of_predicates());
     tests.extend(of_preemption());

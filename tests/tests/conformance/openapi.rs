@@ -18,7 +18,7 @@ macro_rules! publish {
 }
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(publish!("works for CRD with validation schema"), with_schema),
         test(publish!("works for CRD without validation schema"), |plane| preserving(plane, "plain", anything())),

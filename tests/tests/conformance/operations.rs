@@ -9,7 +9,7 @@ use crate::plane::{Plane, has};
 use crate::resource::Resource;
 
 /// A kind to try.
-pub struct Kind {
+pub(crate) struct Kind {
     /// `apps/v1`.
     pub version: &'static str,
     /// `deployments`.
@@ -27,7 +27,7 @@ pub struct Kind {
 }
 
 /// Every operation once, with discovery before it and a watch beside it.
-pub async fn check(plane: Plane, kind: Kind) {
+pub(crate) async fn check(plane: Plane, kind: Kind) {
     discovered(&plane, &kind).await;
     let resource =
         if kind.namespaced { plane.of(kind.version, kind.resource) } else { plane.wide(kind.version, kind.resource) };

@@ -7,7 +7,7 @@ use crate::plane::{Plane, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test("[sig-node] ConfigMap should run through a ConfigMap lifecycle [Conformance]", config_map),
         test("[sig-node] ConfigMap should fail to create ConfigMap with empty key [Conformance]", |plane| {

@@ -16,25 +16,25 @@ use crate::agent;
 use crate::resource::Resource;
 
 /// The longest that a test waits for one thing.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cluster that the tests share, started by the first that needs it.
 #[derive(Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     base: OnceCell<Plane>,
     count: AtomicU32,
 }
 
 impl Shared {
     /// The shared cluster with a new namespace.
-    pub async fn plane(&self) -> Plane {
+    pub(crate) async fn plane(&self) -> Plane {
         let base = self.base.get_or_init(Plane::start).await;
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         base.clone().enter(format!("t{number}")).await
     }
 
     /// Stops the cluster's node agent; the cluster ends with the process.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         if let Some(plane) = self.base.get() {
             plane.0.agent.cancel();
         }
@@ -43,7 +43,7 @@ impl Shared {
 
 /// A control plane and a namespace on it. Cloning is cheap.
 #[derive(Clone)]
-pub struct Plane(Arc<Inner>, Arc<str>);
+pub(crate) struct Plane(Arc<Inner>, Arc<str>);
 
 struct Inner {
     cluster: Cluster,
@@ -59,7 +59,7 @@ impl Drop for Inner {
 
 /// What a request was answered.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The HTTP status.
     pub code: u16,
     /// The body; null if there is none, a text if it is no JSON.
@@ -69,14 +69,14 @@ pub struct Answer {
 impl Answer {
     /// The body of a success; panics at anything else.
     #[track_caller]
-    pub fn ok(self) -> Value {
+    pub(crate) fn ok(self) -> Value {
         assert!(self.code < 300, "refused with {}: {}", self.code, self.body["message"]);
         self.body
     }
 
     /// Asserts that it was refused with this code, and with a message that has this text in it.
     #[track_caller]
-    pub fn refused(self, code: u16, text: &str) {
+    pub(crate) fn refused(self, code: u16, text: &str) {
         let message = self.body["message"].as_str().unwrap_or_default();
         assert_eq!(self.code, code, "answered {}", self.body);
         assert!(message.contains(text), "{message:?} does not say {text:?}");
@@ -85,7 +85,7 @@ impl Answer {
 
 impl Plane {
     /// A cluster of its own with the node `node-1` and a namespace.
-    pub async fn alone() -> Self {
+    pub(crate) async fn alone() -> Self {
         Self::start().await.enter("t".to_owned()).await
     }
 
@@ -109,27 +109,27 @@ impl Plane {
     }
 
     /// Deletes the namespace, and does not wait.
-    pub async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         self.wide("v1", "namespaces").delete(self.namespace()).await;
     }
 
     /// The test's namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.1
     }
 
     /// A name that no other test has.
-    pub fn unique(&self, name: &str) -> String {
+    pub(crate) fn unique(&self, name: &str) -> String {
         format!("{name}-{}", self.1)
     }
 
     /// The same cluster with another, new namespace.
-    pub async fn second_namespace(&self) -> Self {
+    pub(crate) async fn second_namespace(&self) -> Self {
         self.clone().enter(self.unique("second")).await
     }
 
     /// Makes the server forget every state but the newest.
-    pub async fn forget_history(&self) {
+    pub(crate) async fn forget_history(&self) {
         // The newest state must be another than those that were seen.
         self.of("v1", "configmaps").create(serde_json::json!({"metadata": {"name": "later"}})).await;
         let registry = self.0.cluster.api_server().registry();
@@ -137,38 +137,38 @@ impl Plane {
     }
 
     /// A client of the administrator.
-    pub fn client(&self) -> kube::Client {
+    pub(crate) fn client(&self) -> kube::Client {
         self.0.client.clone()
     }
 
     /// A client of anybody.
-    pub fn client_as(&self, user: api::UserInfo) -> kube::Client {
+    pub(crate) fn client_as(&self, user: api::UserInfo) -> kube::Client {
         self.0.cluster.client_as(user)
     }
 
     /// A resource in the test's namespace: `of("apps/v1", "deployments")`.
-    pub fn of(&self, version: &str, resource: &str) -> Resource {
+    pub(crate) fn of(&self, version: &str, resource: &str) -> Resource {
         Resource::new(self.clone(), version, Some(self.namespace()), resource)
     }
 
     /// A resource without namespaces, or one in all of them.
-    pub fn wide(&self, version: &str, resource: &str) -> Resource {
+    pub(crate) fn wide(&self, version: &str, resource: &str) -> Resource {
         Resource::new(self.clone(), version, None, resource)
     }
 
     /// One request with a JSON body, as the administrator.
-    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+    pub(crate) async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         self.request_of(method, path, "application/json", body).await
     }
 
     /// The same with another media type.
-    pub async fn request_of(&self, method: Method, path: &str, media: &str, body: Option<&Value>) -> Answer {
+    pub(crate) async fn request_of(&self, method: Method, path: &str, media: &str, body: Option<&Value>) -> Answer {
         let bytes = body.map(|body| serde_json::to_vec(body).expect("JSON")).unwrap_or_default();
         self.raw(method, path, media, bytes).await
     }
 
     /// The same with a body as it goes over the wire.
-    pub async fn raw(&self, method: Method, path: &str, media: &str, body: Vec<u8>) -> Answer {
+    pub(crate) async fn raw(&self, method: Method, path: &str, media: &str, body: Vec<u8>) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -180,17 +180,17 @@ impl Plane {
     }
 
     /// What a GET of a path is answered in another representation than the usual one.
-    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
         self.send(Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).expect("a request")).await
     }
 
     /// What a GET of a path is answered, which must be a success.
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.request(Method::GET, path, None).await.ok()
     }
 
     /// The bytes of what a GET of a path is answered, for what is too large to be read as a tree.
-    pub async fn bytes(&self, path: &str) -> Vec<u8> {
+    pub(crate) async fn bytes(&self, path: &str) -> Vec<u8> {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let response = self.0.client.send(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -198,7 +198,7 @@ impl Plane {
     }
 
     /// What a request of any form is answered.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.0.client.send(request).await.expect("an answer");
         let code: StatusCode = response.status();
         let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
@@ -210,7 +210,7 @@ impl Plane {
 }
 
 /// Waits until something holds.
-pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -219,7 +219,7 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// Whether everything in `part` is in `whole`: objects field by field, anything else as it is.
-pub fn has(whole: &Value, part: &Value) -> bool {
+pub(crate) fn has(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => {
             part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| has(found, value)))
@@ -231,7 +231,7 @@ pub fn has(whole: &Value, part: &Value) -> bool {
 }
 
 /// The condition of a type that an object's status has, or null.
-pub fn condition(object: &Value, kind: &str) -> Value {
+pub(crate) fn condition(object: &Value, kind: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.into_iter().find(|c| c["type"] == kind).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Plane, condition, has};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = of_pods();
     tests.extend(of_generations());
     tests.extend(of_runtime_classes());

@@ -7,7 +7,7 @@ use crate::plane::{Plane, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = quotas();
     tests.extend([
         test(

@@ -12,7 +12,7 @@ use crate::watch::{Event, Watch};
 const QUIET: Duration = Duration::from_millis(150);
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-api-machinery] Servers with support for API chunking should return chunks of results for list calls \

@@ -10,7 +10,7 @@ use crate::watch::Watch;
 
 /// A resource, in a namespace or not, possibly a subresource.
 #[derive(Clone)]
-pub struct Resource {
+pub(crate) struct Resource {
     plane: Plane,
     /// The path of the collection.
     path: String,
@@ -20,24 +20,24 @@ pub struct Resource {
 
 impl Resource {
     /// See [`Plane::of`] and [`Plane::wide`].
-    pub fn new(plane: Plane, version: &str, namespace: Option<&str>, resource: &str) -> Self {
+    pub(crate) fn new(plane: Plane, version: &str, namespace: Option<&str>, resource: &str) -> Self {
         let root = if version.contains('/') { "apis" } else { "api" };
         let scope = namespace.map(|n| format!("namespaces/{n}/")).unwrap_or_default();
         Self { plane, path: format!("/{root}/{version}/{scope}{resource}"), below: String::new() }
     }
 
     /// A subresource of each object: `sub("status")`.
-    pub fn sub(&self, name: &str) -> Self {
+    pub(crate) fn sub(&self, name: &str) -> Self {
         Self { below: format!("/{name}"), ..self.clone() }
     }
 
     /// Its status.
-    pub fn status(&self) -> Self {
+    pub(crate) fn status(&self) -> Self {
         self.sub("status")
     }
 
     /// Its scale.
-    pub fn scale(&self) -> Self {
+    pub(crate) fn scale(&self) -> Self {
         self.sub("scale")
     }
 
@@ -46,51 +46,51 @@ impl Resource {
     }
 
     /// Creates an object; must be answered 201.
-    pub async fn create(&self, object: Value) -> Value {
+    pub(crate) async fn create(&self, object: Value) -> Value {
         let answer = self.try_create(&object).await;
         assert_eq!(answer.code, 201, "{} of {object}: {}", self.path, answer.body);
         answer.body
     }
 
     /// Creates an object.
-    pub async fn try_create(&self, object: &Value) -> Answer {
+    pub(crate) async fn try_create(&self, object: &Value) -> Answer {
         self.plane.request(Method::POST, &self.path, Some(object)).await
     }
 
     /// Posts to a subresource of one object, or with an empty subresource to the object.
-    pub async fn try_post(&self, name: &str, object: &Value) -> Answer {
+    pub(crate) async fn try_post(&self, name: &str, object: &Value) -> Answer {
         self.plane.request(Method::POST, &self.at(name), Some(object)).await
     }
 
     /// Reads an object that is there.
-    pub async fn get(&self, name: &str) -> Value {
+    pub(crate) async fn get(&self, name: &str) -> Value {
         self.try_get(name).await.ok()
     }
 
     /// Reads an object.
-    pub async fn try_get(&self, name: &str) -> Answer {
+    pub(crate) async fn try_get(&self, name: &str) -> Answer {
         self.plane.request(Method::GET, &self.at(name), None).await
     }
 
     /// Reads an object that may not be there.
-    pub async fn find(&self, name: &str) -> Option<Value> {
+    pub(crate) async fn find(&self, name: &str) -> Option<Value> {
         let answer = self.try_get(name).await;
         if answer.code == 404 { None } else { Some(answer.ok()) }
     }
 
     /// Replaces an object.
-    pub async fn update(&self, object: &Value) -> Value {
+    pub(crate) async fn update(&self, object: &Value) -> Value {
         self.try_update(object).await.ok()
     }
 
     /// Replaces an object.
-    pub async fn try_update(&self, object: &Value) -> Answer {
+    pub(crate) async fn try_update(&self, object: &Value) -> Answer {
         let name = object["metadata"]["name"].as_str().expect("a name");
         self.plane.request(Method::PUT, &self.at(name), Some(object)).await
     }
 
     /// Reads an object, changes it and writes it, again as long as others write meanwhile.
-    pub async fn change(&self, name: &str, change: impl Fn(&mut Value)) -> Value {
+    pub(crate) async fn change(&self, name: &str, change: impl Fn(&mut Value)) -> Value {
         let start = Instant::now();
         loop {
             let mut object = self.get(name).await;
@@ -103,48 +103,48 @@ impl Resource {
     }
 
     /// Changes an object by a merge patch.
-    pub async fn merge(&self, name: &str, patch: Value) -> Value {
+    pub(crate) async fn merge(&self, name: &str, patch: Value) -> Value {
         self.try_patch(name, "application/merge-patch+json", &patch).await.ok()
     }
 
     /// Changes an object by a strategic merge patch.
-    pub async fn strategic(&self, name: &str, patch: Value) -> Value {
+    pub(crate) async fn strategic(&self, name: &str, patch: Value) -> Value {
         self.try_patch(name, "application/strategic-merge-patch+json", &patch).await.ok()
     }
 
     /// Changes an object by a patch of a media type.
-    pub async fn try_patch(&self, name: &str, media: &str, patch: &Value) -> Answer {
+    pub(crate) async fn try_patch(&self, name: &str, media: &str, patch: &Value) -> Answer {
         self.plane.request_of(Method::PATCH, &self.at(name), media, Some(patch)).await
     }
 
     /// Deletes an object that is there.
-    pub async fn delete(&self, name: &str) -> Value {
+    pub(crate) async fn delete(&self, name: &str) -> Value {
         self.try_delete(name, &json!({})).await.ok()
     }
 
     /// Deletes an object with `propagationPolicy`, `preconditions` and the like.
-    pub async fn try_delete(&self, name: &str, options: &Value) -> Answer {
+    pub(crate) async fn try_delete(&self, name: &str, options: &Value) -> Answer {
         self.plane.request(Method::DELETE, &self.at(name), Some(options)).await
     }
 
     /// Deletes what a query selects.
-    pub async fn delete_all(&self, query: &str) {
+    pub(crate) async fn delete_all(&self, query: &str) {
         self.plane.request(Method::DELETE, &format!("{}?{query}", self.path), None).await.ok();
     }
 
     /// The objects that a query selects.
-    pub async fn list(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn list(&self, query: &str) -> Vec<Value> {
         let list = self.plane.get(&format!("{}?{query}", self.path)).await;
         list["items"].as_array().cloned().unwrap_or_else(|| panic!("a list: {list}"))
     }
 
     /// Watches what a query selects.
-    pub async fn watch(&self, query: &str) -> Watch {
+    pub(crate) async fn watch(&self, query: &str) -> Watch {
         Watch::open(&self.plane, &format!("{}?watch=true&{query}", self.path)).await
     }
 
     /// Waits until an object is there and something holds of it.
-    pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let found = self.find(name).await;
@@ -159,7 +159,7 @@ impl Resource {
     }
 
     /// Waits until an object is gone.
-    pub async fn until_gone(&self, name: &str) {
+    pub(crate) async fn until_gone(&self, name: &str) {
         let start = Instant::now();
         while let Some(object) = self.find(name).await {
             assert!(start.elapsed() < PATIENCE, "it does not go: {object}");
@@ -168,7 +168,7 @@ impl Resource {
     }
 
     /// Waits until something holds of what a query selects.
-    pub async fn until_all(&self, query: &str, what: &str, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub(crate) async fn until_all(&self, query: &str, what: &str, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let start = Instant::now();
         loop {
             let all = self.list(query).await;

@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::plane::{PATIENCE, Plane};
 
 /// A stream of events.
-pub struct Watch {
+pub(crate) struct Watch {
     body: Body,
     rest: Vec<u8>,
 }
 
 /// One event of a watch.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub(crate) struct Event {
     /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
     pub kind: String,
     /// What it is about.
@@ -27,7 +27,7 @@ pub struct Event {
 
 impl Watch {
     /// Opens the watch of a path; panics if it is refused.
-    pub async fn open(plane: &Plane, path: &str) -> Self {
+    pub(crate) async fn open(plane: &Plane, path: &str) -> Self {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let response = plane.client().send(request).await.expect("an answer");
         assert_eq!(response.status().as_u16(), 200, "a watch of {path}");
@@ -35,12 +35,12 @@ impl Watch {
     }
 
     /// The next event; panics if none comes.
-    pub async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         self.within(PATIENCE).await.expect("an event in time")
     }
 
     /// The next event, if one comes within a time.
-    pub async fn within(&mut self, time: Duration) -> Option<Event> {
+    pub(crate) async fn within(&mut self, time: Duration) -> Option<Event> {
         tokio::time::timeout(time, self.line()).await.ok()?.map(|line| {
             let mut event: Value = serde_json::from_slice(&line).expect("an event");
             Event { kind: event["type"].as_str().expect("a type").to_owned(), object: event["object"].take() }
@@ -48,7 +48,7 @@ impl Watch {
     }
 
     /// Reads on to an event of a kind whose object something holds of, and returns the object.
-    pub async fn until(&mut self, kind: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&mut self, kind: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let search = async {
             loop {
                 let Some(event) = self.within(PATIENCE).await else { panic!("waited in vain for {what}") };
@@ -62,7 +62,7 @@ impl Watch {
     }
 
     /// Reads on to an event of a kind about the object of a name.
-    pub async fn expect(&mut self, kind: &str, name: &str) -> Value {
+    pub(crate) async fn expect(&mut self, kind: &str, name: &str) -> Value {
         self.until(kind, &format!("{kind} {name}"), |object| object["metadata"]["name"] == name).await
     }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A control plane of a test's own.
-pub struct Plane {
+pub(crate) struct Plane {
     _cluster: Cluster,
     /// The administrator's client.
     pub client: Client,
@@ -30,7 +30,7 @@ impl Drop for Plane {
 
 impl Plane {
     /// A control plane with one node and the namespace `t`.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let cluster = Cluster::start(ClusterConfig::in_memory()).await.expect("a control plane");
         let client = cluster.client();
         let agent = CancellationToken::new();
@@ -48,14 +48,14 @@ impl Plane {
         plane
     }
 
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), "t")
     }
 
-    pub async fn create<K>(&self, object: Value) -> K
+    pub(crate) async fn create<K>(&self, object: Value) -> K
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + serde::Serialize
@@ -66,18 +66,18 @@ impl Plane {
         self.api::<K>().create(&PostParams::default(), &from(object)).await.expect("it is created")
     }
 
-    pub async fn pods(&self, labels: &str) -> Vec<Pod> {
+    pub(crate) async fn pods(&self, labels: &str) -> Vec<Pod> {
         self.api::<Pod>().list(&ListParams::default().labels(labels)).await.expect("pods").items
     }
 }
 
 /// A typed object.
-pub fn from<K: serde::de::DeserializeOwned>(object: Value) -> K {
+pub(crate) fn from<K: serde::de::DeserializeOwned>(object: Value) -> K {
     serde_json::from_value(object).expect("an object of its kind")
 }
 
 /// Waits until something holds.
-pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -86,7 +86,7 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// Makes a node that nobody runs.
-pub async fn pretend_node(client: &Client, name: &str) {
+pub(crate) async fn pretend_node(client: &Client, name: &str) {
     let node = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
     let nodes: Api<Node> = Api::all(client.clone());
     nodes.create(&PostParams::default(), &from(node)).await.expect("a node");

@@ -11,7 +11,7 @@ use tests::kubectl::{Failure, Kubectl, expect, until};
 use tests::real::RealCluster;
 
 /// A deployment of busybox's web server that answers with its pod's name.
-pub fn web(name: &str, replicas: u32) -> String {
+pub(crate) fn web(name: &str, replicas: u32) -> String {
     format!(
         r#"
 apiVersion: apps/v1
@@ -38,7 +38,7 @@ spec:
 }
 
 /// The body of a plain HTTP GET.
-pub fn get(address: &str) -> Result<String, Failure> {
+pub(crate) fn get(address: &str) -> Result<String, Failure> {
     let failed = |error: std::io::Error| format!("GET http://{address}/: {error}");
     let target = address.parse().map_err(|error| format!("{address}: {error}"))?;
     let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(2)).map_err(failed)?;
@@ -53,7 +53,7 @@ pub fn get(address: &str) -> Result<String, Failure> {
 }
 
 /// A.1
-pub fn nodes_and_deployment(cluster: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn nodes_and_deployment(cluster: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     let nodes = kubectl.run("get nodes")?;
     expect(&nodes, &cluster.node())?;
     expect(&nodes, " Ready ")?;
@@ -68,7 +68,7 @@ pub fn nodes_and_deployment(cluster: &RealCluster, kubectl: &Kubectl) -> Result<
 }
 
 /// A.2
-pub fn replaced_and_restarted(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn replaced_and_restarted(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(&web("web", 1))?;
     kubectl.run("rollout status deployment/web --timeout=60s")?;
     let first = kubectl.run("get pods -l app=web -o name")?;
@@ -88,7 +88,7 @@ pub fn replaced_and_restarted(_: &RealCluster, kubectl: &Kubectl) -> Result<(), 
 }
 
 /// A.3
-pub fn containers_of_a_pod(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn containers_of_a_pod(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(
         r"
 apiVersion: v1
@@ -118,7 +118,7 @@ spec:
 }
 
 /// A.4
-pub fn services(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn services(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(&web("web", 2))?;
     kubectl.run("expose deployment web --port=80 --target-port=8080")?;
     kubectl.run("expose deployment web --name=outside --type=NodePort --port=80 --target-port=8080")?;
@@ -179,7 +179,7 @@ spec: {{clusterIP: None, selector: {{app: web}}, ports: [{{port: 8080}}]}}
 }
 
 /// A.5
-pub fn scale(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn scale(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(&web("web", 1))?;
     kubectl.run("expose deployment web --port=80 --target-port=8080")?;
     kubectl.run("rollout status deployment/web --timeout=60s")?;
@@ -196,7 +196,7 @@ pub fn scale(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
 }
 
 /// A.6
-pub fn rolling_update(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn rolling_update(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(&web("web", 2))?;
     kubectl.run("expose deployment web --port=80 --target-port=8080")?;
     kubectl.run("rollout status deployment/web --timeout=60s")?;
@@ -236,7 +236,7 @@ pub fn rolling_update(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure>
 }
 
 /// A.7, what needs no stream.
-pub fn kubectl_verbs(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn kubectl_verbs(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(&web("web", 1))?;
     kubectl.run("rollout status deployment/web --timeout=60s")?;
     expect(&kubectl.run("describe deployment web")?, "NewReplicaSet:")?;
@@ -265,7 +265,7 @@ pub fn kubectl_verbs(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> 
 }
 
 /// A.7, what streams.
-pub fn streams(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn streams(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(&web("web", 1))?;
     let talk = "while read line; do echo got $line; done";
     kubectl

@@ -34,7 +34,7 @@ spec:
 "#;
 
 /// Kills everything in turn; no request may fail, no container end, and the node never be not ready.
-pub fn survive(cluster: &RealCluster) -> Result<(), Failure> {
+pub(crate) fn survive(cluster: &RealCluster) -> Result<(), Failure> {
     let kills = std::env::var("CORACLE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_DEFAULT);
     let kubectl = cluster.kubectl().in_new_namespace("outages")?;
     kubectl.apply(&web("web", 2))?;

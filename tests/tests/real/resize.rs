@@ -22,7 +22,7 @@ spec:
 const LIMIT: &str = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null; true";
 
 /// An init container and an ordinary one get more memory without being started again.
-pub fn in_place(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn in_place(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(POD)?;
     resize(kubectl, "initContainers", "init", "96Mi", 96 << 20)?;
     kubectl.words(&["exec", "resized", "-c", "init", "--", "touch", "/go"], "")?;

@@ -4,7 +4,7 @@ use tests::kubectl::Failure;
 use tests::real::RealCluster;
 
 /// Kills the server while a pod runs, starts it again, and finds the same container.
-pub fn adopts_running_pods(cluster: &RealCluster) -> Result<(), Failure> {
+pub(crate) fn adopts_running_pods(cluster: &RealCluster) -> Result<(), Failure> {
     let kubectl = cluster.kubectl().in_new_namespace("restart")?;
     kubectl.words(&["run", "sleeper", "--image=busybox:1.35", "--", "sleep", "3600"], "")?;
     kubectl.eventually("get pod sleeper", "Running")?;

@@ -31,7 +31,7 @@ spec:
 ";
 
 /// B.1 to B.4
-pub fn stateful_set(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn stateful_set(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.apply(STATEFUL_SET)?;
     kubectl.run("rollout status statefulset/web --timeout=90s")?;
     let started = |pod: &str| kubectl.run(&format!("get pod {pod} -o jsonpath={{.metadata.creationTimestamp}}"));
@@ -63,7 +63,7 @@ pub fn stateful_set(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
 }
 
 /// B.5
-pub fn claims_and_classes(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn claims_and_classes(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     expect(&kubectl.run("get storageclass")?, "(default)")?;
     kubectl.apply(
         r"
@@ -100,7 +100,7 @@ spec:
 }
 
 /// ConfigMaps, secrets, the downward API and their updates.
-pub fn volumes_and_environment(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
+pub(crate) fn volumes_and_environment(_: &RealCluster, kubectl: &Kubectl) -> Result<(), Failure> {
     kubectl.run("create configmap settings --from-literal=colour=blue")?;
     kubectl.run("create secret generic keys --from-literal=token=hidden")?;
     kubectl.apply(

@@ -17,7 +17,7 @@ type Read<T> = Result<T, Box<dyn Error>>;
 
 /// What is wrong, each with its file.
 #[derive(Default)]
-pub struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
     fn add(&mut self, file: &str, what: impl AsRef<str>) {
@@ -35,7 +35,7 @@ impl Problems {
 ///
 /// # Errors
 /// A file that is not there, or that there are problems.
-pub fn run(root: &Path) -> Result<(), Box<dyn Error>> {
+pub(super) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let mut problems = Problems::default();
     let overlay = Overlay::read(root)?;
     let text = |name: &str| std::fs::read_to_string(root.join(name)).map_err(|error| format!("{name}: {error}"));

@@ -14,7 +14,7 @@ type Read<T> = Result<T, Box<dyn Error>>;
 ///
 /// # Errors
 /// A type that is not there.
-pub fn enums(universe: &Universe, definitions: &BTreeMap<String, Definition>) -> Read<String> {
+pub(super) fn enums(universe: &Universe, definitions: &BTreeMap<String, Definition>) -> Read<String> {
     let mut lines = BTreeSet::new();
     for name in schema::stable(universe, definitions)? {
         for (owner, field) in schema::flattened(universe, definitions, &definitions[&name])? {
@@ -53,7 +53,7 @@ fn values(universe: &Universe, definition: &Definition, of: &Type) -> Read<Optio
 
 /// A line a definition that is marked as a union: the field that tells which is meant, `-` if none does, and the others
 /// with their names in Go.
-pub fn unions(definitions: &BTreeMap<String, Definition>) -> String {
+pub(super) fn unions(definitions: &BTreeMap<String, Definition>) -> String {
     let mut text = String::new();
     for (name, definition) in definitions.iter().filter(|(_, definition)| definition.is_stable()) {
         if !definition.declared.markers.iter().any(|marker| marker == "union") {

@@ -45,7 +45,7 @@ struct Endpoint {
 ///
 /// # Errors
 /// If the list is not there or not understood.
-pub fn write(from: &Path) -> Result<String, Box<dyn Error>> {
+pub(super) fn write(from: &Path) -> Result<String, Box<dyn Error>> {
     let path = from.join(SOURCE);
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(lines(&text)?)

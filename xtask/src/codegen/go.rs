@@ -12,7 +12,7 @@ use reader::Reader;
 
 /// A type as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Type {
+pub(super) enum Type {
     /// A name, with the name of an import before it or empty.
     Named(String, String),
     Pointer(Box<Type>),
@@ -25,7 +25,7 @@ pub enum Type {
 
 /// A field of a struct; embedded ones have the name of their type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
+pub(super) struct Field {
     pub name: String,
     pub embedded: bool,
     pub of: Type,
@@ -36,7 +36,7 @@ pub struct Field {
 
 /// A declared type.
 #[derive(Debug, Clone)]
-pub struct Declared {
+pub(super) struct Declared {
     pub of: Type,
     /// Whether it is another name and no type of its own.
     pub alias: bool,
@@ -48,7 +48,7 @@ pub struct Declared {
 
 /// A constant that is a text or another constant: its name, its type if it states one, and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Constant {
+pub(super) struct Constant {
     pub name: String,
     pub of: String,
     pub value: Stated,
@@ -57,7 +57,7 @@ pub struct Constant {
 
 /// The value of a constant as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stated {
+pub(super) enum Stated {
     Text(String),
     /// Another constant, with the name of an import before it or empty.
     Constant(String, String),
@@ -65,7 +65,7 @@ pub enum Stated {
 
 /// A package: what its files declare.
 #[derive(Debug, Default)]
-pub struct Package {
+pub(super) struct Package {
     pub types: BTreeMap<String, Declared>,
     pub constants: Vec<Constant>,
     /// Of each file: the names of its imports and their paths.
@@ -79,7 +79,7 @@ impl Package {
     ///
     /// # Errors
     /// The file, and the line of what is not understood.
-    pub fn read(directory: &Path) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn read(directory: &Path) -> Result<Self, Box<dyn Error>> {
         let mut package = Self::default();
         let mut files: Vec<_> = std::fs::read_dir(directory)
             .map_err(|error| format!("{}: {error}", directory.display()))?
@@ -101,7 +101,7 @@ impl Package {
     ///
     /// # Errors
     /// The file, and the line of what is not understood.
-    pub fn add(&mut self, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    pub(super) fn add(&mut self, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
         let tokens = tokens::read(text).map_err(|error| format!("{name}: {error}"))?;
         let file = self.imports.len();
         self.imports.push(BTreeMap::new());

@@ -7,14 +7,14 @@ use std::path::Path;
 
 type Read<T> = Result<T, Box<dyn Error>>;
 
-pub const COLUMNS: &str = "api/data/overlay/columns.txt";
-pub const DEFAULTS: &str = "api/data/overlay/defaults.txt";
-pub const DISABLED: &str = "api/data/overlay/disabled.txt";
-pub const INTERNAL: &str = "api/data/overlay/internal.txt";
-pub const FLAGS: &str = "api/data/overlay/flags.txt";
-pub const SELECTABLE: &str = "api/data/overlay/selectable.txt";
-pub const BOOTSTRAP: &str = "apiserver/data/overlay/bootstrap.json";
-pub const FAMILIES: &str = "metrics/data/families.txt";
+pub(super) const COLUMNS: &str = "api/data/overlay/columns.txt";
+pub(super) const DEFAULTS: &str = "api/data/overlay/defaults.txt";
+pub(super) const DISABLED: &str = "api/data/overlay/disabled.txt";
+pub(super) const INTERNAL: &str = "api/data/overlay/internal.txt";
+pub(super) const FLAGS: &str = "api/data/overlay/flags.txt";
+pub(super) const SELECTABLE: &str = "api/data/overlay/selectable.txt";
+pub(super) const BOOTSTRAP: &str = "apiserver/data/overlay/bootstrap.json";
+pub(super) const FAMILIES: &str = "metrics/data/families.txt";
 
 /// The packages of the internal types, by the names that `internal.txt` has for them.
 const INTERNAL_PACKAGES: [(&str, &str); 12] = [
@@ -34,7 +34,7 @@ const INTERNAL_PACKAGES: [(&str, &str); 12] = [
 
 /// The files of the overlay.
 #[derive(Default)]
-pub struct Overlay {
+pub(super) struct Overlay {
     pub columns: String,
     pub defaults: String,
     pub disabled: String,
@@ -50,7 +50,7 @@ impl Overlay {
     ///
     /// # Errors
     /// A file that is not there.
-    pub fn read(root: &Path) -> Read<Self> {
+    pub(super) fn read(root: &Path) -> Read<Self> {
         let text = |name: &str| std::fs::read_to_string(root.join(name)).map_err(|error| format!("{name}: {error}"));
         Ok(Self {
             columns: text(COLUMNS)?,
@@ -65,14 +65,14 @@ impl Overlay {
     }
 
     /// The selectable fields of a resource.
-    pub fn selectable(&self, group: &str, version: &str, plural: &str) -> Option<&str> {
+    pub(super) fn selectable(&self, group: &str, version: &str, plural: &str) -> Option<&str> {
         let name = resource(group, version, plural);
         let line = self.selectable.lines().find(|line| line.split('\t').next() == Some(&name))?;
         line.split('\t').nth(1)
     }
 
     /// Every source that an entry cites.
-    pub fn sources(&self) -> BTreeSet<String> {
+    pub(super) fn sources(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let headings = self.columns.lines().filter(|line| line.starts_with('='));
         found.extend(headings.filter_map(|line| line.split('\t').nth(1)).map(str::to_string));
@@ -94,7 +94,7 @@ impl Overlay {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn missing(&self, from: &Path) -> Read<Vec<String>> {
+    pub(super) fn missing(&self, from: &Path) -> Read<Vec<String>> {
         let mut missing = BTreeSet::new();
         for source in self.sources() {
             let (folder, _) = source.rsplit_once('.').unwrap_or((&source, ""));
@@ -109,13 +109,13 @@ impl Overlay {
 }
 
 /// The folder and the name of a type of `internal.txt`.
-pub fn internal_source(name: &str) -> (&str, &str) {
+pub(super) fn internal_source(name: &str) -> (&str, &str) {
     let (package, name) = name.split_once('.').unwrap_or(("", name));
     (INTERNAL_PACKAGES.iter().find(|(known, _)| *known == package).map_or(package, |(_, folder)| folder), name)
 }
 
 /// How files name a resource: `v1/pods`, `apps/v1/deployments`.
-pub fn resource(group: &str, version: &str, plural: &str) -> String {
+pub(super) fn resource(group: &str, version: &str, plural: &str) -> String {
     if group.is_empty() { format!("{version}/{plural}") } else { format!("{group}/{version}/{plural}") }
 }
 

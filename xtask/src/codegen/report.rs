@@ -21,7 +21,7 @@ struct Block<'t> {
 }
 
 /// What is compared: the schema as the project has it and as the tree gives it.
-pub struct Report<'r> {
+pub(super) struct Report<'r> {
     pub root: &'r Path,
     pub from: &'r Path,
     pub before: &'r str,
@@ -37,7 +37,7 @@ impl Report<'_> {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn text(&self) -> Read<String> {
+    pub(super) fn text(&self) -> Read<String> {
         let (before, after) = (blocks(self.before), blocks(self.after));
         let mut text = String::new();
         section(&mut text, "new kinds", kinds(&after).difference(&kinds(&before)).cloned());

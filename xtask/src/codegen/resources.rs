@@ -20,7 +20,7 @@ const USUAL: &str = "get,patch,update";
 ///
 /// # Errors
 /// A document that is not there or says less than it should.
-pub fn write(from: &Path, overlay: &Overlay) -> Read<String> {
+pub(super) fn write(from: &Path, overlay: &Overlay) -> Read<String> {
     let versions = versions(from)?;
     let mut documents = BTreeMap::new();
     for (group, version) in &versions {

@@ -22,7 +22,7 @@ const RESOURCES: [(&str, &str, &[&str]); 4] = [
 ///
 /// # Errors
 /// A file that is not there or no list of these objects.
-pub fn write(from: &Path) -> Read<String> {
+pub(super) fn write(from: &Path) -> Read<String> {
     let mut groups = Vec::new();
     for (resource, kind, files) in RESOURCES {
         let mut objects = Vec::new();

@@ -23,7 +23,7 @@ const EVERYWHERE: [&str; 7] =
     ["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "DeleteOptions", "Status", "WatchEvent"];
 
 /// A struct and where it is declared.
-pub struct Definition {
+pub(super) struct Definition {
     pub path: String,
     pub name: String,
     /// The package that its fields are written in.
@@ -37,22 +37,22 @@ impl Definition {
         Ok(Self { path, name, home, declared })
     }
 
-    pub fn full(&self) -> String {
+    pub(super) fn full(&self) -> String {
         universe::full(&self.path, &self.name)
     }
 
     /// Whether its version is neither alpha nor beta.
-    pub fn is_stable(&self) -> bool {
+    pub(super) fn is_stable(&self) -> bool {
         let version = self.path.rsplit('/').next().unwrap_or("");
         version.strip_prefix('v').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// Whether it has a kind and a version of its own.
-    pub fn is_typed(&self) -> bool {
+    pub(super) fn is_typed(&self) -> bool {
         self.fields().iter().any(|field| field.embedded && field.name == "TypeMeta")
     }
 
-    pub fn fields(&self) -> &[Field] {
+    pub(super) fn fields(&self) -> &[Field] {
         match &self.declared.of {
             Type::Struct(fields) => fields,
             _ => &[],
@@ -65,7 +65,7 @@ impl Definition {
 ///
 /// # Errors
 /// What is not there or not understood.
-pub fn definitions(universe: &Universe) -> Read<BTreeMap<String, Definition>> {
+pub(super) fn definitions(universe: &Universe) -> Read<BTreeMap<String, Definition>> {
     let mut paths: Vec<String> = PACKAGES.map(str::to_string).to_vec();
     for group in GROUPS {
         paths.extend(universe.versions_under(group)?);
@@ -113,7 +113,7 @@ fn is_exported(name: &str) -> bool {
 ///
 /// # Errors
 /// A type that is not there.
-pub fn stable(universe: &Universe, definitions: &BTreeMap<String, Definition>) -> Read<BTreeSet<String>> {
+pub(super) fn stable(universe: &Universe, definitions: &BTreeMap<String, Definition>) -> Read<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let kinds = definitions.iter().filter(|(_, definition)| definition.is_typed() && definition.is_stable());
     let mut open: Vec<String> = kinds.map(|(name, _)| name.clone()).collect();
@@ -132,7 +132,7 @@ pub fn stable(universe: &Universe, definitions: &BTreeMap<String, Definition>) -
 ///
 /// # Errors
 /// A type that is not there.
-pub fn flattened<'d>(
+pub(super) fn flattened<'d>(
     universe: &Universe,
     definitions: &'d BTreeMap<String, Definition>,
     definition: &'d Definition,
@@ -155,7 +155,7 @@ pub fn flattened<'d>(
 ///
 /// # Errors
 /// What a schema cannot say.
-pub fn write(universe: &Universe, definitions: &BTreeMap<String, Definition>) -> Read<String> {
+pub(super) fn write(universe: &Universe, definitions: &BTreeMap<String, Definition>) -> Read<String> {
     let mut text = String::new();
     for definition in definitions.values() {
         write_definition(&mut text, universe, definition)
@@ -236,7 +236,7 @@ fn write_line(text: &mut String, columns: &[&str]) -> Read<()> {
 
 /// A field's tag, taken apart.
 #[derive(Debug, Default)]
-pub struct Tag {
+pub(super) struct Tag {
     pub json: String,
     pub omits_empty: bool,
     pub omits_zero: bool,
@@ -246,7 +246,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    pub fn of(field: &Field) -> Self {
+    pub(super) fn of(field: &Field) -> Self {
         let part = |key: &str| {
             let start = field.tag.find(&format!("{key}:\""))? + key.len() + 2;
             field.tag[start..].split('"').next()
@@ -279,7 +279,7 @@ fn is_required(field: &Field, tag: &Tag) -> bool {
 }
 
 /// Whether a field has the marker `+name`.
-pub fn is_marked(field: &Field, name: &str) -> bool {
+pub(super) fn is_marked(field: &Field, name: &str) -> bool {
     field.markers.iter().any(|marker| marker == name)
 }
 
@@ -313,7 +313,7 @@ fn capitalised(name: &str) -> String {
 }
 
 /// The value of a marker `name=value`.
-pub fn value<'a>(markers: &'a [String], name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(markers: &'a [String], name: &str) -> Option<&'a str> {
     values(markers, name).next()
 }
 

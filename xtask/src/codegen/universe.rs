@@ -30,14 +30,14 @@ const SCHEMAS: &[(&str, char)] = &[
 ];
 
 /// A source tree.
-pub struct Universe {
+pub(super) struct Universe {
     staging: PathBuf,
     packages: RefCell<BTreeMap<String, Rc<Package>>>,
 }
 
 /// What a Go type is in a schema.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Shape {
+pub(super) struct Shape {
     /// As `schema.txt` writes it.
     pub text: String,
     /// The name of a named scalar, or with `=` before it of a named list or map.
@@ -49,12 +49,12 @@ pub struct Shape {
 
 impl Universe {
     /// The tree in a folder.
-    pub fn new(root: &Path) -> Self {
+    pub(super) fn new(root: &Path) -> Self {
         Self { staging: root.join("staging/src"), packages: RefCell::default() }
     }
 
     /// Where the package of this path stands.
-    pub fn folder(&self, path: &str) -> PathBuf {
+    pub(super) fn folder(&self, path: &str) -> PathBuf {
         self.staging.join(path)
     }
 
@@ -62,7 +62,7 @@ impl Universe {
     ///
     /// # Errors
     /// What is not there or not understood.
-    pub fn package(&self, path: &str) -> Read<Rc<Package>> {
+    pub(super) fn package(&self, path: &str) -> Read<Rc<Package>> {
         if let Some(package) = self.packages.borrow().get(path) {
             return Ok(package.clone());
         }
@@ -75,7 +75,7 @@ impl Universe {
     ///
     /// # Errors
     /// A folder that cannot be read.
-    pub fn versions_under(&self, under: &str) -> Read<Vec<String>> {
+    pub(super) fn versions_under(&self, under: &str) -> Read<Vec<String>> {
         let mut found = Vec::new();
         for group in folders(&self.folder(under))? {
             for version in folders(&self.folder(&format!("{under}/{group}")))? {
@@ -93,7 +93,7 @@ impl Universe {
     ///
     /// # Errors
     /// An import that is not there.
-    pub fn meant(&self, path: &str, file: usize, qualifier: &str, name: &str) -> Read<Option<(String, String)>> {
+    pub(super) fn meant(&self, path: &str, file: usize, qualifier: &str, name: &str) -> Read<Option<(String, String)>> {
         let package = self.package(path)?;
         if !qualifier.is_empty() {
             let to = package.imports[file].get(qualifier);
@@ -112,7 +112,7 @@ impl Universe {
     ///
     /// # Errors
     /// A constant that is not there.
-    pub fn text(&self, path: &str, name: &str) -> Read<String> {
+    pub(super) fn text(&self, path: &str, name: &str) -> Read<String> {
         let package = self.package(path)?;
         let constant = package.constants.iter().find(|constant| constant.name == name);
         let constant = constant.ok_or_else(|| format!("{path}: there is no constant {name} that is a text"))?;
@@ -131,7 +131,7 @@ impl Universe {
     ///
     /// # Errors
     /// A type that is not there.
-    pub fn declared(&self, path: &str, name: &str) -> Read<(String, Declared)> {
+    pub(super) fn declared(&self, path: &str, name: &str) -> Read<(String, Declared)> {
         let package = self.package(path)?;
         let declared = package.types.get(name).ok_or_else(|| format!("{path}: there is no type {name}"))?;
         if let Type::Named(qualifier, name) = &declared.of
@@ -146,7 +146,7 @@ impl Universe {
     ///
     /// # Errors
     /// What has no name.
-    pub fn embedded(&self, path: &str, file: usize, of: &Type) -> Read<(String, String)> {
+    pub(super) fn embedded(&self, path: &str, file: usize, of: &Type) -> Read<(String, String)> {
         if let Type::Named(qualifier, name) = of
             && let Some(meant) = self.meant(path, file, qualifier, name)?
         {
@@ -159,7 +159,7 @@ impl Universe {
     ///
     /// # Errors
     /// A type that is not there.
-    pub fn structs_in(&self, path: &str, file: usize, of: &Type) -> Read<Vec<(String, String)>> {
+    pub(super) fn structs_in(&self, path: &str, file: usize, of: &Type) -> Read<Vec<(String, String)>> {
         match of {
             Type::Pointer(of) | Type::List(of) | Type::Map(_, of) => self.structs_in(path, file, of),
             Type::Other | Type::Struct(_) => Ok(Vec::new()),
@@ -185,7 +185,7 @@ impl Universe {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn messages(&self, path: &str) -> Read<BTreeSet<String>> {
+    pub(super) fn messages(&self, path: &str) -> Read<BTreeSet<String>> {
         let file = self.folder(path).join("generated.proto");
         if !file.exists() {
             return Ok(BTreeSet::new());
@@ -199,7 +199,7 @@ impl Universe {
     ///
     /// # Errors
     /// What a schema cannot say.
-    pub fn shape(&self, path: &str, file: usize, field: &Field) -> Read<Shape> {
+    pub(super) fn shape(&self, path: &str, file: usize, field: &Field) -> Read<Shape> {
         let mut shape = Shape::default();
         let mut of = &field.of;
         if let Type::Pointer(to) = of {
@@ -281,7 +281,7 @@ impl Universe {
 }
 
 /// Whether a type is no struct in JSON, whatever it is in Go.
-pub fn has_form_of_its_own(path: &str, name: &str) -> bool {
+pub(super) fn has_form_of_its_own(path: &str, name: &str) -> bool {
     let special = SPECIAL.iter().any(|(of, special, _)| (*of, *special) == (path, name));
     special || path.contains("/apiextensions/") && SCHEMAS.iter().any(|(special, _)| *special == name)
 }
@@ -303,17 +303,17 @@ fn last(path: &str) -> &str {
 }
 
 /// The name of a definition in the OpenAPI documents.
-pub fn full(path: &str, name: &str) -> String {
+pub(super) fn full(path: &str, name: &str) -> String {
     format!("{}.{name}", path.replacen("k8s.io/", "io.k8s.", 1).replace('/', "."))
 }
 
 /// The name of a definition as references write it: without what all of them begin with.
-pub fn short(path: &str, name: &str) -> String {
+pub(super) fn short(path: &str, name: &str) -> String {
     short_of(&full(path, name)).to_string()
 }
 
 /// The short name of a definition, by either of its names.
-pub fn short_of(name: &str) -> &str {
+pub(super) fn short_of(name: &str) -> &str {
     PREFIXES.lines().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 

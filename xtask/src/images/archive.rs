@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Writes the files under `root` as an image of one layer under `tags`. The same files give the same bytes.
-pub fn write(root: &Path, config: &Value, tags: &[&str], target: &Path) -> Result<(), Box<dyn Error>> {
+pub(super) fn write(root: &Path, config: &Value, tags: &[&str], target: &Path) -> Result<(), Box<dyn Error>> {
     let layer = layer(root)?;
     let layer_digest = digest(&layer);
     let image = json!({

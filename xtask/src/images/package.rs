@@ -26,7 +26,7 @@ const NOT_NEEDED: &[&str] = &[
 ];
 
 /// Downloads `packages` and their dependencies into `work`, and unpacks them under `root`.
-pub fn unpack(packages: &[&str], work: &Path, root: &Path) -> Result<(), Box<dyn Error>> {
+pub(super) fn unpack(packages: &[&str], work: &Path, root: &Path) -> Result<(), Box<dyn Error>> {
     if packages.is_empty() {
         return Ok(());
     }
@@ -98,7 +98,7 @@ fn dependencies(text: &str) -> Vec<String> {
 }
 
 /// Runs a command and returns what it printed.
-pub fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
+pub(super) fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());

@@ -15,15 +15,15 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub fn on_one_line() -> Self {
+    pub(super) fn on_one_line() -> Self {
         Self { text: String::new(), indent: None }
     }
 
-    pub fn indented() -> Self {
+    pub(super) fn indented() -> Self {
         Self { text: String::new(), indent: Some(0) }
     }
 
-    pub fn print(mut self, form: &str, value: &Value) -> String {
+    pub(super) fn print(mut self, form: &str, value: &Value) -> String {
         self.value(form, value, &NULL);
         self.text
     }

@@ -6,7 +6,7 @@ use crate::validation::at::At;
 use crate::validation::{pod, rules};
 
 /// `ValidateDaemonSet` and `ValidateDaemonSetUpdate`
-pub fn daemon_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn daemon_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let wanted = spec.field("selector");
     if let Some(old) = old {

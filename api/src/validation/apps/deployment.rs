@@ -7,7 +7,7 @@ use crate::validation::at::At;
 use crate::validation::rules;
 
 /// `ValidateDeployment` and `ValidateDeploymentUpdate`
-pub fn deployment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn deployment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     rules::nonnegative(&spec.field("replicas"), errors);
     selected_template(&spec, errors);
@@ -27,7 +27,7 @@ pub fn deployment(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateReplicaSet` and `ValidateReplicaSetUpdate`
-pub fn replica_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn replica_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     rules::nonnegative(&spec.field("replicas"), errors);
     rules::nonnegative(&spec.field("minReadySeconds"), errors);

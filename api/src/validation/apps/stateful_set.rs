@@ -22,7 +22,7 @@ const MUTABLE: [&str; 7] = [
 ];
 
 /// `ValidateStatefulSet` and `ValidateStatefulSetUpdate`
-pub fn stateful_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn stateful_set(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let Some(old) = old else {
         self::spec(&spec, false, true, errors);

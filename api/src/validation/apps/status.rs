@@ -34,7 +34,7 @@ fn collisions(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateDeploymentStatusUpdate`
-pub fn deployment_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn deployment_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     const COUNTS: [&str; 8] = [
         "observedGeneration",
         "replicas",
@@ -52,7 +52,7 @@ pub fn deployment_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorL
 }
 
 /// `ValidateReplicaSetStatusUpdate`
-pub fn replica_set_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn replica_set_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     const COUNTS: [&str; 6] = [
         "replicas",
         "fullyLabeledReplicas",
@@ -67,7 +67,7 @@ pub fn replica_set_status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorLi
 }
 
 /// `ValidateStatefulSetStatusUpdate`
-pub fn stateful_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn stateful_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     const COUNTS: [&str; 7] = [
         "replicas",
         "readyReplicas",
@@ -89,7 +89,7 @@ pub fn stateful_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut Erro
 }
 
 /// `ValidateDaemonSetStatusUpdate`
-pub fn daemon_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn daemon_set_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     const COUNTS: [&str; 9] = [
         "currentNumberScheduled",
         "numberMisscheduled",

@@ -10,7 +10,7 @@ use crate::validation::rules;
 const NAME_LENGTH_MAX: usize = 52;
 
 /// `ValidateCronJobCreate` and `ValidateCronJobUpdate`
-pub fn cron_job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn cron_job(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let before = old.map(|old| old.field("spec"));
     let at = spec.field("schedule");

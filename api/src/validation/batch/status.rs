@@ -58,7 +58,7 @@ impl Change<'_> {
 }
 
 /// `ValidateJobUpdateStatus`
-pub fn job_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn job_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     let change = Change { spec: new.field("spec"), new: new.field("status"), old: old.field("status") };
     counts(&change, errors);

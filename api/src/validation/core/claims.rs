@@ -26,7 +26,7 @@ const FIXED: &str =
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
 
 /// `ValidatePersistentVolumeClaim` and `ValidatePersistentVolumeClaimUpdate`
-pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     spec(&new.field("spec"), errors);
     if let Some(old) = old {
         update(new, old, errors);
@@ -34,13 +34,13 @@ pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// The template of the claim of an ephemeral volume (`ValidatePersistentVolumeClaimTemplate`).
-pub fn template(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn template(at: &At<'_>, errors: &mut ErrorList) {
     rules::template_metadata(&at.field("metadata"), errors);
     spec(&at.field("spec"), errors);
 }
 
 /// `ValidatePersistentVolumeClaimSpec`, also of claim templates.
-pub fn spec(spec: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn spec(spec: &At<'_>, errors: &mut ErrorList) {
     let modes = spec.field("accessModes");
     if modes.is_empty() {
         errors.push(FieldError::required(&modes.path, "at least 1 access mode is required"));
@@ -177,7 +177,7 @@ fn attributes_class(at: &At<'_>, before: &At<'_>, old: &At<'_>, errors: &mut Err
 }
 
 /// `ValidatePersistentVolumeClaimStatusUpdate`
-pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     if new.at(&["spec", "accessModes"]).is_empty() {
         errors.push(FieldError::required(&Path::new("Spec").child("accessModes"), ""));
     }

@@ -17,7 +17,7 @@ const REDACTED: &str = "<secret contents redacted>";
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 
 /// `ValidateConfigMap` and `ValidateConfigMapUpdate`
-pub fn config_map(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn config_map(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     if let Some(old) = old {
         sealed(new, old, new.known(["data", "binaryData"]), errors);
     }
@@ -40,7 +40,7 @@ pub fn config_map(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateSecret` and `ValidateSecretUpdate`
-pub fn secret(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn secret(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     if let Some(old) = old {
         let type_ = new.field("type");
         if type_.text() != old.field("type").text() {

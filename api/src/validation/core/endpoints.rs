@@ -6,7 +6,7 @@ use crate::validation::at::At;
 use crate::validation::rules;
 
 /// `ValidateEndpoints`; subsets that were stored so stay as they are.
-pub fn endpoints(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn endpoints(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let subsets = new.field("subsets");
     if old.is_some_and(|old| rules::same(old.field("subsets").value, subsets.value)) {
         return;

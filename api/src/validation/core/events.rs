@@ -14,12 +14,12 @@ const SERIES_COUNT_MIN: i64 = 2;
 const NEEDLESS: &str = "needs to be unset";
 
 /// An event of the core group, as it is stored (`ValidateEventCreate`, `ValidateEventUpdate`).
-pub fn lenient(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn lenient(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     legacy(new, false, errors);
 }
 
 /// An event that came by `events.k8s.io`, as it is stored.
-pub fn strict(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn strict(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     legacy(new, true, errors);
     match old {
         None => created(new, errors),

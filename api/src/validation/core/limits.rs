@@ -12,7 +12,7 @@ use crate::validation::rules;
 const TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
 
 /// `ValidateLimitRange`
-pub fn limit_range(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn limit_range(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let mut types = BTreeSet::new();
     for limit in new.at(&["spec", "limits"]).items() {
         let type_ = limit.field("type");

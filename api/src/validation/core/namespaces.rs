@@ -5,7 +5,7 @@ use crate::names;
 use crate::validation::at::At;
 
 /// `ValidateNamespace`; an update changes nothing but the metadata.
-pub fn namespace(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn namespace(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let list = new.at(&["spec", "finalizers"]);
     for finalizer in list.items().filter(|_| old.is_none()) {
         one(finalizer.text(), &list.path, errors);
@@ -13,7 +13,7 @@ pub fn namespace(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateNamespaceFinalizeUpdate`
-pub fn finalize(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn finalize(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for finalizer in new.at(&["spec", "finalizers"]).items() {
         one(finalizer.text(), &finalizer.path, errors);
     }
@@ -30,7 +30,7 @@ fn one(name: &str, path: &Path, errors: &mut ErrorList) {
 }
 
 /// `ValidateNamespaceStatusUpdate`
-pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     let goes = new.at(&["metadata", "deletionTimestamp"]).is_set();
     let phase = new.at(&["status", "phase"]).text();
     let detail = match (goes, phase) {

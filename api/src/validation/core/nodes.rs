@@ -15,7 +15,7 @@ const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const RANGES_MAX: usize = 2;
 
 /// `ValidateNode`, and on an update `ValidateNodeUpdate` after it.
-pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     annotations(new, errors);
     taints(&new.at(&["spec", "taints"]).moved(Path::new("metadata.taints")), errors);
     amounts(new, errors);
@@ -26,7 +26,7 @@ pub fn node(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// The status of a node (`ValidateNodeUpdate`).
-pub fn update(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn update(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     annotations(new, errors);
     amounts(new, errors);

@@ -35,7 +35,7 @@ const PODS_AND_COMPUTE: [&str; 7] =
 const CONFLICTS: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]];
 
 /// `ValidateResourceQuota` and `ValidateResourceQuotaUpdate`
-pub fn quota(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn quota(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let hard = spec.field("hard");
     for (key, amount) in hard.entries() {
@@ -71,7 +71,7 @@ fn resource(key: &str, amount: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateResourceQuotaStatusUpdate`
-pub fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn status(new: &At<'_>, _: Option<&At<'_>>, errors: &mut ErrorList) {
     for list in new.field("status").fields(["hard", "used"]) {
         for (key, amount) in list.entries() {
             resource(key, &amount, errors);

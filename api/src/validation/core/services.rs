@@ -25,7 +25,7 @@ const ADDRESSES_MAX: usize = 2;
 const AFFINITY_SECONDS_MAX: i64 = 86_400;
 
 /// `ValidateServiceCreate` and `ValidateServiceUpdate`
-pub fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn service(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let before = old.map(|old| old.field("spec"));
     if let Some(before) = &before {
@@ -141,7 +141,7 @@ fn affinity(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateServiceClusterIPsRelatedFields`
-pub fn cluster_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn cluster_ips(spec: &At<'_>, before: Option<&At<'_>>, errors: &mut ErrorList) {
     if is_type(spec, "ExternalName") {
         return;
     }
@@ -343,7 +343,7 @@ fn traffic(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateServiceStatusUpdate`
-pub fn status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let at = new.at(&["status", "loadBalancer"]);
     let known = old.map(|old| old.at(&["status", "loadBalancer"]));
     load_balancer_status(&at, known.as_ref(), is_type(&new.field("spec"), "LoadBalancer"), errors);

@@ -9,7 +9,7 @@ use crate::validation::at::At;
 use crate::validation::rules;
 
 /// Said where a name and a portal are too long together.
-pub const PORTAL_TOO_LONG: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
+pub(crate) const PORTAL_TOO_LONG: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
                                    iscsi.initiatorName is specified.";
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
@@ -20,7 +20,7 @@ const BYTE_MAX: i64 = 255;
 type More = fn(&At<'_>, &mut ErrorList);
 
 /// A kind of source.
-pub struct Source {
+pub(crate) struct Source {
     /// The name of its field.
     pub name: &'static str,
     /// Whether the fields are there that must be.
@@ -31,7 +31,7 @@ pub struct Source {
 
 impl Source {
     /// How its field is spelled where it is one too many.
-    pub fn shown_when_forbidden(&self) -> &'static str {
+    pub(crate) fn shown_when_forbidden(&self) -> &'static str {
         match self.name {
             "cephfs" => "cephFS",
             "downwardAPI" => "downwarAPI",
@@ -40,7 +40,7 @@ impl Source {
     }
 
     /// Checks a source below `path`.
-    pub fn check(&self, path: &Path, at: &At<'_>, errors: &mut ErrorList) {
+    pub(crate) fn check(&self, path: &Path, at: &At<'_>, errors: &mut ErrorList) {
         let inner = if self.name == "gcePersistentDisk" { "persistentDisk" } else { self.name };
         let at = at.moved(path.child(inner));
         (self.required)(&at, errors);
@@ -83,7 +83,7 @@ const SCALE_IO: Source = plain("scaleIO", |at, errors| all(at.fields(["gateway",
 
 /// The sources of a pod's volume, in the order in which they are looked at. Those without rules here have them with the
 /// pods.
-pub const OF_PODS: [Source; 30] = [
+pub(crate) const OF_PODS: [Source; 30] = [
     plain("emptyDir", nothing),
     HOST_PATH,
     more("gitRepo", |at, errors| all(at.fields(["repository"]), errors), git_repo),
@@ -117,7 +117,7 @@ pub const OF_PODS: [Source; 30] = [
 ];
 
 /// The sources of a persistent volume.
-pub const OF_VOLUMES: [Source; 22] = [
+pub(crate) const OF_VOLUMES: [Source; 22] = [
     HOST_PATH,
     GCE,
     AWS,
@@ -322,7 +322,7 @@ fn storage_os_persistent(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateCSIDriverName`
-pub fn driver(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn driver(at: &At<'_>, errors: &mut ErrorList) {
     if !rules::required(at, errors) {
         return;
     }

@@ -38,7 +38,7 @@ const RENAMED: &[(&str, &str)] = &[
 ];
 
 /// `ValidatePersistentVolume` and `ValidatePersistentVolumeUpdate`, which begins with what it said before.
-pub fn volume(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn volume(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let name = new.at(&["metadata", "name"]).text();
     spec(&new.field("spec"), name, false, errors);
     mount_options(new, errors);
@@ -49,7 +49,7 @@ pub fn volume(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidatePersistentVolumeSpec`, of a volume of its own or (`inline`) of one that an attachment describes.
-pub fn spec(spec: &At<'_>, name: &str, inline: bool, errors: &mut ErrorList) {
+pub(crate) fn spec(spec: &At<'_>, name: &str, inline: bool, errors: &mut ErrorList) {
     if inline {
         not_inline(spec, errors);
     }

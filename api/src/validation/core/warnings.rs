@@ -21,19 +21,19 @@ const VOLUMES: [(&str, &str, &str); 6] = [
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
-pub fn pod_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn pod_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let lists = new.field("status").fields(["podIPs", "hostIPs"]);
     let ips = lists.iter().flat_map(|list| list.items().map(|item| item.field("ip")));
     ips.flat_map(|ip| address_warnings(&ip.path, ip.text())).collect()
 }
 
-pub fn service_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn service_status(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let items = new.at(&["status", "loadBalancer", "ingress"]).items().filter(|item| !item.field("ip").is_empty());
     items.flat_map(|item| address_warnings(&item.path, item.field("ip").text())).collect()
 }
 
 /// `GetWarningsForService`
-pub fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let spec = new.field("spec");
     let mut out = Vec::new();
     if new.at(&["metadata", "annotations"]).key(HINTS).is_set() {
@@ -77,7 +77,7 @@ pub fn service(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     out
 }
 
-pub fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     let class = new.at(&["metadata", "annotations"]).key(CLASS_ANNOTATION);
     out.extend(class.is_set().then(|| format!("{}: {CLASS_TEXT}", class.path)));
@@ -86,7 +86,7 @@ pub fn claim(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// `warningsForPersistentVolumeSpecAndMeta`
-pub fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     let options = "deprecated since v1.31; use \"mountOptions\" attribute instead";
     for (key, text) in [(CLASS_ANNOTATION, CLASS_TEXT), (OPTIONS, options)] {
@@ -112,7 +112,7 @@ pub fn volume(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// `nodeWarnings`
-pub fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
     let spec = new.field("spec");
     let mut out = Vec::new();
     if !spec.field("externalID").is_empty() {
@@ -125,7 +125,7 @@ pub fn node(new: &At<'_>, _: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// A request that no limit allows.
-pub fn quota(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn quota(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     let hard = new.at(&["spec", "hard"]);
     let mut out = Vec::new();
     for name in ["cpu", "memory", "storage", "ephemeral-storage"].into_iter().filter(|_| old.is_none()) {

@@ -22,7 +22,7 @@ const NO_ATTRIBUTE: &str =
 const ONE_SORT: &str = "exactly one of `exactly` or `firstAvailable` is required";
 
 /// `ValidateResourceClaim` and `ValidateResourceClaimUpdate`
-pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     match old {
         Some(old) => fixed(&spec, &old.field("spec"), "resource.ResourceClaimSpec", errors),
@@ -31,7 +31,7 @@ pub fn claim(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
 }
 
 /// `ValidateResourceClaimTemplate` and `ValidateResourceClaimTemplateUpdate`
-pub fn template(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn template(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     rules::template_metadata(&spec.field("metadata"), errors);
     devices(&spec.at(&["spec", "devices"]), errors);

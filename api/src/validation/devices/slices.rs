@@ -34,7 +34,7 @@ fn frozen<'a>(spec: &At<'a>) -> [At<'a>; 3] {
 }
 
 /// `ValidateResourceSlice` and `ValidateResourceSliceUpdate`
-pub fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn slice(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let spec = new.field("spec");
     let before = old.map(|old| old.field("spec"));
     driver_name(&spec.field("driver"), errors);

@@ -23,7 +23,7 @@ const HARDWARE_ADDRESS_LENGTH_MAX: usize = 128;
 const ADDRESSES_MAX: usize = 16;
 
 /// `ValidateResourceClaimStatusUpdate`
-pub fn claim_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn claim_status(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let status = new.field("status");
     let none = status.like(status.path.clone(), &Value::Null);
     let before = old.map_or(none, |old| old.field("status"));

@@ -10,7 +10,7 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 /// `validateAffinity`
-pub fn affinity(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn affinity(at: &At<'_>, errors: &mut ErrorList) {
     let node = at.field("nodeAffinity");
     if node.field(REQUIRED).is_set() {
         node_selector(&node.field(REQUIRED), errors);
@@ -38,7 +38,7 @@ fn weight(at: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateNodeSelector`
-pub fn node_selector(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn node_selector(at: &At<'_>, errors: &mut ErrorList) {
     let terms = at.field("nodeSelectorTerms");
     if terms.is_empty() {
         errors.push(FieldError::required(&terms.path, "must have at least one node selector term"));
@@ -111,7 +111,7 @@ fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// `ValidateTolerations`
-pub fn tolerations(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn tolerations(at: &At<'_>, errors: &mut ErrorList) {
     for toleration in at.items() {
         let (key, operator, value) = (toleration.field("key"), toleration.field("operator"), toleration.field("value"));
         let effect = toleration.field("effect");

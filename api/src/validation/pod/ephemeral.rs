@@ -50,7 +50,7 @@ pub(super) fn containers(spec: &At<'_>, volumes: &Volumes<'_>, scope: &Scope<'_>
 }
 
 /// `ValidatePodEphemeralContainersUpdate`
-pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     if let Some(error) = of_mirror(old, "static pods do not support ephemeral containers") {
         *errors = error.into();

@@ -10,7 +10,7 @@ use crate::validation::at::{At, Name};
 const LISTS: [&str; 2] = ["initContainers", "containers"];
 
 /// The resize of a pod. Its class of service is the strategy's to compare.
-pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     if let Some(error) = of_mirror(old, "static pods cannot be resized") {
         *errors = error.into();

@@ -63,12 +63,12 @@ pub fn is_extended(name: &str) -> bool {
 }
 
 /// Whether more may be asked for than there is (`IsOvercommitAllowed`).
-pub fn may_overcommit(name: &str) -> bool {
+pub(crate) fn may_overcommit(name: &str) -> bool {
     is_native(name) && !is_huge(name)
 }
 
 /// `validateResourceName`
-pub fn any_name(name: &str, path: &Path, errors: &mut ErrorList) -> bool {
+pub(crate) fn any_name(name: &str, path: &Path, errors: &mut ErrorList) -> bool {
     let mut messages = names::label_key(name);
     let is_standard = STANDARD.contains(&name) || is_huge(name.strip_prefix("requests.").unwrap_or(name));
     if messages.is_empty() && !name.contains('/') && !is_standard {
@@ -80,7 +80,7 @@ pub fn any_name(name: &str, path: &Path, errors: &mut ErrorList) -> bool {
 }
 
 /// `validateContainerResourceName`
-pub fn resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
+pub(crate) fn resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
     any_name(name, path, errors);
     let fits = matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge(name);
     if !name.contains('/') && !fits {
@@ -91,7 +91,7 @@ pub fn resource_name(name: &str, path: &Path, errors: &mut ErrorList) {
 }
 
 /// `ValidateResourceQuantityValue`
-pub fn amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     rules::nonnegative_quantity(at, errors);
     let is_whole = WHOLE.contains(&name) || is_extended(name);
     if is_whole && rules::quantity(at).is_some_and(|quantity| quantity.overflowing_milli_value() % 1000 != 0) {
@@ -120,12 +120,12 @@ fn entry(name: &str, at: &At<'_>, check: NameCheck, errors: &mut ErrorList) {
 type NameCheck = fn(&str, &Path, &mut ErrorList);
 
 /// `ValidateContainerResourceRequirements`
-pub fn requirements(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn requirements(at: &At<'_>, errors: &mut ErrorList) {
     checked(at, resource_name, errors);
 }
 
 /// Amounts that are limits and nothing else, as the overhead of a pod (`validateOverhead`).
-pub fn limits(at: &At<'_>, errors: &mut ErrorList) {
+pub(crate) fn limits(at: &At<'_>, errors: &mut ErrorList) {
     let limits = at.moved(at.path.child("limits"));
     for (name, amount) in limits.entries() {
         entry(name, &amount, resource_name, errors);

@@ -24,13 +24,13 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// That of a pod.
-    pub fn of_pod(spec: &At<'a>, metadata: &At<'a>) -> Self {
+    pub(super) fn of_pod(spec: &At<'a>, metadata: &At<'a>) -> Self {
         let is_mirror = metadata.field("annotations").key(super::MIRROR).is_set();
         Self { name: metadata.field("name").text(), is_pod: true, is_mirror, ..Self::of_template(spec) }
     }
 
     /// That of a template.
-    pub fn of_template(spec: &At<'a>) -> Self {
+    pub(super) fn of_template(spec: &At<'a>) -> Self {
         let claims = spec.field("resourceClaims").items().map(|claim| claim.field("name").text());
         Self {
             name: "",

@@ -15,7 +15,7 @@ const SYSTEM_CONDITIONS: [&str; 3] = ["PodScheduled", "Ready", "Initialized"];
 const NOT_NEGATIVE: &str = "must be a non-negative integer";
 const MESSAGE_LENGTH_MAX: usize = 1024;
 
-pub fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
+pub(crate) fn pod(new: &At<'_>, old: Option<&At<'_>>, errors: &mut ErrorList) {
     let Some(old) = old else { return };
     annotations::update(new, old, errors);
     let (status, before, spec) = (new.field("status"), old.field("status"), new.field("spec"));

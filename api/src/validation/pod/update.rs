@@ -46,7 +46,7 @@ pub(super) fn pod(new: &At<'_>, old: &At<'_>, errors: &mut ErrorList) {
 
 /// Whether two values mean the same (`Semantic.DeepEqual` of the internal types): an empty list is as good as none. An
 /// empty text is something where it can be told from none, and elsewhere it is not there.
-pub fn same(one: &Value, other: &Value) -> bool {
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(a), Value::Object(b)) => {
             let known = |name: &String| same(a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null));

@@ -19,7 +19,7 @@ const FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
 /// The volumes that are good, by name, each with the kind of its source.
-pub struct Volumes<'a>(BTreeMap<&'a str, &'static str>);
+pub(crate) struct Volumes<'a>(BTreeMap<&'a str, &'static str>);
 
 impl Volumes<'_> {
     /// The kind of source that a volume has, if there is such a volume.

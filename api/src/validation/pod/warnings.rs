@@ -45,7 +45,7 @@ const VOLUMES: [(&str, &str, &str); 9] = [
 ];
 
 /// Warnings about a new pod; an update gives none.
-pub fn pod(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
+pub(crate) fn pod(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
     if old.is_some() {
         return Vec::new();
     }
@@ -63,7 +63,7 @@ pub fn pod(new: &At<'_>, old: Option<&At<'_>>) -> Vec<String> {
 }
 
 /// Warnings about a template.
-pub fn template(at: &At<'_>) -> Vec<String> {
+pub(crate) fn template(at: &At<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     of(at, true, &mut warnings);
     warnings

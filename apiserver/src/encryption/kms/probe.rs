@@ -28,14 +28,14 @@ pub(super) struct LastCheck {
 
 impl Kms {
     /// Asks once, before the store is opened. That it fails is no end: the service may come later.
-    pub fn prime(&self) {
+    pub(crate) fn prime(&self) {
         if let Err(error) = blocking(self.check()) {
             tracing::warn!(%error, name = self.name, "the key management service is not well");
         }
     }
 
     /// Asks for ever; `changed` is told when another key is written with.
-    pub async fn follow(self: Arc<Self>, changed: impl Fn()) {
+    pub(crate) async fn follow(self: Arc<Self>, changed: impl Fn()) {
         loop {
             let before = self.current_key_id();
             let checked = self.check().await;
@@ -50,12 +50,12 @@ impl Kms {
     }
 
     /// What the newest check said.
-    pub fn health(&self) -> Result<(), String> {
+    pub(crate) fn health(&self) -> Result<(), String> {
         self.health.lock().clone()
     }
 
     /// Asks, unless the newest answer holds still (`kmsv2PluginProbe.check`).
-    pub async fn check(&self) -> Result<(), String> {
+    pub(crate) async fn check(&self) -> Result<(), String> {
         let mut last = self.last.lock().await;
         let now = self.clock.instant();
         if last.at.is_some_and(|(at, ttl)| now.saturating_duration_since(at) < ttl) {

@@ -45,7 +45,12 @@ impl Keeper {
     /// Puts right what is not as it should be; how long until something can be that must wait.
     ///
     /// What cannot be written is tried again after that time, or with the next change.
-    pub async fn restore(&mut self, server: &ApiServer, schemas: &[Object], levels: &[Object]) -> Option<Duration> {
+    pub(super) async fn restore(
+        &mut self,
+        server: &ApiServer,
+        schemas: &[Object],
+        levels: &[Object],
+    ) -> Option<Duration> {
         let registry = server.registry();
         if !registry.state().is_done(Step::Bootstrap) {
             return None;

@@ -31,13 +31,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::harness::Server;
 
-pub const ALL: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
-pub const THINGS: &str = "/apis/ex.com/v1/namespaces/a/things";
+pub(super) const ALL: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+pub(super) const THINGS: &str = "/apis/ex.com/v1/namespaces/a/things";
 const WHOLE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// What the server has counted.
 #[derive(Default)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Questions for the whole of its discovery that were answered with a document, and with that it is as before.
     pub whole: AtomicUsize,
     pub unchanged: AtomicUsize,
@@ -47,7 +47,7 @@ pub struct Counts {
 }
 
 /// The server of the API, and the API server before it.
-pub struct Aggregated {
+pub(super) struct Aggregated {
     pub server: Server,
     pub pki: Pki,
     pub address: SocketAddr,
@@ -58,7 +58,7 @@ pub struct Aggregated {
 }
 
 impl Aggregated {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let now = SystemClock::shared().now();
         let pki = Pki::in_memory(now).unwrap();
         let mut config = Config::new(store::Memory::new());
@@ -81,7 +81,7 @@ impl Aggregated {
     }
 
     /// Stores an object as it is: what the server itself would not take leads to this machine.
-    pub async fn store(&self, group: &str, resource: &str, object: Value) {
+    pub(super) async fn store(&self, group: &str, resource: &str, object: Value) {
         let object = Object::from_value(object).unwrap();
         let key = key(group, resource, object.namespace(), object.name());
         let operations = vec![Operation::Put(key.into(), object.encode())];
@@ -90,14 +90,14 @@ impl Aggregated {
     }
 
     /// The service `s`, with its endpoint at a port of this machine.
-    pub async fn put_service(&self, port: u16) {
+    pub(super) async fn put_service(&self, port: u16) {
         let metadata = json!({"namespace": "n", "name": "s"});
         let spec = json!({"type": "ClusterIP", "ports": [{"port": 443}]});
         self.store("", "services", json!({"metadata": metadata, "spec": spec})).await;
         self.put_slice(port, true).await;
     }
 
-    pub async fn put_slice(&self, port: u16, ready: bool) {
+    pub(super) async fn put_slice(&self, port: u16, ready: bool) {
         let metadata = json!({"namespace": "n", "name": "s-1", "labels": {"kubernetes.io/service-name": "s"}});
         let endpoints = json!([{"addresses": ["127.0.0.1"], "conditions": {"ready": ready}}]);
         let ports = json!([{"name": "", "port": port}]);
@@ -105,21 +105,21 @@ impl Aggregated {
         self.store("discovery.k8s.io", "endpointslices", slice).await;
     }
 
-    pub fn api_service(&self) -> Value {
+    pub(super) fn api_service(&self) -> Value {
         json!({"metadata": {"name": "v1.ex.com"}, "spec": {"group": "ex.com", "version": "v1",
             "groupPriorityMinimum": 2000, "versionPriority": 10, "caBundle": self.bundle,
             "service": {"namespace": "n", "name": "s"}}})
     }
 
     /// Registers the API and waits until it is available.
-    pub async fn register(&self) {
+    pub(super) async fn register(&self) {
         let made = self.server.post(ALL, self.api_service()).await;
         assert_eq!(made.code, 201, "{:?}", made.json());
         self.becomes(["True", "Passed"]).await;
     }
 
     /// Waits until the condition of the APIService is this one, of status and reason; its message.
-    pub async fn becomes(&self, wanted: [&str; 2]) -> String {
+    pub(super) async fn becomes(&self, wanted: [&str; 2]) -> String {
         let url = format!("{ALL}/v1.ex.com");
         let found = self.eventually(&url, |found| {
             let condition = &found["status"]["conditions"][0];
@@ -129,7 +129,7 @@ impl Aggregated {
     }
 
     /// Waits until the answer is as it should be.
-    pub async fn eventually(&self, url: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn eventually(&self, url: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         for _ in 0..5_000 {
             let found = self.server.get(url).await;
@@ -143,7 +143,7 @@ impl Aggregated {
     }
 
     /// What the aggregated form of discovery has of the group.
-    pub async fn whole(&self) -> Value {
+    pub(super) async fn whole(&self) -> Value {
         let request = Request::builder().uri("/apis").header("accept", WHOLE);
         let request = request.extension(api::UserInfo::new("admin", &["system:masters"])).body(Body::empty()).unwrap();
         let found = self.server.request(request).await.json();
@@ -151,7 +151,7 @@ impl Aggregated {
         items.iter().find(|item| item["metadata"]["name"] == "ex.com").cloned().unwrap_or_default()
     }
 
-    pub async fn whole_becomes(&self, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn whole_becomes(&self, fits: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         for _ in 0..5_000 {
             last = self.whole().await;
@@ -163,7 +163,7 @@ impl Aggregated {
         panic!("{last}");
     }
 
-    pub fn stop_backend(&self) {
+    pub(super) fn stop_backend(&self) {
         self.stop_backend.cancel();
     }
 }

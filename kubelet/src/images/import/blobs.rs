@@ -19,7 +19,7 @@ const FILES_MAX: usize = 10_000;
 
 /// A file of the archive in the content store.
 #[derive(Debug, Clone)]
-pub struct Blob {
+pub(super) struct Blob {
     /// Its digest.
     pub digest: String,
     /// Its size in bytes.
@@ -32,20 +32,20 @@ pub struct Blob {
 
 /// The files of an archive, by path and by digest.
 #[derive(Debug, Default)]
-pub struct Blobs {
+pub(super) struct Blobs {
     by_path: HashMap<String, Blob>,
     links: HashMap<String, String>,
 }
 
 impl Blobs {
     /// The file at a path, through links.
-    pub fn at(&self, path: &str) -> Option<&Blob> {
+    pub(super) fn at(&self, path: &str) -> Option<&Blob> {
         let path = path.trim_start_matches("./");
         self.by_path.get(path).or_else(|| self.by_path.get(self.links.get(path)?))
     }
 
     /// The file with a digest.
-    pub fn with_digest(&self, digest: &str) -> Option<&Blob> {
+    pub(super) fn with_digest(&self, digest: &str) -> Option<&Blob> {
         self.at(&format!("blobs/{}", digest.replace(':', "/")))
     }
 }
@@ -57,7 +57,7 @@ enum Piece {
 }
 
 /// Reads the archive to its end and stores every file of it.
-pub async fn store_all(store: &Store, archive: impl Read + Send + 'static) -> Result<Blobs, Error> {
+pub(super) async fn store_all(store: &Store, archive: impl Read + Send + 'static) -> Result<Blobs, Error> {
     let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
     let reading = tokio::task::spawn_blocking(move || {
         if let Err(error) = read(archive, &sender) {

@@ -36,7 +36,7 @@ const SNAPSHOTTER_DEFAULT: &str = "overlayfs";
 const REQUESTS_MAX: usize = 4;
 
 /// containerd, holding a lease that keeps what is made under it from garbage collection.
-pub struct Store {
+pub(crate) struct Store {
     channel: Channel,
     lease: String,
     snapshotter: String,
@@ -52,7 +52,7 @@ async fn snapshotter(cri: &Cri) -> String {
 
 impl Store {
     /// Makes the namespace of CRI and the lease, if nobody has yet.
-    pub async fn open(cri: &Cri, lease: String) -> Result<Self, Error> {
+    pub(crate) async fn open(cri: &Cri, lease: String) -> Result<Self, Error> {
         let channel = cri.channel();
         let namespace = Namespace { name: NAMESPACE.to_owned(), labels: HashMap::new() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
@@ -69,14 +69,14 @@ impl Store {
     }
 
     /// Gives the lease up.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         if let Err(error) = give_up(self.channel.clone(), &self.lease).await {
             tracing::warn!(%error, lease = %self.lease, "cannot give up a lease");
         }
     }
 
     /// The mounts that show the content of the snapshot `parent`, read-only, as the snapshot `key` of this lease.
-    pub async fn view(&self, key: &str, parent: &str) -> Result<Vec<types::Mount>, Error> {
+    pub(crate) async fn view(&self, key: &str, parent: &str) -> Result<Vec<types::Mount>, Error> {
         let mut snapshots = SnapshotsClient::new(self.channel.clone());
         let view = ViewSnapshotRequest {
             snapshotter: self.snapshotter.clone(),
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// A writer of one blob.
-    pub fn writer(&self, what: &str) -> Result<Writer, Error> {
+    pub(crate) fn writer(&self, what: &str) -> Result<Writer, Error> {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let request = self.leased(ReceiverStream::new(receiver));
         let mut client = ContentClient::new(self.channel.clone());
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// Unpacks the layers into snapshots and ties all parts together for the garbage collector.
-    pub async fn unpack(&self, image: &Image) -> Result<(), Error> {
+    pub(crate) async fn unpack(&self, image: &Image) -> Result<(), Error> {
         let mut parent = String::new();
         for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids) {
             let chain = chain_id(&parent, diff_id);
@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// Gives a manifest a name, in place of the one that had it.
-    pub async fn name(&self, name: &str, manifest: &Descriptor) -> Result<(), Error> {
+    pub(crate) async fn name(&self, name: &str, manifest: &Descriptor) -> Result<(), Error> {
         let image = ImageRecord { name: name.to_owned(), target: Some(record(manifest)), ..Default::default() };
         let mut images = ImagesClient::new(self.channel.clone());
         let create = CreateImageRequest { image: Some(image.clone()), source_date_epoch: None };
@@ -193,7 +193,7 @@ impl Store {
 }
 
 /// Gives a lease up; what was made under it alone goes with it.
-pub async fn give_up(channel: Channel, lease: &str) -> Result<(), Error> {
+pub(crate) async fn give_up(channel: Channel, lease: &str) -> Result<(), Error> {
     let request = in_namespace(DeleteRequest { id: lease.to_owned(), sync: false });
     match LeasesClient::new(channel).delete(request).await {
         Err(status) if status.code() != Code::NotFound => Err(status.into()),
@@ -202,7 +202,7 @@ pub async fn give_up(channel: Channel, lease: &str) -> Result<(), Error> {
 }
 
 /// The names of all leases.
-pub async fn leases(channel: Channel) -> Result<Vec<String>, Error> {
+pub(crate) async fn leases(channel: Channel) -> Result<Vec<String>, Error> {
     let answer = LeasesClient::new(channel).list(in_namespace(ListRequest { filters: Vec::new() })).await?;
     Ok(answer.into_inner().leases.into_iter().map(|lease| lease.id).collect())
 }
@@ -214,7 +214,7 @@ fn in_namespace<T>(message: T) -> Request<T> {
 }
 
 /// Writes one blob.
-pub struct Writer {
+pub(crate) struct Writer {
     requests: mpsc::Sender<WriteContentRequest>,
     answers: JoinHandle<Result<(), Status>>,
     reference: String,
@@ -223,7 +223,7 @@ pub struct Writer {
 
 impl Writer {
     /// Adds bytes.
-    pub async fn write(&mut self, data: Vec<u8>) -> Result<(), Error> {
+    pub(crate) async fn write(&mut self, data: Vec<u8>) -> Result<(), Error> {
         let length = data.len() as i64;
         let request = WriteContentRequest {
             action: WriteAction::Write as i32,
@@ -239,7 +239,7 @@ impl Writer {
     }
 
     /// Ends the blob; one that is in the store already is no error.
-    pub async fn commit(self, digest: &str, size: i64) -> Result<(), Error> {
+    pub(crate) async fn commit(self, digest: &str, size: i64) -> Result<(), Error> {
         let request = WriteContentRequest {
             action: WriteAction::Commit as i32,
             r#ref: self.reference.clone(),

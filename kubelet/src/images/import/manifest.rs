@@ -16,7 +16,7 @@ const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A piece of content and what it is.
 #[derive(Debug, Clone)]
-pub struct Descriptor {
+pub(crate) struct Descriptor {
     /// Media type.
     pub media_type: String,
     /// Digest.
@@ -27,7 +27,7 @@ pub struct Descriptor {
 
 /// One image of an archive, all of whose parts are in the content store.
 #[derive(Debug)]
-pub struct Image {
+pub(crate) struct Image {
     /// Full names with tags.
     pub names: Vec<String>,
     /// The manifest.
@@ -58,7 +58,7 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 }
 
 /// The images of the archive.
-pub async fn images(store: &Store, blobs: &Blobs) -> Result<Vec<Image>, Error> {
+pub(super) async fn images(store: &Store, blobs: &Blobs) -> Result<Vec<Image>, Error> {
     let docker = blobs.at("manifest.json").map(json_of).transpose()?;
     let Some(index) = blobs.at("index.json") else {
         let docker = docker.ok_or_else(|| malformed("it has neither index.json nor manifest.json"))?;

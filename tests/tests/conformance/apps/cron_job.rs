@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::case::{Conformance, test};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![test("[sig-apps] CronJob should not schedule jobs when suspended [Slow] [Conformance]", |plane| async move {
         let crons = plane.of("batch/v1", "cronjobs");
         let mut one = cron("Allow");

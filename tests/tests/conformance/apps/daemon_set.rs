@@ -9,7 +9,7 @@ use crate::plane::{Plane, eventually};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         alone("[sig-apps] Daemon set [Serial] should run and stop simple daemon [Conformance]", |plane| async move {
             let sets = set(&plane, 2, json!({})).await;

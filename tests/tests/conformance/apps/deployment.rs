@@ -7,7 +7,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Plane, eventually};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-apps] Deployment Deployment should have a working scale subresource [Conformance]",

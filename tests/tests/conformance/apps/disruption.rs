@@ -7,7 +7,7 @@ use crate::plane::{Plane, condition, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test("[sig-apps] DisruptionController should create a PodDisruptionBudget [Conformance]", created),
         test(

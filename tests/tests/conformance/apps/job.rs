@@ -9,7 +9,7 @@ use crate::plane::{Plane, condition, eventually, has};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     let mut tests = by_policy();
     tests.extend([
         test(

@@ -7,7 +7,7 @@ use crate::case::{Conformance, test};
 use crate::plane::Plane;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-apps] ReplicaSet should serve a basic image on each replica with a public image [Conformance]",
@@ -69,7 +69,7 @@ pub fn tests() -> Vec<Conformance> {
 }
 
 /// A pod of before is the one that is asked for; when its labels change it is nobody's, and another takes its place.
-pub async fn adopts_and_releases(plane: &Plane, create: impl AsyncFn() -> Value) {
+pub(crate) async fn adopts_and_releases(plane: &Plane, create: impl AsyncFn() -> Value) {
     let pods = plane.of("v1", "pods");
     let pod = json!({"metadata": {"name": "one", "labels": {"app": "one"}}, "spec": {"containers": [{"name": "c", "image": "a:1"}]}});
     pods.create(pod).await;

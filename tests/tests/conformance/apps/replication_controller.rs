@@ -8,7 +8,7 @@ use crate::case::{Conformance, test};
 use crate::plane::{Plane, condition, has};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     vec![
         test(
             "[sig-apps] ReplicationController should serve a basic image on each replica with a public image [Conformance]",

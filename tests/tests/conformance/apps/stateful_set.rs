@@ -9,7 +9,7 @@ use crate::plane::{Plane, eventually};
 use crate::resource::Resource;
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(crate) fn tests() -> Vec<Conformance> {
     const NAMES: [&str; 8] = [
         "should perform rolling updates and roll backs of template modifications [Conformance]",
         "should perform canary updates and phased rolling updates of template modifications [Conformance]",

@@ -8,7 +8,7 @@ use crate::operations::{Kind, check};
 use crate::plane::{Plane, has};
 
 /// The tests.
-pub fn tests() -> Vec<Conformance> {
+pub(super) fn tests() -> Vec<Conformance> {
     vec![
         test("[sig-network] Endpoints should test the lifecycle of an Endpoint [Conformance]", |plane| async move {
             let object = json!({"subsets": [{"addresses": [{"ip": "10.0.0.24"}], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}]});

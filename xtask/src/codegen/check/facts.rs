@@ -23,24 +23,24 @@ struct Definition {
 }
 
 /// A field as it stands in an object, after what is embedded was put in its place.
-pub struct Field<'f> {
+pub(super) struct Field<'f> {
     line: &'f Line,
     proto: String,
 }
 
 impl Field<'_> {
-    pub fn of(&self) -> &str {
+    pub(super) fn of(&self) -> &str {
         &self.line.of
     }
 }
 
 /// All definitions by their short names.
-pub struct Facts {
+pub(super) struct Facts {
     definitions: BTreeMap<String, Definition>,
 }
 
 impl Facts {
-    pub fn read(text: &str, problems: &mut Problems) -> Self {
+    pub(super) fn read(text: &str, problems: &mut Problems) -> Self {
         let mut definitions: Vec<Definition> = Vec::new();
         for line in text.lines() {
             if let Some(head) = line.strip_prefix('=') {
@@ -73,21 +73,21 @@ impl Facts {
         Self { definitions: by_name }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.definitions.len()
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.definitions.contains_key(universe::short_of(name))
     }
 
     /// The kinds: group, version and kind, by tabs.
-    pub fn kinds(&self) -> BTreeSet<&str> {
+    pub(super) fn kinds(&self) -> BTreeSet<&str> {
         self.definitions.values().map(|definition| definition.kind.as_str()).collect()
     }
 
     /// A field of a definition, by either of its names.
-    pub fn field(&self, definition: &str, name: &str) -> Option<Field<'_>> {
+    pub(super) fn field(&self, definition: &str, name: &str) -> Option<Field<'_>> {
         self.fields(universe::short_of(definition)).into_iter().find(|field| field.line.name == name)
     }
 
@@ -114,7 +114,7 @@ impl Facts {
     }
 
     /// Checks every definition.
-    pub fn check(&self, problems: &mut Problems) {
+    pub(super) fn check(&self, problems: &mut Problems) {
         let mut kinds = BTreeSet::new();
         for (name, definition) in &self.definitions {
             let kind = &definition.kind;

@@ -80,7 +80,7 @@ const CRATES: [&str; 12] = [
 ];
 
 /// That every data file of a crate is known, and every known one there.
-pub fn check(root: &Path, problems: &mut Problems) -> Read<()> {
+pub(super) fn check(root: &Path, problems: &mut Problems) -> Read<()> {
     let known: BTreeSet<&str> = GENERATED.into_iter().chain(OVERLAY.map(|(name, _)| name)).chain(RECORDED).collect();
     let mut found = Vec::new();
     for name in CRATES {

@@ -22,7 +22,7 @@ fn name(object: &Value) -> (&str, &str) {
 }
 
 /// That each group is one of a resource, with objects in order of their names.
-pub fn check(file: &str, text: &str, resources: &Resources, problems: &mut Problems) {
+pub(super) fn check(file: &str, text: &str, resources: &Resources, problems: &mut Problems) {
     let groups = groups(text);
     problems.unless(!groups.is_empty(), file, || "no list of groups of objects".to_string());
     for group in &groups {
@@ -37,7 +37,7 @@ pub fn check(file: &str, text: &str, resources: &Resources, problems: &mut Probl
 }
 
 /// That each binding refers to a role that is there.
-pub fn roles(text: &str, problems: &mut Problems) {
+pub(super) fn roles(text: &str, problems: &mut Problems) {
     let groups = groups(text);
     let mut roles = BTreeSet::new();
     for group in &groups {
@@ -53,7 +53,7 @@ pub fn roles(text: &str, problems: &mut Problems) {
 }
 
 /// That every group version that is served has its APIService, and no other has.
-pub fn api_services(text: &str, resources: &Resources, problems: &mut Problems) {
+pub(super) fn api_services(text: &str, resources: &Resources, problems: &mut Problems) {
     let groups = groups(text);
     let services = groups.iter().find(|group| group["resource"] == "apiservices");
     let stated: BTreeSet<String> =

@@ -11,7 +11,7 @@ use crate::codegen::{ENUMS, RESOURCES, UNIONS};
 const VERBS: [&str; 10] = ["*", "+", "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// The rows of `resources.txt`.
-pub struct Resources {
+pub(super) struct Resources {
     /// By the name that files have for a resource, with its kind: group, version and kind.
     pub rows: BTreeMap<String, Row>,
     /// The groups and versions in their order.
@@ -19,7 +19,7 @@ pub struct Resources {
 }
 
 /// What a line says of a resource.
-pub struct Row {
+pub(super) struct Row {
     pub kind: String,
     listed: bool,
     selectable: String,
@@ -27,7 +27,7 @@ pub struct Row {
 }
 
 impl Resources {
-    pub fn read(text: &str, problems: &mut Problems) -> Self {
+    pub(super) fn read(text: &str, problems: &mut Problems) -> Self {
         let mut all = Self { rows: BTreeMap::new(), versions: Vec::new() };
         let (mut group, mut version, mut open) = ("", "", String::new());
         for line in text.lines() {
@@ -64,12 +64,12 @@ impl Resources {
         all
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// That the kinds are known, with their lists.
-    pub fn check(&self, facts: &Facts, problems: &mut Problems) {
+    pub(super) fn check(&self, facts: &Facts, problems: &mut Problems) {
         let kinds = facts.kinds();
         for (name, row) in &self.rows {
             let mut needed = vec![row.kind.clone()];
@@ -85,7 +85,7 @@ impl Resources {
 }
 
 /// That the resources have the selectable fields that the overlay says, and no others.
-pub fn selectable(overlay: &Overlay, resources: &Resources, problems: &mut Problems) {
+pub(super) fn selectable(overlay: &Overlay, resources: &Resources, problems: &mut Problems) {
     let lines = Lines::of(overlay::SELECTABLE, &overlay.selectable);
     lines.sorted(problems);
     lines.columns(&[3], problems);
@@ -101,7 +101,7 @@ pub fn selectable(overlay: &Overlay, resources: &Resources, problems: &mut Probl
 }
 
 /// That the flags are of resources, in order, each with its source.
-pub fn flags(text: &str, resources: &Resources, problems: &mut Problems) {
+pub(super) fn flags(text: &str, resources: &Resources, problems: &mut Problems) {
     let lines = Lines::of(overlay::FLAGS, text);
     lines.sorted(problems);
     for line in &lines.lines {
@@ -117,7 +117,7 @@ pub fn flags(text: &str, resources: &Resources, problems: &mut Problems) {
 }
 
 /// That every resource that can be listed has columns, and that they are columns.
-pub fn columns(text: &str, resources: &Resources, problems: &mut Problems) {
+pub(super) fn columns(text: &str, resources: &Resources, problems: &mut Problems) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut open = "";
     for line in text.lines() {
@@ -143,7 +143,7 @@ pub fn columns(text: &str, resources: &Resources, problems: &mut Problems) {
 }
 
 /// That the fields exist and each default is of its field's sort.
-pub fn defaults(text: &str, facts: &Facts, problems: &mut Problems) {
+pub(super) fn defaults(text: &str, facts: &Facts, problems: &mut Problems) {
     let mut before = "";
     for line in text.lines() {
         let (path, rest) = line.split_once('=').unwrap_or((line, ""));
@@ -162,7 +162,7 @@ pub fn defaults(text: &str, facts: &Facts, problems: &mut Problems) {
 }
 
 /// That the fields exist and are of features.
-pub fn disabled(text: &str, facts: &Facts, problems: &mut Problems) {
+pub(super) fn disabled(text: &str, facts: &Facts, problems: &mut Problems) {
     let lines = Lines::of(overlay::DISABLED, text);
     lines.sorted(problems);
     lines.columns(&[3], problems);
@@ -185,7 +185,7 @@ fn is_of(value: &serde_json::Value, of: &str) -> bool {
 }
 
 /// That the fields exist and are texts, lists or maps of texts as their brackets say, and that values are sorted.
-pub fn enums(text: &str, facts: &Facts, problems: &mut Problems) {
+pub(super) fn enums(text: &str, facts: &Facts, problems: &mut Problems) {
     let lines = Lines::of(ENUMS, text);
     lines.sorted(problems);
     lines.columns(&[2], problems);
@@ -204,7 +204,7 @@ pub fn enums(text: &str, facts: &Facts, problems: &mut Problems) {
 }
 
 /// That the definitions and their fields exist.
-pub fn unions(text: &str, facts: &Facts, problems: &mut Problems) {
+pub(super) fn unions(text: &str, facts: &Facts, problems: &mut Problems) {
     Lines::of(UNIONS, text).sorted(problems);
     for line in text.lines() {
         let mut words = line.split(' ');
@@ -217,7 +217,7 @@ pub fn unions(text: &str, facts: &Facts, problems: &mut Problems) {
 }
 
 /// That the types that fields have exist.
-pub fn internal(text: &str, problems: &mut Problems) {
+pub(super) fn internal(text: &str, problems: &mut Problems) {
     Lines::of(overlay::INTERNAL, text).sorted(problems);
     let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
     for line in text.lines() {
@@ -238,7 +238,7 @@ pub fn internal(text: &str, problems: &mut Problems) {
 
 /// That families are sorted, of a known type, with bounds that rise. That they are as the reference's is a test of the crate
 /// `metrics`.
-pub fn families(text: &str, problems: &mut Problems) {
+pub(super) fn families(text: &str, problems: &mut Problems) {
     const COLUMNS: usize = 5;
     let lines = Lines::of(overlay::FAMILIES, text);
     lines.sorted(problems);

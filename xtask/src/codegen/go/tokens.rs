@@ -4,13 +4,13 @@ use std::error::Error;
 
 /// One token and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub(super) struct Token {
     pub line: usize,
     pub kind: Kind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A name or a keyword.
     Word(String),
     /// A text, without its quotes and escapes.
@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// A file's tokens, and its comments that have a line of their own.
-pub struct Tokens {
+pub(super) struct Tokens {
     pub tokens: Vec<Token>,
     /// Line and text, without slashes and the space behind them.
     pub comments: Vec<(usize, String)>,
@@ -32,7 +32,7 @@ pub struct Tokens {
 ///
 /// # Errors
 /// The line of what does not end.
-pub fn read(text: &str) -> Result<Tokens, Box<dyn Error>> {
+pub(super) fn read(text: &str) -> Result<Tokens, Box<dyn Error>> {
     let mut reader = Reader { rest: text, line: 1, tokens: Vec::new(), comments: Vec::new() };
     while reader.step()? {}
     reader.end_of_line();
