@@ -164,6 +164,7 @@ mod tests {
         check(Method::GET, "/stats/summary", ("get", "stats"));
         check(Method::GET, "/metrics/resource", ("get", "metrics"));
         check(Method::GET, "/pods", ("get", "pods,proxy"));
+        check(Method::GET, "/runningpods/", ("get", "pods,proxy"));
         check(Method::GET, "/logs/syslog", ("get", "log"));
     }
 }

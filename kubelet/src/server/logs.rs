@@ -109,6 +109,15 @@ pub fn container_spec<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|container| container.name == name)
 }
 
+/// The image of the container of this name, of any sort; empty if the pod has none.
+#[must_use]
+pub fn image_of<'a>(pod: &'a Pod, name: &str) -> &'a str {
+    let ephemeral = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let mut ephemeral = ephemeral.filter(|container| container.name == name).filter_map(|found| found.image.as_deref());
+    let image = container_spec(pod, name).and_then(|container| container.image.as_deref());
+    image.or_else(|| ephemeral.next()).unwrap_or_default()
+}
+
 /// Whether the pod has a container of this name, of any sort.
 #[must_use]
 pub fn has_container(pod: &Pod, name: &str) -> bool {

@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use k8s_cri::v1::{AttachRequest, ContainerState, ExecRequest, PortForwardRequest};
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use super::logs::{self, Options};
@@ -76,6 +76,8 @@ pub(super) fn router(node: Arc<Node>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { typed("text/plain; charset=utf-8", "ok") }))
         .route("/pods", get(pods))
+        .route("/runningpods", get(running_pods))
+        .route("/runningpods/", get(running_pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs))
         .route("/exec/{namespace}/{pod}/{container}", any(exec))
         .route("/exec/{namespace}/{pod}/{uid}/{container}", any(exec_uid))
@@ -119,6 +121,34 @@ async fn pods(State(node): State<Arc<Node>>) -> Answer {
     let items: Vec<&Pod> = items.iter().map(|pod| &**pod).collect();
     let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
     Ok(typed("application/json", list.to_string()))
+}
+
+/// What runs, as the runtime knows it: names, UIDs and images, and nothing of the API's (`getRunningPods` in
+/// pkg/kubelet/server, `ToAPIPod` in pkg/kubelet/container).
+async fn running_pods(State(node): State<Arc<Node>>) -> Answer {
+    let records = node.directory.list();
+    let items: Vec<Value> = records.iter().filter_map(|record| running_pod(record)).collect();
+    let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
+    Ok(typed("application/json", list.to_string()))
+}
+
+/// A pod of which the sandbox or a container runs.
+fn running_pod(record: &PodRecord) -> Option<Value> {
+    let running = record.containers.iter().filter(|container| container.running);
+    let containers: Vec<Value> = running.map(|container| running_container(record, container)).collect();
+    if containers.is_empty() && !record.sandbox_ready {
+        return None;
+    }
+    let metadata = &record.pod.metadata;
+    Some(json!({
+        "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        "spec": {"containers": containers},
+        "status": {},
+    }))
+}
+
+fn running_container(record: &PodRecord, container: &ContainerRecord) -> Value {
+    json!({"name": container.name, "image": logs::image_of(&record.pod, &container.name), "resources": {}})
 }
 
 type ContainerPath = Path<(String, String, String)>;

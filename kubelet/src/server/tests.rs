@@ -239,7 +239,7 @@ async fn run_pod(cri: &Cri, directory: &Path) -> PodRecord {
     let id = cri.create_container(&sandbox_id, config, sandbox).await.unwrap();
     cri.start_container(&id).await.unwrap();
     let pod = serde_json::json!({
-        "metadata": {"name": "p", "namespace": "d", "uid": "u1"}, "spec": {"containers": [{"name": "c"}, {"name": "w"}]}
+        "metadata": {"name": "p", "namespace": "d", "uid": "u1"}, "spec": {"containers": [{"name": "c", "image": "busybox:1"}, {"name": "w"}]}
     });
     let log_path = logs.join("c.log");
     PodRecord {
@@ -279,6 +279,13 @@ async fn check_all(node: &Fixture) {
     let (status, text) = node.get("/containerLogs/d/p/c?previous=true", admin).await;
     assert_eq!((status, text.trim()), (400, "previous terminated container \"c\" in pod \"p\" not found"));
     assert!(node.get("/pods", admin).await.1.contains("\"uid\":\"u1\""));
+    let running: serde_json::Value = serde_json::from_str(&node.get("/runningpods/", admin).await.1).unwrap();
+    let expected = serde_json::json!([{
+        "metadata": {"name": "p", "namespace": "d", "uid": "u1"},
+        "spec": {"containers": [{"name": "c", "image": "busybox:1", "resources": {}}]},
+        "status": {},
+    }]);
+    assert_eq!((&running["kind"], &running["items"]), (&"PodList".into(), &expected));
     let summary: serde_json::Value = serde_json::from_str(&node.get("/stats/summary", admin).await.1).unwrap();
     let memory = |name: &str| summary["node"]["memory"][name].as_u64().unwrap_or(0);
     for name in ["workingSetBytes", "rssBytes", "pageFaults"] {
