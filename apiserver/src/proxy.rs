@@ -17,7 +17,7 @@ use axum::body::Body;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Method, Request, Response};
 
-pub(crate) use backend::unverified_server;
+pub(crate) use backend::Unverified;
 
 use crate::Context;
 use crate::authorization::{Attributes, Decision, decide};

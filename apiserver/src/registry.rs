@@ -8,6 +8,7 @@ pub mod prepare;
 pub mod target;
 mod unenforced;
 pub mod update;
+mod weak;
 
 use std::sync::Arc;
 use std::time::Instant;

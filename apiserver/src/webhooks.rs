@@ -5,42 +5,29 @@
 //! answer. Nobody is led elsewhere by an answer.
 
 mod answer;
-mod connection;
 mod place;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod tls;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
+use http::{Method, Request};
 use parking_lot::Mutex;
-use rustls::ClientConfig;
-use tokio::sync::Semaphore;
+use rustls::pki_types::ServerName;
 
-use crate::Registry;
+use crate::outgoing::{self, Client, ClientError, Connector, Trust};
+use crate::{Registry, service_endpoint};
 pub use answer::{Answer, CallError};
 pub use place::Place;
 
 /// How many webhooks are remembered (`defaultCacheSize`).
 const CLIENTS_MAX: usize = 200;
-/// How many calls of one webhook are under way; others wait, within their time.
-const CALLS_MAX: usize = 512;
-/// How many look-ups of the name of one webhook's host are under way: each holds a thread, and none can be ended.
-const LOOKUPS_MAX: usize = 2;
-/// How many connections to one webhook are kept while they are not used.
-const IDLE_MAX: usize = 25;
-/// Those that nobody used for so long are closed (about `IdleConnTimeout` of Go's default transport).
-const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How often a webhook that says when to come back is asked again (`maxRetries` in client-go's `rest`).
 const RETRIES_MAX: usize = 10;
 /// The longest time of a call that says none (`setGlobalDefaults`).
@@ -58,46 +45,42 @@ impl Webhooks {
     ///
     /// # Errors
     /// What is wrong with the authorities.
-    pub fn at(&self, place: &Place, ca_bundle: &[u8]) -> Result<Arc<Webhook>, String> {
+    pub fn at(&self, registry: &Registry, place: &Place, ca_bundle: &[u8]) -> Result<Arc<Webhook>, String> {
         let mut known = self.0.lock();
         if let Some(found) = known.iter().position(|hook| hook.place == *place && hook.ca_bundle == ca_bundle) {
             // The last that was used is the first, so that the least used goes.
             known[..=found].rotate_right(1);
             return Ok(known[0].clone());
         }
-        let tls = tls::config(ca_bundle)?;
-        let made = Arc::new(Webhook {
-            place: place.clone(),
-            ca_bundle: ca_bundle.to_vec(),
-            tls,
-            calls: Semaphore::new(CALLS_MAX),
-            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
-            idle: Mutex::default(),
-            tidying: AtomicBool::new(false),
-        });
+        let client = client(registry, place, ca_bundle)?;
+        let made = Arc::new(Webhook { place: place.clone(), ca_bundle: ca_bundle.to_vec(), client });
         known.insert(0, made.clone());
         known.truncate(CLIENTS_MAX);
         Ok(made)
     }
 }
 
+/// A client for one webhook (`ClientManager.hookClientConfig`).
+fn client(registry: &Registry, place: &Place, ca_bundle: &[u8]) -> Result<Client, String> {
+    // Several connections reach several ends; on this machine there is but one.
+    let protocols = if place.is_on_this_machine() { outgoing::HTTP } else { outgoing::HTTP_1 };
+    let tls = outgoing::tls_config(Trust::Authorities(ca_bundle), None, protocols)?;
+    let name = ServerName::try_from(place.server_name()).map_err(|error| format!("tls: {error}"))?;
+    let connector = Connector::new(tls, Some(name));
+    let Place::Service { namespace, name, port, .. } = place else { return Ok(Client::new(connector)) };
+    let (registry, namespace, name, port) = (registry.weak(), namespace.clone(), name.clone(), *port);
+    Ok(Client::new(connector.to(move || {
+        let registry = registry.upgrade().ok_or("the server is stopped")?;
+        let found = service_endpoint::resolve(&registry, &namespace, &name, port).map_err(|error| error.to_string())?;
+        Ok((found.host, found.port))
+    })))
+}
+
 /// One webhook and the connections to it.
 pub struct Webhook {
     place: Place,
     ca_bundle: Vec<u8>,
-    tls: Arc<ClientConfig>,
-    calls: Semaphore,
-    lookups: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
-    tidying: AtomicBool,
-}
-
-type Sender = SendRequest<Full<Bytes>>;
-
-struct Idle {
-    sender: Sender,
-    /// Since somebody last looked.
-    used: bool,
+    client: Client,
 }
 
 impl Webhook {
@@ -107,21 +90,24 @@ impl Webhook {
     /// # Errors
     /// [`CallError`] if no answer comes in time, or one longer than `answer_bytes_max`.
     pub async fn post(
-        self: &Arc<Self>,
-        registry: &Registry,
+        &self,
         body: Bytes,
         told: Duration,
         time: Duration,
         answer_bytes_max: usize,
     ) -> Result<Answer, CallError> {
-        let target = format!("{}?timeout={}s", self.place.path(), told.as_secs());
-        let fault = |why: String| CallError::Failed { url: format!("{}{target}", self.place.origin()), why };
+        let url = format!("{}{}?timeout={}s", self.place.origin(), self.place.path(), told.as_secs());
+        let fault = |why: String| CallError::Failed { url: url.clone(), why };
         let work = async {
-            let _counted = self.calls.acquire().await.map_err(|error| fault(error.to_string()))?;
             let mut retries = 0;
             loop {
-                let (response, sender) = self.send(registry, &target, &body).await.map_err(fault)?;
-                let answer = self.read(response, sender, answer_bytes_max).await?;
+                let request = self.request(&url, &body).map_err(|error| fault(error.to_string()))?;
+                let reply = self.client.exchange(request, answer_bytes_max).await.map_err(|error| match error {
+                    ClientError::TooLarge(_) => CallError::Unread(error.to_string()),
+                    ClientError::Unread(why) => CallError::Unread(why),
+                    other => fault(other.to_string()),
+                })?;
+                let answer = Answer::from(reply);
                 match answer.come_back().filter(|_| retries < RETRIES_MAX) {
                     Some(wait) => tokio::time::sleep(wait).await,
                     None => return Ok(answer),
@@ -135,87 +121,14 @@ impl Webhook {
         }
     }
 
-    /// Sends a request on a connection that is kept, or on a new one.
-    async fn send(
-        &self,
-        registry: &Registry,
-        target: &str,
-        body: &Bytes,
-    ) -> Result<(Response<Incoming>, Sender), String> {
-        let mut request = self.request(target, body).map_err(|error| error.to_string())?;
-        while let Some(mut sender) = self.take_idle() {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, sender)),
-                // It was closed meanwhile, and nothing of the request went out.
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(connection::told(error.error())),
-                },
-            }
-        }
-        let mut sender = connection::open(registry, &self.place, self.tls.clone(), &self.lookups).await?;
-        let response = sender.send_request(request).await.map_err(|error| connection::told(&error))?;
-        Ok((response, sender))
-    }
-
-    fn request(&self, target: &str, body: &Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn request(&self, url: &str, body: &Bytes) -> Result<Request<Body>, http::Error> {
         Request::builder()
             .method(Method::POST)
-            .uri(target)
+            .uri(url)
             .header(HOST, self.place.authority())
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, "application/json, */*")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.clone()))
-    }
-
-    async fn read(
-        self: &Arc<Self>,
-        response: Response<Incoming>,
-        mut sender: Sender,
-        bytes_max: usize,
-    ) -> Result<Answer, CallError> {
-        let (head, body) = response.into_parts();
-        let read = Limited::new(body, bytes_max).collect().await;
-        let body = read.map_err(|error| {
-            let is_long = error.is::<LengthLimitError>();
-            let why = if is_long { format!("the answer is longer than {bytes_max} bytes") } else { error.to_string() };
-            CallError::Unread(why)
-        })?;
-        // The connection is free once it has noticed that the answer is over.
-        if sender.ready().await.is_ok() {
-            self.keep(sender);
-        }
-        Ok(Answer::new(&head, body.to_bytes()))
-    }
-
-    fn take_idle(&self) -> Option<Sender> {
-        let mut idle = self.idle.lock();
-        std::iter::from_fn(|| idle.pop()).map(|last| last.sender).find(|sender| !sender.is_closed())
-    }
-
-    fn keep(self: &Arc<Self>, sender: Sender) {
-        let mut idle = self.idle.lock();
-        if idle.len() < IDLE_MAX {
-            idle.push(Idle { sender, used: true });
-        }
-        drop(idle);
-        if !self.tidying.swap(true, Ordering::AcqRel) {
-            tokio::spawn(tidy(Arc::downgrade(self)));
-        }
-    }
-}
-
-/// Lets go of connections that nobody uses, until there are none.
-async fn tidy(webhook: Weak<Webhook>) {
-    loop {
-        tokio::time::sleep(IDLE_TIME).await;
-        let Some(webhook) = webhook.upgrade() else { return };
-        let mut idle = webhook.idle.lock();
-        idle.retain_mut(|idle| std::mem::take(&mut idle.used) && !idle.sender.is_closed());
-        if idle.is_empty() {
-            webhook.tidying.store(false, Ordering::Release);
-            return;
-        }
+            .body(Body::from(body.clone()))
     }
 }

@@ -309,7 +309,7 @@ fn image_policy(fails: bool) -> u16 {
             let good = images.iter().all(|container| container["image"].as_str().unwrap().starts_with("good"));
             review["status"] = json!({"allowed": good, "reason": if good { "" } else { "it is bad" }});
             let (code, body) = if fails { (404, "{}".into()) } else { (200, review.to_string()) };
-            let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!("HTTP/1.1 {code} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes()).unwrap();
         }
     });
@@ -321,7 +321,10 @@ async fn a_server_outside_says_which_images_are_run() {
     let directory = tempfile::tempdir().unwrap();
     let told = |port: u16, more: &str| {
         let config = directory.path().join(format!("{port}"));
-        let cluster = format!("clusters:\n- {{name: c, cluster: {{server: 'http://127.0.0.1:{port}/'}}}}\n");
+        let cluster = format!(
+            "current-context: x\ncontexts:\n- {{name: x, context: {{cluster: c}}}}\nclusters:\n\
+             - {{name: c, cluster: {{server: 'http://127.0.0.1:{port}/'}}}}\n"
+        );
         std::fs::write(&config, cluster).unwrap();
         format!("imagePolicy:\n  kubeConfigFile: {}\n  {more}\n", config.display())
     };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::files::PluginFiles;
 use super::{Admission, Attributes, Operation, forbidden};
-use crate::outside::Endpoint;
+use crate::outgoing::{Kubeconfig, Reply};
 
 const NAME: &str = "ImagePolicyWebhook";
 /// Annotations of a pod that the server is told of have this in their names.
@@ -26,10 +26,12 @@ const ANSWERS_MAX: usize = 1024;
 const ATTEMPTS_MAX: u32 = 5;
 const BACKOFF_FACTOR: f64 = 1.5;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer may be.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// The plugin.
 pub(super) struct ImagePolicy {
-    endpoint: Endpoint,
+    endpoint: Kubeconfig,
     allow_for: Duration,
     deny_for: Duration,
     backoff: Duration,
@@ -76,7 +78,7 @@ impl ImagePolicy {
         let deny_for = duration("denyTTL", 1_000, Duration::from_secs(30), (second, minutes(30)))?;
         let path = PathBuf::from(told["kubeConfigFile"].as_str().unwrap_or(""));
         let default_allow = told["defaultAllow"] == true;
-        let endpoint = Endpoint::read(&path)?;
+        let endpoint = Kubeconfig::read(&path).map_err(|error| error.to_string())?;
         Ok(Self { endpoint, allow_for, deny_for, backoff, default_allow, answers: Mutex::default() })
     }
 
@@ -131,17 +133,16 @@ impl ImagePolicy {
         let body = Bytes::from(review.to_string());
         let mut delay = self.backoff.as_secs_f64();
         for attempt in 1.. {
-            let asked = tokio::time::timeout(ATTEMPT_TIMEOUT, self.endpoint.post(body.clone())).await;
-            let (why, again) = match asked.unwrap_or_else(|_| Err("context deadline exceeded".into())) {
-                Ok((code, body)) if code.is_success() => {
-                    let answer = serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string())?;
+            let (why, again) = match self.endpoint.post(body.clone(), ATTEMPT_TIMEOUT, ANSWER_BYTES_MAX).await {
+                Ok(reply) if reply.status.is_success() => {
+                    let answer = serde_json::from_slice::<Value>(&reply.body).map_err(|error| error.to_string())?;
                     return Answer::deserialize(&answer["status"]).map_err(|error| error.to_string());
                 }
-                Ok((code, _)) => {
+                Ok(Reply { status: code, .. }) => {
                     let again = code.is_server_error() || code.as_u16() == 429;
                     (format!("Error contacting webhook: {}", code.as_u16()), again)
                 }
-                Err(why) => (why, true),
+                Err(error) => (error.to_string(), true),
             };
             if !again || attempt >= ATTEMPTS_MAX {
                 return Err(why);

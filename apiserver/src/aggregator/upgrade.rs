@@ -4,6 +4,7 @@
 use axum::body::Body;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
 
 use super::transport::Transport;
 use crate::proxy::backend;
@@ -24,7 +25,7 @@ pub(super) async fn send(transport: &Transport, mut request: Request<Body>) -> R
     let host = uri.authority().map_or("", |authority| authority.as_str());
     headers.insert(HOST, HeaderValue::from_str(host).map_err(|error| error.to_string())?);
     *request.uri_mut() = origin(&uri)?;
-    let response = backend::exchange(stream, request, Some(client)).await;
+    let response = backend::exchange(TokioIo::new(stream), request, Some(client)).await;
     let response = response.map_err(|error| format!("error sending request: {error}"))?;
     let code = response.status();
     if code != StatusCode::SWITCHING_PROTOCOLS && code.as_u16() < 400 {

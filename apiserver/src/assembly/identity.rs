@@ -20,7 +20,7 @@ use crate::authentication::{
 use crate::authorization::configured::{ConfigurationFile as AuthorizationFile, Parts};
 use crate::authorization::{Authorizers, NodeAuthorizer, Rbac};
 use crate::metrics::identity::{AuthorizationWebhooks, Issuers, Reloads};
-use crate::remote::Kubeconfig;
+use crate::outgoing::Kubeconfig;
 
 /// Who asks.
 pub(super) struct Identity {

@@ -65,11 +65,16 @@ fn webhook(codes: Vec<u16>) -> (u16, std::sync::mpsc::Receiver<Value>) {
                 head.push(byte[0]);
             }
             let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-            assert!(head.starts_with("post /audit http/1.1") && head.contains("authorization: bearer t"), "{head}");
+            assert!(
+                head.starts_with("post /audit?timeout=30s http/1.1") && head.contains("authorization: bearer t"),
+                "{head}"
+            );
             let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
             let mut body = vec![0; length];
             stream.read_exact(&mut body).unwrap();
-            stream.write_all(format!("HTTP/1.1 {code} X\r\ncontent-length: 0\r\n\r\n").as_bytes()).unwrap();
+            stream
+                .write_all(format!("HTTP/1.1 {code} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes())
+                .unwrap();
             send.send(serde_json::from_slice(&body).unwrap()).unwrap();
         }
     });
@@ -82,7 +87,7 @@ async fn events_are_posted_in_batches_until_they_are_taken() {
     let audited = Audited::with("rules: [{level: Metadata}]", |settings| {
         let config = settings.policy_file.as_ref().unwrap().with_file_name("config");
         let text = format!(
-            "clusters:\n- {{name: c, cluster: {{server: 'http://127.0.0.1:{port}/audit'}}}}\n\
+            "current-context: x\ncontexts:\n- {{name: x, context: {{cluster: c, user: u}}}}\nclusters:\n- {{name: c, cluster: {{server: 'http://127.0.0.1:{port}/audit'}}}}\n\
              users:\n- {{name: u, user: {{token: t}}}}\n"
         );
         std::fs::write(&config, text).unwrap();

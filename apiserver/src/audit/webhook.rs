@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::settings::WebhookSettings;
 use super::sink::{AuditCounts, Collector, Job, Line};
 use crate::clock::Clock;
-use crate::outside::Endpoint;
+use crate::outgoing::Kubeconfig;
 
 /// How many batches are on their way at the same time; more wait in the queue.
 const SENDING_MAX: usize = 16;
@@ -22,6 +22,8 @@ const BACKOFF_FACTOR: f64 = 1.5;
 const BACKOFF_JITTER: f64 = 0.2;
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer may be, of which nothing is wanted.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What an event begins with; in a list its items do not.
 const KIND: &[u8] = b"{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",";
 
@@ -33,7 +35,7 @@ pub(super) fn start(
     clock: Arc<dyn Clock>,
     runtime: &Handle,
 ) -> Result<(), String> {
-    let endpoint = Endpoint::read(&settings.config_file)?;
+    let endpoint = Kubeconfig::read(&settings.config_file).map_err(|error| error.to_string())?;
     let bytes_max = settings.truncation.unwrap_or_default().batch_bytes_max;
     let mut collector = Collector::new(jobs, &settings.batching, bytes_max, clock.clone());
     let poster = Arc::new(Poster { endpoint, backoff: settings.initial_backoff, counts, clock });
@@ -58,7 +60,7 @@ pub(super) fn start(
 }
 
 struct Poster {
-    endpoint: Endpoint,
+    endpoint: Kubeconfig,
     backoff: Duration,
     counts: Arc<AuditCounts>,
     clock: Arc<dyn Clock>,
@@ -79,8 +81,7 @@ impl Poster {
         let mut delay = self.backoff.as_secs_f64();
         let mut attempt = 1;
         loop {
-            let posted = tokio::time::timeout(ATTEMPT_TIMEOUT, self.post(body.clone())).await;
-            let error = match posted.unwrap_or_else(|_| Err("it does not answer in time".into())) {
+            let error = match self.post(body.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -98,8 +99,9 @@ impl Poster {
     }
 
     async fn post(&self, body: Bytes) -> Result<(), String> {
-        let (code, _) = self.endpoint.post(body).await?;
-        if code.is_success() { Ok(()) } else { Err(format!("it answers {code}")) }
+        let reply =
+            self.endpoint.post(body, ATTEMPT_TIMEOUT, ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
+        if reply.status.is_success() { Ok(()) } else { Err(format!("it answers {}", reply.status)) }
     }
 }
 

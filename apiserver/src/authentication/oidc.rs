@@ -21,7 +21,7 @@ use super::jose::{Algorithm, Compact};
 use crate::certificates::bundle;
 use crate::clock::Clock;
 use crate::metrics::identity::Issuers as IssuerMetrics;
-use crate::remote::Remote;
+use crate::outgoing::{self, Client, Connector, Trust};
 use distributed::Resolver;
 use keys::RemoteKeys;
 
@@ -84,11 +84,12 @@ impl Issuer {
             let egress = &issuer.egress_selector_type;
             return Err(format!("oidc: egress lookup required with egress selector type {egress:?}"));
         }
-        let authorities = match issuer.certificate_authority.as_str() {
-            "" => bundle::system_roots(),
-            pem => bundle::roots(pem).map_err(|why| format!("Failed to read the CA contents: {why}"))?,
-        };
-        let remote = Remote::new(bundle::client(authorities).map_err(|error| error.to_string())?, None);
+        let authorities = issuer.certificate_authority.as_str();
+        if let Some(why) = bundle::problem(authorities).filter(|_| !authorities.is_empty()) {
+            return Err(format!("Failed to read the CA contents: {why}"));
+        }
+        let tls = outgoing::tls_config(Trust::Authorities(authorities.as_bytes()), None, outgoing::HTTP)?;
+        let remote = Client::new(Connector::new(tls, None));
         let verifier = Verifier::start(&issuer.url, &issuer.discovery_url, &issuer.audiences, remote.clone(), &around);
         let resolver =
             mapper.groups_claim().map(|claim| Resolver::new(claim, remote, issuer.audiences.clone(), around.clone()));
@@ -165,7 +166,7 @@ impl Verifier {
         issuer: &str,
         discovery_url: &str,
         audiences: &[String],
-        remote: Remote,
+        remote: Client,
         around: &Surroundings,
     ) -> Arc<Self> {
         let verifier = Arc::new(Self {

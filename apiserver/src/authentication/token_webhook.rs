@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
-use crate::remote::{Cache, Kubeconfig, Reviewer};
+use crate::outgoing::Kubeconfig;
+use crate::remote::{Cache, Reviewer};
 
 const GROUP: &str = "authentication.k8s.io";
 /// How long it is waited for.

@@ -14,8 +14,9 @@ use super::{Answer, Attributes, Authorizer, Decision, Rules};
 use crate::Registry;
 use crate::clock::Clock;
 use crate::metrics::identity::AuthorizationWebhooks;
+use crate::outgoing::Kubeconfig;
 use crate::remote::cache::Key;
-use crate::remote::{Cache, Kubeconfig, Outcome, Reviewer};
+use crate::remote::{Cache, Outcome, Reviewer};
 
 const GROUP: &str = "authorization.k8s.io";
 /// What requesters write may be so long together for the answer to be remembered (`maxControlledAttrCacheSize`).

@@ -1,9 +1,6 @@
 //! Certificates and keys that others made, as PEMs.
 
-use std::sync::Arc;
-
 use rustls::RootCertStore;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -31,32 +28,22 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     if found.is_empty() { Err(NONE.into()) } else { Ok(found) }
 }
 
-/// What is wrong with a bundle, if anything is.
+/// What is wrong with a bundle of authorities, if anything is.
 pub fn problem(pem: &str) -> Option<String> {
-    roots(pem).err()
-}
-
-/// The authorities of a bundle.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn roots(pem: &str) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    Ok(roots)
+    let added = |found: Vec<CertificateDer<'static>>| {
+        let mut roots = RootCertStore::empty();
+        found.into_iter().try_for_each(|found| roots.add(found)).map_err(|error| error.to_string())
+    };
+    certificates(pem).and_then(added).err()
 }
 
 /// The authorities that this machine trusts.
-pub fn system_roots() -> RootCertStore {
+pub fn system_authorities() -> Vec<CertificateDer<'static>> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "some of the machine's authorities cannot be read");
     }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    roots
+    found.certs
 }
 
 /// A chain of certificates and its key.
@@ -68,19 +55,4 @@ pub fn pair(chain: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, P
     let key =
         PrivateKeyDer::from_pem_slice(key).map_err(|_| "data does not contain a valid RSA or ECDSA private key")?;
     Ok((chain, key))
-}
-
-/// How a server is spoken to that one of these authorities vouches for.
-///
-/// # Errors
-/// If TLS cannot be set up.
-pub fn client(roots: RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Takes every server for who it says it is.
-pub fn unverified() -> Arc<dyn ServerCertVerifier> {
-    crate::proxy::unverified_server()
 }

@@ -9,11 +9,18 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::Unverified;
+use crate::certificates::bundle;
+use crate::proxy::Unverified;
 
+const UNKNOWN_AUTHORITY: &str = "certificate signed by unknown authority";
+const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
+const ECDSA_SHA384: &str = "1.2.840.10045.4.3.3";
+const ECDSA_SHA512: &str = "1.2.840.10045.4.3.4";
+const ED25519: &str = "1.3.101.112";
 const UNPARSABLE: &str = "unable to load root certificates: unable to parse bytes as PEM block";
 
 /// Whom to trust.
@@ -25,11 +32,15 @@ pub(crate) enum Trust<'a> {
     Anybody,
 }
 
-/// How TLS is spoken with whom is trusted, who is shown a certificate if there is one to show.
+/// How TLS is spoken with whom is trusted, who is shown a certificate if there is one to show, and what is spoken within it.
 ///
 /// # Errors
 /// If there is no certificate among the authorities.
-pub(crate) fn tls_config(trust: Trust<'_>, shown: Option<Arc<dyn ResolvesClientCert>>) -> Result<ClientConfig, String> {
+pub(crate) fn tls_config(
+    trust: Trust<'_>,
+    shown: Option<Arc<dyn ResolvesClientCert>>,
+    protocols: &[&str],
+) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Authorities(bundle) => Arc::new(Verifier::new(bundle, provider.clone())?),
@@ -38,16 +49,29 @@ pub(crate) fn tls_config(trust: Trust<'_>, shown: Option<Arc<dyn ResolvesClientC
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    Ok(match shown {
+    let mut config = match shown {
         Some(shown) => builder.with_client_cert_resolver(shown),
         None => builder.with_no_client_auth(),
-    })
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Ok(config)
+}
+
+/// What is shown of a chain of certificates and its key (PEM).
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn shown(chain: &[u8], key: &[u8]) -> Result<Arc<dyn ResolvesClientCert>, String> {
+    let (chain, key) = bundle::pair(chain, key)?;
+    let provider = rustls::crypto::ring::default_provider();
+    let pair = CertifiedKey::from_der(chain, key, &provider).map_err(|error| error.to_string())?;
+    Ok(Arc::new(SingleCertAndKey::from(pair)))
 }
 
 impl Verifier {
     fn new(bundle: &[u8], provider: Arc<CryptoProvider>) -> Result<Self, String> {
         let trusted = if bundle.is_empty() {
-            rustls_native_certs::load_native_certs().certs
+            bundle::system_authorities()
         } else {
             let found: Vec<_> = CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).collect();
             if found.is_empty() {
@@ -96,7 +120,7 @@ impl ServerCertVerifier for Verifier {
         };
         judged.map_err(|error| match error {
             Error::InvalidCertificate(why) => {
-                let why = told(&why, certificate, name, now);
+                let why = told(&why, certificate, name, now, &self.trusted);
                 Error::General(format!("tls: failed to verify certificate: x509: {why}"))
             }
             other => other,
@@ -148,10 +172,17 @@ fn itself(certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime
 }
 
 /// What Go says of a certificate that is no good.
-fn told(why: &CertificateError, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> String {
+fn told(
+    why: &CertificateError,
+    certificate: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+    trusted: &[CertificateDer<'_>],
+) -> String {
     let parsed = X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed);
     match (why, parsed) {
-        (CertificateError::UnknownIssuer, _) => "certificate signed by unknown authority".into(),
+        (CertificateError::BadSignature, Some(parsed)) => other_authority(&parsed, trusted),
+        (CertificateError::UnknownIssuer | CertificateError::BadSignature, _) => UNKNOWN_AUTHORITY.into(),
         (CertificateError::Expired | CertificateError::ExpiredContext { .. }, Some(parsed)) => {
             let until = parsed.validity().not_after.timestamp();
             format!(
@@ -174,6 +205,31 @@ fn told(why: &CertificateError, certificate: &CertificateDer<'_>, name: &ServerN
         (CertificateError::InvalidPurpose, _) => "certificate specifies an incompatible key usage".into(),
         (other, _) => other.to_string(),
     }
+}
+
+/// `UnknownAuthorityError` of Go's `crypto/x509`: somebody else has the name of an authority.
+fn other_authority(certificate: &X509Certificate<'_>, trusted: &[CertificateDer<'_>]) -> String {
+    let mut trusted = trusted.iter().filter_map(|trusted| X509Certificate::from_der(trusted).ok());
+    let named = trusted.find(|(_, trusted)| trusted.subject().as_raw() == certificate.issuer().as_raw());
+    let Some((_, named)) = named else { return UNKNOWN_AUTHORITY.into() };
+    // (`Certificate.CheckSignatureFrom`)
+    let is_authority = matches!(named.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
+    let why = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+        _ if !is_authority => "x509: invalid signature: parent certificate cannot sign this kind of certificate",
+        ECDSA_SHA256 | ECDSA_SHA384 | ECDSA_SHA512 => "x509: ECDSA verification failure",
+        ED25519 => "x509: Ed25519 verification failure",
+        _ => "crypto/rsa: verification error",
+    };
+    let subject = named.subject();
+    let common = subject.iter_common_name().last().and_then(|name| name.as_str().ok()).filter(|name| !name.is_empty());
+    let called = common.or_else(|| subject.iter_organization().next().and_then(|name| name.as_str().ok()));
+    let called = called.map_or_else(|| format!("serial:{}", named.serial), str::to_string);
+    let quote = api::go::strconv::quote;
+    format!(
+        "{UNKNOWN_AUTHORITY} (possibly because of {} while trying to verify candidate authority certificate {})",
+        quote(why),
+        quote(&called)
+    )
 }
 
 fn seconds(now: UnixTime) -> String {
@@ -209,4 +265,43 @@ fn other_name(certificate: &X509Certificate<'_>, wanted: &str) -> String {
         return format!("certificate is not valid for any names, but wanted to match {wanted}");
     }
     format!("certificate is valid for {}, not {wanted}", valid.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    /// Signs a certificate for `h` as an authority of this name; both in order.
+    fn signed(name: &str) -> (CertificateDer<'static>, String) {
+        let (key, own) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::CommonName, name);
+        let pem = authority.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(authority, key);
+        let leaf = CertificateParams::new(vec!["h".to_string()]).unwrap().signed_by(&own, &issuer).unwrap();
+        (leaf.der().clone(), pem)
+    }
+
+    #[test]
+    fn who_only_has_the_name_of_an_authority_is_found_out() {
+        let (leaf, own) = signed("a");
+        let (other, namesake) = (signed("b").1, signed("a").1);
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
+        let judge = |bundle: &str| {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let verifier = Verifier::new(bundle.as_bytes(), provider).unwrap();
+            let name = ServerName::try_from("h").unwrap();
+            verifier.verify_server_cert(&leaf, &[], &name, &[], now).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(judge(&own), Ok(()));
+        let unknown =
+            "unexpected error: tls: failed to verify certificate: x509: certificate signed by unknown authority";
+        assert_eq!(judge(&other), Err(unknown.to_string()));
+        let why = "(possibly because of \"x509: ECDSA verification failure\" while trying to verify candidate authority \
+                   certificate \"a\")";
+        assert_eq!(judge(&namesake), Err(format!("{unknown} {why}")));
+    }
 }

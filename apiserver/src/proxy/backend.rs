@@ -210,11 +210,6 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove("keep-alive");
 }
 
-/// Takes every server for who it says it is.
-pub(crate) fn unverified_server() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Unverified(Arc::new(rustls::crypto::ring::default_provider())))
-}
-
 /// TLS to a pod or a service, whose certificate nobody here can judge (the reference does not verify it either).
 pub(super) fn unverified() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -227,6 +222,7 @@ pub(super) fn unverified() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     Ok(Arc::new(config))
 }
 
+/// Takes every server for who it says it is.
 #[derive(Debug)]
 pub(crate) struct Unverified(pub Arc<rustls::crypto::CryptoProvider>);
 

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request};
-use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::retry::{Waits, may_pass, refusal};
-use super::{Kubeconfig, RemoteError, Reply};
+use super::retry::{Waits, may_pass};
 use crate::clock::Clock;
+use crate::outgoing::{ClientError, Kubeconfig, Reply};
+use crate::webhooks::Answer;
 
 /// The largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 3 << 20;
@@ -50,10 +48,7 @@ impl Outcome {
 impl Reviewer {
     /// A webhook at the place that a kubeconfig says.
     pub fn new(kubeconfig: Kubeconfig, group: &str, version: &str, kind: &'static str, timeout: Duration) -> Self {
-        // Webhooks are told how long they are waited for, as by every client of the reference.
-        let limit = api::go::duration::format(i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX));
-        let and = if kubeconfig.server.contains('?') { '&' } else { '?' };
-        let url = format!("{}{and}timeout={limit}", kubeconfig.server);
+        let url = kubeconfig.url(timeout);
         Self { kubeconfig, url, api_version: format!("{group}/{version}"), kind, timeout }
     }
 
@@ -75,7 +70,7 @@ impl Reviewer {
         let mut waits = Waits::default();
         loop {
             let started = clock.instant();
-            let outcome = self.attempt(body.clone()).await;
+            let outcome = self.kubeconfig.post(body.clone(), self.timeout, ANSWER_BYTES_MAX).await;
             let again = may_pass(&outcome);
             let found = self.read(outcome);
             let name = found.as_ref().map_or_else(|(_, outcome)| *outcome, |_| Outcome::Success);
@@ -86,35 +81,17 @@ impl Reviewer {
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Result<Reply, RemoteError> {
-        let authorization = self.kubeconfig.authorization().await;
-        let authorization = authorization.map_err(|error| RemoteError::Failed(format!("the token's file: {error}")))?;
-        let json = HeaderValue::from_static("application/json");
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(&self.url)
-            .header(USER_AGENT, "coracle")
-            .header(ACCEPT, json.clone())
-            .header(CONTENT_TYPE, json)
-            .body(Full::new(body))
-            .map_err(|error| RemoteError::Failed(error.to_string()))?;
-        if let Some(value) = authorization {
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
-        self.kubeconfig.remote.send(request, self.timeout, ANSWER_BYTES_MAX).await
-    }
-
-    fn read(&self, outcome: Result<Reply, RemoteError>) -> Result<Value, (String, Outcome)> {
+    fn read(&self, outcome: Result<Reply, ClientError>) -> Result<Value, (String, Outcome)> {
         let reply = match outcome {
             Ok(reply) => reply,
             Err(error) => {
-                let name = if error == RemoteError::Timeout { Outcome::Timeout } else { Outcome::Error };
+                let name = if error == ClientError::Timeout { Outcome::Timeout } else { Outcome::Error };
                 return Err((format!("Post {:?}: {error}", self.url), name));
             }
         };
         if !reply.status.is_success() {
             let name = if reply.status.as_u16() == 504 { Outcome::Timeout } else { Outcome::Error };
-            return Err((refusal(&reply), name));
+            return Err((Answer::from(reply).error().message, name));
         }
         let failed = |why: String| (why, Outcome::Error);
         let mut review: Value = serde_json::from_slice(&reply.body)

@@ -7,9 +7,9 @@ use api::status::{StatusCause, StatusDetails};
 use api::{Object, Status};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use http::response::Parts;
 
 use crate::matching::GroupVersionKind;
+use crate::outgoing::Reply;
 
 /// How much of an answer that is no object is shown (`maxUnstructuredResponseTextBytes`).
 const SHOWN_BYTES_MAX: usize = 2_048;
@@ -45,17 +45,19 @@ pub struct Answer {
     body: Bytes,
 }
 
-impl Answer {
-    pub(super) fn new(head: &Parts, body: Bytes) -> Self {
-        let header = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        let header = |name: HeaderName| reply.headers.get(name).and_then(|value| value.to_str().ok());
         Self {
-            code: head.status.as_u16(),
+            code: reply.status.as_u16(),
             content_type: header(CONTENT_TYPE).unwrap_or("").to_string(),
             retry_after: header(RETRY_AFTER).and_then(|value| value.parse().ok()),
-            body,
+            body: reply.body,
         }
     }
+}
 
+impl Answer {
     /// How long to wait until the webhook wants to be asked again, if it does.
     pub(super) fn come_back(&self) -> Option<Duration> {
         let wants = self.code == 429 || self.code >= 500;
@@ -125,8 +127,8 @@ impl Answer {
         if stated.kind != "Status" { None } else { serde_json::from_slice(&self.body).ok() }
     }
 
-    /// `Result.Error`
-    fn error(&self) -> Status {
+    /// What an answer says that is an error (`Result.Error`).
+    pub(crate) fn error(&self) -> Status {
         let stated: Option<Status> = self.status().or_else(|| serde_json::from_slice(&self.body).ok());
         let is_failure =
             |status: &Status| status.status == "Failure" && (status.kind.is_empty() || status.kind == "Status");

@@ -1,5 +1,7 @@
 //! Where a webhook is: at a URL, or behind a service of the cluster.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 const HTTPS_PORT: u16 = 443;
@@ -66,6 +68,12 @@ impl Place {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_string();
         let port = authority.port_u16().unwrap_or(HTTPS_PORT);
         Ok(Self::Url { host, port, authority: authority.to_string(), path: joined(uri.path()) })
+    }
+
+    /// Whether its URL says that it is on this machine.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        let Self::Url { host, .. } = self else { return false };
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     /// The name that the certificate must be for.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ pub(crate) enum Reply {
 pub(crate) struct Seen {
     pub path: String,
     pub text: String,
+    pub version: Version,
 }
 
 impl Seen {
@@ -60,12 +61,13 @@ impl Hook {
         let pair = rcgen::generate_simple_self_signed(names).expect("a test can rely on it");
         let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("a test can rely on it")
             .with_no_client_auth()
             .with_single_cert(vec![pair.cert.der().clone()], key)
             .expect("a test can rely on it");
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a test can rely on it");
         let hook = Self {
             address: listener.local_addr().expect("a test can rely on it"),
@@ -84,9 +86,8 @@ impl Hook {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     *connections.lock() += 1;
                     let service = service_fn(move |request| reply(request, seen.clone(), answer.clone()));
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
@@ -118,11 +119,12 @@ type Replying = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, hyper:
 
 fn reply(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, answer: Answering) -> Replying {
     Box::pin(async move {
-        let path = request.uri().to_string();
+        let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        let version = request.version();
         let body = request.into_body().collect().await?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         let asked = serde_json::from_str(&text).unwrap_or(Value::Null);
-        seen.lock().push(Seen { path: path.clone(), text });
+        seen.lock().push(Seen { path: path.clone(), text, version });
         let response = match answer(&path, asked) {
             Reply::Json(value) => {
                 let body = Full::new(Bytes::from(value.to_string()));

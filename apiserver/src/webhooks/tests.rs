@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use api::decode::Target;
 use bytes::Bytes;
+use http::Version;
 use serde_json::{Value, json};
 use store::Memory;
 
@@ -19,9 +20,9 @@ fn registry() -> Registry {
 
 async fn call(registry: &Registry, client_config: &Value, time: Duration, most: usize) -> Result<Value, CallError> {
     let (place, bundle) = Place::of(client_config).unwrap();
-    let webhook = registry.webhooks().at(&place, &bundle).unwrap();
+    let webhook = registry.webhooks().at(registry, &place, &bundle).unwrap();
     let told = Duration::from_secs(10);
-    let answer = webhook.post(registry, Bytes::from_static(b"{}"), told, time, most).await?;
+    let answer = webhook.post(Bytes::from_static(b"{}"), told, time, most).await?;
     let target = Target::builtin("admission.k8s.io", "v1", "AdmissionReview").unwrap();
     answer.object(&target).map(api::Object::into_value)
 }
@@ -41,6 +42,7 @@ async fn connections_are_kept() {
     assert_eq!(hook.connections(), 1);
     let seen = hook.seen();
     assert_eq!((seen.len(), seen[0].path.as_str()), (5, "/a?timeout=10s"));
+    assert!(seen.iter().all(|seen| seen.version == Version::HTTP_2), "it is on this machine");
 }
 
 #[tokio::test]
@@ -66,6 +68,7 @@ async fn a_service_is_reached_under_its_name() {
         put("discovery.k8s.io", "endpointslices", slice).await;
     }
     call(&registry, &of("s"), LONG, 1 << 20).await.unwrap();
+    assert_eq!(hook.seen()[0].version, Version::HTTP_11, "a service has several ends");
     let refused = call(&registry, &of("t"), LONG, 1 << 20).await.unwrap_err().to_string();
     let why = "tls: failed to verify certificate: x509: certificate is valid for s.a.svc, not t.a.svc";
     assert_eq!(refused, format!("Post \"https://t.a.svc:443/p?timeout=10s\": {why}"));
@@ -80,7 +83,9 @@ async fn strangers_are_not_trusted() {
         (json!({"url": url}), "tls: failed to verify certificate: x509: certificate signed by unknown authority"),
         (
             json!({"url": url, "caBundle": other.ca_bundle()}),
-            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: \
+             invalid signature: parent certificate cannot sign this kind of certificate\" while trying to verify candidate \
+             authority certificate \"rcgen self signed cert\")",
         ),
         (
             hook.client_config("/"),

@@ -104,9 +104,9 @@ pub(super) async fn call(
     let body = review::request(version, &uid, attributes, matched, shown);
     let unusable = |why: &String| Failure::calling(format!("could not get REST client: {why}"), 500);
     let (place, bundle) = hook.place.as_ref().map_err(unusable)?;
-    let webhook = ctx.registry.webhooks().at(place, bundle).map_err(|why| unusable(&why))?;
+    let webhook = ctx.registry.webhooks().at(&ctx.registry, place, bundle).map_err(|why| unusable(&why))?;
     let (told, time) = times(ctx, hook.timeout);
-    let answer = webhook.post(&ctx.registry, body, told, time, ANSWER_BYTES_MAX).await;
+    let answer = webhook.post(body, told, time, ANSWER_BYTES_MAX).await;
     let failed = |error: CallError| {
         let code = if let CallError::Answered(status) = &error { status.code } else { 503 };
         Failure::calling(format!("failed to call webhook: {error}"), code)

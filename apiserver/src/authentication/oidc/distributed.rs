@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Surroundings, Verifier, fetch, issuer_of};
-use crate::remote::Remote;
+use crate::outgoing::Client;
 
 /// How many issuers may keep claims for one.
 const ISSUERS_MAX: usize = 16;
@@ -19,7 +19,7 @@ const ISSUERS_MAX: usize = 16;
 /// Gets one claim from where a token says that it is.
 pub(super) struct Resolver {
     claim: String,
-    remote: Remote,
+    remote: Client,
     audiences: Vec<String>,
     around: Surroundings,
     verifiers: Mutex<HashMap<String, Arc<Verifier>>>,
@@ -35,7 +35,7 @@ struct Endpoint {
 
 impl Resolver {
     /// Resolves `claim`.
-    pub(super) fn new(claim: &str, remote: Remote, audiences: Vec<String>, around: Surroundings) -> Self {
+    pub(super) fn new(claim: &str, remote: Client, audiences: Vec<String>, around: Surroundings) -> Self {
         Self { claim: claim.into(), remote, audiences, around, verifiers: Mutex::default() }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use crate::remote::Remote;
+use crate::outgoing::Client;
 
 /// How long one document may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(super) struct Document {
 ///
 /// # Errors
 /// Why it cannot be had.
-pub(super) async fn document(remote: &Remote, url: &str, headers: &HeaderMap) -> Result<Document, String> {
+pub(super) async fn document(remote: &Client, url: &str, headers: &HeaderMap) -> Result<Document, String> {
     let reply = remote.get(url, headers, TIMEOUT, DOCUMENT_BYTES_MAX).await;
     let reply = reply.map_err(|error| format!("Get {url:?}: {error}"))?;
     if reply.status != http::StatusCode::OK {
@@ -46,7 +46,7 @@ pub(super) async fn document(remote: &Remote, url: &str, headers: &HeaderMap) ->
 ///
 /// # Errors
 /// Why that cannot be found out.
-pub(super) async fn discover(remote: &Remote, url: &str, issuer: &str) -> Result<String, String> {
+pub(super) async fn discover(remote: &Client, url: &str, issuer: &str) -> Result<String, String> {
     let document = document(remote, url, &HeaderMap::new()).await?;
     let discovered: Discovered = serde_json::from_slice(&document.body)
         .map_err(|error| format!("oidc: failed to decode provider discovery object: {error}"))?;

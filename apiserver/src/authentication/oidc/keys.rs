@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::super::jose::{Algorithm, Compact, KeySet};
 use super::{Surroundings, fetch};
-use crate::remote::Remote;
+use crate::outgoing::Client;
 
 /// How many answers may be asked for at once, after nothing was for a while.
 const FETCHES_MAX: u32 = 8;
@@ -38,7 +38,7 @@ pub(super) struct RemoteKeys(Arc<Inner>);
 struct Inner {
     issuer: String,
     url: String,
-    remote: Remote,
+    remote: Client,
     around: Surroundings,
     state: Mutex<State>,
 }
@@ -91,7 +91,7 @@ impl Budget {
 
 impl RemoteKeys {
     /// The keys at a URL; none are got yet.
-    pub(super) fn new(issuer: String, url: String, remote: Remote, around: Surroundings) -> Self {
+    pub(super) fn new(issuer: String, url: String, remote: Client, around: Surroundings) -> Self {
         Self(Arc::new(Inner { issuer, url, remote, around, state: Mutex::default() }))
     }
 

@@ -2,19 +2,23 @@
 //! `util/webhook`).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request};
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
-use super::Remote;
-use crate::certificates::bundle;
+use super::{Client, ClientError, Connector, HTTP, Reply, Trust, shown, tls_config};
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+
+const AGENT: &str = "kube-apiserver";
 
 /// Why a kubeconfig was refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +47,8 @@ pub enum KubeconfigError {
 /// Where a webhook is, and how it is spoken to.
 #[derive(Debug, Clone)]
 pub struct Kubeconfig {
-    /// The URL.
-    pub server: String,
-    /// The client.
-    pub remote: Remote,
+    server: String,
+    client: Client,
     credentials: Credentials,
 }
 
@@ -130,15 +132,48 @@ impl Kubeconfig {
         file.client(folder)
     }
 
-    /// What is shown of whom is asking; none if nothing is.
+    /// The URL that is posted to, for messages. Webhooks are told how long they are waited for, as by every client of the reference.
+    pub(crate) fn url(&self, timeout: Duration) -> String {
+        let limit = api::go::duration::format(i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX));
+        let and = if self.server.contains('?') { '&' } else { '?' };
+        format!("{}{and}timeout={limit}", self.server)
+    }
+
+    /// Posts JSON and returns the answer, whatever its code. Nobody is led elsewhere by an answer.
     ///
     /// # Errors
-    /// If the token's file cannot be read.
-    pub async fn authorization(&self) -> Result<Option<HeaderValue>, std::io::Error> {
-        match &self.credentials {
-            Credentials::None => Ok(None),
-            Credentials::Header(value) => Ok(Some(value.clone())),
-            Credentials::File(path) => {
+    /// [`ClientError`] if none comes in time, or one longer than `answer_bytes_max`.
+    pub(crate) async fn post(
+        &self,
+        body: Bytes,
+        timeout: Duration,
+        answer_bytes_max: usize,
+    ) -> Result<Reply, ClientError> {
+        let json = HeaderValue::from_static("application/json");
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(self.url(timeout))
+            .header(USER_AGENT, AGENT)
+            .header(ACCEPT, json.clone())
+            .header(CONTENT_TYPE, json)
+            .body(Body::from(body))
+            .map_err(|error| ClientError::Failed(error.to_string()))?;
+        let authorization = self.credentials.authorization().await;
+        let authorization = authorization.map_err(|error| ClientError::Failed(format!("the token's file: {error}")))?;
+        if let Some(value) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        self.client.send(request, timeout, answer_bytes_max).await
+    }
+}
+
+impl Credentials {
+    /// What is shown of whom is asking; none if nothing is.
+    async fn authorization(&self) -> Result<Option<HeaderValue>, std::io::Error> {
+        match self {
+            Self::None => Ok(None),
+            Self::Header(value) => Ok(Some(value.clone())),
+            Self::File(path) => {
                 let token = tokio::fs::read_to_string(path).await?;
                 let bad = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "a token that no header can carry");
                 secret(&format!("Bearer {}", token.trim())).map(Some).map_err(bad)
@@ -206,7 +241,7 @@ impl File {
         };
         Ok(Kubeconfig {
             server: cluster.server,
-            remote: Remote::new(tls, name),
+            client: Client::new(Connector::new(tls, name)),
             credentials: user.credentials(folder)?,
         })
     }
@@ -238,35 +273,85 @@ impl User {
 }
 
 fn tls(cluster: &Cluster, user: &User, folder: &Path) -> Result<rustls::ClientConfig, KubeconfigError> {
-    let failed = |error: rustls::Error| invalid(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(failed)?;
     let authority = given(folder, &cluster.certificate_authority_data, &cluster.certificate_authority)?;
-    let builder = match (authority, cluster.insecure_skip_tls_verify) {
+    let trust = match (&authority, cluster.insecure_skip_tls_verify) {
         (Some(_), true) => {
             return Err(invalid("specifying a root certificates file with the insecure flag is not allowed"));
         }
-        (None, true) => builder.dangerous().with_custom_certificate_verifier(bundle::unverified()),
-        (Some(pem), false) => {
-            let pem = String::from_utf8_lossy(&pem);
-            builder.with_root_certificates(
-                bundle::roots(&pem).map_err(|why| invalid(format!("unable to load root certificates: {why}")))?,
-            )
-        }
-        (None, false) => builder.with_root_certificates(bundle::system_roots()),
+        (None, true) => Trust::Anybody,
+        (Some(pem), false) => Trust::Authorities(pem),
+        (None, false) => Trust::Authorities(b""),
     };
     let certificate = given(folder, &user.client_certificate_data, &user.client_certificate)?;
     let key = given(folder, &user.client_key_data, &user.client_key)?;
-    match (certificate, key) {
-        (None, None) => Ok(builder.with_no_client_auth()),
-        (Some(certificate), Some(key)) => {
-            let (chain, key) = bundle::pair(&certificate, &key).map_err(invalid)?;
-            builder.with_client_auth_cert(chain, key).map_err(failed)
-        }
+    let shown = match (certificate, key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(shown(&certificate, &key).map_err(invalid)?),
         (Some(_), None) => {
-            Err(invalid("client-key-data or client-key must be specified to use the clientCert authentication method"))
+            return Err(invalid(
+                "client-key-data or client-key must be specified to use the clientCert authentication method",
+            ));
         }
-        (None, Some(_)) => Err(invalid("a client key without a client certificate")),
+        (None, Some(_)) => return Err(invalid("a client key without a client certificate")),
+    };
+    tls_config(trust, shown, HTTP).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Kubeconfig, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        std::fs::write(&path, text).unwrap();
+        Kubeconfig::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_current_context_counts() {
+        let text = "clusters:\n- {name: a, cluster: {server: 'http://one:81/x?y'}}\n- {name: b, cluster: {server: 'http://two'}}\n\
+                    users:\n- {name: u, user: {username: me, password: pw}}\n- {name: t, user: {tokenFile: token}}\n\
+                    contexts:\n- {name: c, context: {cluster: a, user: u}}\n- {name: d, context: {cluster: b, user: t}}\n";
+        let first = read(&format!("{text}current-context: c\n")).unwrap();
+        assert_eq!(first.url(Duration::from_secs(90)), "http://one:81/x?y&timeout=1m30s");
+        assert_eq!(first.credentials.authorization().await.unwrap().unwrap(), "Basic bWU6cHc=");
+        let second = read(&format!("{text}current-context: d\n")).unwrap();
+        assert_eq!(second.url(Duration::from_secs(30)), "http://two?timeout=30s");
+        assert!(matches!(second.credentials, Credentials::File(path) if path.ends_with("token")));
+        let unknown = "invalid configuration: context was not found for specified context: e";
+        assert_eq!(read(&format!("{text}current-context: e\n")).unwrap_err(), unknown);
+        let none = "invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER environment variable";
+        assert_eq!(read(text).unwrap_err(), none);
+    }
+
+    #[test]
+    fn what_cannot_be_done_as_it_is_told_is_refused() {
+        let of = |cluster: &str, user: &str| {
+            let lists = format!("clusters:\n- {{name: c, cluster: {cluster}}}\nusers:\n- {{name: u, user: {user}}}\n");
+            read(&format!("{lists}contexts:\n- {{name: x, context: {{cluster: c, user: u}}}}\ncurrent-context: x\n"))
+        };
+        for (cluster, user, expected) in [
+            ("{}", "{}", "no server found for cluster"),
+            ("{server: 'ftp://x'}", "{}", "\"ftp://x\" is no URL of a server"),
+            ("{server: 'https://x', proxy-url: 'http://y'}", "{}", "proxy-url is not supported here"),
+            (
+                "{server: 'https://x', insecure-skip-tls-verify: true, certificate-authority-data: eA==}",
+                "{}",
+                "specifying a root certificates file with the insecure flag is not allowed",
+            ),
+            ("{server: 'https://x', certificate-authority: gone}", "{}", "No such file"),
+            ("{server: 'https://x', certificate-authority-data: eA==}", "{}", "unable to load root certificates"),
+            ("{server: 'https://x'}", "{exec: {}}", "exec of a user is not supported here"),
+            (
+                "{server: 'https://x'}",
+                "{client-certificate-data: eA==}",
+                "client-key-data or client-key must be specified",
+            ),
+        ] {
+            let error = of(cluster, user).unwrap_err();
+            assert!(error.contains(expected), "{error}\n{expected}");
+        }
+        of("{server: 'https://x', insecure-skip-tls-verify: true}", "{}").unwrap();
     }
 }
