@@ -1,6 +1,6 @@
 //! One request, answered by the service that serves its group and version (`proxyHandler.ServeHTTP` in kube-aggregator).
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use api::go::duration;
 use axum::body::{Body, Bytes};
 use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -18,7 +18,7 @@ use crate::chain::audit::Event;
 use crate::chain::receive::REQUEST_TIMEOUT;
 use crate::group_versions::Remote;
 use crate::plug::PeerCertificate;
-use crate::proxy::backend::strip_hop_by_hop;
+use crate::proxy::backend::{BackendError, set_upgrade, strip_hop_by_hop, take_upgrade};
 use crate::request::Query;
 use crate::request::upgrade::is_wanted;
 use crate::server::connections::Seat;
@@ -70,7 +70,8 @@ pub(crate) async fn serve(
         };
     }
     let until = deadline(ctx, query);
-    let sent = transport.send(request);
+    // Pinned, so that it has one place in the future of a request.
+    let sent = pin!(transport.send(request));
     let sent = match until {
         Some(until) => {
             let left = until.saturating_duration_since(registry.clock().instant());
@@ -104,17 +105,16 @@ fn outgoing(
     let uri = request::address(endpoint, &ctx.info.path, query)?;
     let client = parts.extensions.get::<Arc<Seat>>().map(|seat| seat.client());
     let mut headers = parts.headers.clone();
-    let wants_upgrade = is_wanted(&headers);
-    if !wants_upgrade {
-        strip_hop_by_hop(&mut headers);
-    }
+    // First of all: what the client names as its connection's own must not be what is said here of the user.
+    let upgrade = take_upgrade(&mut headers).filter(|_| is_wanted(&parts.headers));
     request::headers(&mut headers, &parts, &ctx.user, &ctx.audit_id, &uri, client)?;
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    // The connection of the client is taken over by an upgrade.
-    if wants_upgrade {
+    if let Some(upgrade) = upgrade {
+        set_upgrade(request.headers_mut(), upgrade);
+        // The connection of the client is taken over.
         *request.extensions_mut() = parts.extensions;
     }
     Ok(request)
@@ -138,6 +138,10 @@ fn deadline(ctx: &Context, query: &Query) -> Option<Instant> {
 /// What a service answers, as it goes to the client.
 fn incoming(response: Response<Body>, left: Option<Duration>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
+    // The client would take what comes next for another protocol, or wait for it.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return refuse_reach(&BackendError::Unasked.to_string());
+    }
     // Nobody is led past this server.
     if head.status.is_redirection() && head.headers.contains_key(LOCATION) {
         return answer::text(502, "the backend attempted to redirect this request, which is not permitted");
@@ -202,4 +206,17 @@ fn refuse_reach(error: &str) -> Response<Body> {
 fn refuse(event: &mut Event, code: u16, text: &str) -> Response<Body> {
     event.refused_by_proxy = true;
     answer::text(code, format!("{text}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_changes_the_protocol_unasked() {
+        let mut answer = Response::new(Body::empty());
+        assert_eq!(incoming(std::mem::take(&mut answer), None).status(), 200);
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        assert_eq!(incoming(answer, None).status(), 503);
+    }
 }

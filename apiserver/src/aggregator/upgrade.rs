@@ -17,13 +17,8 @@ pub(super) async fn send(transport: &Transport, mut request: Request<Body>) -> R
     let client = hyper::upgrade::on(&mut request);
     let uri = request.uri().clone();
     let stream = transport.dial(&uri).await.map_err(|error| format!("error dialing backend: {error}"))?;
-    let headers = request.headers_mut();
-    let upgrade = backend::take_upgrade(headers);
-    if let Some(upgrade) = upgrade {
-        backend::set_upgrade(headers, upgrade);
-    }
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    headers.insert(HOST, HeaderValue::from_str(host).map_err(|error| error.to_string())?);
+    request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(|error| error.to_string())?);
     *request.uri_mut() = origin(&uri)?;
     let response = backend::exchange(TokioIo::new(stream), request, Some(client)).await;
     let response = response.map_err(|error| format!("error sending request: {error}"))?;

@@ -317,6 +317,26 @@ async fn an_upgrade_passes_bytes_both_ways() {
     );
 }
 
+/// Headers that a client names in `Connection` stay behind: of its own, and never of those that say who asks.
+#[tokio::test]
+async fn a_client_cannot_take_back_who_it_is() {
+    let all = Aggregated::start().await;
+    all.register().await;
+    let wire = Wire::serve(all.server.0.clone()).await;
+    for (connection, upgrade) in [("close", ""), ("close, Upgrade", "upgrade: echo\r\n")] {
+        let mut asked = wire.http1().await;
+        let named = "X-Remote-User, X-Remote-Group, X-Remote-Uid, Audit-Id, X-Forwarded-Uri, X-Mine";
+        let head = format!("host: x\r\nauthorization: Bearer admin\r\nx-mine: 1\r\nconnection: {connection}, {named}");
+        asked.send(format!("GET {THINGS}/missing HTTP/1.1\r\n{head}\r\n{upgrade}\r\n")).await;
+        let answer = String::from_utf8(asked.read_to_end().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        for there in ["x-remote-user: admin", "x-remote-group: system:masters", "audit-id: ", "x-forwarded-uri: "] {
+            assert!(answer.contains(there), "{upgrade}: no {there} in {answer}");
+        }
+        assert!(!answer.contains("x-mine"), "{answer}");
+    }
+}
+
 /// An APIService whose service is this server itself is not available, and if somebody says that it is, it leads nowhere.
 #[tokio::test]
 async fn a_service_that_is_the_server_itself_leads_nowhere() {
