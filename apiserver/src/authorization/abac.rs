@@ -106,13 +106,11 @@ impl Abac {
 
 fn policy(text: &str) -> Result<Policy, String> {
     let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let mut policy = match (line.api_version.split_once('/'), line.kind.as_str()) {
-        (Some((GROUP, "v1beta1")), "Policy") => line.spec,
-        (Some((GROUP, "v0")), "Policy") => oldest(text)?,
-        (Some((GROUP, _)), _) | (None, _) => oldest(text)?,
-        (Some(_), kind) => {
-            return Err(format!("no kind {kind:?} is registered for version {:?}", line.api_version));
-        }
+    // Only a line that says nothing of its version is of the oldest: read as that, one that is misspelt would allow everything.
+    let mut policy = match (line.api_version.split_once('/'), line.api_version.as_str(), line.kind.as_str()) {
+        (Some((GROUP, "v1beta1")), _, "Policy") => line.spec,
+        (Some((GROUP, "v0")), _, "Policy") | (None, "", "" | "Policy") => oldest(text)?,
+        (_, version, kind) => return Err(format!("no kind {kind:?} is registered for version {version:?}")),
     };
     if policy.user == ALL || policy.group == ALL {
         policy.group = AUTHENTICATED.into();
@@ -260,6 +258,20 @@ mod tests {
         };
         check("{", 1, "EOF while parsing");
         check("\n# c\n{\"user\":1}", 3, "invalid type");
-        check(r#"{"apiVersion":"apps/v1","kind":"Deployment"}"#, 1, "no kind \"Deployment\" is registered");
+        // Each of these would be a policy of the oldest version that allows everybody everything.
+        for (version, kind) in [
+            ("apps/v1", "Deployment"),
+            ("abac.authorization.kubernetes.io/v1beta1", "Polcy"),
+            ("abac.authorization.kubernetes.io/v1beta1", ""),
+            ("abac.authorization.kubernetes.io/v1", "Policy"),
+            ("abac.authorization.kubernetes.io/v0", "policy"),
+            ("abac.authorization.kubernetes.io", "Policy"),
+            ("v1beta1", "Policy"),
+            ("", "Rule"),
+        ] {
+            let line =
+                format!(r#"{{"apiVersion":"{version}","kind":"{kind}","spec":{{"user":"bob","resource":"pods"}}}}"#);
+            check(&line, 1, &format!("no kind {kind:?} is registered for version {version:?}"));
+        }
     }
 }
