@@ -70,13 +70,9 @@ impl Audit {
 
     /// Writes an event to each sink. Whether the request may go on.
     async fn put(&self, texts: Texts, stage: Stage) -> bool {
-        let mut may_go_on = true;
-        for (sink, text) in self.sinks.iter().zip(texts) {
-            if let Some(text) = text {
-                may_go_on &= sink.put(text, stage).await;
-            }
-        }
-        may_go_on
+        // All of them at once: the one must have it although the request is given up while the other is waited for.
+        let put = self.sinks.iter().zip(texts).filter_map(|(sink, text)| Some(sink.put(text?, stage)));
+        futures::future::join_all(put).await.into_iter().all(|may_go_on| may_go_on)
     }
 
     /// Offers an event to each sink; nobody waits.

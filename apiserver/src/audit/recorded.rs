@@ -23,7 +23,7 @@ pub(super) fn of_object(object: &Object, omit_managed_fields: bool) -> Option<Bo
 
 /// JSON or YAML as it came.
 pub(super) fn of_text(text: &[u8]) -> Option<Box<RawValue>> {
-    if let Some(json) = std::str::from_utf8(text).ok().and_then(|text| raw(text.trim().to_owned())) {
+    if let Some(json) = std::str::from_utf8(text).ok().and_then(on_one_line) {
         return Some(json);
     }
     raw(decode_untyped(text, Format::Yaml).ok()?.to_string())
@@ -34,7 +34,7 @@ pub(super) fn of_answer(media_type: &str, body: &[u8], omit_managed_fields: bool
     let format = Format::of_content_type(media_type)?;
     let mut value = match format {
         Format::Json if !omit_managed_fields => {
-            return raw(std::str::from_utf8(body).ok()?.trim().to_owned());
+            return on_one_line(std::str::from_utf8(body).ok()?);
         }
         Format::Json => serde_json::from_slice(body).ok()?,
         Format::Yaml => decode_untyped(body, Format::Yaml).ok()?,
@@ -51,6 +51,23 @@ pub(super) fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
     let (mut out, limit) = (Vec::new(), ANSWER_BYTES_MAX as u64 + 1);
     GzDecoder::new(body).take(limit).read_to_end(&mut out).ok()?;
     (out.len() <= ANSWER_BYTES_MAX).then_some(out)
+}
+
+/// JSON as it came, without what stands between its parts: a line break there would end the event's line, and what follows would
+/// be read as an event of its own.
+fn on_one_line(json: &str) -> Option<Box<RawValue>> {
+    let json = serde_json::from_str::<&RawValue>(json).ok()?.get();
+    let (mut is_text, mut is_escaped) = (false, false);
+    let kept = json.chars().filter(|letter| {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = is_text,
+            '"' => is_text = !is_text,
+            _ => {}
+        }
+        is_text || !letter.is_ascii_whitespace()
+    });
+    raw(kept.collect())
 }
 
 fn raw(json: String) -> Option<Box<RawValue>> {
@@ -85,12 +102,24 @@ mod tests {
 
     #[test]
     fn objects_are_json_whatever_they_were() {
-        assert_eq!(shown(of_text(b" {\"a\": 1}\n")), "{\"a\": 1}");
+        assert_eq!(shown(of_text(b" {\"a\": 1}\n")), "{\"a\":1}");
         assert_eq!(shown(of_text(b"a:\n- 1\n")), "{\"a\":[1]}");
         assert_eq!(shown(of_answer("application/json", b"{\"b\":2}\n", false)), "{\"b\":2}");
         assert_eq!(shown(of_answer("application/yaml", b"b: 2\n", false)), "{\"b\":2}");
         assert_eq!(shown(of_answer("text/plain", b"ok", false)), "none");
         assert_eq!(shown(of_answer("application/json", b"{\"b\"", false)), "none");
+    }
+
+    #[test]
+    fn nobody_writes_lines_of_their_own() {
+        let forged = b"{\"a\":\n{\"kind\":\"Event\",\r\n\t\"user\": \" \\\" x\\\\\" }\n,\"b\":[1, 2]}";
+        let expected = "{\"a\":{\"kind\":\"Event\",\"user\":\" \\\" x\\\\\"},\"b\":[1,2]}";
+        assert_eq!(shown(of_text(forged)), expected);
+        assert_eq!(shown(of_answer("application/json", forged, false)), expected);
+        // White space must not make something of what is nothing.
+        assert_eq!(shown(of_text(b"1 2")), "\"1 2\"");
+        assert_eq!(shown(of_answer("application/json", b"1 2", false)), "none");
+        assert_eq!(shown(of_answer("application/json", b"\"a\nb\"", false)), "none");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metrics::{Counter, families};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::event::Event;
@@ -92,26 +94,43 @@ impl Sink {
         // What is asked first is written first, so only the last is waited for; who is strict wants to know of each.
         let (done, written) = oneshot::channel();
         let done = (is_strict || stage != Stage::RequestReceived).then_some(done);
-        let bytes = u32::try_from(text.len().min(WAITING_BYTES_MAX)).unwrap_or(u32::MAX);
         let waits = done.is_some();
-        let Ok(room) = self.room.clone().acquire_many_owned(bytes).await else { return !is_strict };
-        let sent = self.queue.send(Job::Line(Line { text, done, _room: room })).await;
-        if sent.is_err() {
+        if !self.queued(text, done).await {
             self.lose("the writer has ended");
             return !is_strict;
         }
         !waits || written.await.unwrap_or(false) || !is_strict
     }
 
-    /// Puts a line into the queue if there is room; nobody waits.
+    /// Puts a line into the queue when there is room; whether somebody reads it.
+    async fn queued(&self, text: Bytes, done: Option<oneshot::Sender<bool>>) -> bool {
+        let mut left = Unqueued { sink: self, text: Some(text.clone()) };
+        let room = self.room.clone().acquire_many_owned(room_of(&text)).await;
+        let place = self.queue.reserve().await;
+        left.text = None;
+        let (Ok(room), Ok(place)) = (room, place) else { return false };
+        place.send(Job::Line(Line { text, done, _room: room }));
+        true
+    }
+
+    /// Puts a line into the queue if there is room; nobody waits. But what requests wait for is not lost when they are given up: it
+    /// waits on its own, as long as there is room for that.
     pub(super) fn offer(&self, text: Bytes) {
-        let bytes = u32::try_from(text.len().min(WAITING_BYTES_MAX)).unwrap_or(u32::MAX);
-        let room = self.room.clone().try_acquire_many_owned(bytes);
-        let line = room.ok().map(|room| Job::Line(Line { text, done: None, _room: room }));
-        if line.is_none_or(|line| self.queue.try_send(line).is_err()) {
-            self.counts.errors.with(["buffered"], Counter::add_one);
-            tracing::warn!(plugin = self.plugin, "an audit event is lost: audit buffer queue blocked");
+        let Ok(room) = self.room.clone().try_acquire_many_owned(room_of(&text)) else { return self.no_room() };
+        let line = Job::Line(Line { text, done: None, _room: room });
+        match (self.queue.try_send(line), Handle::try_current()) {
+            (Ok(()), _) => {}
+            (Err(TrySendError::Full(line)), Ok(runtime)) if self.mode != Mode::Batch => {
+                let queue = self.queue.clone();
+                runtime.spawn(async move { queue.send(line).await });
+            }
+            _ => self.no_room(),
         }
+    }
+
+    fn no_room(&self) {
+        self.counts.errors.with(["buffered"], Counter::add_one);
+        tracing::warn!(plugin = self.plugin, "an audit event is lost: audit buffer queue blocked");
     }
 
     fn lose(&self, why: &str) {
@@ -150,6 +169,23 @@ impl Sink {
         if self.queue.send(Job::Flush(done)).await.is_ok() {
             let _ = flushed.await;
         }
+    }
+}
+
+/// How much room a line takes while it waits.
+fn room_of(text: &Bytes) -> u32 {
+    u32::try_from(text.len().min(WAITING_BYTES_MAX)).unwrap_or(u32::MAX)
+}
+
+/// A line whose request waits for room, and may be given up meanwhile.
+struct Unqueued<'s> {
+    sink: &'s Sink,
+    text: Option<Bytes>,
+}
+
+impl Drop for Unqueued<'_> {
+    fn drop(&mut self) {
+        self.text.take().into_iter().for_each(|text| self.sink.offer(text));
     }
 }
 

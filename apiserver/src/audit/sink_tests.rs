@@ -51,6 +51,25 @@ async fn requests_wait_for_a_writer_and_the_strict_are_refused_without_one() {
     assert!(!strict.put("{}".into(), Stage::RequestReceived).await);
 }
 
+#[tokio::test]
+async fn what_is_given_up_while_it_waits_for_room_is_written_all_the_same() {
+    let counts = Arc::<AuditCounts>::default();
+    let (sink, mut jobs) = Sink::new("log", &batching(Mode::Blocking), Format::Json, None, counts.clone());
+    let mut asked = 0;
+    while sink.put("{}".into(), Stage::RequestReceived).now_or_never().is_some() {
+        asked += 1;
+    }
+    // The last was given up, and so is one more.
+    assert_eq!(sink.put("{}".into(), Stage::ResponseComplete).now_or_never(), None);
+    for _ in 0..asked + 2 {
+        let line = tokio::time::timeout(Duration::from_secs(10), jobs.recv()).await;
+        assert!(matches!(line, Ok(Some(Job::Line(_)))), "of {asked}");
+    }
+    let mut text = metrics::Text::default();
+    metrics::Collect::collect(&*counts, &mut text);
+    assert!(!text.finish().contains("apiserver_audit_error_total{"));
+}
+
 /// Answers posts with these codes in turn, and hands on what was posted.
 fn webhook(codes: Vec<u16>) -> (u16, std::sync::mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
