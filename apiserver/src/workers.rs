@@ -56,16 +56,19 @@ impl UsersWorkers {
     ///
     /// # Errors
     /// 429 if too much is waiting already, and what the work itself fails with.
-    pub async fn run<T: Send + 'static>(
+    pub fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Status>> + Send + 'static,
-    ) -> Result<T, Status> {
-        let thread = self.threads.take(&self.user, 1, REQUEST_TIMEOUT).await.map_err(|_| too_many())?;
-        let (handle, span) = (Handle::current(), Span::current());
-        let counted = Counted { share: Some(thread), threads: self.threads.clone(), user: self.user.clone() };
-        let work = COUNTED.scope(RefCell::new(counted), Box::pin(work.instrument(span)));
-        let done = tokio::task::spawn_blocking(move || handle.block_on(work));
-        done.await.unwrap_or_else(|_| Err(Status::internal("the request could not be worked on")))
+    ) -> impl Future<Output = Result<T, Status>> + Send {
+        // Here, so that the work has no place of its own in the future of every request that might need a thread.
+        let work = Box::pin(work.instrument(Span::current()));
+        async move {
+            let thread = self.threads.take(&self.user, 1, REQUEST_TIMEOUT).await.map_err(|_| too_many())?;
+            let counted = Counted { share: Some(thread), threads: self.threads.clone(), user: self.user.clone() };
+            let (handle, work) = (Handle::current(), COUNTED.scope(RefCell::new(counted), work));
+            let done = tokio::task::spawn_blocking(move || handle.block_on(work));
+            done.await.unwrap_or_else(|_| Err(Status::internal("the request could not be worked on")))
+        }
     }
 }
 
@@ -161,6 +164,10 @@ mod tests {
         assert_ne!(here, there);
         let error = workers.run(async { Err::<(), _>(Status::bad_request("no")) }).await.unwrap_err();
         assert_eq!(error.code, 400);
+        let large = [0_u8; 16 * 1024];
+        let running = workers.run(async move { Ok(large.len()) });
+        assert!(size_of_val(&running) < 1024, "it is not a part of what waits for it");
+        assert_eq!(running.await, Ok(16 * 1024));
     }
 
     #[tokio::test]

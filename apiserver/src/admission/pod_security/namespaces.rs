@@ -13,6 +13,7 @@ use super::{Attributes, Operation, PodSecurity, labels};
 use crate::Registry;
 use crate::clock::Clock;
 use crate::registry::{prefix, read};
+use crate::workers;
 
 /// How many pods are looked at.
 const PODS_MAX: usize = 3_000;
@@ -72,7 +73,7 @@ impl PodSecurity {
     async fn of_pods(&self, attributes: &Attributes<'_>, wanted: LevelVersion) -> Result<Vec<String>, Status> {
         let (registry, namespace) = (attributes.ctx.registry.clone(), attributes.name.to_owned());
         let exempt = self.configuration.exemptions.runtime_classes.clone();
-        let workers = registry.state().workers().of(attributes.ctx.user.clone());
+        let threads = registry.state().workers().of(attributes.ctx.user.clone());
         let work = async move {
             let until = registry.clock().instant() + TIME_MAX;
             let entries = entries(&registry, &namespace);
@@ -82,7 +83,8 @@ impl PodSecurity {
             let found = Found::new(pods.take(PODS_MAX), wanted, registry.clock(), until);
             Ok(found.warnings(&namespace, wanted, total))
         };
-        workers.run(work).await
+        // The request itself may be on one of the threads already, and must not hold that while it waits for another.
+        workers::wait(threads.run(work)).await
     }
 }
 

@@ -214,6 +214,22 @@ async fn who_tightens_a_namespace_is_told_of_its_pods() {
     }
 }
 
+/// Each is so large that it is worked on by one of the threads, and asks for another to look at the pods.
+#[tokio::test]
+async fn many_that_tighten_do_not_wait_for_each_other() {
+    let server = Server::new().await;
+    assert_eq!(server.post(PODS, pod("p")).await.0, 201);
+    let many = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let at_once = (0..many).map(|number| {
+        let mut labels = labelled(&[("enforce", "baseline"), ("enforce-version", &format!("v1.{}", 10 + number % 20))]);
+        labels["metadata"]["annotations"] = json!({"long": "x".repeat(crate::workers::EXPENSIVE_BYTES)});
+        let server = &server;
+        async move { server.tell("PATCH", NAMESPACE, labels).await.0 }
+    });
+    let all = tokio::time::timeout(Duration::from_secs(30), futures::future::join_all(at_once)).await.unwrap();
+    assert!(all.iter().all(|code| matches!(code, 200 | 409)), "{all:?}");
+}
+
 #[test]
 fn only_so_many_pods_are_looked_at_for_so_long() {
     let clock = SystemClock;
