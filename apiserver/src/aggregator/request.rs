@@ -12,11 +12,11 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::authentication::request_header::{EXTRA, GROUP, UID, USER};
 use crate::chain::audit::AUDIT_ID_LENGTH_MAX;
+use crate::proxy::backend::forwarded_for;
 use crate::request::Query;
 use crate::service_endpoint::Endpoint;
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
@@ -80,11 +80,7 @@ pub(super) fn headers(
         headers.insert(AUDIT_ID, HeaderValue::from_str(audit_id).map_err(|error| error.to_string())?);
     }
     if let Some(client) = client {
-        let before: Vec<&str> =
-            parts.headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-        let client = client.to_string();
-        let all = before.into_iter().chain([client.as_str()]).collect::<Vec<_>>().join(", ");
-        headers.insert(FORWARDED_FOR, HeaderValue::from_str(&all).map_err(|error| error.to_string())?);
+        forwarded_for(headers, &parts.headers, client).map_err(|error| error.to_string())?;
     }
     let own = |text: &str| HeaderValue::from_str(text).map_err(|error| error.to_string());
     headers.insert(FORWARDED_URI, own(uri.path())?);

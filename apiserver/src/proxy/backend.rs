@@ -1,6 +1,6 @@
 //! One request to somewhere else, on a connection of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::certificates::API_SERVER;
 use crate::request::upgrade;
+use crate::server::connections::Seat;
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// What stands before a node's name in its certificate.
 const NODE_USER: &str = "system:node:";
 /// How long connecting and the TLS handshake may take together.
@@ -111,7 +113,11 @@ impl Backend {
         let (parts, body) = request.into_parts();
         let mut outgoing = Request::builder().method(parts.method).uri(&self.path).body(body)?;
         let mut headers = parts.headers;
+        let given = headers.clone();
         let upgrade = take_upgrade(&mut headers);
+        if let Some(seat) = parts.extensions.get::<Arc<Seat>>() {
+            forwarded_for(&mut headers, &given, seat.client())?;
+        }
         // The name that the client asked for goes on, as with a `ReverseProxy` in Go.
         if !headers.contains_key(HOST) {
             let host = parts.uri.authority().map_or_else(|| self.address.to_string(), |host| host.to_string());
@@ -161,6 +167,17 @@ pub(crate) fn take_upgrade(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let upgrade = headers.get(UPGRADE).cloned();
     strip_hop_by_hop(headers);
     upgrade
+}
+
+/// Says for whom the request goes on, after all that it came through before.
+///
+/// # Errors
+/// None that can happen: what is put together was a header or is an address.
+pub(crate) fn forwarded_for(headers: &mut HeaderMap, given: &HeaderMap, client: IpAddr) -> Result<(), http::Error> {
+    let before = given.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned);
+    let all: Vec<String> = before.chain([client.to_string()]).collect();
+    headers.insert(FORWARDED_FOR, HeaderValue::from_str(&all.join(", "))?);
+    Ok(())
 }
 
 /// Asks for another protocol.

@@ -57,7 +57,8 @@ pub(super) async fn forward(
     let response = backend.send(request).await.map_err(|error| {
         Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {error}"))
     })?;
-    Ok(links.translate(response).await)
+    let threads = ctx.registry.state().workers().of(ctx.user.clone());
+    Ok(links.translate(response, &threads).await)
 }
 
 /// The host that the client thinks it speaks to.

@@ -11,6 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LO
 use http::{HeaderValue, Response};
 use http_body_util::BodyExt;
 
+use crate::workers::{EXPENSIVE_BYTES, UsersWorkers};
+
 /// The largest page whose links are changed; a larger one is passed on as it is.
 const PAGE_BYTES_MAX: usize = 16 << 20;
 /// Elements whose content is text and no markup.
@@ -55,8 +57,9 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Changes the links of an answer: in `Location`, or in its body if that is a page.
-    pub(super) async fn translate(&self, mut response: Response<Body>) -> Response<Body> {
+    /// Changes the links of an answer: in `Location`, or in its body if that is a page, on one of these threads if that takes more
+    /// than a moment.
+    pub(super) async fn translate(&self, mut response: Response<Body>, threads: &UsersWorkers) -> Response<Body> {
         if let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()) {
             if let Some(value) = self.url(location).and_then(|url| HeaderValue::from_str(&url).ok()) {
                 response.headers_mut().insert(LOCATION, value);
@@ -79,11 +82,23 @@ impl Links {
                 return Response::from_parts(parts, continued(page, body));
             }
         }
-        if let Some(changed) = coding.decode(&page).and_then(|page| coding.encode(&self.page(&page))) {
+        let page = Bytes::from(page);
+        let changed = if page.len() <= EXPENSIVE_BYTES && matches!(coding, Coding::Plain) {
+            self.changed(&page, coding)
+        } else {
+            let (links, page) = (self.clone(), page.clone());
+            // Where there is no thread for it the page is passed on as it is.
+            threads.run(async move { Ok(links.changed(&page, coding)) }).await.unwrap_or_default()
+        };
+        if changed.is_some() {
             parts.headers.remove(CONTENT_LENGTH);
-            page = changed;
         }
-        Response::from_parts(parts, Body::from(page))
+        Response::from_parts(parts, Body::from(changed.map_or(page, Bytes::from)))
+    }
+
+    /// A page as it came, with its links changed; none if it cannot be read, or becomes too large.
+    fn changed(&self, page: &[u8], coding: Coding) -> Option<Vec<u8>> {
+        coding.encode(self.page(&coding.decode(page)?)?)
     }
 
     /// A URL as the reader of the page must ask for it, if that is another (`Transport.rewriteURL` in
@@ -108,11 +123,15 @@ impl Links {
         (new != url).then_some(new)
     }
 
-    /// A page with its links changed; everything else stays byte for byte.
-    fn page(&self, page: &[u8]) -> Vec<u8> {
+    /// A page with its links changed; everything else stays byte for byte. None if it becomes too large: of the shortest links many
+    /// fit on a page, and each grows by the whole prefix.
+    fn page(&self, page: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(page.len() + page.len() / 8);
         let mut rest = page;
         while let Some(start) = memchr::memchr(b'<', rest) {
+            if out.len() > PAGE_BYTES_MAX {
+                return None;
+            }
             out.extend_from_slice(&rest[..start]);
             rest = &rest[start..];
             let end = match Markup::of(rest) {
@@ -131,7 +150,7 @@ impl Links {
             rest = &rest[end..];
         }
         out.extend_from_slice(rest);
-        out
+        (out.len() <= PAGE_BYTES_MAX).then_some(out)
     }
 
     fn tag(&self, text: &[u8], tag: &Tag, out: &mut Vec<u8>) {
@@ -148,6 +167,9 @@ impl Links {
             out.extend_from_slice(&text[from..attribute.value.start]);
             out.extend_from_slice(url.as_bytes());
             from = attribute.value.end;
+            if out.len() > PAGE_BYTES_MAX {
+                return;
+            }
         }
         out.extend_from_slice(&text[from..]);
     }
@@ -202,16 +224,16 @@ impl Coding {
         (plain.len() <= PAGE_BYTES_MAX).then_some(Cow::Owned(plain))
     }
 
-    fn encode(self, page: &[u8]) -> Option<Vec<u8>> {
+    fn encode(self, page: Vec<u8>) -> Option<Vec<u8>> {
         match self {
-            Self::Plain => Some(page.to_vec()),
+            Self::Plain => Some(page),
             Self::Gzip => {
                 let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-                encoder.write_all(page).and_then(|()| encoder.finish()).ok()
+                encoder.write_all(&page).and_then(|()| encoder.finish()).ok()
             }
             Self::Deflate => {
                 let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-                encoder.write_all(page).and_then(|()| encoder.finish()).ok()
+                encoder.write_all(&page).and_then(|()| encoder.finish()).ok()
             }
         }
     }

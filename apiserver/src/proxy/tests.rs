@@ -66,7 +66,9 @@ async fn node_server(pki: &Pki) -> SocketAddr {
                 }
                 let line = head.lines().next().unwrap().to_string();
                 if line.contains("/exec/") {
-                    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+                    let told = head.lines().find_map(|line| line.strip_prefix("x-forwarded-for: ")).unwrap_or_default();
+                    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n";
+                    let answer = format!("{answer}X-Told: {told}\r\n\r\n");
                     stream.write_all(answer.as_bytes()).await.unwrap();
                     let (mut read, mut write) = tokio::io::split(stream);
                     let _ = tokio::io::copy(&mut read, &mut write).await;
@@ -286,11 +288,13 @@ async fn an_upgrade_passes_bytes_both_ways() {
         .header("host", "x")
         .header("connection", "Upgrade")
         .header("upgrade", "echo")
+        .header("x-forwarded-for", "10.1.1.1")
         .body(Body::empty())
         .unwrap();
     let response = sender.send_request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(response.headers()["upgrade"], "echo");
+    assert_eq!(response.headers()["x-told"], "10.1.1.1, 127.0.0.1");
     let mut upgraded = hyper_util::rt::TokioIo::new(hyper::upgrade::on(response).await.unwrap());
     upgraded.write_all(b"hello").await.unwrap();
     let mut echoed = [0; 5];

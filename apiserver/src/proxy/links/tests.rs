@@ -1,6 +1,12 @@
 //! Pages and URLs as they come from behind the proxy and as their reader needs them.
 
+use std::sync::Arc;
+
+use api::UserInfo;
+use futures::FutureExt;
+
 use super::*;
+use crate::workers::Workers;
 
 fn links() -> Links {
     Links { prefix: "/p/proxy".to_owned(), hosts: vec!["10.0.0.1:80".to_owned(), "api:6443".to_owned()] }
@@ -49,8 +55,12 @@ fn links_of_pages_change_and_nothing_else() {
         ("<a href=>", "<a href=>"),
         ("<", "<"),
     ] {
-        assert_eq!(String::from_utf8_lossy(&links().page(page.as_bytes())), expected, "{page}");
+        assert_eq!(String::from_utf8_lossy(&links().page(page.as_bytes()).unwrap()), expected, "{page}");
     }
+}
+
+fn threads() -> UsersWorkers {
+    Workers::default().of(Arc::new(UserInfo::new("jane", &[])))
 }
 
 async fn answer(headers: &[(&str, &str)], body: Vec<u8>) -> (HeaderMap, Vec<u8>) {
@@ -58,7 +68,7 @@ async fn answer(headers: &[(&str, &str)], body: Vec<u8>) -> (HeaderMap, Vec<u8>)
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    let response = links().translate(response.body(Body::from(body)).unwrap()).await;
+    let response = links().translate(response.body(Body::from(body)).unwrap(), &threads()).await;
     let (parts, body) = response.into_parts();
     (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
 }
@@ -75,11 +85,30 @@ async fn only_pages_and_locations_are_touched() {
     let (headers, _) = answer(&[("location", "/x")], Vec::new()).await;
     assert_eq!(headers[LOCATION], "/p/proxy/x");
     for (coding, name) in [(Coding::Gzip, "gzip"), (Coding::Deflate, "deflate")] {
-        let (_, body) = answer(&[html, ("content-encoding", name)], coding.encode(&page).unwrap()).await;
+        let (_, body) = answer(&[html, ("content-encoding", name)], coding.encode(page.clone()).unwrap()).await;
         assert_eq!(coding.decode(&body).unwrap().as_ref(), changed, "{name}");
     }
     let broken = answer(&[html, ("content-encoding", "gzip")], page.clone()).await.1;
     assert_eq!(broken, page);
     let huge = [b"<a href=\"/x\">".to_vec(), vec![b' '; PAGE_BYTES_MAX]].concat();
     assert_eq!(answer(&[html], huge.clone()).await.1, huge);
+}
+
+#[tokio::test]
+async fn a_page_does_not_grow_without_bound_and_leaves_the_thread_that_serves() {
+    let html = ("content-type", "text/html");
+    // Links of one letter, which become many times as long.
+    for tag in [&b"<a href=/>"[..], b"href=/ "] {
+        let mut page = b"<a ".to_vec();
+        while page.len() + tag.len() < PAGE_BYTES_MAX {
+            page.extend_from_slice(tag);
+        }
+        page.push(b'>');
+        assert!(links().page(&page).is_none());
+        assert_eq!(answer(&[html, ("content-encoding", "")], page.clone()).await.1.len(), page.len());
+    }
+    let (mut long, short) = (b"<a href=/>".to_vec(), b"<a href=/>".to_vec());
+    long.resize(EXPENSIVE_BYTES + 1, b' ');
+    assert!(answer(&[html], short).now_or_never().is_some());
+    assert!(answer(&[html], long).now_or_never().is_none());
 }
