@@ -8,6 +8,7 @@ use api::{Object, Status};
 use futures::future::{BoxFuture, FutureExt, ready};
 use parking_lot::Mutex;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::files::{Kind, PluginFiles};
 use super::{Admission, Attributes, Operation};
@@ -17,6 +18,8 @@ const NAME: &str = "EventRateLimit";
 const CONFIGURATION: Kind = Kind { name: "Configuration", groups: &["eventratelimit.admission.k8s.io"], strict: false };
 /// How many namespaces, users or sources are told apart unless the configuration says.
 const KEYS_MAX: usize = 4096;
+/// How long a key is at most that is kept as it is.
+const KEY_BYTES_MAX: usize = 512;
 
 /// The plugin.
 pub(super) struct EventRateLimit(Vec<Limit>);
@@ -88,9 +91,10 @@ struct Bucket {
 
 impl Buckets {
     /// Takes one from the bucket of a key, if there is one in it. A key that was forgotten begins anew.
-    fn take(&mut self, key: &str, rate: Rate, keys: usize, now: Instant) -> bool {
+    fn take(&mut self, key: String, rate: Rate, keys: usize, now: Instant) -> bool {
         self.uses += 1;
-        let (mut bucket, seen) = match self.by_key.remove(key) {
+        let key = short(key);
+        let (mut bucket, seen) = match self.by_key.remove(&key) {
             Some((bucket, seen)) => (bucket, Some(seen)),
             None => (Bucket { tokens: rate.burst, at: now }, None),
         };
@@ -108,10 +112,15 @@ impl Buckets {
         if has_one {
             bucket.tokens -= 1.0;
         }
-        self.by_key.insert(key.to_owned(), (bucket, self.uses));
-        self.order.insert(self.uses, key.to_owned());
+        self.by_key.insert(key.clone(), (bucket, self.uses));
+        self.order.insert(self.uses, key);
         has_one
     }
+}
+
+/// What is kept of a key: who writes an event says how long its parts are, and many are kept.
+fn short(key: String) -> String {
+    if key.len() <= KEY_BYTES_MAX { key } else { format!("{:x}", Sha256::digest(key)) }
 }
 
 impl EventRateLimit {
@@ -183,7 +192,7 @@ impl Admission for EventRateLimit {
         let mut reached = Vec::new();
         for limit in &self.0 {
             let key = limit.about.key(attributes, event);
-            if !limit.buckets.lock().take(&key, limit.rate, limit.keys, now) {
+            if !limit.buckets.lock().take(key.clone(), limit.rate, limit.keys, now) {
                 reached.push(format!("limit reached on type {} for key {key}", limit.about.name()));
             }
         }
@@ -205,7 +214,8 @@ mod tests {
     fn a_bucket_fills_with_time_and_few_are_kept() {
         let (mut buckets, start) = (Buckets::default(), Instant::now());
         let rate = Rate { per_second: 2.0, burst: 3.0 };
-        let mut take = |key: &str, after: f64| buckets.take(key, rate, 2, start + Duration::from_secs_f64(after));
+        let mut take =
+            |key: &str, after: f64| buckets.take(key.into(), rate, 2, start + Duration::from_secs_f64(after));
         assert_eq!([take("a", 0.0), take("a", 0.0), take("a", 0.0), take("a", 0.0)], [true, true, true, false]);
         assert_eq!([take("a", 0.4), take("a", 0.5), take("a", 0.5)], [false, true, false]);
         assert!(take("b", 0.5));
@@ -213,7 +223,10 @@ mod tests {
         assert!(take("c", 0.6), "b, which was seen longest ago, makes room");
         assert!(!take("a", 0.6));
         assert!([take("b", 0.6), take("b", 0.6), take("b", 0.6)].iter().all(|taken| *taken), "it begins anew");
+        let long = "x".repeat(1 << 20);
+        assert!([0; 3].iter().all(|_| take(&long, 0.6)) && !take(&long, 0.6));
         assert!([0; 3].iter().all(|_| take("a", 1_000.0)) && !take("a", 1_000.0), "a burst is the most");
+        assert!(buckets.by_key.keys().chain(buckets.order.values()).all(|key| key.len() <= KEY_BYTES_MAX));
     }
 
     #[test]

@@ -10,10 +10,12 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::files::PluginFiles;
 use super::{Admission, Attributes, Operation, forbidden};
 use crate::outgoing::{Kubeconfig, Reply};
+use crate::remote::cache::Key;
 
 const NAME: &str = "ImagePolicyWebhook";
 /// Annotations of a pod that the server is told of have this in their names.
@@ -36,7 +38,8 @@ pub(super) struct ImagePolicy {
     deny_for: Duration,
     backoff: Duration,
     default_allow: bool,
-    answers: Mutex<HashMap<String, (Answer, Instant)>>,
+    /// By a digest of what was asked, which may be long.
+    answers: Mutex<HashMap<Key, (Answer, Instant)>>,
 }
 
 /// `ImageReviewStatus`
@@ -85,7 +88,7 @@ impl ImagePolicy {
     async fn judge(&self, attributes: &Attributes<'_>, pod: &Object) -> Result<(), Status> {
         let spec = asked(attributes, pod);
         let now = attributes.ctx.registry.clock().instant();
-        let key = spec.to_string();
+        let key = Key::from(Sha256::digest(spec.to_string()));
         let known = self.answers.lock().get(&key).filter(|(_, until)| now < *until).map(|(answer, _)| answer.clone());
         let answer = match known {
             Some(answer) => answer,
@@ -115,7 +118,7 @@ impl ImagePolicy {
         Err(forbidden(attributes, Some(pod), &why))
     }
 
-    fn keep(&self, key: String, answer: Answer, now: Instant) {
+    fn keep(&self, key: Key, answer: Answer, now: Instant) {
         let until = now + if answer.allowed { self.allow_for } else { self.deny_for };
         let mut answers = self.answers.lock();
         if answers.len() >= ANSWERS_MAX {

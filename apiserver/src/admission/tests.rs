@@ -101,6 +101,14 @@ async fn nobody_grants_what_they_do_not_have() {
     let expected =
         r#"user "jane" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held"#;
     assert_eq!((code, refused["message"].as_str().unwrap().contains(expected)), (403, true), "{refused}");
+    // Of a role that is the sum of others it is the sum that is granted, also before anything has written that down.
+    let binder = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "binder"},
+        "rules": [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings"], "verbs": ["create"]}]});
+    let all = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    assert_eq!(server.send("POST", all, binder).await.0, 201);
+    assert_eq!(server.send("POST", &url, binding("binder", "eve")).await.0, 201);
+    let (code, refused) = server.ask(UserInfo::new("eve", &[]), "POST", &url, binding("admin", "eve")).await;
+    assert_eq!((code, refused["message"].as_str().unwrap().contains("not currently held")), (403, true), "{refused}");
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use api::{Object, Status};
 use futures::future::{BoxFuture, FutureExt};
 
-use super::rbac::GROUP;
+use super::rbac::{GROUP, sum};
 use super::rule::{Rule, not_covered, quoted};
 use super::{Attributes, Decision, Rbac, decide};
 use crate::plug::admission::{Admission, Attributes as Write, Operation};
+use crate::registry::list;
 
 /// Refuses roles and bindings that would give more than their writer has.
 pub struct EscalationCheck {
@@ -76,7 +77,12 @@ impl EscalationCheck {
         };
         let role = write.ctx.registry.get(GROUP, resource, namespace, name);
         let role = role.ok_or_else(|| Status::not_found(GROUP, shown, name))?;
-        Ok(Rule::list(role.at(&["rules"])))
+        // What a binding gives is the sum at once, whether or not that is written down already.
+        let mut rules = Rule::list(role.at(&["rules"]));
+        if resource == "clusterroles" && role.at(&["aggregationRule"]).is_some() {
+            rules.extend(sum(&role, &list(&write.ctx.registry.snapshot(), GROUP, resource, "")));
+        }
+        Ok(rules)
     }
 
     fn confirm(&self, write: &Write<'_>, wanted: &[Rule]) -> Result<(), String> {

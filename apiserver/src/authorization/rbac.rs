@@ -174,11 +174,16 @@ impl Index {
 pub fn aggregate(roles: &[Object]) -> HashMap<String, Arc<Vec<Rule>>> {
     let mut done = HashMap::with_capacity(roles.len());
     for role in roles {
-        let mut rules = Vec::new();
-        gather(role, roles, &mut vec![role.name()], &mut rules);
-        done.insert(role.name().to_string(), Arc::new(rules));
+        done.insert(role.name().to_string(), Arc::new(sum(role, roles)));
     }
     done
+}
+
+/// The rules of one of these cluster roles.
+pub fn sum(role: &Object, roles: &[Object]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    gather(role, roles, &mut vec![role.name()], &mut rules);
+    rules
 }
 
 fn gather<'a>(role: &'a Object, roles: &'a [Object], seen: &mut Vec<&'a str>, rules: &mut Vec<Rule>) {

@@ -80,7 +80,9 @@ impl Documents {
         let mut kept = self.kept.lock();
         let is_current =
             kept.catalogue.as_ref().is_some_and(|c| Arc::ptr_eq(c, catalogue)) && kept.parts.is_same(parts);
-        if kept.documents.len() < DOCUMENTS_MAX && is_current {
+        // The document of everything is the dearest by far: who asks for all others must not keep it from being kept.
+        let has_room = path.starts_with(V2_PATH) || kept.documents.len() < DOCUMENTS_MAX;
+        if has_room && is_current {
             kept.documents.insert(path.to_string(), (bytes.clone(), tag.clone()));
         }
         Some((bytes, tag))
@@ -251,5 +253,29 @@ fn version_hash(catalogue: &Catalogue, segments: &[&str]) -> Option<String> {
         ["openapi", "v3", "apis", group, version] => openapi::v3_hash(catalogue, group, version),
         ["openapi", "v3", path @ ..] => openapi::v3_root_hash(catalogue, &path.join("/")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_everything_is_kept_however_many_others_are() {
+        let (documents, catalogue, parts) = (Documents::default(), Arc::new(Catalogue::default()), Parts::default());
+        let make = |path: &str| {
+            let mut is_made = false;
+            documents.get_or_make(&catalogue, &parts, path, || {
+                is_made = true;
+                Some(Vec::new())
+            });
+            is_made
+        };
+        let others = (0..DOCUMENTS_MAX).map(|number| format!("openapi/v3/apis/g/v{number}"));
+        assert_eq!(others.filter(|path| make(path)).count(), DOCUMENTS_MAX);
+        let whole = [V2_PATH.to_owned(), format!("{V2_PATH} as protobuf")];
+        assert_eq!(whole.clone().map(|path| make(&path)), [true, true]);
+        assert_eq!(whole.map(|path| make(&path)), [false, false]);
+        assert!(documents.kept.lock().documents.len() <= DOCUMENTS_MAX + 2);
     }
 }

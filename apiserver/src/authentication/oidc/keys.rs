@@ -123,7 +123,8 @@ impl Inner {
     /// Gets the keys; who comes while they are being got waits for the same answer.
     fn fetch(self: &Arc<Self>) -> Shared<BoxFuture<'static, Fetched>> {
         let mut state = self.state.lock();
-        if let Some(under_way) = &state.under_way {
+        // One that has ended is over, however it did: it takes itself away, unless it came to nothing.
+        if let Some(under_way) = state.under_way.as_ref().filter(|under_way| under_way.peek().is_none()) {
             return under_way.clone();
         }
         let wait = state.budget.take(self.around.clock.instant());
