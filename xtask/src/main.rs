@@ -40,7 +40,7 @@ enum Chore {
     },
     /// Builds the release binary, measures the project's figures and prints the table.
     Bench {
-        /// Only this part: start, control-plane, custom, scheduling, idle or node.
+        /// Only this part: start, control-plane, custom, guards, scheduling, idle or node.
         #[arg(default_value = "")]
         sort: String,
     },

@@ -39,8 +39,11 @@ impl Call {
     }
 }
 
-/// One connection.
-pub(crate) struct Connection(SendRequest<Full<Bytes>>);
+/// One connection, of one user.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    token: &'static str,
+}
 
 impl Connection {
     pub(crate) async fn open(server: &Server) -> Result<Self, Failure> {
@@ -48,6 +51,11 @@ impl Connection {
     }
 
     pub(crate) async fn to(port: u16) -> Result<Self, Failure> {
+        Self::of(port, TOKEN).await
+    }
+
+    /// A connection of who has a token.
+    pub(crate) async fn of(port: u16, token: &'static str) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -59,7 +67,7 @@ impl Connection {
         let stream = TlsConnector::from(Arc::new(config)).connect("localhost".try_into()?, stream).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self(sender))
+        Ok(Self { sender, token })
     }
 
     /// Sends a request and gives the answer with its body still to come.
@@ -68,11 +76,11 @@ impl Connection {
             .method(call.method)
             .uri(call.path)
             .header("host", "localhost")
-            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", call.media_type)
             .body(Full::new(call.body))?;
-        self.0.ready().await?;
-        Ok(self.0.send_request(request).await?)
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(request).await?)
     }
 
     /// Sends a request that must succeed, and gives the whole answer.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::http::{Call, Connection};
 use crate::measure::Round;
-use crate::server::Server;
+use crate::server::{Server, TOKEN};
 
 /// Measures one load round by round: how many a second, and the server's CPU for each.
 pub(crate) struct Rate {
@@ -30,9 +30,21 @@ impl Rate {
         count: usize,
         make: impl Fn(usize) -> Call + Send + Sync + 'static,
     ) -> Result<(), Failure> {
+        self.round_of(server, TOKEN, connections, count, make).await
+    }
+
+    /// The same as the user who has a token.
+    pub(crate) async fn round_of(
+        &mut self,
+        server: &Server,
+        token: &'static str,
+        connections: usize,
+        count: usize,
+        make: impl Fn(usize) -> Call + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
         let cpu = server.cpu()?;
         let begin = Instant::now();
-        let latencies = each(server, connections, count, make).await?;
+        let latencies = each_of(server, token, connections, count, make).await?;
         self.per_second.add(count as f64 / begin.elapsed().as_secs_f64());
         self.cpu.add((server.cpu()? - cpu).as_secs_f64() * 1e6 / count as f64);
         for latency in latencies {
@@ -49,10 +61,20 @@ pub(crate) async fn each(
     count: usize,
     make: impl Fn(usize) -> Call + Send + Sync + 'static,
 ) -> Result<Vec<Duration>, Failure> {
+    each_of(server, TOKEN, connections, count, make).await
+}
+
+async fn each_of(
+    server: &Server,
+    token: &'static str,
+    connections: usize,
+    count: usize,
+    make: impl Fn(usize) -> Call + Send + Sync + 'static,
+) -> Result<Vec<Duration>, Failure> {
     let make = Arc::new(make);
     let mut workers = JoinSet::new();
     for worker in 0..connections {
-        let (make, mut connection) = (make.clone(), Connection::open(server).await?);
+        let (make, mut connection) = (make.clone(), Connection::of(server.port, token).await?);
         workers.spawn(async move {
             let mut latencies = Vec::with_capacity(count / connections + 1);
             for number in (worker..count).step_by(connections) {

@@ -2,6 +2,7 @@
 
 mod control_plane;
 mod custom;
+mod guards;
 mod http;
 mod load;
 mod measure;
@@ -10,6 +11,7 @@ mod objects;
 mod scheduling;
 mod server;
 mod start;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -40,13 +42,14 @@ fn main() -> ExitCode {
 }
 
 /// The parts that can be asked for one by one.
-const PARTS: [&str; 6] = ["start", "control-plane", "custom", "scheduling", "idle", "node"];
+const PARTS: [&str; 7] = ["start", "control-plane", "custom", "guards", "scheduling", "idle", "node"];
 
 async fn measure_part(part: &str, figures: &mut Figures) -> Result<(), Failure> {
     match part {
         "start" => start::first(figures).await,
         "control-plane" => control_plane::all(figures).await,
         "custom" => custom::all(figures).await,
+        "guards" => guards::all(figures).await,
         "scheduling" => scheduling::bound(figures).await,
         "idle" => start::idle(figures).await,
         "node" => node::all(figures).await,

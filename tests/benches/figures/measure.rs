@@ -30,8 +30,18 @@ impl Round {
         Some(sorted[(last as f64 * share).round() as usize])
     }
 
+    /// The value that was added last.
+    pub(crate) fn last(&self) -> f64 {
+        self.values.last().copied().unwrap_or(f64::NAN)
+    }
+
+    /// The value that so large a share of the others is not above; not a number if there is none.
+    pub(crate) fn at_share(&self, share: f64) -> f64 {
+        self.value_at(share).unwrap_or(f64::NAN)
+    }
+
     pub(crate) fn median(&self) -> f64 {
-        self.value_at(0.5).unwrap_or(f64::NAN)
+        self.at_share(0.5)
     }
 
     fn at(&self, share: f64) -> String {

@@ -12,6 +12,10 @@ use crate::{Failure, http};
 
 /// The administrator's token in the bench's token file.
 pub(crate) const TOKEN: &str = "bench-token";
+/// The token of a user who may do everything and is not exempt from fairness.
+pub(crate) const READER: &str = "reader-token";
+/// The token of another such user, who floods the server.
+pub(crate) const FLOOD: &str = "flood-token";
 /// How long a start may take.
 const START_MAX: Duration = Duration::from_secs(30);
 
@@ -29,8 +33,25 @@ impl Server {
     /// Starts a server in a new directory and waits until it is ready.
     pub(crate) async fn start(flags: &[&str]) -> Result<Self, Failure> {
         let directory = tempfile::Builder::new().prefix("coracle-bench").tempdir()?;
-        std::fs::write(directory.path().join("tokens"), format!("{TOKEN},bench,1,\"system:masters\"\n"))?;
-        Self::start_in(directory, flags).await
+        Self::start_in(Self::with_tokens(directory)?, flags).await
+    }
+
+    /// Starts a server in a new directory with files that its flags name: `{}` in a flag is the directory.
+    pub(crate) async fn start_with(flags: &[&str], files: &[(&str, String)]) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("coracle-bench").tempdir()?;
+        for (name, content) in files {
+            std::fs::write(directory.path().join(name), content)?;
+        }
+        let path = directory.path().to_string_lossy().into_owned();
+        let flags: Vec<String> = flags.iter().map(|flag| flag.replace("{}", &path)).collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        Self::start_in(Self::with_tokens(directory)?, &flags).await
+    }
+
+    fn with_tokens(directory: TempDir) -> Result<TempDir, Failure> {
+        let users = format!("{TOKEN},bench,1,\"system:masters\"\n{READER},reader,2\n{FLOOD},flood,3\n");
+        std::fs::write(directory.path().join("tokens"), users)?;
+        Ok(directory)
     }
 
     async fn start_in(directory: TempDir, flags: &[&str]) -> Result<Self, Failure> {
@@ -74,6 +95,12 @@ impl Server {
         let account = &br#"{"metadata":{"name":"default"}}"#[..];
         // The controller may have made it already.
         connection.succeeds(Call::post("/api/v1/namespaces/bench/serviceaccounts", account)).await?;
+        let binding = serde_json::json!({"metadata": {"name": "bench"}, "subjects": [
+            {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader"},
+            {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "flood"}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}});
+        let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+        connection.call(Call::post(bindings, binding.to_string())).await?;
         Ok(())
     }
 
