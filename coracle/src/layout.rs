@@ -77,6 +77,7 @@ impl Layout {
             node_ip: Ipv4Addr::LOCALHOST.into(),
             server_port: 0,
             root_dir: self.data_dir.join("kubelet"),
+            stock_dir: PathBuf::from(kubelet::stock_directory::STOCK),
             log_dir: self.data_dir.join("pod-logs"),
             socket: socket.to_path_buf(),
             resolv_conf: PathBuf::from(RESOLV_CONF),

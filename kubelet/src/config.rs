@@ -13,6 +13,8 @@ pub struct Config {
     pub server_port: u16,
     /// Directory of pod volumes and other state of the agent (`/var/lib/kubelet` on a stock node).
     pub root_dir: PathBuf,
+    /// Where that directory is seen too, for drivers whose manifests name it ([`crate::stock_directory::STOCK`]).
+    pub stock_dir: PathBuf,
     /// Directory of container logs (`/var/log/pods` on a stock node).
     pub log_dir: PathBuf,
     /// The unix socket of containerd.

@@ -35,6 +35,7 @@ pub mod runtime_events;
 pub mod sandbox;
 pub mod server;
 pub mod status;
+pub mod stock_directory;
 pub mod streaming;
 mod unix_grpc;
 pub mod volumes;

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use futures::future::join_all;
 use metrics::Counter;
 
-use crate::{agent::Agent, cgroup, config::Config, cri::Cri, images, labels, volumes};
+use crate::{agent::Agent, cgroup, config::Config, cri::Cri, images, labels, stock_directory, volumes};
 
 /// The grace period of containers that carry none.
 const GRACE_SECONDS_DEFAULT: i64 = 30;
@@ -108,6 +108,9 @@ pub fn remove_everything(config: &Config) -> BoxFuture<'_, Result<(), crate::cri
         // What lies in the file system is taken away also where the runtime is gone.
         let ended = end_everything(config).await;
         release_pods(config);
+        if let Err(error) = stock_directory::hide(&config.root_dir, &config.stock_dir) {
+            tracing::warn!(%error, "{} stays mounted", config.stock_dir.display());
+        }
         cgroup::remove_root(&config.cgroup_root);
         ended
     })
@@ -139,6 +142,7 @@ mod tests {
             node_ip: [127, 0, 0, 1].into(),
             server_port: 0,
             root_dir: directory.path().join("kubelet"),
+            stock_dir: directory.path().join("stock"),
             log_dir: directory.path().join("logs"),
             socket: "/".into(),
             resolv_conf: "/".into(),

@@ -104,6 +104,7 @@ mod tests {
             node_ip: [127, 0, 0, 1].into(),
             server_port: 0,
             root_dir: "/".into(),
+            stock_dir: "/".into(),
             log_dir: "/".into(),
             socket: "/".into(),
             resolv_conf: "/".into(),

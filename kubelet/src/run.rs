@@ -25,6 +25,7 @@ use crate::{
     orphans, plugins, pod,
     references::References,
     runtime_events::{self, RuntimeEvent},
+    stock_directory,
     worker::{self, Handle},
 };
 
@@ -142,6 +143,10 @@ pub fn run(
         let of_root = ["", "pods", plugins::DIRECTORY].map(|name| config.root_dir.join(name));
         for path in of_root.into_iter().chain([config.log_dir.clone()]) {
             files::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
+        }
+        if let Err(error) = stock_directory::show(&config.root_dir, &config.stock_dir) {
+            let own = config.root_dir.display();
+            tracing::warn!(%error, "drivers must be told to use {own}: it is not seen where their manifests expect it");
         }
         let cancel = cancel.child_token();
         let _ends_all = cancel.clone().drop_guard();

@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{Pod, Volume};
 use sha2::{Digest, Sha256};
 
 use crate::{agent::Agent, pod};
+pub(crate) use local::mounts as mount_points;
 use ownership::Owner;
 use payload::Payload;
 

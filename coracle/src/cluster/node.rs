@@ -1,7 +1,7 @@
 //! This machine as a node: containerd, pod network, DNS, service rules and the node agent.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -191,6 +191,8 @@ impl Undo {
             kubelet::containerd::teardown(&containerd).await.map_err(|error| Error::part("containerd", error))?;
         }
         pod_network::teardown(&self.network).await.map_err(|error| Error::part("network", error))?;
+        let agent = self.layout.agent(Path::new(""));
+        kubelet::stock_directory::hide(&agent.root_dir, &agent.stock_dir)?;
         self.layout.forget()
     }
 }

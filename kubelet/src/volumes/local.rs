@@ -37,7 +37,7 @@ pub(super) fn memory_backed(path: &Path, size: Option<i64>) -> Result<(), String
 }
 
 /// Mount points of this process.
-pub(super) fn mounts() -> Result<Vec<PathBuf>, String> {
+pub(crate) fn mounts() -> Result<Vec<PathBuf>, String> {
     let text = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("cannot read mounts: {error}"))?;
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path))).collect())
 }
@@ -50,9 +50,13 @@ fn unescape(path: &str) -> String {
 /// Unmounts everything at and below a path, the last mount first.
 pub(super) fn unmount_below(path: &Path) -> Result<(), String> {
     for mount in mounts()?.iter().rev().filter(|mount| mount.starts_with(path)) {
-        rustix::mount::unmount(mount, UnmountFlags::NOFOLLOW)
-            .or_else(|_| rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW))
-            .map_err(|error| format!("cannot unmount {}: {error}", mount.display()))?;
+        let unmounted = rustix::mount::unmount(mount, UnmountFlags::NOFOLLOW)
+            .or_else(|_| rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW));
+        match unmounted {
+            // It went with its peer at another path, or is covered by a mount of the directory above.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(format!("cannot unmount {}: {error}", mount.display())),
+        }
     }
     Ok(())
 }
