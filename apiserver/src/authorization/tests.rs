@@ -186,6 +186,26 @@ fn node(name: &str) -> UserInfo {
     UserInfo::new(format!("system:node:{name}"), &["system:nodes"])
 }
 
+/// A claim belongs to a node by the pod's own word, by its template, or by extended resources that became one.
+#[tokio::test]
+async fn nodes_get_the_resource_claims_of_their_pods() {
+    let (registry, _) = cluster().await;
+    let pod = json!({"metadata": {"name": "claiming", "namespace": "a"},
+        "spec": {"nodeName": "n1", "resourceClaims": [
+            {"name": "own", "resourceClaimName": "named"}, {"name": "made", "resourceClaimTemplateName": "t"},
+            {"name": "unmade", "resourceClaimTemplateName": "t"}]},
+        "status": {"resourceClaimStatuses": [{"name": "made", "resourceClaimName": "generated"},
+                {"name": "unmade"}, {"name": "stranger", "resourceClaimName": "another"}],
+            "extendedResourceClaimStatus": {"resourceClaimName": "extended", "requestMappings": []}}});
+    store(&registry, "", "pods", pod).await;
+    let claims = [("named", true), ("generated", true), ("extended", true), ("another", false), ("", false)];
+    for (claim, expected) in claims {
+        let asked = format!("get resource.k8s.io resourceclaims a {claim}");
+        assert_eq!(ask(&registry, &node("n1"), &asked).await == "yes", expected, "{claim}");
+        assert_ne!(ask(&registry, &node("n2"), &asked).await, "yes", "{claim}");
+    }
+}
+
 #[test]
 fn escalation_is_told_in_short_form() {
     let rule = |text: Value| rule::Rule::list(Some(&json!([text])));

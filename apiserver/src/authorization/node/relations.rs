@@ -133,15 +133,25 @@ fn uses(pod: &Entry, node: &str, target: Target, name: &str) -> bool {
         }
         Target::Claim => volumes(spec).any(|volume| claim_of(pod.name(), volume).is_some_and(|claim| claim == name)),
         Target::ResourceClaim => {
-            let named = |list: Option<&Value>| {
-                list.and_then(Value::as_array).is_some_and(|list| {
-                    list.iter().any(|claim| claim.get("resourceClaimName").and_then(Value::as_str) == Some(name))
-                })
-            };
-            named(spec.get("resourceClaims")) || named(pod.at(&["status", "resourceClaimStatuses"]))
+            let mut claims = spec.get("resourceClaims").and_then(Value::as_array).into_iter().flatten();
+            claims.any(|claim| resource_claim_of(&pod, claim) == Some(name))
+                || pod.str_at(&["status", "extendedResourceClaimStatus", "resourceClaimName"]) == name
         }
         Target::Pod | Target::Volume | Target::Attachment | Target::ResourceSlice => false,
     }
+}
+
+/// The name of the claim that an entry of a pod stands for: its own, or that of the claim made from its template (`Name`
+/// in k8s.io/dynamic-resource-allocation/resourceclaim).
+fn resource_claim_of<'a>(pod: &'a Object, claim: &'a Value) -> Option<&'a str> {
+    let text = |value: &'a Value, field: &str| value.get(field).and_then(Value::as_str);
+    if let Some(own) = text(claim, "resourceClaimName") {
+        return Some(own);
+    }
+    text(claim, "resourceClaimTemplateName")?;
+    let statuses = pod.at(&["status", "resourceClaimStatuses"])?.as_array()?;
+    let made = statuses.iter().find(|status| text(status, "name") == text(claim, "name"))?;
+    text(made, "resourceClaimName")
 }
 
 fn volumes(spec: &Value) -> impl Iterator<Item = &Value> {
