@@ -128,6 +128,29 @@ fn keywords() {
         "<nil>: Invalid value: \"\": Checked value must be of type integer (default format) in a",
     ];
     check_schema(of(json!({"type": "integer"})), a(json!(1e19)), &large);
+    check_schema(of(json!({"type": "integer"})), a(json!(1_u64 << 63)), &large);
+    let sized = [
+        "a: Invalid value: \"float64\": a in body must be of type int64: \"float64\"",
+        "<nil>: Invalid value: \"\": Checked value must be of type integer with format int64 in a",
+    ];
+    check_schema(of(json!({"type": "integer", "format": "int64"})), a(json!(1.5)), &sized);
+    let narrow = json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 4_294_967_295_u32});
+    let room = "<nil>: Invalid value: \"\": Maximum boundary value must be of type integer with format int32 in a";
+    check_schema(of(narrow.clone()), a(json!(5)), &[room]);
+    let small = "a: Invalid value: 0: a in body should be greater than or equal to 1";
+    check_schema(of(narrow), a(json!(0)), &[small, room]);
+    check_schema(of(json!({"type": "integer", "format": "uint32", "maximum": 4_294_967_295_u32})), a(json!(5)), &[]);
+    let text = json!({"type": "string", "maxLength": 2, "minLength": 1, "pattern": "^a"});
+    let other = |value: Value, kind: &str| {
+        let why = format!("a: Invalid value: {kind:?}: a in body must be of type string: {kind:?}");
+        check_schema(of(text.clone()), a(value), &[&why]);
+    };
+    other(json!(1), "integer");
+    other(json!(1_u64 << 63), "number");
+    let first = |value: &str, why: &str| check_schema(of(text.clone()), a(json!(value)), &[why]);
+    first("", "a: Invalid value: \"\": a in body should be at least 1 chars long");
+    first("bbb", "a: Too long: may not be more than 2 bytes");
+    first("b", "a: Invalid value: \"b\": a in body should match '^a'");
     check_schema(of(json!({"type": "number"})), a(json!(1)), &[]);
     check_schema(of(json!({"type": "string", "nullable": true})), a(Value::Null), &[]);
     check_schema(

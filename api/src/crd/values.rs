@@ -33,12 +33,17 @@ struct Walk<'a> {
     errors: &'a mut ErrorList,
 }
 
-/// The JSON type of a value, and the format that Go's type for it has.
+/// Whether Go decodes a number as a `float64`: if it has a fraction or an exponent, or is too large for an `int64`.
+fn is_float(value: &Value) -> bool {
+    value.is_number() && value.as_i64().is_none()
+}
+
+/// The JSON type of a value, and the format that Go's type for it has (`schemaInfoForType`).
 fn type_of(value: &Value) -> (&'static str, &'static str) {
     match value {
         Value::Null => ("null", ""),
         Value::Bool(_) => ("boolean", ""),
-        Value::Number(n) if n.is_f64() => ("number", "double"),
+        Value::Number(_) if is_float(value) => ("number", "float64"),
         Value::Number(_) => ("integer", "int64"),
         Value::String(_) => ("string", ""),
         Value::Array(_) => ("array", ""),
@@ -184,14 +189,13 @@ impl Walk<'_> {
 
     fn text(&mut self, schema: &Node, text: &str) {
         let length = text.chars().count() as i64;
+        // Only the first of these is told (`stringValidator`).
         if let Some(max) = schema.max_length.filter(|max| length > *max) {
             let at = self.at();
             self.errors.push(FieldError::too_long(&at, usize::try_from(max).unwrap_or(0)));
-        }
-        if let Some(min) = schema.min_length.filter(|min| length < *min) {
+        } else if let Some(min) = schema.min_length.filter(|min| length < *min) {
             self.invalid(text, &format!("should be at least {min} chars long"));
-        }
-        if let Some(pattern) = schema.pattern.as_ref().filter(|p| !p.matches(text)) {
+        } else if let Some(pattern) = schema.pattern.as_ref().filter(|p| !p.matches(text)) {
             let why = format!("should match '{}'", pattern.text);
             self.invalid(text, &why);
         }
@@ -201,47 +205,61 @@ impl Walk<'_> {
     }
 
     fn range(&mut self, schema: &Node, value: &Value, n: f64) {
-        self.representable(schema, value);
-        // Against whole numbers the reference compares the whole part of a limit.
-        let limit = |limit: f64| if value.is_f64() { limit } else { limit.trunc() };
-        if let Some(factor) = schema.multiple_of.map(limit).filter(|f| *f > 0.0 && !is_multiple(n, *f)) {
-            self.invalid(value.clone(), &format!("should be a multiple of {}", number(factor)));
+        self.representable(schema, value, "Checked");
+        let multiple = schema.multiple_of.map(|factor| self.limit(schema, value, factor, "MultipleOf"));
+        if let Some((factor, value)) = multiple.filter(|(factor, _)| *factor > 0.0 && !is_multiple(n, *factor)) {
+            self.invalid(value, &format!("should be a multiple of {}", number(factor)));
         }
-        if let Some((max, exclusive)) = schema.maximum.map(|(max, exclusive)| (limit(max), exclusive))
-            && (n > max || (exclusive && n == max))
-        {
-            let or_equal = if exclusive { "" } else { " or equal to" };
-            self.invalid(value.clone(), &format!("should be less than{or_equal} {}", number(max)));
+        if let Some((min, exclusive)) = schema.minimum {
+            let (min, value) = self.limit(schema, value, min, "Minimum boundary");
+            if n < min || (exclusive && n == min) {
+                let or_equal = if exclusive { "" } else { " or equal to" };
+                self.invalid(value, &format!("should be greater than{or_equal} {}", number(min)));
+            }
         }
-        if let Some((min, exclusive)) = schema.minimum.map(|(min, exclusive)| (limit(min), exclusive))
-            && (n < min || (exclusive && n == min))
-        {
-            let or_equal = if exclusive { "" } else { " or equal to" };
-            self.invalid(value.clone(), &format!("should be greater than{or_equal} {}", number(min)));
+        if let Some((max, exclusive)) = schema.maximum {
+            let (max, value) = self.limit(schema, value, max, "Maximum boundary");
+            if n > max || (exclusive && n == max) {
+                let or_equal = if exclusive { "" } else { " or equal to" };
+                self.invalid(value, &format!("should be less than{or_equal} {}", number(max)));
+            }
         }
     }
 
-    /// Whether a number fits the schema's type and format (`IsValueValidAgainstRange`).
-    fn representable(&mut self, schema: &Node, value: &Value) {
-        let [kind] = schema.types.as_slice() else { return };
+    /// What a value is held against, and as what it is shown. A limit that the schema's own format has no room for is an
+    /// error of whatever is held against it; otherwise the reference compares whole numbers with the limit's whole part.
+    fn limit(&mut self, schema: &Node, value: &Value, limit: f64, what: &str) -> (f64, Value) {
+        match (self.representable(schema, &limit.into(), what), is_float(value)) {
+            (true, false) => (limit.trunc(), value.clone()),
+            (true, true) => (limit, value.clone()),
+            (false, _) => (limit, value.as_f64().into()),
+        }
+    }
+
+    /// Whether a number fits the schema's type and format (`IsValueValidAgainstRange`); an error if not.
+    fn representable(&mut self, schema: &Node, value: &Value, what: &str) -> bool {
+        let [kind] = schema.types.as_slice() else { return true };
         let whole = match value.as_f64() {
-            Some(n) if value.is_f64() && n.fract() == 0.0 && n.abs() < i64::MAX as f64 => Some(n as i64),
-            _ => value.as_i64(),
+            // What is larger than this has no room anywhere.
+            Some(n) if is_float(value) => (n.fract() == 0.0 && n.abs() < 1e30).then_some(n as i128),
+            _ => value.as_i64().map(i128::from),
         };
         let fits = match (kind.as_str(), schema.format.as_str()) {
             ("integer", "int32") => whole.is_some_and(|n| i32::try_from(n).is_ok()),
-            ("integer", _) => whole.is_some(),
+            ("integer", "uint32") => whole.is_some_and(|n| u32::try_from(n).is_ok()),
+            ("integer", "uint64") => whole.is_some_and(|n| u64::try_from(n).is_ok()),
+            ("integer", _) => whole.is_some_and(|n| i64::try_from(n).is_ok()),
             ("number", "float" | "float32") => value.as_f64().is_some_and(|n| n.abs() <= f64::from(f32::MAX)),
             _ => true,
         };
-        if fits {
-            return;
+        if !fits {
+            let of = match schema.format.as_str() {
+                "" => "(default format)".to_string(),
+                format => format!("with format {format}"),
+            };
+            self.composite(format!("{what} value must be of type {kind} {of} in {}", self.path));
         }
-        let of = match schema.format.as_str() {
-            "" => "(default format)".to_string(),
-            format => format!("with format {format}"),
-        };
-        self.composite(format!("Checked value must be of type {kind} {of} in {}", self.path));
+        fits
     }
 
     fn items(&mut self, schema: &Node, items: &[Value]) {
