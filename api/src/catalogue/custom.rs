@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
-use super::{Resource, SelectableField, Subresource};
+use super::{Resource, SelectableField, Subresource, version_order};
 use crate::Object;
 use crate::crd::{Node, Scale, Version, Versions};
 use crate::jsonpath::{Path, PathError};
@@ -99,7 +99,11 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
             functions: &crate::kinds::CUSTOM,
             selectable: selectable(version)?,
             printer_columns: columns(version)?,
-            definition: Some(Arc::new(Version { terminating, ..definition_of(version, &all, &group, &kind) })),
+            definition: Some(Arc::new(Version {
+                terminating,
+                deprecation_warning: is(version, "deprecated").then(|| warning(version, versions, &group, &kind)),
+                ..definition_of(version, &all, &kind)
+            })),
             group: group.clone(),
             kind,
         };
@@ -108,14 +112,23 @@ pub fn rows(definition: &Object) -> Result<Vec<Resource>, RowError> {
     Ok(rows)
 }
 
-fn definition_of(version: &Value, versions: &Arc<Versions>, group: &str, kind: &str) -> Version {
+/// What clients are told of a version that is deprecated; if its definition does not say, which one to use instead
+/// (`defaultDeprecationWarning`).
+fn warning(version: &Value, versions: &[Value], group: &str, kind: &str) -> String {
+    if let Some(warning) = version.get("deprecationWarning").and_then(Value::as_str) {
+        return warning.to_string();
+    }
+    let name = text(version, "name");
+    let is = |version: &Value, name: &str| version.get(name).and_then(Value::as_bool) == Some(true);
+    let better = versions.iter().filter(|v| is(v, "served") && !is(v, "deprecated")).map(|v| text(v, "name"));
+    let better = better.filter(|other| version_order(other, &name).is_lt()).min_by(|a, b| version_order(a, b));
+    let instead = better.map(|better| format!("; use {group}/{better} {kind}")).unwrap_or_default();
+    format!("{group}/{name} {kind} is deprecated{instead}")
+}
+
+fn definition_of(version: &Value, versions: &Arc<Versions>, kind: &str) -> Version {
     let schema = version.get("schema").and_then(|s| s.get("openAPIV3Schema"));
     let scale = version.get("subresources").and_then(|s| s.get("scale")).filter(|s| !s.is_null());
-    let deprecated = version.get("deprecated").and_then(Value::as_bool) == Some(true);
-    let warning = match version.get("deprecationWarning").and_then(Value::as_str) {
-        Some(warning) => warning.to_string(),
-        None => format!("{group}/{} {kind} is deprecated", text(version, "name")),
-    };
     Version {
         schema: schema.map(Node::new),
         written: schema.and_then(|schema| to_raw_value(schema).ok()),
@@ -123,7 +136,7 @@ fn definition_of(version: &Value, versions: &Arc<Versions>, group: &str, kind: &
         kind: kind.to_string(),
         scale: scale.map(Scale::new),
         terminating: false,
-        deprecation_warning: deprecated.then_some(warning),
+        deprecation_warning: None,
     }
 }
 

@@ -98,3 +98,33 @@ fn versions_have_one_order() {
     ];
     crate::order::assert_total(&versions, |a, b| super::version_order(a, b));
 }
+
+#[test]
+fn deprecated_versions_name_a_better_one() {
+    let version = |name: &str, deprecated: bool, served: bool| {
+        json!({"name": name, "served": served, "storage": name == "v1", "deprecated": deprecated,
+            "schema": {"openAPIV3Schema": {"type": "object"}}})
+    };
+    let warnings = |versions: serde_json::Value| -> Vec<String> {
+        let names = json!({"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"});
+        let spec = json!({"group": "g.io", "scope": "Namespaced", "names": names, "versions": versions});
+        let definition = Object::from_value(json!({"metadata": {"name": "foos.g.io"}, "spec": spec})).unwrap();
+        let rows = super::custom::rows(&definition).unwrap();
+        rows.iter().filter_map(|row| row.definition.as_ref()?.deprecation_warning.clone()).collect()
+    };
+    let mut own = version("v1alpha1", true, true);
+    own["deprecationWarning"] = json!("gone soon");
+    assert_eq!(
+        warnings(json!([
+            version("v1", false, true),
+            version("v2", false, false),
+            version("v1beta2", false, true),
+            version("v1beta1", true, true),
+            own
+        ])),
+        ["g.io/v1beta1 Foo is deprecated; use g.io/v1 Foo", "gone soon"]
+    );
+    // An older version is no better one.
+    let old = [version("v1", true, true), version("v1beta1", false, true), version("v2", true, true)];
+    assert_eq!(warnings(json!(old)), ["g.io/v1 Foo is deprecated", "g.io/v2 Foo is deprecated"]);
+}
