@@ -60,6 +60,11 @@ impl Rule {
         }
     }
 
+    /// What errors call it (`ruleErrorString`).
+    fn said(&self) -> &str {
+        if self.message.is_empty() { self.expression.source() } else { &self.message }
+    }
+
     fn expressions(&self) -> impl Iterator<Item = &Expression> {
         std::iter::once(&self.expression).chain(&self.message_expression)
     }

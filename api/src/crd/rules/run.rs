@@ -201,7 +201,11 @@ impl Run {
                 self.stopped = true;
                 return None;
             }
-            return Some(of.run(context)?.map_err(Fault::Failed));
+            // Why it fails is told by the interpreter that counts.
+            let value = of.run(context)?.ok();
+            self.is_unsure |= value.is_none();
+            self.stopped |= value.is_none();
+            return value.map(Ok);
         }
         let (value, cost) = of.count(context, RULE_COST_MAX)?;
         self.spent = self.spent.saturating_add(cost);
@@ -225,7 +229,7 @@ impl Run {
         if let Some(why) = rule.expression.problem() {
             return fault(format!("rule compile error: {why}"));
         }
-        let source = rule.expression.source();
+        let said = rule.said();
         match self.run(&rule.expression, context, place.longest) {
             None if self.is_unsure => None,
             None => {
@@ -238,17 +242,17 @@ impl Run {
             Some(Err(Fault::TooMuch)) => {
                 let why = format!(
                     "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to \
-                     call cost exceeds limit for rule: {source}"
+                     call cost exceeds limit for rule: {said}"
                 );
                 self.stop(FieldError::invalid(path, kind, why));
                 None
             }
             Some(Err(Fault::Failed(ExecutionError::NoSuchOverload(error)))) => fault(format!(
                 "'no such overload: {}': call arguments did not match a supported operator, function or macro \
-                 signature for rule: {source}",
+                 signature for rule: {said}",
                 error.function()
             )),
-            Some(Err(Fault::Failed(error))) => fault(format!("{} evaluating rule: {source}", told(&error))),
+            Some(Err(Fault::Failed(error))) => fault(format!("{} evaluating rule: {said}", told(&error))),
         }
     }
 
@@ -267,8 +271,8 @@ impl Run {
             None => None,
         };
         let detail = detail.unwrap_or_else(|| match rule.message.as_str() {
-            "" => format!("failed rule: {}", rule.expression.source()),
-            message => message.to_string(),
+            "" => format!("failed rule: {}", rule.said()),
+            _ => rule.said().to_string(),
         });
         let value = place.value;
         let shown = (!matches!(value, Value::Object(_) | Value::Array(_))).then(|| value.clone());

@@ -114,6 +114,11 @@ fn messages_paths_and_reasons() {
     assert_eq!(said(schema(plain), json!({"a": 0}), None), ["spec: Invalid value: failed rule: self.a > 0"]);
     let missing = said(schema(json!({"rule": "self.a > 0"})), json!({}), None);
     assert_eq!(missing, ["spec: Invalid value: \"object\": no such key: a evaluating rule: self.a > 0"]);
+    let named = json!({"rule": "duration(self.s) > duration('1s')", "message": " too short "});
+    let unread = "type conversion error from 'string' to 'google.protobuf.Duration' evaluating rule: too short";
+    assert_eq!(said(schema(named), json!({"s": "x"}), None), [format!("spec: Invalid value: \"object\": {unread}")]);
+    let unsaid = json!({"rule": "self.a > 0", "message": "small", "messageExpression": "string(duration(self.s))"});
+    assert_eq!(said(schema(unsaid), json!({"a": 0, "s": "x"}), None), ["spec: Invalid value: small"]);
     let scalar = json!({"type": "object", "properties": {"a": {"type": "integer", "x-kubernetes-validations": [{"rule": "self > 1", "message": "small"}]}}});
     assert_eq!(said(scalar, json!({"a": 1}), None), ["spec.a: Invalid value: 1: small"]);
 }
