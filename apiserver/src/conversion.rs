@@ -217,13 +217,14 @@ impl Registry {
         self.convert_one(resource, object, &resource.api_version()).await
     }
 
-    /// An object that was just encoded as it will be read, and whether its bytes are right as they are.
+    /// An object that was just encoded as it will be read, and whether its bytes are right as they are. A null that
+    /// admission left where no type is stated is not read.
     ///
     /// # Errors
     /// If the object cannot be had in the version that is asked for.
-    pub async fn settled(&self, resource: &Resource, object: Object) -> Result<(Object, bool), Status> {
+    pub async fn settled(&self, resource: &Resource, object: Object, bytes: &[u8]) -> Result<(Object, bool), Status> {
         let Some(versions) = versions(resource) else { return Ok((object, true)) };
-        let (object, same) = if versions.adds_defaults() {
+        let (object, same) = if versions.adds_defaults() || memchr::memmem::find(bytes, b":null").is_some() {
             let now = versions.current(object.clone());
             let same = now == object;
             (now, same)

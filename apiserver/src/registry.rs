@@ -299,7 +299,7 @@ impl Registry {
         let (resource, version) = (&target.resource, target.resource.storage_api_version());
         let stored = self.convert_one(resource, std::mem::take(object), &version).await?;
         let bytes = stored.encode();
-        let (read, settled) = self.settled(resource, stored).await?;
+        let (read, settled) = self.settled(resource, stored, &bytes).await?;
         *object = read;
         Ok(Encoded { bytes, settled })
     }

@@ -38,7 +38,7 @@ pub(super) fn apply(attributes: &Attributes<'_>, case: &Case<'_>, patch: Patch) 
             decoded(value, &target, validation)?
         }
     };
-    defaults::apply(&target.schema, &mut made);
+    defaults::apply_and_keep_nulls(&target.schema, &mut made);
     Ok(made)
 }
 

@@ -197,7 +197,7 @@ async fn patched(
     let target = shown::target(matched, attributes.subresource).map_err(Failure::Other)?;
     let mut new = decoded(value, &target)?;
     let changed = before != *shown::printed(&target, &new);
-    defaults::apply(&target.schema, &mut new);
+    defaults::apply_and_keep_nulls(&target.schema, &mut new);
     let version = object.api_version().to_string();
     let new = shown::versioned(attributes, attributes.resource, &version, &new).await;
     let new = new.map_err(|status| Failure::Other(shown::internal(status)))?;

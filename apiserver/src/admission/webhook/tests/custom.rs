@@ -17,7 +17,8 @@ fn definition(storage: &str) -> Value {
         json!({"name": name, "served": true, "storage": name == storage, "subresources": {"status": {}},
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {
             "data": {"type": "object", "properties": {"k": text, "one": text, "two": text,
-                "late": {"type": "string", "default": "filled"}}},
+                "late": {"type": "string", "default": "filled"},
+                "free": {"x-kubernetes-preserve-unknown-fields": true}}},
             "status": {"type": "object", "properties": {"phase": text}}}}}})
     };
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -36,11 +37,15 @@ fn gadgets(versions: &[&str]) -> Value {
 }
 
 async fn start() -> (Server, CancellationToken, JoinHandle<()>) {
+    start_with(definition("v1")).await
+}
+
+async fn start_with(definition: Value) -> (Server, CancellationToken, JoinHandle<()>) {
     let server = Server::new().await;
     let stop = CancellationToken::new();
     let (running, token) = (server.0.clone(), stop.clone());
     let background = tokio::spawn(async move { running.run(token).await });
-    let (code, made) = server.send("POST", DEFINITIONS, definition("v1")).await;
+    let (code, made) = server.send("POST", DEFINITIONS, definition).await;
     assert_eq!(code, 201, "{made}");
     let started = Instant::now();
     while server.send("GET", V1, Value::Null).await.0 != 200 {
@@ -74,6 +79,45 @@ async fn custom_resources_are_changed_pruned_and_filled_in() {
     assert_eq!((&request["kind"]["version"], &request["requestKind"]["version"]), (&"v1".into(), &"v2".into()));
     stop.cancel();
     background.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_null_of_a_webhook_is_for_validation_to_tell() {
+    let mut without_defaults = definition("v1");
+    for version in without_defaults["spec"]["versions"].as_array_mut().unwrap() {
+        let late = &mut version["schema"]["openAPIV3Schema"]["properties"]["data"]["properties"]["late"];
+        late.as_object_mut().unwrap().remove("default");
+    }
+    for (definition, filled) in [(definition("v1"), true), (without_defaults, false)] {
+        let (server, stop, background) = start_with(definition).await;
+        let at = Hook::start(&["127.0.0.1"], |_, asked| {
+            let path = format!("/data/{}", asked["request"]["name"].as_str().unwrap());
+            patch(&asked, json!([{"op": "add", "path": path, "value": null}]))
+        })
+        .await;
+        mutate(&server, "m", json!([hook(&at, "/m", gadgets(&["v1"]), json!({}))])).await;
+        let null = |name: &str| {
+            let why =
+                format!("data.{name}: Invalid value: \"null\": data.{name} in body must be of type string: \"null\"");
+            format!("Gadget.ex.com {name:?} is invalid: {why}")
+        };
+        let data = if filled { json!({"k": "v", "late": "filled"}) } else { json!({"k": "v"}) };
+        // One that has a default gets it, and one that may be anything is there for validation only.
+        for (name, is_told) in [("one", true), ("late", !filled), ("free", false)] {
+            let (code, made) = server.send("POST", V1, gadget("v1", name)).await;
+            if is_told {
+                assert_eq!((code, made["message"].as_str()), (422, Some(null(name).as_str())));
+                continue;
+            }
+            assert_eq!((code, &made["data"]), (201, &data), "{name}");
+            let (_, read) = server.send("GET", &format!("{V2}/{name}"), Value::Null).await;
+            assert_eq!(read["data"], data, "{name}");
+        }
+        let (_, list) = server.send("GET", V1, Value::Null).await;
+        assert_eq!(list["items"][0]["data"], data);
+        stop.cancel();
+        background.await.unwrap();
+    }
 }
 
 #[tokio::test]
