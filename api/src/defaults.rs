@@ -28,6 +28,11 @@ pub fn apply_and_keep_nulls(schema: &Schema, object: &mut Object) {
     of_struct(schema.root(), &mut object.0, Nulls::Kept);
 }
 
+/// Drops the nulls of a custom object that may not be and have no default (`PruneNonNullableNullsWithoutDefaults`).
+pub fn drop_nulls(schema: &Schema, object: &mut Object) {
+    without_nulls(schema.root(), &mut object.0);
+}
+
 /// What becomes of a custom resource's nulls that may not be and have no default.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Nulls {
@@ -74,7 +79,7 @@ fn below(ty: Type<'_>, value: &mut Value, nulls: Nulls) {
         (Kind::Map, Value::Object(map)) => {
             let Some(elem) = ty.elem() else { return };
             if nulls == Nulls::Dropped {
-                map.retain(|_, item| !(item.is_null() && elem.rules().is_some_and(|rules| !rules.nullable)));
+                map.retain(|name, item| !(item.is_null() && loses_null(ty, name)));
             }
             map.values_mut().for_each(|item| below(elem, item, nulls));
         }
@@ -93,23 +98,45 @@ fn of_custom(ty: Type<'_>, map: &mut Map<String, Value>, nulls: Nulls) {
         if !unset {
             continue;
         }
-        match field.default() {
-            Some(value) => {
-                map.insert(field.name().to_string(), value);
-            }
-            None if nulls == Nulls::Dropped => {
-                map.remove(field.name());
-            }
-            None => {}
+        if let Some(value) = field.default() {
+            map.insert(field.name().to_string(), value);
         }
     }
-    if nulls == Nulls::Dropped && ty.additional().and_then(Type::rules).is_some_and(|rules| !rules.nullable) {
-        map.retain(|name, value| !value.is_null() || ty.field(name).is_some());
+    if nulls == Nulls::Dropped {
+        map.retain(|name, value| !(value.is_null() && loses_null(ty, name)));
     }
     for (name, value) in map.iter_mut() {
         // Metadata of custom objects has no defaults.
         if let Some(child) = ty.child(name).filter(|child| child.name().is_none()) {
             below(child, value, nulls);
         }
+    }
+}
+
+/// Whether a null of that name may not be in a custom resource, and has no default that takes its place.
+fn loses_null(ty: Type<'_>, name: &str) -> bool {
+    match ty.field(name) {
+        Some(field) => !field.ty().rules().is_some_and(|rules| rules.nullable) && field.default().is_none(),
+        None => ty.child(name).and_then(Type::rules).is_some_and(|rules| !rules.nullable),
+    }
+}
+
+fn without_nulls(ty: Type<'_>, map: &mut Map<String, Value>) {
+    map.retain(|name, value| !(value.is_null() && loses_null(ty, name)));
+    for (name, value) in map.iter_mut() {
+        if let Some(child) = ty.child(name).filter(|child| child.name().is_none()) {
+            nulls_below(child, value);
+        }
+    }
+}
+
+fn nulls_below(ty: Type<'_>, value: &mut Value) {
+    match value {
+        Value::Object(map) => without_nulls(ty, map),
+        Value::Array(items) => {
+            let Some(elem) = ty.elem() else { return };
+            items.iter_mut().for_each(|item| nulls_below(elem, item));
+        }
+        _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::apply;
+use super::{apply, drop_nulls};
 use crate::decode::{FieldValidation, Target, decode_value};
 use crate::schema::Schema;
 
@@ -79,6 +79,25 @@ fn custom_defaults_come_from_the_schema() {
         run(json!({"spec": {"n": null, "m": null, "list": [{}, {"p": "x"}]}})),
         json!({"n": 3, "m": null, "list": [{"p": "TCP"}, {"p": "x"}]})
     );
+}
+
+#[test]
+fn nulls_of_custom_objects_are_dropped_without_defaulting() {
+    let text = json!({"type": "string"});
+    let schema =
+        Schema::structural(Some(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "plain": text, "free": {"x-kubernetes-preserve-unknown-fields": true},
+        "n": {"type": "integer", "default": 3}, "m": {"type": "string", "nullable": true},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"p": text}}},
+        "map": {"type": "object", "additionalProperties": text}}}}})))
+        .unwrap();
+    let body = json!({"metadata": {"labels": null}, "spec": {"plain": null, "free": null, "n": null, "m": null,
+        "list": [null, {"p": null}], "map": {"a": null, "b": "c"}}});
+    let mut object = crate::Object::from_value(body).unwrap();
+    drop_nulls(&schema, &mut object);
+    let left =
+        json!({"metadata": {"labels": null}, "spec": {"n": null, "m": null, "list": [null, {}], "map": {"b": "c"}}});
+    assert_eq!(object.into_value(), left);
 }
 
 /// Takes from an answer what admission, strategies and the store added, as far as these cases go.

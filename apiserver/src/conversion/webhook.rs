@@ -5,7 +5,7 @@ use std::time::Instant;
 use api::catalogue::Resource;
 use api::crd::{ConversionWebhook, Versions};
 use api::decode::{self, Target};
-use api::{Object, Status};
+use api::{Object, Status, defaults};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -128,6 +128,7 @@ impl Asking<'_> {
             })?;
             if let Some(schema) = self.versions.schema(version_of(self.wanted)) {
                 decode::prune(schema, &mut object);
+                defaults::drop_nulls(schema, &mut object);
             }
             converted.push(object);
         }

@@ -113,6 +113,25 @@ impl Running {
 }
 
 #[tokio::test]
+async fn nulls_that_a_webhook_makes_are_none() {
+    let running = Running::start(&["v1"], |_, asked| {
+        answer(&asked, |mut object| {
+            object["spec"]["size"] = Value::Null;
+            object
+        })
+    })
+    .await;
+    let server = &running.server;
+    let (code, made) = server.send("POST", V2, gadget("v2", "a", "two", "x")).await;
+    assert_eq!((code, &made["spec"]), (201, &json!({"two": "x"})), "{made}");
+    let stored = server.0.registry().get("ex.com", "gadgets", "a", "a").unwrap();
+    assert_eq!(stored.at(&["spec"]), Some(&json!({"one": "x"})));
+    let (_, list) = server.send("GET", V2, Value::Null).await;
+    assert_eq!(list["items"][0]["spec"], json!({"two": "x"}));
+    running.end().await;
+}
+
+#[tokio::test]
 async fn objects_are_had_in_both_versions() {
     let running = Running::start(&["v1", "v1beta1"], |_, asked| answer(&asked, |object| object)).await;
     let server = &running.server;
