@@ -95,7 +95,7 @@ async fn only_pages_and_locations_are_touched() {
 }
 
 #[tokio::test]
-async fn a_page_does_not_grow_without_bound_and_leaves_the_thread_that_serves() {
+async fn a_page_does_not_grow_without_bound() {
     let html = ("content-type", "text/html");
     // Links of one letter, which become many times as long.
     for tag in [&b"<a href=/>"[..], b"href=/ "] {
@@ -107,8 +107,22 @@ async fn a_page_does_not_grow_without_bound_and_leaves_the_thread_that_serves() 
         assert!(links().page(&page).is_none());
         assert_eq!(answer(&[html, ("content-encoding", "")], page.clone()).await.1.len(), page.len());
     }
+}
+
+#[test]
+fn a_long_page_leaves_the_thread_that_serves() {
+    let html = ("content-type", "text/html");
     let (mut long, short) = (b"<a href=/>".to_vec(), b"<a href=/>".to_vec());
     long.resize(EXPENSIVE_BYTES + 1, b' ');
-    assert!(answer(&[html], short).now_or_never().is_some());
-    assert!(answer(&[html], long).now_or_never().is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        // While the only other thread is held, nothing can be done elsewhere.
+        let (held, release) = std::sync::mpsc::channel::<()>();
+        let holder = tokio::task::spawn_blocking(move || release.recv());
+        assert!(answer(&[html], short).now_or_never().is_some());
+        assert!(answer(&[html], long.clone()).now_or_never().is_none());
+        drop(held);
+        assert!(holder.await.unwrap().is_err());
+        assert!(answer(&[html], long).await.1.len() > EXPENSIVE_BYTES);
+    });
 }
