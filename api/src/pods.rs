@@ -3,6 +3,7 @@
 
 mod claims;
 mod held;
+mod named;
 mod quality;
 mod resources;
 mod state;
@@ -10,6 +11,7 @@ mod view;
 
 pub use claims::{VolumeView, claim_of};
 pub use held::{held_json, held_spec};
+pub use named::{config_map_names, secret_names};
 pub use quality::{QosClass, effective_quality, quality};
 pub use resources::{Amounts, Half, amounts, containers_together, has_whole, limits, read, requests, requests_with};
 pub use state::{

@@ -2,12 +2,9 @@
 //! taken for a reference that is only called so, and a volume of a sort unknown here is refused.
 
 use api::Object;
+use api::pods::{config_map_names, secret_names};
 use serde_json::Value;
 
-/// Containers of every sort.
-const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
-/// Volumes that name a secret in `secretRef.name`.
-const WITH_SECRET: [&str; 7] = ["cephfs", "cinder", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos"];
 /// Volumes that need no object, but for the secrets of some.
 const WITHOUT_OBJECT: [&str; 22] = [
     "awsElasticBlockStore",
@@ -62,10 +59,10 @@ pub(super) fn of(pod: &Object) -> Result<Option<&'static str>, String> {
     if named("serviceAccountName") || named("serviceAccount") {
         return Ok(Some("serviceaccounts"));
     }
-    if names_secret(spec) {
+    if secret_names(spec).next().is_some() {
         return Ok(Some("secrets"));
     }
-    if names_config_map(spec) {
+    if config_map_names(spec).next().is_some() {
         return Ok(Some("configmaps"));
     }
     if items(spec, "resourceClaims").next().is_some() {
@@ -102,48 +99,11 @@ fn of_volume(volume: &Value) -> Result<Option<&'static str>, String> {
 
 /// Whether a pod names a secret anywhere (`VisitPodSecretNames`).
 pub(super) fn has_secret(pod: &Object) -> bool {
-    pod.at(&["spec"]).is_some_and(names_secret)
-}
-
-fn names_secret(spec: &Value) -> bool {
-    let by_volume = |volume: &Value| {
-        let in_reference = WITH_SECRET.iter().any(|sort| names(volume, &[sort, "secretRef", "name"]));
-        in_reference
-            || names(volume, &["azureFile", "secretName"])
-            || names(volume, &["secret", "secretName"])
-            || names(volume, &["csi", "nodePublishSecretRef", "name"])
-            || projects(volume, "secret")
-    };
-    items(spec, "imagePullSecrets").any(|secret| names(secret, &["name"]))
-        || containers_name(spec, "secretRef", "secretKeyRef")
-        || items(spec, "volumes").any(by_volume)
-}
-
-/// `VisitPodConfigmapNames`
-fn names_config_map(spec: &Value) -> bool {
-    containers_name(spec, "configMapRef", "configMapKeyRef")
-        || items(spec, "volumes").any(|volume| names(volume, &["configMap", "name"]) || projects(volume, "configMap"))
-}
-
-fn containers_name(spec: &Value, whole: &str, key: &str) -> bool {
-    CONTAINERS.iter().flat_map(|list| items(spec, list)).any(|container| {
-        items(container, "envFrom").any(|from| names(from, &[whole, "name"]))
-            || items(container, "env").any(|variable| names(variable, &["valueFrom", key, "name"]))
-    })
-}
-
-fn projects(volume: &Value, sort: &str) -> bool {
-    let sources = volume.get("projected").into_iter().flat_map(|projected| items(projected, "sources"));
-    sources.into_iter().any(|source| names(source, &[sort, "name"]))
+    pod.at(&["spec"]).is_some_and(|spec| secret_names(spec).next().is_some())
 }
 
 fn has(value: &Value, field: &str) -> bool {
     value.get(field).is_some_and(|value| !value.is_null())
-}
-
-fn names(value: &Value, path: &[&str]) -> bool {
-    let found = path.iter().try_fold(value, |value, field| value.get(field));
-    found.and_then(Value::as_str).is_some_and(|name| !name.is_empty())
 }
 
 fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
@@ -178,7 +138,7 @@ mod tests {
         check(json!({"serviceAccount": "a"}), Ok(Some("serviceaccounts")));
         check(json!({"imagePullSecrets": [{"name": "s"}]}), Ok(Some("secrets")));
         check(json!({"resourceClaims": [{"name": "c"}]}), Ok(Some("resourceclaims")));
-        for list in CONTAINERS {
+        for list in ["initContainers", "containers", "ephemeralContainers"] {
             let of = |container: Value| json!({list: [container]});
             let key = |sort: &str| json!({"env": [{"name": "X", "valueFrom": {sort: {"name": "n", "key": "k"}}}]});
             let whole = |sort: &str| json!({"envFrom": [{sort: {"name": "n"}}]});
@@ -188,14 +148,8 @@ mod tests {
             check(of(whole("configMapRef")), Ok(Some("configmaps")));
             check(of(key("fieldRef")), Ok(None));
         }
-        for sort in WITH_SECRET {
-            check(volume(json!({sort: {"secretRef": {"name": "s"}}})), Ok(Some("secrets")));
-            check(volume(json!({sort: {}})), Ok(None));
-        }
+        check(volume(json!({"rbd": {"secretRef": {"name": "s"}}})), Ok(Some("secrets")));
         check(volume(json!({"secret": {"secretName": "s"}})), Ok(Some("secrets")));
-        check(volume(json!({"azureFile": {"secretName": "s"}})), Ok(Some("secrets")));
-        check(volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "s"}}})), Ok(Some("secrets")));
-        check(volume(json!({"projected": {"sources": [{"secret": {"name": "s"}}]}})), Ok(Some("secrets")));
         check(volume(json!({"configMap": {"name": "c"}})), Ok(Some("configmaps")));
         for (sort, objects) in WITH_OBJECT {
             check(volume(json!({sort: {}})), Ok(Some(objects)));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use api::Object;
-use api::pods::claim_of;
+use api::pods::{claim_of, config_map_names, secret_names};
 use memchr::memmem;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -119,18 +119,8 @@ fn uses(pod: &Entry, node: &str, target: Target, name: &str) -> bool {
             let account = pod.str_at(&["spec", "serviceAccountName"]);
             account == name || (account.is_empty() && name == "default")
         }
-        Target::Secret => {
-            refers(spec, &["secretKeyRef", "secretRef", "nodePublishSecretRef"], "name", name)
-                || refers_in_list(spec, "imagePullSecrets", name)
-                || volume_refers(spec, "secret", "secretName", name)
-                || projected_refers(spec, "secret", name)
-                || volume_names_secret(spec, name)
-        }
-        Target::ConfigMap => {
-            refers(spec, &["configMapKeyRef", "configMapRef"], "name", name)
-                || volume_refers(spec, "configMap", "name", name)
-                || projected_refers(spec, "configMap", name)
-        }
+        Target::Secret => secret_names(spec).any(|secret| secret == name),
+        Target::ConfigMap => config_map_names(spec).any(|map| map == name),
         Target::Claim => volumes(spec).any(|volume| claim_of(pod.name(), volume).is_some_and(|claim| claim == name)),
         Target::ResourceClaim => {
             let mut claims = spec.get("resourceClaims").and_then(Value::as_array).into_iter().flatten();
@@ -156,39 +146,6 @@ fn resource_claim_of<'a>(pod: &'a Object, claim: &'a Value) -> Option<&'a str> {
 
 fn volumes(spec: &Value) -> impl Iterator<Item = &Value> {
     spec.get("volumes").and_then(Value::as_array).into_iter().flatten()
-}
-
-fn volume_refers(spec: &Value, source: &str, field: &str, name: &str) -> bool {
-    volumes(spec).any(|volume| volume.get(source).and_then(|s| s.get(field)).and_then(Value::as_str) == Some(name))
-}
-
-fn projected_refers(spec: &Value, source: &str, name: &str) -> bool {
-    volumes(spec)
-        .filter_map(|volume| volume.get("projected")?.get("sources")?.as_array())
-        .flatten()
-        .any(|item| item.get(source).and_then(|s| s.get("name")).and_then(Value::as_str) == Some(name))
-}
-
-fn refers_in_list(spec: &Value, list: &str, name: &str) -> bool {
-    let items = spec.get(list).and_then(Value::as_array).into_iter().flatten();
-    items.into_iter().any(|item| item.get("name").and_then(Value::as_str) == Some(name))
-}
-
-/// Whether a volume source itself (CephFS, RBD, CSI and so on) names a secret in its `secretRef`.
-fn volume_names_secret(spec: &Value, name: &str) -> bool {
-    volumes(spec).any(|volume| refers(volume, &["secretRef", "nodePublishSecretRef"], "name", name))
-}
-
-/// Whether any of `fields`, anywhere in the containers, holds an object whose `field` is `name`.
-fn refers(value: &Value, fields: &[&str], field: &str, name: &str) -> bool {
-    match value {
-        Value::Object(map) => map.iter().any(|(key, value)| {
-            (fields.contains(&key.as_str()) && value.get(field).and_then(Value::as_str) == Some(name))
-                || refers(value, fields, field, name)
-        }),
-        Value::Array(list) => list.iter().any(|value| refers(value, fields, field, name)),
-        _ => false,
-    }
 }
 
 /// Whether a persistent volume's source names the secret; without a namespace it is in the claim's.
