@@ -22,6 +22,7 @@ pub mod identity;
 pub mod json;
 pub mod jsonpath;
 pub mod kinds;
+pub mod legacy_tokens;
 pub mod names;
 pub mod object;
 pub mod openapi;

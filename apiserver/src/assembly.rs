@@ -106,6 +106,7 @@ pub fn assemble(settings: &Settings<'_>) -> Result<Assembly, AssemblyError> {
         endpoints,
         front_proxy: None,
         documents: Arc::new(documents(settings, &identity.tokens)),
+        secret_uses: identity.tokens.uses(),
     };
     let pem = identity.client_authorities.as_ref().map(|authorities| authorities.pem());
     let followed = Followed {

@@ -18,6 +18,7 @@ pub mod outside;
 pub mod request_header;
 pub mod review;
 pub mod secret_token;
+pub mod secret_use;
 pub mod service_account;
 pub mod token_file;
 pub mod token_request;
@@ -30,13 +31,14 @@ use api::UserInfo;
 use api::identity::aggregate_texts;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use crate::plug::Authenticator;
+use crate::plug::{Authenticator, Known};
 pub use crate::plug::PeerCertificate;
 use crate::{Registry, registry};
 pub use anonymous::{Anonymous, anonymous};
 pub use jwt::SigningKey;
 pub use outside::Outside;
 pub use secret_token::SecretClaims;
+pub use secret_use::SecretUses;
 pub use service_account::ServiceAccountTokens;
 pub use token_file::{TokenFile, TokenFileError};
 pub use x509::ClientCertificates;
@@ -54,12 +56,12 @@ pub struct Authentication {
 }
 
 /// A user, and the audiences that a token is for.
-type Owner = (Arc<UserInfo>, Vec<String>);
+type Owner = (Known, Vec<String>);
 
 /// What is known of credentials without asking anybody else.
 enum AtOnce {
     /// Who asks; none if there are no credentials.
-    Known(Option<Arc<UserInfo>>),
+    Known(Option<Known>),
     /// What is wrong with those that were looked at, and the tokens that others may know.
     Unknown(Vec<String>, Vec<String>),
 }
@@ -88,17 +90,17 @@ impl Authentication {
     ///
     /// # Errors
     /// Why the token is no good.
-    fn own_user(&self, token: &str, registry: &Registry) -> Result<Option<Arc<UserInfo>>, String> {
+    fn own_user(&self, token: &str, registry: &Registry) -> Result<Option<Known>, String> {
         if let Some(user) = self.token_file.as_ref().and_then(|file| file.user(token)) {
-            return Ok(Some(user));
+            return Ok(Some(user.into()));
         }
-        let now = registry.clock().now();
+        let now = (registry.clock().now(), registry.clock().instant());
         let fault = match self.service_accounts.authenticate(token, &registry.snapshot(), now) {
             Ok(user) => return Ok(Some(user)),
             Err(fault) => fault,
         };
         if let Some(user) = self.bootstrap_user(token, registry) {
-            return Ok(Some(user));
+            return Ok(Some(user.into()));
         }
         if fault == INVALID_TOKEN { Ok(None) } else { Err(fault) }
     }
@@ -122,20 +124,21 @@ impl Authentication {
         let shared: Vec<String> = wanted.iter().filter(|audience| ours.contains(audience)).cloned().collect();
         let file = self.token_file.as_ref().and_then(|file| file.user(token));
         if let Some(user) = file.filter(|_| !shared.is_empty()) {
-            return Ok((user, shared));
+            return Ok((user.into(), shared));
         }
-        match self.service_accounts.review(token, audiences, &registry.snapshot(), registry.clock().now()) {
+        let now = (registry.clock().now(), registry.clock().instant());
+        match self.service_accounts.review(token, audiences, &registry.snapshot(), now) {
             Ok(owner) => return Ok(owner),
             Err(fault) => faults.push(fault),
         }
         if !shared.is_empty()
             && let Some(user) = self.bootstrap_user(token, registry)
         {
-            return Ok((user, shared));
+            return Ok((user.into(), shared));
         }
         if let Some(outside) = &self.outside {
             match outside.owner(token, wanted).await {
-                Ok(Some(owner)) => return Ok(owner),
+                Ok(Some((user, audiences))) => return Ok((user.into(), audiences)),
                 Ok(None) => {}
                 Err(fault) => faults.push(fault.to_string()),
             }
@@ -149,7 +152,7 @@ impl Authentication {
         if let Some(peer) = request.extensions.get::<PeerCertificate>() {
             match self.certificates.user(peer, registry.clock().now()) {
                 Ok(None) => {}
-                Ok(user) => return AtOnce::Known(user),
+                Ok(user) => return AtOnce::Known(user.map(Known::from)),
                 Err(fault) => faults.push(fault),
             }
         }
@@ -176,11 +179,11 @@ impl Authentication {
     }
 
     /// Asks others whose tokens these are.
-    async fn ask(&self, mut faults: Vec<String>, tokens: Vec<String>) -> Result<Option<Arc<UserInfo>>, String> {
+    async fn ask(&self, mut faults: Vec<String>, tokens: Vec<String>) -> Result<Option<Known>, String> {
         if let Some(outside) = &self.outside {
             for token in tokens {
                 match outside.owner(&token, self.service_accounts.audiences()).await {
-                    Ok(Some((user, _))) => return Ok(Some(user)),
+                    Ok(Some((user, _))) => return Ok(Some(user.into())),
                     Ok(None) => faults.push(INVALID_TOKEN.into()),
                     Err(fault) => faults.push(fault.to_string()),
                 }
@@ -195,7 +198,7 @@ impl Authenticator for Authentication {
         &'a self,
         request: &'a http::request::Parts,
         registry: &'a Registry,
-    ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>> {
+    ) -> BoxFuture<'a, Result<Option<Known>, String>> {
         match self.at_once(request, registry) {
             AtOnce::Known(user) => ready(Ok(user)).boxed(),
             AtOnce::Unknown(faults, tokens) => self.ask(faults, tokens).boxed(),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use admission::{Admission, Operation};
-pub use authentication::{Authenticator, PeerCertificate};
+pub use authentication::{Authenticator, Known, Notes, PeerCertificate};
 pub use authorization::{Authorizer, Authorizers, Decision};
 pub use endpoint::{Connecter, Creater, Endpoints};
 pub use strategy::Strategy;
@@ -19,7 +19,7 @@ pub use strategy::Strategy;
 use api::catalogue::Resource;
 use serde_json::Value;
 
-use crate::authentication::Anonymous;
+use crate::authentication::{Anonymous, SecretUses};
 use crate::front_proxy::FrontProxy;
 
 /// Finds the strategy of a resource, or of one of its subresources (empty for the resource itself).
@@ -44,6 +44,8 @@ pub struct Plugins {
     pub front_proxy: Option<Arc<FrontProxy>>,
     /// Fixed documents by path, such as the key set of service account tokens.
     pub documents: Arc<HashMap<String, Value>>,
+    /// Secrets whose tokens were used, to be labelled.
+    pub secret_uses: Arc<SecretUses>,
 }
 
 impl Default for Plugins {
@@ -58,6 +60,7 @@ impl Default for Plugins {
             endpoints: Endpoints::default(),
             front_proxy: None,
             documents: Arc::default(),
+            secret_uses: Arc::default(),
         }
     }
 }

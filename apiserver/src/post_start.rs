@@ -10,6 +10,7 @@ mod discovery;
 mod event_expiry;
 mod flow_control;
 mod identity;
+mod legacy_tokens;
 mod registration;
 mod rounds;
 
@@ -24,8 +25,8 @@ pub use identity::lease_name;
 
 impl ApiServer {
     /// Does what goes on beside the requests: serves custom resources as their definitions come and go, tells
-    /// APIServices whether they are available, and servers of aggregated APIs whom to believe, keeps the
-    /// configuration of flow control, holds the server's own lease, ends events when their hour is over, forgets old
+    /// APIServices whether they are available, and servers of aggregated APIs whom to believe, notes
+    /// when tokens of Secrets were last used, keeps the configuration of flow control, holds the server's own lease, ends events when their hour is over, forgets old
     /// states, and writes anew what was encrypted with older keys. Runs until `stop` is cancelled or the store is closed.
     pub fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()> {
         Box::pin(async move {
@@ -38,6 +39,8 @@ impl ApiServer {
                     description::follow(self),
                     definitions::follow(self),
                     cluster_authentication::follow(self),
+                    legacy_tokens::follow(self),
+                    legacy_tokens::label(self),
                     flow_control::follow(self),
                     event_expiry::follow(self.registry()),
                     compaction::run(self.registry()),

@@ -22,6 +22,7 @@ mod garbage;
 mod hash;
 mod history;
 mod job;
+pub mod legacy_tokens;
 mod namespace;
 mod node_lifecycle;
 mod node_ttl;

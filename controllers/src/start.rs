@@ -34,6 +34,8 @@ pub struct Config {
     pub authority: Option<crate::certificates::Authority>,
     /// Signs the tokens in Secrets; without it there are none.
     pub signer: Option<crate::tokens::Signer>,
+    /// How long a token in a Secret is not used before it is marked, and marked before it goes, if nobody asked for it.
+    pub legacy_token_period: Duration,
 }
 
 type Run = fn(Context) -> BoxFuture<'static, ()>;
@@ -81,6 +83,7 @@ controllers! {
     "service-cidr-controller" "service-cidrs-controller" "service-cidr-controller" crate::service_cidr::run;
     "serviceaccount-controller" "service-account-controller" "serviceaccount-controller" crate::serviceaccount::run;
     "serviceaccount-token-controller" "system:kube-controller-manager" "serviceaccount-token-controller" crate::tokens::run;
+    "legacy-serviceaccount-token-cleaner-controller" "legacy-service-account-token-cleaner" "legacy-serviceaccount-token-cleaner-controller" crate::legacy_tokens::run;
     "bootstrap-signer-controller" "bootstrap-signer" "bootstrap-signer-controller" crate::bootstrap_tokens::run_signer;
     "token-cleaner-controller" "token-cleaner" "token-cleaner-controller" crate::bootstrap_tokens::run_cleaner;
     "root-ca-certificate-publisher-controller" "root-ca-cert-publisher" "root-ca-certificate-publisher-controller" crate::root_ca::run;

@@ -16,10 +16,10 @@ use crate::error::{Error, Result, ignore_not_found, is_conflict};
 
 /// Keys worked on at a time.
 const WORKERS: usize = 2;
-const TYPE: &str = "kubernetes.io/service-account-token";
+pub(crate) const TYPE: &str = "kubernetes.io/service-account-token";
 /// The annotations that say whose token it is.
-const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
-const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
+pub(crate) const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
+pub(crate) const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 /// The keys of the data.
 const TOKEN: &str = "token";
 const CERTIFICATE: &str = "ca.crt";
@@ -74,8 +74,7 @@ pub(crate) async fn run(context: Context) {
     let Some(signer) = context.config.signer.clone() else { return };
     let queue = context.queue();
     let accounts = context.informers.of::<ServiceAccount>();
-    let only = Selection { fields: Some(format!("type={TYPE}")), labels: None };
-    let secrets = context.informers.selected::<Secret>(only);
+    let secrets = context.informers.selected::<Secret>(secrets_with_tokens());
     let gone: Arc<Mutex<HashMap<ObjectKey, Account>>> = Arc::default();
     let (to, noted) = (queue.clone(), gone.clone());
     secrets.on_change(move |change| {
@@ -106,6 +105,11 @@ pub(crate) async fn run(context: Context) {
             async move { tokens.sync(key).await }
         })
         .await;
+}
+
+/// The Secrets of this type.
+pub(crate) fn secrets_with_tokens() -> Selection {
+    Selection { fields: Some(format!("type={TYPE}")), labels: None }
 }
 
 fn account_of(secret: &Secret) -> Option<Account> {

@@ -278,6 +278,7 @@ impl ServerFlags {
             .map_err(|error| Error::usage(format!("--allowed-unsafe-sysctls: {error}")))?;
         config.allowed_unsafe_sysctls = self.allowed_unsafe_sysctls.clone();
         (config.authentication, config.authorization) = self.identity.options()?;
+        config.legacy_token_period = self.identity.legacy_token_period()?;
         config.front_proxy = self.front_proxy.options()?;
         config.encryption_provider_config.clone_from(&self.encryption_provider_config);
         config.encryption_provider_config_automatic_reload = self.encryption_provider_config_automatic_reload;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use apiserver::chain::inflight::InflightLimits;
 use apiserver::front_proxy::FrontProxyOptions;
@@ -58,6 +59,8 @@ pub struct ClusterConfig {
     pub authentication: apiserver::authentication::options::Options,
     /// How it is decided what they may do.
     pub authorization: apiserver::authorization::options::Options,
+    /// How long a token in a Secret that nobody asked for is not used before it is marked, and marked before it goes.
+    pub legacy_token_period: Duration,
     /// Who is believed that names users, and what the front proxy shows.
     pub front_proxy: FrontProxyOptions,
     /// What is encrypted in the store and how; none for the Secrets, with a key in the data directory.
@@ -93,6 +96,7 @@ impl ClusterConfig {
             allowed_unsafe_sysctls: Vec::new(),
             authentication: Default::default(),
             authorization: Default::default(),
+            legacy_token_period: controllers::legacy_tokens::PERIOD,
             front_proxy: FrontProxyOptions::default(),
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,

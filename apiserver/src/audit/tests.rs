@@ -200,7 +200,7 @@ impl Authenticator for Stranger {
         &'a self,
         _: &'a http::request::Parts,
         _: &'a crate::Registry,
-    ) -> futures::future::BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>> {
+    ) -> futures::future::BoxFuture<'a, Result<Option<crate::plug::Known>, String>> {
         futures::future::ready(Err("bad token".into())).boxed()
     }
 }

@@ -16,7 +16,7 @@ use super::x509::{VERDICT_LIFE, texts, verify_chain};
 use crate::Registry;
 use crate::certificates::{CertificateError, client_verifier};
 use crate::plug::authentication::Judged;
-use crate::plug::{Authenticator, PeerCertificate};
+use crate::plug::{Authenticator, Known, PeerCertificate};
 use crate::request::query::{decode, is_escaped};
 
 /// What the headers of every front proxy of Kubernetes begin with.
@@ -200,8 +200,9 @@ impl Authenticator for RequestHeaders {
         &'a self,
         request: &'a Parts,
         registry: &'a Registry,
-    ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>> {
-        ready(self.user(request, registry.clock().now())).boxed()
+    ) -> BoxFuture<'a, Result<Option<Known>, String>> {
+        let user = self.user(request, registry.clock().now());
+        ready(user.map(|user| user.map(Known::from))).boxed()
     }
 }
 

@@ -38,7 +38,15 @@ impl TokenReview {
             .map(|list| list.iter().filter_map(Value::as_str).map(String::from).collect())
             .unwrap_or_default();
         let status = match self.0.review(&token, &audiences, &ctx.registry).await {
-            Ok((user, audiences)) => json!({"authenticated": true, "user": *user, "audiences": audiences}),
+            Ok((known, audiences)) => {
+                if let Some(notes) = &known.notes {
+                    notes.warnings.iter().for_each(|warning| ctx.warn(warning));
+                    for (name, text) in &notes.annotations {
+                        ctx.annotate(|| name.clone(), || text.clone());
+                    }
+                }
+                json!({"authenticated": true, "user": *known.user, "audiences": audiences})
+            }
             Err(error) => json!({"error": error, "user": {}}),
         };
         review.set(&["status"], status);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::UserInfo;
 use jiff::{SignedDuration, Timestamp};
@@ -13,9 +14,11 @@ use store::{Revision, Snapshot};
 
 use super::jose::{Algorithm, Compact, KeySet};
 use super::jwt::{Bound, Claims, Reference, SigningError, SigningKey};
-use super::secret_token::SecretClaims;
+use super::secret_token::{Held, SecretClaims};
+use super::secret_use::SecretUses;
 use super::{INVALID_TOKEN, identity_of};
-use crate::metrics::chain::Tokens;
+use crate::metrics::chain::{Sort, Tokens};
+use crate::plug::{Known, Notes};
 use crate::registry::key;
 
 /// Clocks may differ by this much, and what is being deleted keeps its tokens for as long.
@@ -38,13 +41,14 @@ pub struct ServiceAccountTokens {
     lifetimes: Lifetimes,
     remembered: Mutex<HashMap<[u8; 32], Arc<Verified>>>,
     counts: Arc<Tokens>,
+    uses: Arc<SecretUses>,
 }
 
 /// A token whose signature was checked, and the stored objects on which the verdict rests.
 struct Verified {
     claims: Claims,
-    /// What it says if a Secret holds it; then the claims are only what follows from that.
-    held: Option<SecretClaims>,
+    /// Its own claims if a Secret holds it, and the Secret; then the others are only what follows from it.
+    held: Option<(SecretClaims, Held)>,
     user: Arc<UserInfo>,
     witnesses: Vec<(String, Revision)>,
     /// Something it is bound to is being deleted: the token ends here.
@@ -72,8 +76,8 @@ impl ServiceAccountTokens {
         let issuer = issuer.into();
         let keys = KeySet::of([key.public().clone()]);
         let (issuers, audiences) = (vec![issuer.clone()], vec![issuer]);
-        let (remembered, counts) = (Mutex::default(), Arc::default());
-        Self { key, keys, issuers, audiences, lifetimes: Lifetimes::default(), remembered, counts }
+        let (remembered, counts, uses) = (Mutex::default(), Arc::default(), Arc::default());
+        Self { key, keys, issuers, audiences, lifetimes: Lifetimes::default(), remembered, counts, uses }
     }
 
     /// The same with other keys whose tokens are taken, with issuers of whom the first is the one that issues, and for these
@@ -95,6 +99,11 @@ impl ServiceAccountTokens {
     /// What is counted of them.
     pub fn counts(&self) -> Arc<Tokens> {
         self.counts.clone()
+    }
+
+    /// The Secrets whose tokens were used.
+    pub fn uses(&self) -> Arc<SecretUses> {
+        self.uses.clone()
     }
 
     /// The audiences of this API server.
@@ -123,11 +132,20 @@ impl ServiceAccountTokens {
         self.key.sign(&claims)
     }
 
+    /// Signs what the token in a Secret says.
+    ///
+    /// # Errors
+    /// [`SigningError`].
+    #[cfg(test)]
+    pub(super) fn sign(&self, claims: &SecretClaims) -> Result<String, SigningError> {
+        self.key.sign(claims)
+    }
+
     /// Whose token this is, if it is for this API server.
     ///
     /// # Errors
     /// Why not.
-    pub fn authenticate(&self, token: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<UserInfo>, String> {
+    pub fn authenticate(&self, token: &str, snapshot: &Snapshot, now: (Timestamp, Instant)) -> Result<Known, String> {
         let verified = self.verify(token, snapshot, now)?;
         if !verified.claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
             return Err(format!(
@@ -135,7 +153,7 @@ impl ServiceAccountTokens {
                 verified.claims.aud, self.audiences
             ));
         }
-        Ok(verified.user.clone())
+        Ok(self.known(&verified, now))
     }
 
     /// Whose token this is, with those of `audiences` that it is for (of this API server's, if none are given).
@@ -147,8 +165,8 @@ impl ServiceAccountTokens {
         token: &str,
         audiences: &[String],
         snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<(Arc<UserInfo>, Vec<String>), String> {
+        now: (Timestamp, Instant),
+    ) -> Result<(Known, Vec<String>), String> {
         let verified = self.verify(token, snapshot, now)?;
         let wanted = if audiences.is_empty() { &self.audiences[..] } else { audiences };
         let shared: Vec<String> =
@@ -157,10 +175,10 @@ impl ServiceAccountTokens {
             let have = &verified.claims.aud;
             return Err(format!("token audiences {have:?} is invalid for the target audiences {wanted:?}"));
         }
-        Ok((verified.user.clone(), shared))
+        Ok((self.known(&verified, now), shared))
     }
 
-    fn verify(&self, token: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<Verified>, String> {
+    fn verify(&self, token: &str, snapshot: &Snapshot, now: (Timestamp, Instant)) -> Result<Arc<Verified>, String> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let remembered = self.remembered.lock().get(&digest).cloned();
         let is_good = remembered.as_ref().is_some_and(|verified| holds(verified, snapshot));
@@ -168,31 +186,59 @@ impl ServiceAccountTokens {
         let verified = match remembered {
             Some(verified) if is_good => verified,
             remembered => {
-                let checked = self.check_again(remembered, token, snapshot);
+                let checked = self.check_again(remembered, token, snapshot, now);
                 self.counts.checked(checked.is_ok());
                 self.remember(digest, checked?)
             }
         };
-        check_times(&verified, now)?;
-        self.counts.used(verified.held.is_some());
+        check_times(&verified, now.0)?;
         Ok(verified)
     }
 
+    /// Whose token it is that is good, and what is told of its use: what a Secret holds is noted there, and that its holder
+    /// should have fetched another (`WarnAfter`) in the audit log.
+    fn known(&self, verified: &Verified, (at, now): (Timestamp, Instant)) -> Known {
+        let user = verified.user.clone();
+        if let Some((_, held)) = &verified.held {
+            self.uses.note(&held.used, held.labelled, at, now);
+            self.counts.used(if held.is_generated { Sort::Generated } else { Sort::Manual });
+            return Known { user, notes: Some(held.notes.clone()) };
+        }
+        let Some(warn_after) = verified.claims.kubernetes.warnafter.filter(|seconds| *seconds != 0) else {
+            return user.into();
+        };
+        if at <= Timestamp::from_second(warn_after).unwrap_or(Timestamp::MAX) {
+            self.counts.used(Sort::Valid);
+            return user.into();
+        }
+        self.counts.used(Sort::Stale);
+        let late = at.as_second() - warn_after;
+        let text = format!("subject: {}, seconds after warning threshold: {late}", verified.claims.sub);
+        let annotations = vec![("authentication.k8s.io/stale-token".to_string(), text)];
+        Known { user, notes: Some(Arc::new(Notes { annotations, ..Notes::default() })) }
+    }
+
     /// Checks a token of which nothing that holds is remembered; of one that was known before the signature is good.
-    fn check_again(&self, stale: Option<Arc<Verified>>, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
+    fn check_again(
+        &self,
+        stale: Option<Arc<Verified>>,
+        token: &str,
+        snapshot: &Snapshot,
+        now: (Timestamp, Instant),
+    ) -> Result<Verified, String> {
         match stale {
             Some(stale) => match &stale.held {
-                Some(held) => self.check_held(held.clone(), token, snapshot),
+                Some((said, _)) => self.check_held(said.clone(), token, snapshot, now),
                 None => check(stale.claims.clone(), snapshot),
             },
-            None => self.check_new(token, snapshot),
+            None => self.check_new(token, snapshot, now),
         }
     }
 
-    fn check_new(&self, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
+    fn check_new(&self, token: &str, snapshot: &Snapshot, now: (Timestamp, Instant)) -> Result<Verified, String> {
         let said = self.said(token).ok_or(INVALID_TOKEN)?;
         if let Some(held) = SecretClaims::deserialize(&said).ok().filter(SecretClaims::are_ours) {
-            return self.check_held(held, token, snapshot);
+            return self.check_held(held, token, snapshot, now);
         }
         let claims: Claims = serde_json::from_value(said).map_err(|_| INVALID_TOKEN)?;
         if !self.issuers.contains(&claims.iss) {
@@ -208,21 +254,33 @@ impl ServiceAccountTokens {
     }
 
     /// A token that a Secret holds is for this API server alone, and for ever.
-    fn check_held(&self, held: SecretClaims, token: &str, snapshot: &Snapshot) -> Result<Verified, String> {
-        let witnesses = held.check(token, snapshot)?;
-        let account = Reference { name: held.account.clone(), uid: held.account_uid.clone() };
+    fn check_held(
+        &self,
+        said: SecretClaims,
+        token: &str,
+        snapshot: &Snapshot,
+        (at, now): (Timestamp, Instant),
+    ) -> Result<Verified, String> {
+        let mut held = said.check(token, snapshot)?;
+        if let Some(invalid) = held.invalid {
+            self.uses.note(&held.used, held.labelled, at, now);
+            self.counts.used(Sort::Invalid);
+            return Err(invalid);
+        }
+        let witnesses = std::mem::take(&mut held.witnesses);
+        let account = Reference { name: said.account.clone(), uid: said.account_uid.clone() };
         let claims = Claims {
             aud: self.audiences.clone(),
             exp: i64::MAX,
             iat: 0,
             iss: self.issuer().to_string(),
             jti: String::new(),
-            kubernetes: Bound { namespace: held.namespace.clone(), serviceaccount: account, ..Bound::default() },
+            kubernetes: Bound { namespace: said.namespace.clone(), serviceaccount: account, ..Bound::default() },
             nbf: 0,
             sub: String::new(),
         };
         let user = Arc::new(user(&claims));
-        Ok(Verified { claims, held: Some(held), user, witnesses, ends: None })
+        Ok(Verified { claims, held: Some((said, held)), user, witnesses, ends: None })
     }
 
     fn remember(&self, digest: [u8; 32], verified: Verified) -> Arc<Verified> {

@@ -18,6 +18,10 @@ fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
+fn at(time: Timestamp) -> (Timestamp, std::time::Instant) {
+    (time, std::time::Instant::now())
+}
+
 fn tokens() -> Arc<ServiceAccountTokens> {
     let pki = Pki::in_memory(now()).unwrap();
     Arc::new(ServiceAccountTokens::new(SigningKey::from_pem(pki.service_account_key_pem()).unwrap(), ISSUER))
@@ -60,7 +64,7 @@ async fn a_token_lives_as_long_as_what_it_is_bound_to() {
     put(&*store, "pods", object("Pod", "p", "2")).await;
     let tokens = tokens();
     let token = tokens.issue(claims(Some("2"))).unwrap();
-    let user = tokens.authenticate(&token, &store.snapshot(), now()).unwrap();
+    let user = tokens.authenticate(&token, &store.snapshot(), at(now())).unwrap().user;
     assert_eq!(user.username, "system:serviceaccount:a:sa");
     assert_eq!(user.uid, "1");
     assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);
@@ -69,7 +73,7 @@ async fn a_token_lives_as_long_as_what_it_is_bound_to() {
 
     let fails = |token: &str, seconds: i64| {
         let at = now() + SignedDuration::from_secs(seconds);
-        tokens.authenticate(token, &store.snapshot(), at).unwrap_err()
+        tokens.authenticate(token, &store.snapshot(), self::at(at)).unwrap_err()
     };
     assert_eq!(fails(&token, 700), "service account token has expired");
     assert_eq!(fails(&token, -100), "service account token is not valid yet");
@@ -82,7 +86,7 @@ async fn a_token_lives_as_long_as_what_it_is_bound_to() {
     let mut deleted = object("Pod", "p", "2");
     deleted["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z".into();
     put(&*store, "pods", deleted).await;
-    tokens.authenticate(&token, &store.snapshot(), now()).unwrap();
+    tokens.authenticate(&token, &store.snapshot(), at(now())).unwrap();
     assert_eq!(fails(&token, 90), "service account token has been invalidated");
     put(&*store, "pods", object("Pod", "p", "3")).await;
     assert!(fails(&token, 0).contains("does not match"));
@@ -114,7 +118,7 @@ async fn credentials_in_their_order() {
             request.extensions_mut().insert(peer.clone());
         }
         let found = authentication.authenticate(&request.into_parts().0, &registry).now_or_never().unwrap();
-        let found = found.as_ref().map(|user| user.as_ref().map(|user| user.username.as_str()));
+        let found = found.as_ref().map(|known| known.as_ref().map(|known| known.user.username.as_str()));
         match (found, expected) {
             (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
             (found, expected) => assert_eq!(found.map_err(String::as_str), expected),
@@ -189,4 +193,87 @@ fn subjects_that_are_no_users() {
     let no_text = DnValue::UniversalString(rcgen::string::UniversalString::try_from("x").unwrap());
     assert!(read(&[(DnType::CommonName, no_text.clone())]).is_err());
     assert!(read(&[(DnType::CommonName, text("jane")), (DnType::OrganizationName, no_text)]).is_err());
+}
+
+#[tokio::test]
+async fn the_use_of_a_token_in_a_secret_is_told() {
+    use futures::FutureExt;
+
+    use crate::authentication::secret_use::Used;
+    let store = Memory::new();
+    let account = |secrets: Value| {
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "secrets": secrets,
+            "metadata": {"namespace": "a", "name": "sa", "uid": "1"}})
+    };
+    let tokens = tokens();
+    let token = tokens.sign(&SecretClaims::new("a", "sa", "1", "s")).unwrap();
+    let secret = |labels: Value| {
+        use base64::Engine;
+        let data = base64::engine::general_purpose::STANDARD.encode(&token);
+        json!({"apiVersion": "v1", "kind": "Secret", "data": {"token": data},
+            "metadata": {"namespace": "a", "name": "s", "uid": "2", "labels": labels}})
+    };
+    let (uses, counts) = (tokens.uses(), tokens.counts());
+    let told = || uses.next().now_or_never();
+    let used = Some(Used { namespace: "a".into(), name: "s".into(), uid: "2".into() });
+    let count = |name: &str| {
+        let mut text = metrics::Text::default();
+        metrics::Collect::collect(&*counts, &mut text);
+        let line = text.finish().lines().find(|line| line.starts_with(name)).map(str::to_string);
+        line.and_then(|line| line.split(' ').next_back().map(str::to_string)).unwrap_or_default()
+    };
+
+    put(&*store, "serviceaccounts", account(json!([{"name": "other"}]))).await;
+    put(&*store, "secrets", secret(json!({}))).await;
+    let known = tokens.authenticate(&token, &store.snapshot(), at(now())).unwrap();
+    let notes = known.notes.unwrap();
+    let expected = [
+        ("authentication.k8s.io/legacy-token", "system:serviceaccount:a:sa"),
+        ("authentication.k8s.io/legacy-token-manual-secret", "s"),
+    ];
+    assert_eq!(notes.annotations, expected.map(|(name, text)| (name.to_string(), text.to_string())));
+    assert_eq!((notes.warnings.len(), told()), (0, used.clone()));
+    assert!(tokens.authenticate(&token, &store.snapshot(), at(now())).unwrap().notes.is_some(), "also when remembered");
+    assert_eq!(told(), None);
+    uses.tried(used.as_ref().unwrap(), std::time::Instant::now() - std::time::Duration::from_secs(3600));
+
+    put(&*store, "secrets", secret(json!({"kubernetes.io/legacy-token-last-used": "2026-11-22"}))).await;
+    put(&*store, "serviceaccounts", account(json!([{"name": "s"}]))).await;
+    let notes = tokens.authenticate(&token, &store.snapshot(), at(now())).unwrap().notes.unwrap();
+    assert_eq!(notes.annotations[1].0, "authentication.k8s.io/legacy-token-autogenerated-secret");
+    assert!(notes.warnings[0].ends_with("instead of auto-generated secret-based tokens."));
+    assert_eq!(told(), None, "it is labelled");
+    let foreign = tokens.review(&token, &["vault".into()], &store.snapshot(), at(now() + SignedDuration::from_hours(48)));
+    assert!(foreign.is_err() && told().is_none(), "a token for others is not used");
+    let late = at(now() + SignedDuration::from_hours(48));
+    tokens.authenticate(&token, &store.snapshot(), late).unwrap();
+    assert_eq!(told(), used, "a token that is remembered is noted on another day, too");
+    uses.tried(used.as_ref().unwrap(), std::time::Instant::now() - std::time::Duration::from_secs(3600));
+
+    put(&*store, "secrets", secret(json!({"kubernetes.io/legacy-token-invalid-since": "2026-11-22"}))).await;
+    let refused = tokens.authenticate(&token, &store.snapshot(), at(now())).unwrap_err();
+    assert!(refused.contains("has been marked invalid"), "{refused}");
+    assert_eq!(told(), used, "who still uses it is to be seen");
+    assert_eq!(count("serviceaccount_legacy_manual_token_uses_total"), "2");
+    assert_eq!(count("serviceaccount_legacy_auto_token_uses_total"), "2");
+    assert_eq!(count("serviceaccount_invalid_legacy_auto_token_uses_total"), "1");
+    assert_eq!(count("serviceaccount_legacy_tokens_total"), "5");
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_reloaded_is_told_of() {
+    let store = Memory::new();
+    put(&*store, "serviceaccounts", object("ServiceAccount", "sa", "1")).await;
+    let tokens = tokens();
+    let mut claims = claims(None);
+    claims.kubernetes.warnafter = Some(now().as_second() + 60);
+    let token = tokens.issue(claims).unwrap();
+    let notes = |seconds: i64| {
+        let time = at(now() + SignedDuration::from_secs(seconds));
+        tokens.authenticate(&token, &store.snapshot(), time).unwrap().notes
+    };
+    assert_eq!(notes(60), None);
+    let text = "subject: system:serviceaccount:a:sa, seconds after warning threshold: 5";
+    let expected = vec![("authentication.k8s.io/stale-token".to_string(), text.to_string())];
+    assert_eq!(notes(65).unwrap().annotations, expected);
 }

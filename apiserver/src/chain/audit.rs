@@ -16,7 +16,7 @@ use crate::authorization::Attributes;
 use crate::clock;
 use crate::content::Representation;
 use crate::flow_control::Flow;
-use crate::plug::PeerCertificate;
+use crate::plug::{Notes, PeerCertificate};
 use crate::server::connections::Seat;
 use crate::{Registry, answer, content};
 
@@ -36,6 +36,8 @@ const CUT_WARNING_CHARS: usize = 256;
 pub struct Event {
     /// What the client is warned of.
     pub warnings: Vec<String>,
+    /// Warnings and annotations about the credentials.
+    pub credentials: Option<Arc<Notes>>,
     /// The number that the request got; none before it is dispatched.
     pub audit_id: Option<String>,
     /// The flow that it belongs to; none for connections that last.
@@ -82,6 +84,9 @@ impl Audit {
     /// If it must be written down and cannot.
     pub(super) async fn known(&mut self, trail: Option<Arc<Trail>>) -> Result<(), Status> {
         let Some(trail) = trail else { return Ok(()) };
+        for (name, text) in self.event.credentials.iter().flat_map(|notes| &notes.annotations) {
+            trail.annotate(name.clone(), text.clone());
+        }
         if !trail.reach(Stage::RequestReceived).await {
             return Err(Status::internal("failed to store audit event"));
         }

@@ -8,6 +8,7 @@ use http::request::Parts;
 use super::audit::Event;
 use crate::Registry;
 use crate::authentication::{anonymous, bearer, request_header};
+use crate::plug::Known;
 use crate::server::connections::Seat;
 
 /// Who asks without credentials.
@@ -26,7 +27,11 @@ pub(super) async fn authenticate(
     if bearer::is_ignored(&parts.headers) {
         event.warnings.push(bearer::EXTRA_SPACE.into());
     }
-    let user = identify(registry, parts).await?;
+    let Known { user, notes } = identify(registry, parts).await?;
+    if let Some(notes) = notes {
+        event.warnings.extend(notes.warnings.iter().cloned());
+        event.credentials = Some(notes);
+    }
     bearer::clear(&mut parts.headers);
     let front_proxy = registry.plugins().front_proxy.as_ref();
     request_header::clear(&mut parts.headers, front_proxy.map(|front_proxy| front_proxy.believed()));
@@ -36,26 +41,26 @@ pub(super) async fn authenticate(
     Ok(user)
 }
 
-async fn identify(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, Status> {
+async fn identify(registry: &Registry, parts: &Parts) -> Result<Known, Status> {
     if let Some(user) = parts.extensions.get::<Arc<UserInfo>>() {
-        return Ok(user.clone());
+        return Ok(user.clone().into());
     }
     if let Some(user) = parts.extensions.get::<UserInfo>() {
-        return Ok(Arc::new(user.clone()));
+        return Ok(Arc::new(user.clone()).into());
     }
     let started = registry.clock().instant();
     let found = recognise(registry, parts).await;
     let took = registry.clock().instant().saturating_duration_since(started);
-    registry.metrics().authenticated(found.as_ref().ok().map(|user| user.username.as_str()), took);
+    registry.metrics().authenticated(found.as_ref().ok().map(|known| known.user.username.as_str()), took);
     found
 }
 
 /// Asks the authenticators, in order.
-async fn recognise(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, Status> {
+async fn recognise(registry: &Registry, parts: &Parts) -> Result<Known, Status> {
     let mut failed = false;
     for authenticator in &registry.plugins().authenticators {
         match authenticator.authenticate(parts, registry).await {
-            Ok(Some(user)) => return Ok(user),
+            Ok(Some(known)) => return Ok(known),
             Ok(None) => {}
             Err(error) => {
                 tracing::info!(%error, "a request could not be authenticated");
@@ -64,5 +69,5 @@ async fn recognise(registry: &Registry, parts: &Parts) -> Result<Arc<UserInfo>, 
         }
     }
     let may = !failed && registry.plugins().anonymous.allows(parts.uri.path());
-    if may { Ok(anonymous()) } else { Err(Status::unauthorized()) }
+    if may { Ok(anonymous().into()) } else { Err(Status::unauthorized()) }
 }

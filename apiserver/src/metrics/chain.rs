@@ -92,18 +92,39 @@ pub struct Tokens {
     requests: Fixed<Counter, 2>,
     /// Whether one that was not is good.
     fetches: Fixed<Counter, 2>,
-    valid: Counter,
-    /// Of those that Secrets hold.
-    legacy: Counter,
+    uses: [Counter; SORTS.len()],
 }
+
+/// What sort of service account token was used, and how it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// One whose holder reloads it in time.
+    Valid,
+    /// One whose holder should have fetched another.
+    Stale,
+    /// One in a Secret that somebody made.
+    Manual,
+    /// One in a Secret that was made without being asked for.
+    Generated,
+    /// One in a Secret that was marked as no longer good.
+    Invalid,
+}
+
+/// The families of each sort.
+const SORTS: [(Sort, &str); 5] = [
+    (Sort::Valid, "serviceaccount_valid_tokens_total"),
+    (Sort::Stale, "serviceaccount_stale_tokens_total"),
+    (Sort::Manual, "serviceaccount_legacy_manual_token_uses_total"),
+    (Sort::Generated, "serviceaccount_legacy_auto_token_uses_total"),
+    (Sort::Invalid, "serviceaccount_invalid_legacy_auto_token_uses_total"),
+];
 
 impl Default for Tokens {
     fn default() -> Self {
         Self {
             requests: Fixed::new("authentication_token_cache_request_total", "status", ["hit", "miss"]),
             fetches: Fixed::new("authentication_token_cache_fetch_total", "status", ["ok", "error"]),
-            valid: Counter::default(),
-            legacy: Counter::default(),
+            uses: Default::default(),
         }
     }
 }
@@ -119,9 +140,9 @@ impl Tokens {
         self.fetches.at(usize::from(!ok)).add_one();
     }
 
-    /// A token was good; a Secret holds it, or none does.
-    pub fn used(&self, held: bool) {
-        if held { self.legacy.add_one() } else { self.valid.add_one() }
+    /// A token of this sort was used.
+    pub fn used(&self, sort: Sort) {
+        self.uses[sort as usize].add_one();
     }
 }
 
@@ -129,10 +150,11 @@ impl Collect for Tokens {
     fn collect(&self, text: &mut Text) {
         self.requests.collect(text);
         self.fetches.collect(text);
-        text.value("serviceaccount_valid_tokens_total", &[], self.valid.get() as f64);
-        // No Secret is made for an account without being asked for.
-        for name in ["serviceaccount_legacy_tokens_total", "serviceaccount_legacy_manual_token_uses_total"] {
-            text.value(name, &[], self.legacy.get() as f64);
+        for (sort, name) in SORTS {
+            text.value(name, &[], self.uses[sort as usize].get() as f64);
         }
+        let of_secrets = [Sort::Manual, Sort::Generated, Sort::Invalid];
+        let all: f64 = of_secrets.iter().map(|sort| self.uses[*sort as usize].get() as f64).sum();
+        text.value("serviceaccount_legacy_tokens_total", &[], all);
     }
 }

@@ -18,7 +18,31 @@ pub trait Authenticator: Send + Sync {
         &'a self,
         request: &'a http::request::Parts,
         registry: &'a Registry,
-    ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>>;
+    ) -> BoxFuture<'a, Result<Option<Known>, String>>;
+}
+
+/// Somebody whose credentials are good.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Who it is.
+    pub user: Arc<UserInfo>,
+    /// Warnings and annotations about the credentials.
+    pub notes: Option<Arc<Notes>>,
+}
+
+impl From<Arc<UserInfo>> for Known {
+    fn from(user: Arc<UserInfo>) -> Self {
+        Self { user, notes: None }
+    }
+}
+
+/// Warnings and annotations about credentials that are good.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Warnings for the client.
+    pub warnings: Vec<String>,
+    /// Names and texts for the audit log.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// The user of a certificate, none if it names nobody; or why it is no good.

@@ -9,7 +9,7 @@ use apiserver::authorization::{Answer, Attributes};
 use apiserver::certificates::Pki;
 use apiserver::clock::SystemClock;
 use apiserver::plug::authorization::Masters;
-use apiserver::plug::{Authenticator, Authorizer, Decision};
+use apiserver::plug::{Authenticator, Authorizer, Decision, Known};
 use apiserver::server::limits::Limits;
 use apiserver::{ApiServer, Config, Registry};
 use futures::FutureExt;
@@ -29,11 +29,11 @@ impl Authenticator for Named {
         &'a self,
         request: &'a http::request::Parts,
         _: &'a Registry,
-    ) -> BoxFuture<'a, Result<Option<Arc<UserInfo>>, String>> {
+    ) -> BoxFuture<'a, Result<Option<Known>, String>> {
         let token = request.headers.get("authorization").and_then(|value| value.to_str().ok());
         let user = token.and_then(|token| token.strip_prefix("Bearer ")).map(|name| {
             let groups: &[&str] = if name == "admin" { &["system:masters"] } else { &["system:authenticated"] };
-            Arc::new(UserInfo::new(name, groups))
+            Known::from(Arc::new(UserInfo::new(name, groups)))
         });
         async move { Ok(user) }.boxed()
     }

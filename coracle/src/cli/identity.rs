@@ -111,6 +111,10 @@ struct ServiceAccountFlags {
     /// Whether tokens of pods live longer than they say, for programs that never reload them [default: true].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     service_account_extend_token_expiration: Option<bool>,
+    /// How long a token in a Secret that nobody asked for is not used before it is marked as invalid, and marked before it is
+    /// deleted [default: 8760h].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    legacy_service_account_token_clean_up_period: Option<Duration>,
 }
 
 /// What they may do.
@@ -186,6 +190,19 @@ impl IdentityFlags {
                 version: flags.authentication_token_webhook_version,
                 cache_ttl: flags.authentication_token_webhook_cache_ttl,
             },
+        }
+    }
+
+    /// How long tokens in Secrets are kept that nobody asked for.
+    ///
+    /// # Errors
+    /// None at all is no time.
+    pub(super) fn legacy_token_period(&self) -> Result<Duration, Error> {
+        match self.service_accounts.legacy_service_account_token_clean_up_period {
+            Some(Duration::ZERO) => {
+                Err(Error::usage("--legacy-service-account-token-clean-up-period must be positive"))
+            }
+            period => Ok(period.unwrap_or(controllers::legacy_tokens::PERIOD)),
         }
     }
 

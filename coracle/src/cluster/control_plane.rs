@@ -191,6 +191,7 @@ impl ControlPlane {
                 }
             }),
             signer: secret_signer(signing_key_pem),
+            legacy_token_period: config.legacy_token_period,
             authority: Some(certificate_authority(&self.pki)),
             disabled: match config.authentication.bootstrap_tokens {
                 true => Vec::new(),
