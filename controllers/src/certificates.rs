@@ -7,11 +7,16 @@ mod rules;
 mod signing;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Action, ObjectKey};
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+
+use crate::context::Context;
+use crate::error::Result;
 
 pub(crate) use approving::run as run_approving;
 pub(crate) use cleaner::run as run_cleaner;
@@ -62,6 +67,43 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authority")
     }
+}
+
+/// Works with `sync` on the requests that are `meant`, until the context is cancelled; on none where there is no authority.
+async fn follow_requests<F, Fut>(
+    context: Context,
+    name: &'static str,
+    workers: usize,
+    meant: fn(&CertificateSigningRequest) -> bool,
+    sync: F,
+) where
+    F: Fn(Context, Authority, CertificateSigningRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action>> + Send + 'static,
+{
+    let Some(authority) = context.config.authority.clone() else { return };
+    let queue = context.queue();
+    let requests = context.informers.of::<CertificateSigningRequest>();
+    let to = queue.clone();
+    requests.on_change(move |change| {
+        let request = change.object();
+        if !change.is_delete() && meant(request) {
+            to.add(ObjectKey::of(&**request));
+        }
+    });
+    requests.wait_synced().await;
+    let (of, sync) = (context.clone(), Arc::new(sync));
+    context
+        .run(name, queue, workers, move |key| {
+            let (context, request, authority) = (of.clone(), requests.get_key(&key), authority.clone());
+            let sync = sync.clone();
+            async move {
+                match request {
+                    Some(request) => sync(context, authority, Arc::unwrap_or_clone(request)).await,
+                    None => Ok(Action::Done),
+                }
+            }
+        })
+        .await;
 }
 
 /// Whether a condition of this type is true.

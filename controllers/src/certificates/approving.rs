@@ -1,14 +1,12 @@
 //! Requests of nodes for certificates that they show as clients are approved, if whoever asks may ask for them.
 
-use std::sync::Arc;
-
-use client::{Action, ObjectKey};
+use client::Action;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use kube::ResourceExt;
 use kube::api::PostParams;
 
-use super::{Authority, Requested, certificate, decided, rules};
+use super::{Authority, Requested, certificate, decided, follow_requests, rules};
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found};
 
@@ -21,38 +19,18 @@ const ANY: (&str, &str) = ("nodeclient", "Auto approving kubelet client certific
 
 /// Runs the controller until the context is cancelled.
 pub(crate) async fn run(context: Context) {
-    let Some(authority) = context.config.authority.clone() else { return };
-    let queue = context.queue();
-    let requests = context.informers.of::<CertificateSigningRequest>();
-    let to = queue.clone();
-    requests.on_change(move |change| {
-        let request = change.object();
-        if !change.is_delete() && is_open(request) && request.spec.signer_name == rules::KUBELET_CLIENT {
-            to.add(ObjectKey::of(&**request));
-        }
-    });
-    requests.wait_synced().await;
-    let of = context.clone();
-    context
-        .run("csrapproving", queue, WORKERS, move |key| {
-            let (context, request, authority) = (of.clone(), requests.get_key(&key), authority.clone());
-            async move {
-                if let Some(request) = request {
-                    approve(&context, &authority, Arc::unwrap_or_clone(request)).await?;
-                }
-                Ok::<_, Error>(Action::Done)
-            }
-        })
-        .await;
+    let meant =
+        |request: &CertificateSigningRequest| is_open(request) && request.spec.signer_name == rules::KUBELET_CLIENT;
+    follow_requests(context, "csrapproving", WORKERS, meant, approve).await;
 }
 
 fn is_open(request: &CertificateSigningRequest) -> bool {
     certificate(request).is_empty() && !decided(request, "Approved") && !decided(request, "Denied")
 }
 
-async fn approve(context: &Context, authority: &Authority, mut request: CertificateSigningRequest) -> Result<()> {
+async fn approve(context: Context, authority: Authority, mut request: CertificateSigningRequest) -> Result<Action> {
     if !is_open(&request) {
-        return Ok(());
+        return Ok(Action::Done);
     }
     let name = request.name_any();
     let unparsed = |error| Error::Invalid(format!("unable to parse csr {name:?}: {error}"));
@@ -60,7 +38,7 @@ async fn approve(context: &Context, authority: &Authority, mut request: Certific
     let mut tried = Vec::new();
     for (subresource, message) in recognized(&request, &asked) {
         tried.push(subresource);
-        if !may_ask(context, &request, subresource).await? {
+        if !may_ask(&context, &request, subresource).await? {
             continue;
         }
         let status = request.status.get_or_insert_default();
@@ -73,10 +51,10 @@ async fn approve(context: &Context, authority: &Authority, mut request: Certific
         });
         let api = context.api_all::<CertificateSigningRequest>();
         ignore_not_found(api.replace_subresource("approval", &name, &PostParams::default(), &request).await)?;
-        return Ok(());
+        return Ok(Action::Done);
     }
     match tried.as_slice() {
-        [] => Ok(()),
+        [] => Ok(Action::Done),
         // It comes again: permissions may be given later.
         tried => Err(Error::Invalid(format!(
             "recognized csr {name:?} as [{}] but subject access review was not approved",

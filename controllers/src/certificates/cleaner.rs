@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
-use client::{Action, ObjectKey};
+use client::Action;
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 
-use super::{Authority, certificate, decided};
+use super::{Authority, certificate, decided, follow_requests};
 use crate::context::Context;
-use crate::error::{Error, ignore_not_found, is_conflict};
+use crate::error::{Result, ignore_not_found, is_conflict};
 
 /// Requests worked on at a time.
 const WORKERS: usize = 1;
@@ -23,39 +23,23 @@ const PENDING: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the controller until the context is cancelled.
 pub(crate) async fn run(context: Context) {
-    let Some(authority) = context.config.authority.clone() else { return };
-    let queue = context.queue();
-    let requests = context.informers.of::<CertificateSigningRequest>();
-    let to = queue.clone();
-    requests.on_change(move |change| {
-        if !change.is_delete() {
-            to.add(ObjectKey::of(&**change.object()));
-        }
-    });
-    requests.wait_synced().await;
-    let of = context.clone();
-    context
-        .run("csrcleaner", queue, WORKERS, move |key| {
-            let (context, request, authority) = (of.clone(), requests.get_key(&key), authority.clone());
-            async move {
-                let Some(request) = request else { return Ok::<_, Error>(Action::Done) };
-                let Some(at) = due(&request, &authority) else { return Ok(Action::Done) };
-                let left = Duration::try_from(at.duration_since(context.clock.now())).unwrap_or_default();
-                if !left.is_zero() {
-                    return Ok(Action::RequeueAfter(left));
-                }
-                let preconditions = Preconditions { uid: request.uid(), resource_version: request.resource_version() };
-                let only = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-                let api = context.api_all::<CertificateSigningRequest>();
-                match api.delete(&key.name, &only).await {
-                    // It has changed: its newest state comes.
-                    Err(error) if is_conflict(&error) => {}
-                    outcome => drop(ignore_not_found(outcome)?),
-                }
-                Ok(Action::Done)
-            }
-        })
-        .await;
+    follow_requests(context, "csrcleaner", WORKERS, |_| true, clean).await;
+}
+
+async fn clean(context: Context, authority: Authority, request: CertificateSigningRequest) -> Result<Action> {
+    let Some(at) = due(&request, &authority) else { return Ok(Action::Done) };
+    let left = Duration::try_from(at.duration_since(context.clock.now())).unwrap_or_default();
+    if !left.is_zero() {
+        return Ok(Action::RequeueAfter(left));
+    }
+    let preconditions = Preconditions { uid: request.uid(), resource_version: request.resource_version() };
+    let only = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match context.api_all::<CertificateSigningRequest>().delete(&request.name_any(), &only).await {
+        // It has changed: its newest state comes.
+        Err(error) if is_conflict(&error) => {}
+        outcome => drop(ignore_not_found(outcome)?),
+    }
+    Ok(Action::Done)
 }
 
 /// When a request goes; none for as long as nothing changes.

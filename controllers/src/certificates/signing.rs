@@ -1,16 +1,15 @@
 //! Approved requests of the cluster's own signers are signed; what a signer does not sign is marked as failed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Action, ObjectKey};
+use client::Action;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::PostParams;
 
-use super::{Authority, certificate, has, rules};
+use super::{Authority, certificate, follow_requests, has, rules};
 use crate::context::Context;
 use crate::error::{Error, Result, ignore_not_found};
 
@@ -23,40 +22,19 @@ const LIFETIME_MIN: Duration = Duration::from_secs(600);
 
 /// Runs the controller until the context is cancelled.
 pub(crate) async fn run(context: Context) {
-    let Some(authority) = context.config.authority.clone() else { return };
-    let queue = context.queue();
-    let requests = context.informers.of::<CertificateSigningRequest>();
-    let to = queue.clone();
-    requests.on_change(move |change| {
-        let request = change.object();
-        if !change.is_delete() && has(request, "Approved") && certificate(request).is_empty() {
-            to.add(ObjectKey::of(&**request));
-        }
-    });
-    requests.wait_synced().await;
-    let of = context.clone();
-    context
-        .run("csrsigning", queue, WORKERS, move |key| {
-            let (context, request, authority) = (of.clone(), requests.get_key(&key), authority.clone());
-            async move {
-                if let Some(request) = request {
-                    sign(&context, &authority, Arc::unwrap_or_clone(request)).await?;
-                }
-                Ok::<_, Error>(Action::Done)
-            }
-        })
-        .await;
+    let meant = |request: &CertificateSigningRequest| has(request, "Approved") && certificate(request).is_empty();
+    follow_requests(context, "csrsigning", WORKERS, meant, sign).await;
 }
 
-async fn sign(context: &Context, authority: &Authority, mut request: CertificateSigningRequest) -> Result<()> {
+async fn sign(context: Context, authority: Authority, mut request: CertificateSigningRequest) -> Result<Action> {
     if !certificate(&request).is_empty() || !has(&request, "Approved") || has(&request, "Failed") {
-        return Ok(());
+        return Ok(Action::Done);
     }
     let (name, spec) = (request.name_any(), request.spec.clone());
     let usages = spec.usages.unwrap_or_default();
     let unparsed = |error| Error::Invalid(format!("unable to parse csr {name:?}: {error}"));
     let asked = (authority.read)(&spec.request.0).map_err(unparsed)?;
-    let Some(checked) = rules::check(&spec.signer_name, &asked, &usages) else { return Ok(()) };
+    let Some(checked) = rules::check(&spec.signer_name, &asked, &usages) else { return Ok(Action::Done) };
     let status = request.status.get_or_insert_default();
     match checked {
         Err(message) => status.conditions.get_or_insert_default().push(CertificateSigningRequestCondition {
@@ -75,7 +53,7 @@ async fn sign(context: &Context, authority: &Authority, mut request: Certificate
     }
     let api = context.api_all::<CertificateSigningRequest>();
     ignore_not_found(api.replace_status(&name, &PostParams::default(), &request).await)?;
-    Ok(())
+    Ok(Action::Done)
 }
 
 /// For how long a certificate is signed that is wanted for so many seconds.
