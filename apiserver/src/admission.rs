@@ -80,16 +80,16 @@ pub fn plugins(rbac: &Arc<Rbac>, settings: &Settings) -> Result<Vec<Arc<dyn Admi
         Arc::new(resource_claims::ClaimStatus),
         Arc::new(Plain { name: "PodResizeValidator", admit: None, validate: Some(resize::fits) }),
         Arc::new(EscalationCheck::new(rbac.clone())),
-        Arc::new(policy::Mutating::default()),
-        Arc::new(webhook::Mutating::default()),
-        Arc::new(policy::Validating::default()),
-        Arc::new(webhook::Validating::default()),
+        Arc::new(policy::mutating()),
+        Arc::new(webhook::mutating()),
+        Arc::new(policy::validating()),
+        Arc::new(webhook::validating()),
     ];
     all.extend(optional());
-    all.push(Arc::new(tolerations::DefaultSeconds([
+    all.push(Arc::new(Pods(tolerations::DefaultSeconds([
         ("node.kubernetes.io/not-ready", settings.not_ready_seconds),
         ("node.kubernetes.io/unreachable", settings.unreachable_seconds),
-    ])));
+    ]))));
     let files = &settings.files;
     for (name, make) in TOLD.iter().filter(|(name, _)| settings.is_enabled(name)) {
         all.push(make(files).map_err(|why| format!("couldn't init admission plugin {name:?}: {why}"))?);
@@ -102,8 +102,8 @@ type Make = fn(&PluginFiles) -> Result<Arc<dyn Admission>, String>;
 /// Plugins that are told something, and are made only if they are at work.
 const TOLD: [(&str, Make); 6] = [
     ("PodSecurity", |files| Ok(Arc::new(pod_security::PodSecurity::told(files)?))),
-    ("PodNodeSelector", |files| Ok(Arc::new(node_selector::PodNodeSelector::new(files)?))),
-    ("PodTolerationRestriction", |files| Ok(Arc::new(tolerations::Restriction::new(files)?))),
+    ("PodNodeSelector", |files| Ok(Arc::new(Pods(node_selector::PodNodeSelector::new(files)?)))),
+    ("PodTolerationRestriction", |files| Ok(Arc::new(Pods(tolerations::Restriction::new(files)?)))),
     ("ImagePolicyWebhook", |files| Ok(Arc::new(image_policy::ImagePolicy::new(files)?))),
     ("EventRateLimit", |files| Ok(Arc::new(event_rate::EventRateLimit::new(files)?))),
     ("ResourceQuota", |files| Ok(Arc::new(quota::ResourceQuota::told(files)?))),
@@ -160,6 +160,84 @@ impl Admission for Plain {
         object: Option<&'a Object>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         ready(self.validate.map_or(Ok(()), |validate| validate(attributes, object))).boxed()
+    }
+}
+
+/// The work of a plugin about pods that are written (not about their subresources), which waits for nothing.
+trait OfPods: Send + Sync {
+    /// Its name.
+    const NAME: &'static str;
+    /// Which writes it is about.
+    const OPERATIONS: &'static [Operation];
+
+    /// May change the pod.
+    fn admit(&self, attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status>;
+
+    /// May refuse the pod.
+    fn check(&self, _: &Attributes<'_>, _: &Object) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// The plugin of somebody who does something about pods.
+struct Pods<P>(P);
+
+impl<P: OfPods> Pods<P> {
+    fn is_meant(attributes: &Attributes<'_>) -> bool {
+        is(attributes, "", "pods", "") && P::OPERATIONS.contains(&attributes.operation)
+    }
+}
+
+impl<P: OfPods> Admission for Pods<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    fn admit<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a mut Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        let pod = object.filter(|_| Self::is_meant(attributes));
+        ready(pod.map_or(Ok(()), |pod| self.0.admit(attributes, pod))).boxed()
+    }
+
+    fn validate<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        let pod = object.filter(|_| Self::is_meant(attributes));
+        ready(pod.map_or(Ok(()), |pod| self.0.check(attributes, pod))).boxed()
+    }
+}
+
+type Called<'a> = BoxFuture<'a, Result<(), Status>>;
+type Concerned<H> = Box<dyn Fn(&Attributes<'_>) -> Option<H> + Send + Sync>;
+type ToAdmit<H> = for<'a> fn(H, &'a Attributes<'a>, Option<&'a mut Object>) -> Called<'a>;
+type ToValidate<H> = for<'a> fn(H, &'a Attributes<'a>, Option<&'a Object>) -> Called<'a>;
+
+/// A plugin that looks whom a write concerns, and waits for them only if there is somebody.
+struct Dispatched<H> {
+    name: &'static str,
+    concerned: Concerned<H>,
+    admit: Option<ToAdmit<H>>,
+    validate: Option<ToValidate<H>>,
+}
+
+impl<H> Admission for Dispatched<H> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn admit<'a>(&'a self, attributes: &'a Attributes<'a>, object: Option<&'a mut Object>) -> Called<'a> {
+        let dispatch = self.admit.and_then(|dispatch| Some((dispatch, (self.concerned)(attributes)?)));
+        dispatch.map_or_else(|| ready(Ok(())).boxed(), |(dispatch, concerned)| dispatch(concerned, attributes, object))
+    }
+
+    fn validate<'a>(&'a self, attributes: &'a Attributes<'a>, object: Option<&'a Object>) -> Called<'a> {
+        let dispatch = self.validate.and_then(|dispatch| Some((dispatch, (self.concerned)(attributes)?)));
+        dispatch.map_or_else(|| ready(Ok(())).boxed(), |(dispatch, concerned)| dispatch(concerned, attributes, object))
     }
 }
 

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use api::field::{FieldError, Path};
 use api::{Object, Status, names};
-use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 
 use super::files::PluginFiles;
-use super::{Admission, Attributes, Operation, is, namespace};
+use super::{Attributes, OfPods, Operation, namespace};
 use crate::registry::create::plain_failure;
 
 const NAME: &str = "PodNodeSelector";
@@ -40,10 +39,15 @@ impl PodNodeSelector {
         let own = namespace.at(&["metadata", "annotations", ANNOTATION]).and_then(Value::as_str);
         parse(own.or_else(|| self.0.get(DEFAULT).map(String::as_str)).unwrap_or(""))
     }
+}
 
-    fn admit_pod(&self, attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
+impl OfPods for PodNodeSelector {
+    const NAME: &'static str = NAME;
+    const OPERATIONS: &'static [Operation] = &[Operation::Create];
+
+    fn admit(&self, attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
         let mut selector = self.of_namespace(attributes)?;
-        refuse_conflict(attributes, pod, &selector)?;
+        refuse_conflict(pod, &selector)?;
         selector.extend(selector_of(pod));
         if !selector.is_empty() {
             let selector: serde_json::Map<String, Value> = selector.into_iter().map(|(k, v)| (k, v.into())).collect();
@@ -53,7 +57,7 @@ impl PodNodeSelector {
     }
 
     fn check(&self, attributes: &Attributes<'_>, pod: &Object) -> Result<(), Status> {
-        refuse_conflict(attributes, pod, &self.of_namespace(attributes)?)?;
+        refuse_conflict(pod, &self.of_namespace(attributes)?)?;
         let allowed = parse(self.0.get(attributes.namespace).map_or("", String::as_str))?;
         let within = selector_of(pod).iter().all(|(key, value)| allowed.get(key) == Some(value));
         if allowed.is_empty() || within {
@@ -63,39 +67,11 @@ impl PodNodeSelector {
     }
 }
 
-impl Admission for PodNodeSelector {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn admit<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a mut Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        let pod = object.filter(|_| is_meant(attributes));
-        ready(pod.map_or(Ok(()), |pod| self.admit_pod(attributes, pod))).boxed()
-    }
-
-    fn validate<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        let pod = object.filter(|_| is_meant(attributes));
-        ready(pod.map_or(Ok(()), |pod| self.check(attributes, pod))).boxed()
-    }
-}
-
-fn is_meant(attributes: &Attributes<'_>) -> bool {
-    attributes.operation == Operation::Create && is(attributes, "", "pods", "")
-}
-
 fn refused(pod: &Object, why: &str) -> Status {
     Status::forbidden("", "pods", pod.name(), why)
 }
 
-fn refuse_conflict(_: &Attributes<'_>, pod: &Object, selector: &Labels) -> Result<(), Status> {
+fn refuse_conflict(pod: &Object, selector: &Labels) -> Result<(), Status> {
     let of_pod = selector_of(pod);
     let conflicts = selector.iter().any(|(key, value)| of_pod.get(key).is_some_and(|other| other != value));
     if conflicts {

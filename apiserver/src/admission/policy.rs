@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use api::admission::{Checks, Effort, Evaluated, MatchConditions, MutatingPolicy, Subject, ValidatingPolicy};
 use api::{Object, Status};
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::FutureExt;
 
+use super::Dispatched;
 use crate::matching::Matched;
 use crate::plug::Operation;
 use crate::plug::admission::{Admission, Attributes};
@@ -24,12 +25,30 @@ use case::Case;
 use loaded::Source;
 
 /// Changes what is written, one policy after the other.
-#[derive(Default)]
-pub(super) struct Mutating(Source<MutatingPolicy>);
+pub(super) fn mutating() -> impl Admission {
+    let policies = Source::<MutatingPolicy>::default();
+    Dispatched {
+        name: mutating::NAME,
+        // There is nothing to change where something is deleted.
+        concerned: Box::new(move |attributes| match attributes.operation {
+            Operation::Delete => None,
+            _ => policies.relevant(attributes),
+        }),
+        admit: Some(|policies, attributes, object| mutating::dispatch(policies, attributes, object).boxed()),
+        validate: None,
+    }
+}
 
 /// Refuses what is written.
-#[derive(Default)]
-pub(super) struct Validating(Source<ValidatingPolicy>);
+pub(super) fn validating() -> impl Admission {
+    let policies = Source::<ValidatingPolicy>::default();
+    Dispatched {
+        name: "ValidatingAdmissionPolicy",
+        concerned: Box::new(move |attributes| policies.relevant(attributes)),
+        admit: None,
+        validate: Some(|policies, attributes, object| validating::dispatch(policies, attributes, object).boxed()),
+    }
+}
 
 /// The kinds whose own objects no policy is about, so that nobody locks himself out (`admissionResources`).
 const OWN: [&str; 4] = [
@@ -70,42 +89,4 @@ pub(super) async fn conditions(
     let of = conditions.clone();
     let evaluate = move |subject: &Subject<'_>, effort: Effort| of.matches(subject, effort);
     settle::settle(attributes, (&case, conditions), &subject, evaluate).await
-}
-
-impl Admission for Mutating {
-    fn name(&self) -> &'static str {
-        mutating::NAME
-    }
-
-    fn admit<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a mut Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        // There is nothing to change where something is deleted.
-        if attributes.operation == Operation::Delete {
-            return ready(Ok(())).boxed();
-        }
-        match self.0.relevant(attributes) {
-            Some(hooks) => mutating::dispatch(hooks, attributes, object).boxed(),
-            None => ready(Ok(())).boxed(),
-        }
-    }
-}
-
-impl Admission for Validating {
-    fn name(&self) -> &'static str {
-        "ValidatingAdmissionPolicy"
-    }
-
-    fn validate<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        match self.0.relevant(attributes) {
-            Some(hooks) => validating::dispatch(hooks, attributes, object).boxed(),
-            None => ready(Ok(())).boxed(),
-        }
-    }
 }

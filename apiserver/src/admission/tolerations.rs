@@ -6,45 +6,40 @@ use std::collections::BTreeSet;
 use api::field::aggregate;
 use api::pods::{QosClass, quality};
 use api::{Object, Status, kinds, names};
-use futures::future::{BoxFuture, FutureExt, ready};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::files::{Kind, PluginFiles};
-use super::{Admission, Attributes, Operation, is, namespace};
+use super::{Attributes, OfPods, Operation, is, namespace};
 use crate::registry::create::plain_failure;
+
+/// The writes that those plugins are about that see to every one of a pod.
+const WRITES: &[Operation] = &[Operation::Create, Operation::Update];
 
 /// `DefaultTolerationSeconds`: how long pods stay on a node that is not ready, and on one that is not reachable.
 pub(super) struct DefaultSeconds(pub(super) [(&'static str, i64); 2]);
 
-impl Admission for DefaultSeconds {
-    fn name(&self) -> &'static str {
-        "DefaultTolerationSeconds"
-    }
+impl OfPods for DefaultSeconds {
+    const NAME: &'static str = "DefaultTolerationSeconds";
+    const OPERATIONS: &'static [Operation] = WRITES;
 
-    fn admit<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a mut Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        if let Some(pod) = object.filter(|_| is_meant(attributes)) {
-            let given = tolerations(pod);
-            let missing = self.0.into_iter().filter(|(key, _)| {
-                !given.iter().any(|toleration| {
-                    let (of, effect) = (text(toleration, "key"), text(toleration, "effect"));
-                    (of == *key || of.is_empty()) && (effect == "NoExecute" || effect.is_empty())
-                })
-            });
-            let more: Vec<Value> = missing
-                .map(|(key, seconds)| {
-                    json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
-                })
-                .collect();
-            if !more.is_empty() {
-                pod.set(&["spec", "tolerations"], [given, &more].concat());
-            }
+    fn admit(&self, _: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
+        let given = tolerations(pod);
+        let missing = self.0.into_iter().filter(|(key, _)| {
+            !given.iter().any(|toleration| {
+                let (of, effect) = (text(toleration, "key"), text(toleration, "effect"));
+                (of == *key || of.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+            })
+        });
+        let more: Vec<Value> = missing
+            .map(|(key, seconds)| {
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
+            })
+            .collect();
+        if !more.is_empty() {
+            pod.set(&["spec", "tolerations"], [given, &more].concat());
         }
-        ready(Ok(())).boxed()
+        Ok(())
     }
 }
 
@@ -110,8 +105,13 @@ impl Restriction {
         }
         Ok(Self { defaults: list("default"), allowed: list("whitelist") })
     }
+}
 
-    fn admit_pod(&self, attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
+impl OfPods for Restriction {
+    const NAME: &'static str = RESTRICTION;
+    const OPERATIONS: &'static [Operation] = WRITES;
+
+    fn admit(&self, attributes: &Attributes<'_>, pod: &mut Object) -> Result<(), Status> {
         let mut more = Vec::new();
         if attributes.operation == Operation::Create {
             more = of_namespace(attributes, DEFAULTS)?.unwrap_or_else(|| self.defaults.clone());
@@ -146,32 +146,8 @@ impl Restriction {
     }
 }
 
-impl Admission for Restriction {
-    fn name(&self) -> &'static str {
-        RESTRICTION
-    }
-
-    fn admit<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a mut Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        let pod = object.filter(|_| is_meant(attributes));
-        ready(pod.map_or(Ok(()), |pod| self.admit_pod(attributes, pod))).boxed()
-    }
-
-    fn validate<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        let pod = object.filter(|_| is_meant(attributes));
-        ready(pod.map_or(Ok(()), |pod| self.check(attributes, pod))).boxed()
-    }
-}
-
 fn is_meant(attributes: &Attributes<'_>) -> bool {
-    is(attributes, "", "pods", "") && matches!(attributes.operation, Operation::Create | Operation::Update)
+    is(attributes, "", "pods", "") && WRITES.contains(&attributes.operation)
 }
 
 fn text<'a>(toleration: &'a Value, field: &str) -> &'a str {

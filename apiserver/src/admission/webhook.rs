@@ -10,63 +10,33 @@ pub(super) mod shown;
 mod tests;
 mod validating;
 
-use api::{Object, Status};
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::FutureExt;
 
+use super::Dispatched;
 use crate::matching;
 use crate::plug::admission::{Admission, Attributes};
 use crate::registry::Derived;
 use hooks::Hook;
 
 /// Calls the mutating webhooks, one after the other.
-pub(super) struct Mutating(Derived<Vec<Hook>>);
+pub(super) fn mutating() -> impl Admission {
+    let all = Derived::new(&[hooks::MUTATING], hooks::mutating);
+    Dispatched {
+        name: mutating::NAME,
+        concerned: Box::new(move |attributes| relevant(&all, attributes)),
+        admit: Some(|hooks, attributes, object| mutating::dispatch(hooks, attributes, object).boxed()),
+        validate: None,
+    }
+}
 
 /// Calls the validating webhooks, all at once.
-pub(super) struct Validating(Derived<Vec<Hook>>);
-
-impl Default for Mutating {
-    fn default() -> Self {
-        Self(Derived::new(&[hooks::MUTATING], hooks::mutating))
-    }
-}
-
-impl Default for Validating {
-    fn default() -> Self {
-        Self(Derived::new(&[hooks::VALIDATING], hooks::validating))
-    }
-}
-
-impl Admission for Mutating {
-    fn name(&self) -> &'static str {
-        mutating::NAME
-    }
-
-    fn admit<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a mut Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        match relevant(&self.0, attributes) {
-            Some(hooks) => mutating::dispatch(hooks, attributes, object).boxed(),
-            None => ready(Ok(())).boxed(),
-        }
-    }
-}
-
-impl Admission for Validating {
-    fn name(&self) -> &'static str {
-        "ValidatingAdmissionWebhook"
-    }
-
-    fn validate<'a>(
-        &'a self,
-        attributes: &'a Attributes<'a>,
-        object: Option<&'a Object>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        match relevant(&self.0, attributes) {
-            Some(hooks) => validating::dispatch(hooks, attributes, object).boxed(),
-            None => ready(Ok(())).boxed(),
-        }
+pub(super) fn validating() -> impl Admission {
+    let all = Derived::new(&[hooks::VALIDATING], hooks::validating);
+    Dispatched {
+        name: "ValidatingAdmissionWebhook",
+        concerned: Box::new(move |attributes| relevant(&all, attributes)),
+        admit: None,
+        validate: Some(|hooks, attributes, object| validating::dispatch(hooks, attributes, object).boxed()),
     }
 }
 
