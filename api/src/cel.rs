@@ -109,6 +109,11 @@ impl Expression {
         self.shape.bound(longest)
     }
 
+    /// The most work that it is, if no list, map or text is longer than `longest`.
+    pub(crate) fn work(&self, longest: u64) -> u64 {
+        self.shape.work(longest)
+    }
+
     /// Runs it; nothing if it cannot be run.
     pub(crate) fn run(&self, context: &Context<'_, '_>) -> Option<Result<Value, ExecutionError>> {
         Some(Value::resolve(self.tree.as_ref().ok()?, context))

@@ -21,10 +21,10 @@ use composed::Composed;
 /// The most that one expression may cost (`PerCallLimit`).
 pub(crate) const CALL_COST_MAX: u64 = 1_000_000;
 /// The most that an expression may be bound to cost that runs where connections are served.
-const LIGHT_COST_MAX: u64 = 100_000;
+pub(super) const LIGHT_COST_MAX: u64 = 100_000;
 
 /// And all that is evaluated for one policy.
-const LIGHT_TOTAL_MAX: u64 = 1_000_000;
+pub(super) const LIGHT_TOTAL_MAX: u64 = 1_000_000;
 
 /// How carefully costs are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 use cel::{IdedExpr, Value};
 
+use super::activation::{LIGHT_COST_MAX, LIGHT_TOTAL_MAX};
 use super::admission::user_info;
 use super::compile::{Compiled, checked};
 use super::declared::Declared;
@@ -151,6 +152,17 @@ impl Over {
             return on_large_stack(|| self.run_here(on, counts)).unwrap_or_else(|| Err("it cannot be run".into()));
         }
         self.run_here(on, counts)
+    }
+
+    /// Whether running these may take more than a moment: not on a thread that serves others.
+    pub(crate) fn take_long<'e>(all: impl Iterator<Item = &'e Self>, on: &serde_json::Value) -> bool {
+        let longest = longest(on);
+        let mut total = 0_u64;
+        all.into_iter().any(|over| {
+            let work = over.expression.work(longest);
+            total = total.saturating_add(work);
+            over.is_large || work > LIGHT_COST_MAX || total > LIGHT_TOTAL_MAX
+        })
     }
 
     fn run_here(&self, on: &serde_json::Value, counts: bool) -> Result<Value, String> {
@@ -336,6 +348,25 @@ mod tests {
         let source = "claims.l.all(a, claims.l.all(b, claims.l.all(c, a + b + c >= 0.0)))";
         gives(source, json!({"l": list}), Err("operation cancelled: actual cost limit exceeded"));
         gives(source, json!({"l": [1, 2]}), Ok(Value::Bool(true)));
+    }
+
+    #[test]
+    fn what_takes_long_is_known_before_it_is_run() {
+        let check = |sources: &[&str], claims: serde_json::Value, expected: bool| {
+            let all: Vec<Over> =
+                sources.iter().map(|source| Over::compile(source, Variable::Claims, false).unwrap()).collect();
+            assert_eq!(Over::take_long(all.iter(), &claims), expected, "{sources:?}");
+        };
+        let each = "claims.l.all(a, a >= 0.0)";
+        let pairs = "claims.l.all(a, claims.l.all(b, a + b >= 0.0))";
+        let long: Vec<u64> = (0..2_000).collect();
+        check(&["claims.sub", each], json!({"sub": "s", "l": [1, 2, 3]}), false);
+        check(&["claims.sub"], json!({"sub": "s", "l": long}), false);
+        check(&["claims.sub", each], json!({"sub": "s", "l": long}), true);
+        check(&[pairs], json!({"l": [1, 2, 3]}), true);
+        let some: Vec<u64> = (0..100).collect();
+        check(&[each], json!({"l": some}), false);
+        check(&[each; 1_000], json!({"l": some}), true);
     }
 
     #[test]

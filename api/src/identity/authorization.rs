@@ -325,6 +325,11 @@ impl MatchConditions {
         self.0.is_empty()
     }
 
+    /// Whether to look at them for this `spec` may take more than a moment: not on a thread that serves others.
+    pub fn take_long(&self, spec: &Value) -> bool {
+        Over::take_long(self.0.iter(), spec)
+    }
+
     /// Whether all hold of the `spec` of a review, version v1. One that is false decides, whatever others fail with.
     ///
     /// # Errors

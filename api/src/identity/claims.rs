@@ -47,6 +47,10 @@ pub struct ClaimsMapper {
     pub(super) user_rules: Vec<Rule>,
 }
 
+/// A user that claims make, who is nobody before they are [checked](ClaimsMapper::check).
+#[derive(Debug)]
+pub struct Unchecked(UserInfo);
+
 impl ClaimsMapper {
     /// The claim that groups come from, if one is named: it may be kept elsewhere.
     pub fn groups_claim(&self) -> Option<&str> {
@@ -56,11 +60,32 @@ impl ClaimsMapper {
         }
     }
 
-    /// The user that claims make.
+    /// Whether to make a user of claims may take more than a moment: not on a thread that serves others.
+    pub fn takes_long(&self, claims: &Claims) -> bool {
+        Over::take_long(self.expressions(), &Value::Object(claims.clone()))
+    }
+
+    /// The same for the rules about a user.
+    pub fn rules_take_long(&self, user: &Unchecked) -> bool {
+        !self.user_rules.is_empty()
+            && Over::take_long(self.user_rules.iter().map(|rule| &rule.expression), &shown(&user.0))
+    }
+
+    /// The expressions over claims.
+    fn expressions(&self) -> impl Iterator<Item = &Over> {
+        let mapped = [&self.username, &self.groups, &self.uid].into_iter().filter_map(|from| match from {
+            From::Expression(expression) => Some(&**expression),
+            From::Nothing | From::Claim(..) => None,
+        });
+        let rules = self.claim_rules.iter().map(|rule| &rule.expression);
+        mapped.chain(self.extra.iter().map(|(_, expression)| expression)).chain(rules)
+    }
+
+    /// The user that claims make, of whom the rules about users are still to be [checked](Self::check).
     ///
     /// # Errors
     /// Why they make none.
-    pub fn user(&self, claims: &Claims) -> Result<UserInfo, String> {
+    pub fn user(&self, claims: &Claims) -> Result<Unchecked, String> {
         let all = Value::Object(claims.clone());
         let mut user = UserInfo { username: self.username(claims, &all)?, ..UserInfo::default() };
         user.groups = self.groups(claims, &all)?;
@@ -78,12 +103,17 @@ impl ClaimsMapper {
         }
         let failed = |why| format!("oidc: error evaluating claim validation expression: {why}");
         hold(&self.claim_rules, &all).map_err(failed)?;
+        Ok(Unchecked(user))
+    }
+
+    /// The user, who is authenticated, if the rules about users hold.
+    ///
+    /// # Errors
+    /// Which does not.
+    pub fn check(&self, Unchecked(user): Unchecked) -> Result<UserInfo, String> {
         if !self.user_rules.is_empty() {
-            let shown = json!({
-                "username": user.username, "uid": user.uid, "groups": user.groups, "extra": user.extra,
-            });
             let failed = |why| format!("oidc: error evaluating user info validation rule: {why}");
-            hold(&self.user_rules, &shown).map_err(failed)?;
+            hold(&self.user_rules, &shown(&user)).map_err(failed)?;
         }
         Ok(user.authenticated())
     }
@@ -167,6 +197,11 @@ impl ClaimsMapper {
         }
         Ok(extra)
     }
+}
+
+/// A user as rules see one.
+fn shown(user: &UserInfo) -> Value {
+    json!({"username": user.username, "uid": user.uid, "groups": user.groups, "extra": user.extra})
 }
 
 fn evaluate(expression: &Over, on: &Value) -> Result<CelValue, String> {

@@ -21,6 +21,7 @@ use crate::authorization::configured::{ConfigurationFile as AuthorizationFile, P
 use crate::authorization::{Authorizers, NodeAuthorizer, Rbac};
 use crate::metrics::identity::{AuthorizationWebhooks, Issuers, Reloads};
 use crate::outgoing::Kubeconfig;
+use crate::workers::Workers;
 
 /// Who asks.
 pub(super) struct Identity {
@@ -167,7 +168,8 @@ fn outside(
         None => options.oidc.algorithms().map_err(wrong)?,
     };
     let anonymous = anonymous(settings, &configuration)?;
-    let around = Surroundings { clock: settings.clock.clone(), metrics, algorithms: algorithms.into() };
+    let (clock, workers) = (settings.clock.clone(), Workers::default());
+    let around = Surroundings { clock, metrics, algorithms: algorithms.into(), workers };
     let disallowed = if options.service_accounts.issuers.is_empty() {
         vec![tokens.issuer().to_string()]
     } else {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use api::UserInfo;
 use api::identity::claims::Claims;
 use api::identity::{ClaimsMapper, JwtAuthenticator, aggregate_texts};
+use api::{Status, UserInfo};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -22,6 +22,7 @@ use crate::certificates::bundle;
 use crate::clock::Clock;
 use crate::metrics::identity::Issuers as IssuerMetrics;
 use crate::outgoing::{self, Client, Connector, Trust};
+use crate::workers::{UsersWorkers, Workers};
 use distributed::Resolver;
 use keys::RemoteKeys;
 
@@ -43,12 +44,16 @@ pub struct Surroundings {
     pub metrics: Arc<IssuerMetrics>,
     /// The algorithms that tokens may be signed with.
     pub algorithms: Arc<[Algorithm]>,
+    /// Threads for expressions that take more than a moment. Nobody is known yet who could share those of users.
+    pub workers: Workers,
 }
 
 /// One issuer. It is looked for from when this is made, and no more when this is dropped.
 pub struct Issuer {
     url: String,
-    mapper: ClaimsMapper,
+    mapper: Arc<ClaimsMapper>,
+    /// Where expressions are evaluated that take more than a moment.
+    threads: UsersWorkers,
     verifier: Arc<Verifier>,
     resolver: Option<Resolver>,
     around: Surroundings,
@@ -93,7 +98,8 @@ impl Issuer {
         let verifier = Verifier::start(&issuer.url, &issuer.discovery_url, &issuer.audiences, remote.clone(), &around);
         let resolver =
             mapper.groups_claim().map(|claim| Resolver::new(claim, remote, issuer.audiences.clone(), around.clone()));
-        Ok(Self { url: issuer.url.clone(), mapper, verifier, resolver, around })
+        let threads = around.workers.of(Arc::new(UserInfo::new(&issuer.url, &[])));
+        Ok(Self { url: issuer.url.clone(), mapper: Arc::new(mapper), threads, verifier, resolver, around })
     }
 
     /// Whether tokens can be checked (`HealthCheck`).
@@ -130,7 +136,24 @@ impl Issuer {
             let failed = |why| format!("oidc: could not expand distributed claims: {why}");
             resolver.expand(&mut claims).await.map_err(failed)?;
         }
-        self.mapper.user(&claims)
+        user_of(&self.mapper, claims, &self.threads).await
+    }
+}
+
+/// The user that claims make. What takes more than a moment is evaluated on a thread that serves nobody else.
+async fn user_of(mapper: &Arc<ClaimsMapper>, claims: Claims, threads: &UsersWorkers) -> Result<UserInfo, String> {
+    let refused = |status: &Status| format!("oidc: {}", status.message);
+    let (here, there) = (mapper, mapper.clone());
+    let user = match here.takes_long(&claims) {
+        true => {
+            threads.run(async move { Ok(there.user(&claims)) }).await.unwrap_or_else(|status| Err(refused(&status)))
+        }
+        false => here.user(&claims),
+    }?;
+    let there = mapper.clone();
+    match here.rules_take_long(&user) {
+        true => threads.run(async move { Ok(there.check(user)) }).await.unwrap_or_else(|status| Err(refused(&status))),
+        false => here.check(user),
     }
 }
 

@@ -252,3 +252,38 @@ async fn what_is_asked_is_read_as_it_is_answered() {
     let refused = ask(&registry, &user, "impersonate authentication.k8s.io userextras/acme.com - v").await;
     assert!(refused.contains("cannot impersonate"), "{refused}");
 }
+
+#[tokio::test]
+async fn conditions_that_take_long_leave_the_threads_that_serve() {
+    use api::identity::WebhookConfiguration;
+    use futures::FutureExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("webhook");
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    let config: WebhookConfiguration = serde_json::from_value(json!({
+        "timeout": "1s", "subjectAccessReviewVersion": "v1", "failurePolicy": "Deny",
+        "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": file},
+        "matchConditions": [{"expression": "!request.groups.all(a, a != '')"}],
+    }))
+    .unwrap();
+    let clock = crate::clock::SystemClock::shared();
+    let webhook = webhook::Webhook::new("hook", &config, Arc::default(), clock).unwrap();
+    let registry = Registry::new(Config::new(Memory::new()), api::catalogue::Catalogue::default());
+    for (groups, is_light) in [(2, true), (400, false)] {
+        let names: Vec<String> = (0..groups).map(|number| format!("g{number}")).collect();
+        let user = UserInfo { username: "jane".into(), groups: names, ..UserInfo::default() };
+        let attributes = Attributes { verb: "get", resource: "pods", ..Attributes::of_resource(&user) };
+        let (at_once, decision) = match webhook.authorize(attributes, &registry) {
+            Answer::Now(decision) => (true, decision),
+            Answer::Later(mut later) => match later.as_mut().now_or_never() {
+                Some(decision) => (true, decision),
+                None => (false, later.await),
+            },
+        };
+        // It is not asked: nobody listens there, and then it would be denied.
+        assert_eq!((at_once, decision), (is_light, Decision::NoOpinion(String::new())), "{groups}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Webhooks that are asked what users may do (`plugin/pkg/authorizer/webhook` in apiserver).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::UserInfo;
 use api::identity::{MatchConditions, WebhookConfiguration};
@@ -17,6 +17,7 @@ use crate::metrics::identity::AuthorizationWebhooks;
 use crate::outgoing::Kubeconfig;
 use crate::remote::cache::Key;
 use crate::remote::{Cache, Outcome, Reviewer};
+use crate::workers::{self, UsersWorkers};
 
 const GROUP: &str = "authorization.k8s.io";
 /// What requesters write may be so long together for the answer to be remembered (`maxControlledAttrCacheSize`).
@@ -36,7 +37,7 @@ pub struct Webhook {
     name: String,
     reviewer: Reviewer,
     is_oldest: bool,
-    conditions: MatchConditions,
+    conditions: Arc<MatchConditions>,
     remembered: Cache<Arc<Said>>,
     authorized_ttl: Duration,
     unauthorized_ttl: Duration,
@@ -80,7 +81,7 @@ impl Webhook {
             name: name.into(),
             reviewer: Reviewer::new(kubeconfig, GROUP, version, "SubjectAccessReview", duration(config.timeout)),
             is_oldest: version == "v1beta1",
-            conditions,
+            conditions: Arc::new(conditions),
             remembered: Cache::new(&*clock),
             authorized_ttl: kept(config.authorized_ttl, config.cache_authorized_requests),
             unauthorized_ttl: kept(config.unauthorized_ttl, config.cache_unauthorized_requests),
@@ -101,9 +102,37 @@ impl Webhook {
         }
         let started = self.clock.instant();
         let matched = self.conditions.match_spec(spec);
+        self.matched(matched, started)
+    }
+
+    /// The same on a thread that serves nobody else, where that may take more than a moment.
+    async fn is_asked_elsewhere(&self, spec: &Value, threads: UsersWorkers) -> Result<bool, String> {
+        let started = self.clock.instant();
+        let (conditions, spec) = (self.conditions.clone(), spec.clone());
+        let work = threads.run(async move { Ok(conditions.match_spec(&spec)) });
+        // Who asks may be on such a thread, which must not be held while another is waited for.
+        let matched = workers::wait(work).await.unwrap_or_else(|status| Err(status.message));
+        self.matched(matched, started)
+    }
+
+    fn matched(&self, matched: Result<bool, String>, started: Instant) -> Result<bool, String> {
         let took = self.clock.instant().saturating_duration_since(started);
         self.metrics.matched(&self.name, &matched, took);
         matched
+    }
+
+    /// Its answer about something, once it is known whether it is asked about it.
+    fn said(&self, matched: Result<bool, String>, spec: Value, may_be_remembered: bool) -> Answer<'_> {
+        match matched {
+            Ok(true) => {}
+            Ok(false) => return Decision::NoOpinion(String::new()).into(),
+            Err(why) => return self.failed(why).into(),
+        }
+        let key = self.key(&spec);
+        if let Some(said) = self.remembered.get(&key, self.clock.instant()) {
+            return decision(&said).into();
+        }
+        Answer::Later(self.ask(key, spec, may_be_remembered).boxed())
     }
 
     fn key(&self, spec: &Value) -> Key {
@@ -149,18 +178,20 @@ fn decision(said: &Said) -> Decision {
 }
 
 impl Authorizer for Webhook {
-    fn authorize<'a>(&'a self, attributes: Attributes<'a>, _: &'a Registry) -> Answer<'a> {
-        let spec = spec(&attributes);
-        match self.is_asked(&spec) {
-            Ok(true) => {}
-            Ok(false) => return Decision::NoOpinion(String::new()).into(),
-            Err(why) => return self.failed(why).into(),
+    fn authorize<'a>(&'a self, attributes: Attributes<'a>, registry: &'a Registry) -> Answer<'a> {
+        let (spec, may_be_remembered) = (spec(&attributes), may_be_remembered(&attributes));
+        if !self.conditions.take_long(&spec) {
+            return self.said(self.is_asked(&spec), spec, may_be_remembered);
         }
-        let key = self.key(&spec);
-        if let Some(said) = self.remembered.get(&key, self.clock.instant()) {
-            return decision(&said).into();
-        }
-        Answer::Later(self.ask(key, spec, may_be_remembered(&attributes)).boxed())
+        let threads = registry.state().workers().of(Arc::new(attributes.user.clone()));
+        let answer = async move {
+            let matched = self.is_asked_elsewhere(&spec, threads).await;
+            match self.said(matched, spec, may_be_remembered) {
+                Answer::Now(decision) => decision,
+                Answer::Later(decision) => decision.await,
+            }
+        };
+        Answer::Later(answer.boxed())
     }
 
     fn reason(&self, attributes: &Attributes<'_>, _: &Registry) -> String {

@@ -16,7 +16,8 @@ fn mapper(jwt: Value) -> ClaimsMapper {
 
 fn check(jwt: Value, claims: Value, expected: Result<Value, &str>) {
     let Value::Object(given) = claims.clone() else { panic!("claims are an object") };
-    let found = mapper(jwt.clone()).user(&given).map(|user| serde_json::to_value(user).unwrap());
+    let mapper = mapper(jwt.clone());
+    let found = mapper.user(&given).and_then(|user| mapper.check(user)).map(|user| serde_json::to_value(user).unwrap());
     let expected = expected.map(|mut user| {
         let groups = user.as_object_mut().unwrap().entry("groups").or_insert_with(|| json!([]));
         groups.as_array_mut().unwrap().push("system:authenticated".into());
@@ -181,4 +182,29 @@ fn expressions_must_give_texts() {
     uid["claimMappings"]["uid"] = json!({"claim": "u"});
     check(uid.clone(), json!({"n": "jane", "u": "1"}), Ok(json!({"username": "jane", "uid": "1"})));
     check(uid, json!({"n": "jane"}), Err("oidc: parse uid claim \"u\": claim not present"));
+}
+
+#[test]
+fn what_takes_long_is_told_apart_from_what_does_not() {
+    let each = |of: &str| format!("{of}.all(a, a != '')");
+    let jwt = json!({
+        "claimMappings": {
+            "username": {"expression": "claims.sub"}, "groups": {"expression": "claims.groups"},
+        },
+        "claimValidationRules": [{"expression": each("claims.list")}],
+        "userValidationRules": [{"expression": each("user.groups")}],
+    });
+    let mapper = mapper(jwt);
+    let long = |length: usize| vec!["x"; length];
+    let check = |list: usize, groups: usize, expected: (bool, bool)| {
+        let Value::Object(claims) = json!({"sub": "jane", "list": long(list), "groups": long(groups)}) else {
+            panic!("claims are an object")
+        };
+        let takes_long = mapper.takes_long(&claims);
+        let user = mapper.user(&claims).unwrap();
+        assert_eq!((takes_long, mapper.rules_take_long(&user)), expected, "{list} {groups}");
+    };
+    check(2, 2, (false, false));
+    check(400, 2, (true, false));
+    check(2, 400, (true, true));
 }

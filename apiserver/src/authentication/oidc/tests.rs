@@ -64,3 +64,31 @@ fn the_issuer_that_a_token_names_is_read_with_care() {
     }
     assert_eq!(issuer_of(" {\"payload\":\"\"}"), Err("token is not compact JWT".into()));
 }
+
+#[tokio::test]
+async fn rules_that_take_long_leave_the_threads_that_serve() {
+    use api::identity::AuthenticationConfiguration;
+    use futures::FutureExt;
+    let each = |of: &str| format!("{of}.all(a, a != '')");
+    let file = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [{
+        "issuer": {"url": "https://auth.example.com", "audiences": ["us"]},
+        "claimMappings": {"username": {"expression": "claims.sub"}, "groups": {"expression": "claims.groups"}},
+        "claimValidationRules": [{"expression": each("claims.list")}],
+        "userValidationRules": [{"expression": each("user.groups")}],
+    }]});
+    let read = AuthenticationConfiguration::read(file.to_string().as_bytes()).unwrap();
+    let mapper = Arc::new(read.validate(&[], &|_| None).unwrap().remove(0));
+    let threads = Workers::default().of(Arc::new(UserInfo::new("https://auth.example.com", &[])));
+    for (list, groups, is_light) in [(2, 2, true), (400, 2, false), (2, 400, false)] {
+        let claims = json!({"sub": "jane", "list": vec!["x"; list], "groups": vec!["x"; groups]});
+        let Value::Object(claims) = claims else { panic!("claims are an object") };
+        let mut user = Box::pin(user_of(&mapper, claims, &threads));
+        let at_once = user.as_mut().now_or_never();
+        assert_eq!(at_once.is_some(), is_light, "{list} {groups}");
+        let user = match at_once {
+            Some(user) => user,
+            None => user.await,
+        };
+        assert_eq!(user.unwrap().username, "jane");
+    }
+}
