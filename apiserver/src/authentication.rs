@@ -26,13 +26,14 @@ pub mod token_webhook;
 pub mod x509;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::UserInfo;
 use api::identity::aggregate_texts;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use crate::plug::{Authenticator, Known};
 pub use crate::plug::PeerCertificate;
+use crate::plug::{Authenticator, Known};
 use crate::{Registry, registry};
 pub use anonymous::{Anonymous, anonymous};
 pub use jwt::SigningKey;
@@ -91,18 +92,36 @@ impl Authentication {
     /// # Errors
     /// Why the token is no good.
     fn own_user(&self, token: &str, registry: &Registry) -> Result<Option<Known>, String> {
-        if let Some(user) = self.token_file.as_ref().and_then(|file| file.user(token)) {
-            return Ok(Some(user.into()));
+        let clock = registry.clock();
+        let now = (clock.now(), clock.instant());
+        let file = self.token_file.as_ref().and_then(|file| file.user(token));
+        let (mut found, mut remembered) = (Ok(file.map(Known::from)), false);
+        if matches!(found, Ok(None)) {
+            found = match self.service_accounts.authenticate(token, &registry.snapshot(), now) {
+                Ok((known, is_remembered)) => {
+                    remembered = is_remembered;
+                    Ok(Some(known))
+                }
+                Err(fault) => match self.bootstrap_user(token, registry) {
+                    None if fault != INVALID_TOKEN => Err(fault),
+                    user => Ok(user.map(Known::from)),
+                },
+            };
         }
-        let now = (registry.clock().now(), registry.clock().instant());
-        let fault = match self.service_accounts.authenticate(token, &registry.snapshot(), now) {
-            Ok(user) => return Ok(Some(user)),
-            Err(fault) => fault,
-        };
-        if let Some(user) = self.bootstrap_user(token, registry) {
-            return Ok(Some(user.into()));
+        self.looked_up(remembered, found.is_ok(), matches!(found, Ok(Some(_))), now.1, registry);
+        found
+    }
+
+    /// Counts that a token was looked for, if nobody else is asked about it, who would count that.
+    fn looked_up(&self, remembered: bool, is_good: bool, is_known: bool, started: Instant, registry: &Registry) {
+        if self.outside.is_some() && !is_known {
+            return;
         }
-        if fault == INVALID_TOKEN { Ok(None) } else { Err(fault) }
+        let counts = self.service_accounts.counts();
+        counts.looked_up(remembered, registry.clock().instant().saturating_duration_since(started));
+        if !remembered {
+            counts.checked(is_good);
+        }
     }
 
     fn bootstrap_user(&self, token: &str, registry: &Registry) -> Option<Arc<UserInfo>> {
@@ -116,26 +135,17 @@ impl Authentication {
     /// # Errors
     /// Why the token is no good for them.
     pub async fn review(&self, token: &str, audiences: &[String], registry: &Registry) -> Result<Owner, String> {
+        let started = registry.clock().instant();
         let ours = self.service_accounts.audiences();
         let wanted = if audiences.is_empty() { ours } else { audiences };
-        // The reference asks for its own token first, which it says of every other (`AuthorizeClientBearerToken`).
-        let mut faults = vec![INVALID_TOKEN.to_string()];
-        // A token from a file, or one to join with, is for this server, whatever its audiences are.
-        let shared: Vec<String> = wanted.iter().filter(|audience| ours.contains(audience)).cloned().collect();
-        let file = self.token_file.as_ref().and_then(|file| file.user(token));
-        if let Some(user) = file.filter(|_| !shared.is_empty()) {
-            return Ok((user.into(), shared));
-        }
-        let now = (registry.clock().now(), registry.clock().instant());
-        match self.service_accounts.review(token, audiences, &registry.snapshot(), now) {
+        let (own, remembered) = self.review_here(token, audiences, wanted, registry);
+        self.looked_up(remembered, own.is_ok(), own.is_ok(), started, registry);
+        let fault = match own {
             Ok(owner) => return Ok(owner),
-            Err(fault) => faults.push(fault),
-        }
-        if !shared.is_empty()
-            && let Some(user) = self.bootstrap_user(token, registry)
-        {
-            return Ok((user.into(), shared));
-        }
+            Err(fault) => fault,
+        };
+        // The reference asks for its own token first, which it says of every other (`AuthorizeClientBearerToken`).
+        let mut faults = vec![INVALID_TOKEN.to_string(), fault];
         if let Some(outside) = &self.outside {
             match outside.owner(token, wanted).await {
                 Ok(Some((user, audiences))) => return Ok((user.into(), audiences)),
@@ -144,6 +154,31 @@ impl Authentication {
             }
         }
         Err(aggregate_texts(faults).unwrap_or_else(|| INVALID_TOKEN.into()))
+    }
+
+    /// The same as far as this server knows by itself, and whether the token was remembered.
+    fn review_here(
+        &self,
+        token: &str,
+        audiences: &[String],
+        wanted: &[String],
+        registry: &Registry,
+    ) -> (Result<Owner, String>, bool) {
+        let ours = self.service_accounts.audiences();
+        // A token from a file, or one to join with, is for this server, whatever its audiences are.
+        let shared: Vec<String> = wanted.iter().filter(|audience| ours.contains(audience)).cloned().collect();
+        let file = self.token_file.as_ref().and_then(|file| file.user(token));
+        if let Some(user) = file.filter(|_| !shared.is_empty()) {
+            return (Ok((user.into(), shared)), false);
+        }
+        let now = (registry.clock().now(), registry.clock().instant());
+        match self.service_accounts.review(token, audiences, &registry.snapshot(), now) {
+            Ok((known, shared, remembered)) => (Ok((known, shared)), remembered),
+            Err(fault) => match self.bootstrap_user(token, registry).filter(|_| !shared.is_empty()) {
+                Some(user) => (Ok((user.into(), shared)), false),
+                None => (Err(fault), false),
+            },
+        }
     }
 
     /// Who asks, by the first credentials that are good (`union.AuthenticateRequest`), as far as that is known here.

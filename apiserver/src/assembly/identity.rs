@@ -65,7 +65,7 @@ pub(super) fn assemble(settings: &Settings<'_>) -> Result<Identity, AssemblyErro
     let issuers = Arc::new(Issuers::new(settings.server_id));
     let webhooks = Arc::new(AuthorizationWebhooks::default());
     let reloads = Arc::new(Reloads::of_authorization(settings.server_id));
-    let mut collectors: Vec<Arc<dyn Collect>> = vec![tokens.counts(), certificates.lifetimes()];
+    let mut collectors: Vec<Arc<dyn Collect>> = vec![tokens.counts().clone(), certificates.lifetimes()];
     collectors.extend([issuers.clone() as Arc<dyn Collect>, webhooks.clone(), reloads.clone()]);
     let mut authentication = Authentication::new(certificates, tokens.clone(), token_file);
     if options.bootstrap_tokens {
@@ -181,7 +181,8 @@ fn outside(
     if bytes.is_none() && issuers.0.is_empty() && webhook.is_none() {
         return Ok(Others { outside: None, anonymous, file: None, reloads: None });
     }
-    let outside = Outside::new(issuers, webhook, tokens.audiences().to_vec(), settings.clock.clone());
+    let (audiences, counts) = (tokens.audiences().to_vec(), tokens.counts().clone());
+    let outside = Outside::new(issuers, webhook, audiences, settings.clock.clone(), counts);
     let mut others = Others { outside: Some(outside.clone()), anonymous, file: None, reloads: None };
     if let (Some(path), Some(bytes)) = (&options.config_file, bytes) {
         let reloads = Arc::new(Reloads::of_authentication(settings.server_id));

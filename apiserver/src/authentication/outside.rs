@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::identity::aggregate_texts;
 use arc_swap::ArcSwap;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::oidc::Issuers;
 use super::token_webhook::{Owner, TokenWebhook};
 use crate::clock::Clock;
+use crate::metrics::chain::Tokens;
 use crate::remote::Cache;
 use crate::remote::cache::Key;
 
@@ -40,14 +41,44 @@ struct Inner {
     remembered: Cache<Owner>,
     under_way: Mutex<HashMap<Key, Shared<BoxFuture<'static, Found>>>>,
     clock: Arc<dyn Clock>,
+    counts: Arc<Tokens>,
+}
+
+/// Somebody who waits for an answer, which is counted when they do no more.
+struct Waiting<'a> {
+    inner: &'a Inner,
+    started: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Inner { counts, clock, .. } = self.inner;
+        counts.blocked(-1.0);
+        counts.looked_up(false, clock.instant().saturating_duration_since(self.started));
+    }
+}
+
+/// A token about which others are asked.
+struct UnderWay<'a>(&'a Tokens);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight(-1.0);
+    }
 }
 
 impl Outside {
-    /// Issuers, and a webhook; the server has these audiences.
-    pub fn new(issuers: Issuers, webhook: Option<TokenWebhook>, audiences: Vec<String>, clock: Arc<dyn Clock>) -> Self {
+    /// Issuers, and a webhook; the server has these audiences, and counts here what becomes of tokens.
+    pub fn new(
+        issuers: Issuers,
+        webhook: Option<TokenWebhook>,
+        audiences: Vec<String>,
+        clock: Arc<dyn Clock>,
+        counts: Arc<Tokens>,
+    ) -> Self {
         let remembered = Cache::new(&*clock);
         let issuers = ArcSwap::from_pointee(issuers);
-        Self(Arc::new(Inner { issuers, webhook, audiences, remembered, under_way: Mutex::default(), clock }))
+        Self(Arc::new(Inner { issuers, webhook, audiences, remembered, under_way: Mutex::default(), clock, counts }))
     }
 
     /// Asks other issuers from now on.
@@ -67,9 +98,13 @@ impl Outside {
     pub(super) async fn owner(&self, token: &str, audiences: &[String]) -> Result<Option<Owner>, Arc<str>> {
         let parts = std::iter::once(token.as_bytes()).chain(audiences.iter().map(String::as_bytes));
         let key = self.0.remembered.key(parts);
-        if let Some(owner) = self.0.remembered.get(&key, self.0.clock.instant()) {
+        let started = self.0.clock.instant();
+        if let Some(owner) = self.0.remembered.get(&key, started) {
+            self.0.counts.looked_up(true, self.0.clock.instant().saturating_duration_since(started));
             return Ok(Some(owner));
         }
+        self.0.counts.blocked(1.0);
+        let _waiting = Waiting { inner: &self.0, started };
         self.share(key, token, audiences).await
     }
 
@@ -85,8 +120,12 @@ impl Outside {
         let (inner, token, audiences) = (self.0.clone(), token.to_string(), audiences.to_vec());
         // It goes on when who came first leaves: others may wait for it.
         let task = tokio::spawn(async move {
+            inner.counts.in_flight(1.0);
+            let under_way = UnderWay(&inner.counts);
             let found = tokio::time::timeout(TIMEOUT, inner.find(&token, &audiences)).await;
             let found = found.unwrap_or_else(|_| Err("context deadline exceeded".into()));
+            drop(under_way);
+            inner.counts.checked(found.is_ok());
             if let Ok(Some(owner)) = &found {
                 inner.remembered.put(key, owner.clone(), TTL, inner.clock.instant());
             }

@@ -96,9 +96,9 @@ impl ServiceAccountTokens {
         self.lifetimes
     }
 
-    /// What is counted of them.
-    pub fn counts(&self) -> Arc<Tokens> {
-        self.counts.clone()
+    /// The counts of tokens.
+    pub fn counts(&self) -> &Arc<Tokens> {
+        &self.counts
     }
 
     /// The Secrets whose tokens were used.
@@ -141,22 +141,28 @@ impl ServiceAccountTokens {
         self.key.sign(claims)
     }
 
-    /// Whose token this is, if it is for this API server.
+    /// Whose token this is, if it is for this API server, and whether it was remembered.
     ///
     /// # Errors
     /// Why not.
-    pub fn authenticate(&self, token: &str, snapshot: &Snapshot, now: (Timestamp, Instant)) -> Result<Known, String> {
-        let verified = self.verify(token, snapshot, now)?;
+    pub fn authenticate(
+        &self,
+        token: &str,
+        snapshot: &Snapshot,
+        now: (Timestamp, Instant),
+    ) -> Result<(Known, bool), String> {
+        let (verified, remembered) = self.verify(token, snapshot, now)?;
         if !verified.claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
             return Err(format!(
                 "{INVALID_TOKEN}: token audiences {:?} is invalid for the target audiences {:?}",
                 verified.claims.aud, self.audiences
             ));
         }
-        Ok(self.known(&verified, now))
+        Ok((self.known(&verified, now), remembered))
     }
 
-    /// Whose token this is, with those of `audiences` that it is for (of this API server's, if none are given).
+    /// Whose token this is, with those of `audiences` that it is for (of this API server's, if none are given), and whether it
+    /// was remembered.
     ///
     /// # Errors
     /// Why not.
@@ -166,8 +172,8 @@ impl ServiceAccountTokens {
         audiences: &[String],
         snapshot: &Snapshot,
         now: (Timestamp, Instant),
-    ) -> Result<(Known, Vec<String>), String> {
-        let verified = self.verify(token, snapshot, now)?;
+    ) -> Result<(Known, Vec<String>, bool), String> {
+        let (verified, remembered) = self.verify(token, snapshot, now)?;
         let wanted = if audiences.is_empty() { &self.audiences[..] } else { audiences };
         let shared: Vec<String> =
             wanted.iter().filter(|wanted| verified.claims.aud.contains(wanted)).cloned().collect();
@@ -175,24 +181,24 @@ impl ServiceAccountTokens {
             let have = &verified.claims.aud;
             return Err(format!("token audiences {have:?} is invalid for the target audiences {wanted:?}"));
         }
-        Ok((self.known(&verified, now), shared))
+        Ok((self.known(&verified, now), shared, remembered))
     }
 
-    fn verify(&self, token: &str, snapshot: &Snapshot, now: (Timestamp, Instant)) -> Result<Arc<Verified>, String> {
+    fn verify(
+        &self,
+        token: &str,
+        snapshot: &Snapshot,
+        now: (Timestamp, Instant),
+    ) -> Result<(Arc<Verified>, bool), String> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let remembered = self.remembered.lock().get(&digest).cloned();
         let is_good = remembered.as_ref().is_some_and(|verified| holds(verified, snapshot));
-        self.counts.looked_up(is_good);
         let verified = match remembered {
             Some(verified) if is_good => verified,
-            remembered => {
-                let checked = self.check_again(remembered, token, snapshot, now);
-                self.counts.checked(checked.is_ok());
-                self.remember(digest, checked?)
-            }
+            remembered => self.remember(digest, self.check_again(remembered, token, snapshot, now)?),
         };
         check_times(&verified, now.0)?;
-        Ok(verified)
+        Ok((verified, is_good))
     }
 
     /// Whose token it is that is good, and what is told of its use: what a Secret holds is noted there, and that its holder

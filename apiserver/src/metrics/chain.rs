@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use metrics::{Collect, Counter, Fixed, Histogram, Labels, Text, Value, describe, families};
+use metrics::{Collect, Counter, Fixed, Gauge, Histogram, Labels, Text, Value, describe, families};
 
 use super::FEW;
 
@@ -85,17 +85,20 @@ impl Collect for Lifetimes {
     }
 }
 
-/// What is counted of service account tokens, at every request that has one.
+/// Counts of bearer tokens, at every request that has one.
 #[derive(Debug)]
 pub struct Tokens {
     /// Whether a token was remembered.
     requests: Fixed<Counter, 2>,
+    durations: Fixed<Histogram, 2>,
+    /// Who waits for those that others are asked about, and what is under way.
+    active: Fixed<Gauge, 2>,
     /// Whether one that was not is good.
     fetches: Fixed<Counter, 2>,
     uses: [Counter; SORTS.len()],
 }
 
-/// What sort of service account token was used, and how it is counted.
+/// A sort of service account tokens, as their uses are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     /// One whose holder reloads it in time.
@@ -123,6 +126,8 @@ impl Default for Tokens {
     fn default() -> Self {
         Self {
             requests: Fixed::new("authentication_token_cache_request_total", "status", ["hit", "miss"]),
+            durations: Fixed::new("authentication_token_cache_request_duration_seconds", "status", ["hit", "miss"]),
+            active: Fixed::new("authentication_token_cache_active_fetch_count", "status", ["blocked", "in_flight"]),
             fetches: Fixed::new("authentication_token_cache_fetch_total", "status", ["ok", "error"]),
             uses: Default::default(),
         }
@@ -131,8 +136,19 @@ impl Default for Tokens {
 
 impl Tokens {
     /// A token was looked for among those that are remembered.
-    pub fn looked_up(&self, found: bool) {
+    pub fn looked_up(&self, found: bool, took: Duration) {
         self.requests.at(usize::from(!found)).add_one();
+        self.durations.at(usize::from(!found)).observe(took.as_secs_f64());
+    }
+
+    /// Somebody begins to wait for what others say of a token, or waits no more.
+    pub fn blocked(&self, change: f64) {
+        self.active.at(0).add(change);
+    }
+
+    /// Others are asked about a token, or have answered.
+    pub fn in_flight(&self, change: f64) {
+        self.active.at(1).add(change);
     }
 
     /// A token that was not among them was checked.
@@ -149,6 +165,8 @@ impl Tokens {
 impl Collect for Tokens {
     fn collect(&self, text: &mut Text) {
         self.requests.collect(text);
+        self.durations.collect(text);
+        self.active.collect(text);
         self.fetches.collect(text);
         for (sort, name) in SORTS {
             text.value(name, &[], self.uses[sort as usize].get() as f64);

@@ -298,4 +298,16 @@ async fn a_webhook_knows_tokens() {
     let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
     let answer = server.ask("good", "POST", reviews, review).await;
     assert_eq!(answer.at("status.error"), "[invalid bearer token, it was revoked]");
+    let counted = server.metrics();
+    for line in [
+        "authentication_token_cache_request_total{status=\"hit\"} 3",
+        "authentication_token_cache_request_total{status=\"miss\"} 7",
+        "authentication_token_cache_request_duration_seconds_count{status=\"miss\"} 7",
+        "authentication_token_cache_fetch_total{status=\"ok\"} 2",
+        "authentication_token_cache_fetch_total{status=\"error\"} 5",
+        "authentication_token_cache_active_fetch_count{status=\"blocked\"} 0",
+        "authentication_token_cache_active_fetch_count{status=\"in_flight\"} 0",
+    ] {
+        assert!(counted.lines().any(|counted| counted == line), "{line}: {counted}");
+    }
 }
