@@ -25,6 +25,7 @@ pub mod observe;
 pub mod orphans;
 pub mod plugins;
 pub mod pod;
+pub mod pod_resources;
 pub mod probes;
 pub mod references;
 pub mod resolv;

@@ -23,6 +23,7 @@ use crate::{
     machine::Machine,
     node::NodeObject,
     orphans, plugins, pod,
+    pod_resources::{self, Lister},
     references::References,
     runtime_events::{self, RuntimeEvent},
     stock_directory,
@@ -140,7 +141,7 @@ pub fn run(
     cancel: CancellationToken,
 ) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
-        let of_root = ["", "pods", plugins::DIRECTORY].map(|name| config.root_dir.join(name));
+        let of_root = ["", "pods", plugins::DIRECTORY, pod_resources::DIRECTORY].map(|name| config.root_dir.join(name));
         for path in of_root.into_iter().chain([config.log_dir.clone()]) {
             files::private::directory(&path).map_err(|source| Error::Directory { path, source })?;
         }
@@ -183,12 +184,20 @@ pub fn run(
         let drivers: Arc<dyn plugins::Handler> = Arc::new(agent.devices.drivers.clone());
         let handlers = plugins::Handlers::from([(devices::PLUGIN_TYPE, drivers)]);
         let registry = agent.config.root_dir.join(plugins::DIRECTORY);
+        let told = agent.config.root_dir.join(pod_resources::DIRECTORY);
+        let lister = Lister::new(
+            agent.directory.clone(),
+            agent.devices.clone(),
+            agent.config.clock.clone(),
+            agent.config.metrics.agent.families(),
+        );
         tokio::select! {
             () = cancel.cancelled() => {}
             () = events => {}
             () = node.keep(cancel.clone()) => {}
             () = orphans => {}
             () = log_rotation::keep(agent.clone()) => {}
+            () = lister.keep(&told) => {}
             () = plugins::keep(registry, handlers, agent.config.clock.clone()) => {}
             () = eviction::keep(agent.clone(), |uid, excess| workers.evict(uid, excess)) => {}
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use client::resource_claims::{self, base_request};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus, ResourceHealth, ResourceStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus, ResourceHealth, ResourceStatus};
 
 use super::Devices;
 use super::claims::ClaimInfo;
@@ -19,6 +19,32 @@ impl Devices {
         for own in lists.into_iter().flatten().flatten() {
             self.report_container(pod, own);
         }
+    }
+
+    /// The claims that a container uses as they are known, whole, also that for its extended resources
+    /// (`GetContainerClaimInfos`).
+    ///
+    /// # Errors
+    /// If it is not known which they are, or one is not prepared.
+    pub fn claims_of(&self, pod: &Pod, container: &Container) -> Result<Vec<ClaimInfo>, String> {
+        let used = container.resources.as_ref().and_then(|resources| resources.claims.as_deref()).unwrap_or_default();
+        let mut names = Vec::new();
+        for claim in resource_claims::of_pod(pod) {
+            if used.iter().any(|used| used.name == claim.name) {
+                names.extend(resource_claims::name(pod, claim).map_err(|why| why.to_string())?.map(|named| named.name));
+            }
+        }
+        let status = pod.status.as_ref().and_then(|status| status.extended_resource_claim_status.as_ref());
+        let extended =
+            status.filter(|status| status.request_mappings.iter().any(|m| m.container_name == container.name));
+        names.extend(extended.map(|status| status.resource_claim_name.as_str()));
+        self.claims.read(|all| {
+            let known = names.into_iter().map(|name| {
+                let info = all.get(&(pod::namespace(pod).to_owned(), name.to_owned())).cloned();
+                info.ok_or_else(|| format!("unable to get information for ResourceClaim {name}"))
+            });
+            known.collect()
+        })
     }
 
     fn report_container(&self, pod: &Pod, status: &mut ContainerStatus) {
