@@ -20,6 +20,7 @@ use description::{Described, Description};
 use discovery::{Discovered, Known};
 pub(crate) use fetch::{Asked, FetchError, Fetched, fetch};
 pub(crate) use handler::serve;
+pub(crate) use request::escape_key;
 use transport::Transports;
 
 /// What is kept of services between requests.

@@ -1,6 +1,7 @@
 //! Servers elsewhere that this one talks to: webhooks of every kind, issuers of tokens, and the servers of aggregated APIs. How they are
 //! connected to and whom TLS trusts, clients that keep connections, and the kubeconfigs that say where a server is.
 
+mod acting;
 mod client;
 mod dial;
 mod kubeconfig;

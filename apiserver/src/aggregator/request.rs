@@ -127,7 +127,7 @@ fn go_name(name: &HeaderName) -> String {
 }
 
 /// The key of an extra as a part of a header's name (`headerKeyEscape`).
-fn escape_key(key: &str) -> String {
+pub(crate) fn escape_key(key: &str) -> String {
     let mut escaped = String::with_capacity(key.len());
     for byte in key.bytes() {
         if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {

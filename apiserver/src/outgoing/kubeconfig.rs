@@ -9,10 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
+use super::acting::ActsAs;
 use super::{Client, ClientError, Connector, HTTP, Reply, Trust, shown, tls_config};
 
 /// The largest file that is read, in bytes.
@@ -50,6 +51,8 @@ pub struct Kubeconfig {
     server: String,
     client: Client,
     credentials: Credentials,
+    /// As whom it is asked, if as another.
+    acting: HeaderMap,
 }
 
 #[derive(Debug, Clone)]
@@ -107,8 +110,8 @@ struct User {
     token_file: String,
     username: String,
     password: String,
-    #[serde(rename = "as")]
-    impersonate: String,
+    #[serde(flatten)]
+    acts_as: ActsAs,
     auth_provider: Option<serde_json::Value>,
     exec: Option<serde_json::Value>,
 }
@@ -163,6 +166,7 @@ impl Kubeconfig {
         if let Some(value) = authorization {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
+        request.headers_mut().extend(self.acting.clone());
         self.client.send(request, timeout, answer_bytes_max).await
     }
 }
@@ -243,17 +247,14 @@ impl File {
             server: cluster.server,
             client: Client::new(Connector::new(tls, name)),
             credentials: user.credentials(folder)?,
+            acting: user.acts_as.headers().map_err(invalid)?,
         })
     }
 }
 
 impl User {
     fn credentials(&self, folder: &Path) -> Result<Credentials, KubeconfigError> {
-        let unsupported = [
-            (self.exec.is_some(), "exec"),
-            (self.auth_provider.is_some(), "auth-provider"),
-            (!self.impersonate.is_empty(), "as"),
-        ];
+        let unsupported = [(self.exec.is_some(), "exec"), (self.auth_provider.is_some(), "auth-provider")];
         if let Some((_, field)) = unsupported.iter().find(|(is_there, _)| *is_there) {
             return Err(invalid(format!("{field} of a user is not supported here")));
         }
@@ -343,6 +344,7 @@ mod tests {
             ("{server: 'https://x', certificate-authority: gone}", "{}", "No such file"),
             ("{server: 'https://x', certificate-authority-data: eA==}", "{}", "unable to load root certificates"),
             ("{server: 'https://x'}", "{exec: {}}", "exec of a user is not supported here"),
+            ("{server: 'https://x'}", "{as-groups: [a]}", "without impersonating a user"),
             (
                 "{server: 'https://x'}",
                 "{client-certificate-data: eA==}",

@@ -3,17 +3,17 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use apiserver::certificates::{CertificateRequest, Pki};
 use apiserver::clock::SystemClock;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
@@ -23,12 +23,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// What is answered to a path and a body.
 pub(crate) type Answers = Arc<dyn Fn(&str, &[u8]) -> (u16, String) + Send + Sync>;
 
+/// How often it was asked, and with which headers at last.
+type Calls = Arc<Mutex<(usize, HeaderMap)>>;
+
 /// The server. It ends when this is dropped.
 pub(crate) struct Elsewhere {
     pub address: SocketAddr,
     /// The certificate of its authority.
     pub authority_pem: String,
-    calls: Arc<AtomicUsize>,
+    calls: Calls,
     _stop: DropGuard,
 }
 
@@ -49,7 +52,7 @@ impl Elsewhere {
             .unwrap();
         let listener = TcpListener::bind((here, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (calls, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+        let (calls, stop) = (Calls::default(), CancellationToken::new());
         let (counted, ended, acceptor) = (calls.clone(), stop.clone(), TlsAcceptor::from(Arc::new(tls)));
         tokio::spawn(ended.run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -72,7 +75,12 @@ impl Elsewhere {
 
     /// How often it was asked.
     pub(crate) fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.calls.lock().0
+    }
+
+    /// With which headers it was asked at last.
+    pub(crate) fn last_headers(&self) -> HeaderMap {
+        self.calls.lock().1.clone()
     }
 
     /// A kubeconfig that leads there.
@@ -89,10 +97,13 @@ impl Elsewhere {
 
 async fn answer(
     answers: Answers,
-    calls: Arc<AtomicUsize>,
+    calls: Calls,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    calls.fetch_add(1, Ordering::SeqCst);
+    {
+        let mut calls = calls.lock();
+        *calls = (calls.0 + 1, request.headers().clone());
+    }
     let path = request.uri().path().to_string();
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let (code, text) = answers(&path, &body);

@@ -279,7 +279,8 @@ async fn a_webhook_knows_tokens() {
         (201, json!({"kind": "TokenReview", "apiVersion": review["apiVersion"], "status": status}).to_string())
     });
     let webhook = Elsewhere::start(answers).await;
-    let folder = folder(&[("webhook", webhook.kubeconfig("/tokens"))]);
+    let acting = "token: secret\n    as: checker\n    as-groups: [a, b]\n";
+    let folder = folder(&[("webhook", webhook.kubeconfig("/tokens").replace("token: secret\n", acting))]);
     let config_file = Some(folder.path().join("webhook"));
     let users = authentication::Options {
         webhook: authentication::Webhook { config_file, version: Some("v1".into()), cache_ttl: None },
@@ -291,6 +292,10 @@ async fn a_webhook_knows_tokens() {
         assert_eq!(user, json!({"username": "jane", "groups": ["g", "system:authenticated"]}));
     }
     assert_eq!(webhook.calls(), 1, "it is remembered whose a token is");
+    let headers = webhook.last_headers();
+    assert_eq!(headers["authorization"], "Bearer secret");
+    assert_eq!(headers["impersonate-user"], "checker");
+    assert_eq!(headers.get_all("impersonate-group").iter().collect::<Vec<_>>(), ["a", "b"]);
     for bad in ["unknown", "revoked", "garbage", "other", "down"] {
         assert_eq!(server.user(bad).await, Err(401), "{bad}");
     }
