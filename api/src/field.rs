@@ -261,7 +261,8 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// How a bad value is shown: strings quoted as Go's `%q` does, the rest as JSON, and not all of what is long.
+/// How a bad value is shown: strings quoted as Go's `%q` does, floats as its `%v`, the rest as JSON, and not all
+/// of what is long.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_string(),
@@ -278,6 +279,10 @@ fn shown(value: &Value) -> String {
             let mut escaped = in_html(bounded_json(value, VALUE_BYTES_MAX));
             cut(&mut escaped, 2 * VALUE_BYTES_MAX);
             escaped
+        }
+        // What has no room in an `int64` is a `float64` in Go.
+        Value::Number(number) if number.as_i64().is_none() => {
+            number.as_f64().map(strconv::format_float).unwrap_or_default()
         }
         other => json::to_text(other),
     }

@@ -140,6 +140,8 @@ fn keywords() {
     let small = "a: Invalid value: 0: a in body should be greater than or equal to 1";
     check_schema(of(narrow), a(json!(0)), &[small, room]);
     check_schema(of(json!({"type": "integer", "format": "uint32", "maximum": 4_294_967_295_u32})), a(json!(5)), &[]);
+    let most = ["a: Invalid value: 1e+30: a in body should be less than or equal to 2.5e+06"];
+    check_schema(of(json!({"type": "number", "maximum": 2_500_000})), a(json!(1e30)), &most);
     let text = json!({"type": "string", "maxLength": 2, "minLength": 1, "pattern": "^a"});
     let other = |value: Value, kind: &str| {
         let why = format!("a: Invalid value: {kind:?}: a in body must be of type string: {kind:?}");

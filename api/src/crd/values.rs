@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::node::{Additional, Node};
 use crate::field::{ErrorList, ErrorType, FieldError, Path};
+use crate::go::strconv;
 use crate::{Object, formats};
 
 /// A floating point number beyond this is no integer (`IsFloat64AJSONInteger`).
@@ -51,9 +52,9 @@ fn type_of(value: &Value) -> (&'static str, &'static str) {
     }
 }
 
-/// A number as Go's `%v` prints a `float64`.
-fn number(value: f64) -> String {
-    if value.fract() == 0.0 && value.abs() < 1e21 { format!("{value:.0}") } else { format!("{value}") }
+/// A limit as it is told of a value: with the type that the value has.
+fn number(limit: f64, value: &Value) -> String {
+    if is_float(value) { strconv::format_float(limit) } else { format!("{limit:.0}") }
 }
 
 /// Whether a number is a whole multiple; small factors are turned around, so that 0.3 is one of 0.1.
@@ -208,20 +209,23 @@ impl Walk<'_> {
         self.representable(schema, value, "Checked");
         let multiple = schema.multiple_of.map(|factor| self.limit(schema, value, factor, "MultipleOf"));
         if let Some((factor, value)) = multiple.filter(|(factor, _)| *factor > 0.0 && !is_multiple(n, *factor)) {
-            self.invalid(value, &format!("should be a multiple of {}", number(factor)));
+            let why = format!("should be a multiple of {}", number(factor, &value));
+            self.invalid(value, &why);
         }
         if let Some((min, exclusive)) = schema.minimum {
             let (min, value) = self.limit(schema, value, min, "Minimum boundary");
             if n < min || (exclusive && n == min) {
                 let or_equal = if exclusive { "" } else { " or equal to" };
-                self.invalid(value, &format!("should be greater than{or_equal} {}", number(min)));
+                let why = format!("should be greater than{or_equal} {}", number(min, &value));
+                self.invalid(value, &why);
             }
         }
         if let Some((max, exclusive)) = schema.maximum {
             let (max, value) = self.limit(schema, value, max, "Maximum boundary");
             if n > max || (exclusive && n == max) {
                 let or_equal = if exclusive { "" } else { " or equal to" };
-                self.invalid(value, &format!("should be less than{or_equal} {}", number(max)));
+                let why = format!("should be less than{or_equal} {}", number(max, &value));
+                self.invalid(value, &why);
             }
         }
     }

@@ -71,6 +71,19 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// A `float64` as `%v` prints it (`FormatFloat` of the shortest `g`).
+pub fn format_float(number: f64) -> String {
+    let text = format!("{number:e}");
+    let parts = text.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?)));
+    match parts {
+        Some((digits, exponent)) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => number.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +103,23 @@ mod tests {
             assert_eq!(parse_uint(text), Err(format!("strconv.ParseUint: parsing \"{text}\": invalid syntax")));
         }
         assert_eq!(atoi("\"\n"), Err(r#"strconv.Atoi: parsing "\"\n": invalid syntax"#.into()));
+    }
+
+    #[test]
+    fn floats() {
+        for (number, text) in [
+            (0.0, "0"),
+            (-1.5, "-1.5"),
+            (0.0001, "0.0001"),
+            (0.000_025, "2.5e-05"),
+            (123_456.5, "123456.5"),
+            (1e6, "1e+06"),
+            (4_294_967_295.0, "4.294967295e+09"),
+            (9_223_372_036_854_775_808.0, "9.223372036854776e+18"),
+            (-1e100, "-1e+100"),
+        ] {
+            assert_eq!(format_float(number), text);
+        }
     }
 
     #[test]
