@@ -5,6 +5,7 @@ mod acting;
 mod client;
 mod dial;
 mod kubeconfig;
+mod proxy;
 mod tls;
 
 pub use client::{Client, ClientError, Reply};

@@ -21,6 +21,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
+use super::proxy::Proxy;
+
 /// How long connecting may take, and then agreeing on TLS (those of Go's default transport).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,18 +51,24 @@ pub(crate) struct Connector {
     /// What the other end's certificate must be for, if that is not the host.
     name: Option<ServerName<'static>>,
     find: Option<Find>,
+    proxy: Option<Proxy>,
     lookups: Arc<Semaphore>,
 }
 
 impl Connector {
     /// One that speaks TLS so; the other end's certificate must be for `name`, or else for the host that is connected to.
     pub(crate) fn new(tls: ClientConfig, name: Option<ServerName<'static>>) -> Self {
-        Self { tls: Arc::new(tls), name, find: None, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+        Self { tls: Arc::new(tls), name, find: None, proxy: None, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
     /// The same, to wherever `find` says when there is to be a connection, and not to the host of the address.
     pub(crate) fn to(self, find: impl Fn() -> Result<(String, u16), String> + Send + Sync + 'static) -> Self {
         Self { find: Some(Arc::new(find)), ..self }
+    }
+
+    /// The same by way of a proxy, through a tunnel.
+    pub(super) fn through(self, proxy: Proxy) -> Self {
+        Self { proxy: Some(proxy), ..self }
     }
 
     /// Connects.
@@ -80,9 +88,7 @@ impl Connector {
             Some(find) => find().map_err(plain)?,
             None => (host.to_string(), port),
         };
-        let dialled = timeout(DIAL_TIMEOUT, connect(&host, port, &self.lookups)).await;
-        let stream = dialled.unwrap_or_else(|_| Err(plain(format!("dial tcp {host}:{port}: i/o timeout"))))?;
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(self.reach(&host, port).await?);
         if !is_tls {
             return Ok(stream.into());
         }
@@ -90,6 +96,26 @@ impl Connector {
         let agreed = timeout(HANDSHAKE_TIMEOUT, agreeing).await;
         let agreed = agreed.map_err(|_| plain("net/http: TLS handshake timeout".into()))?;
         agreed.map(Into::into).map_err(|error| Fault { told: tls_told(&error), is_reset: is_reset(&error) })
+    }
+}
+
+impl Connector {
+    /// A connection to a host, or through the proxy to it.
+    async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, Fault> {
+        let plain = |told: String| Fault { told, is_reset: false };
+        let Some(proxy) = &self.proxy else { return self.connect(host, port).await };
+        let stream = self.connect(&proxy.host, proxy.port).await;
+        let mut stream =
+            stream.map_err(|fault| Fault { told: format!("proxyconnect tcp: {}", fault.told), ..fault })?;
+        let to = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let opened = timeout(DIAL_TIMEOUT, proxy.tunnel(&mut stream, &to)).await;
+        opened.unwrap_or_else(|_| Err("proxyconnect tcp: i/o timeout".into())).map_err(plain)?;
+        Ok(stream)
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Fault> {
+        let late = |_| Err(Fault { told: format!("dial tcp {host}:{port}: i/o timeout"), is_reset: false });
+        timeout(DIAL_TIMEOUT, connect(host, port, &self.lookups)).await.unwrap_or_else(late)
     }
 }
 

@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
 use super::acting::ActsAs;
+use super::proxy::Proxy;
 use super::{Client, ClientError, Connector, HTTP, Reply, Trust, shown, tls_config};
 
 /// The largest file that is read, in bytes.
@@ -227,9 +228,6 @@ impl File {
         if cluster.server.is_empty() {
             return Err(invalid("no server found for cluster"));
         }
-        if !cluster.proxy_url.is_empty() {
-            return Err(invalid("proxy-url is not supported here"));
-        }
         let uri: http::Uri =
             cluster.server.parse().map_err(|error| invalid(format!("{:?}: {error}", cluster.server)))?;
         if !matches!(uri.scheme_str(), Some("https" | "http")) {
@@ -243,9 +241,16 @@ impl File {
                 Some(name.map_err(|_| invalid("tls-server-name is no name of a server"))?)
             }
         };
+        let mut connector = Connector::new(tls, name);
+        if !cluster.proxy_url.is_empty() {
+            if uri.scheme_str() != Some("https") {
+                return Err(invalid("proxy-url is not supported here for a server without TLS"));
+            }
+            connector = connector.through(Proxy::parse(&cluster.proxy_url).map_err(invalid)?);
+        }
         Ok(Kubeconfig {
             server: cluster.server,
-            client: Client::new(Connector::new(tls, name)),
+            client: Client::new(connector),
             credentials: user.credentials(folder)?,
             acting: user.acts_as.headers().map_err(invalid)?,
         })
@@ -335,7 +340,8 @@ mod tests {
         for (cluster, user, expected) in [
             ("{}", "{}", "no server found for cluster"),
             ("{server: 'ftp://x'}", "{}", "\"ftp://x\" is no URL of a server"),
-            ("{server: 'https://x', proxy-url: 'http://y'}", "{}", "proxy-url is not supported here"),
+            ("{server: 'https://x', proxy-url: 'socks5://y'}", "{}", "a proxy of socks5 is not supported here"),
+            ("{server: 'http://x', proxy-url: 'http://y'}", "{}", "not supported here for a server without TLS"),
             (
                 "{server: 'https://x', insecure-skip-tls-verify: true, certificate-authority-data: eA==}",
                 "{}",

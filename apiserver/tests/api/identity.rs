@@ -147,6 +147,33 @@ async fn known(server: &Assembled, token: &str) -> Value {
     panic!("the issuer is not known after half a minute");
 }
 
+/// A proxy that opens tunnels; it notes to where.
+async fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let noted = noted.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let to = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap().to_string();
+                noted.lock().push(to.clone());
+                let mut there = tokio::net::TcpStream::connect(to).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut there).await;
+            });
+        }
+    });
+    (url, asked)
+}
+
 fn with(mut claims: Value, field: &str, value: impl Into<Value>) -> Value {
     claims[field] = value.into();
     claims
@@ -315,4 +342,26 @@ async fn a_webhook_knows_tokens() {
     ] {
         assert!(counted.lines().any(|counted| counted == line), "{line}: {counted}");
     }
+}
+
+#[tokio::test]
+async fn a_webhook_is_reached_through_a_proxy() {
+    let answers: Answers = Arc::new(|_, body| {
+        let review: Value = serde_json::from_slice(body).unwrap();
+        let status = json!({"authenticated": true, "user": {"username": "jane"}});
+        (201, json!({"kind": "TokenReview", "apiVersion": review["apiVersion"], "status": status}).to_string())
+    });
+    let webhook = Elsewhere::start(answers).await;
+    let (url, asked) = proxy().await;
+    let kubeconfig = webhook.kubeconfig("/tokens");
+    let kubeconfig = kubeconfig.replace("    server:", &format!("    proxy-url: {url}\n    server:"));
+    let folder = folder(&[("webhook", kubeconfig)]);
+    let config_file = Some(folder.path().join("webhook"));
+    let users = authentication::Options {
+        webhook: authentication::Webhook { config_file, version: Some("v1".into()), cache_ttl: None },
+        ..Default::default()
+    };
+    let server = Assembled::new(folder, users, everything()).unwrap();
+    assert_eq!(server.user("good").await.unwrap()["username"], "jane");
+    assert_eq!(*asked.lock(), [webhook.address.to_string()]);
 }
