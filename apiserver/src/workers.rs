@@ -50,6 +50,34 @@ impl Workers {
     }
 }
 
+#[cfg(test)]
+impl Workers {
+    /// Holds all threads, which a test needs that nothing is done on one before it has looked. They are free when the answer is
+    /// dropped.
+    pub(crate) async fn held(&self) -> tokio::sync::watch::Sender<()> {
+        while self.0.taken() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let (hold, held) = tokio::sync::watch::channel(());
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        for _ in 0..threads {
+            let (workers, mut held) = (self.of(Arc::new(UserInfo::new("holds", &[]))), held.clone());
+            tokio::spawn(async move {
+                workers
+                    .run(async move {
+                        let _ = held.changed().await;
+                        Ok(())
+                    })
+                    .await
+            });
+        }
+        while self.0.taken() < threads {
+            tokio::task::yield_now().await;
+        }
+        hold
+    }
+}
+
 impl UsersWorkers {
     /// Does work on a thread of its own, when one is free and it is the user's turn. It goes on when nobody waits for it
     /// any more: until it ends, its thread counts.

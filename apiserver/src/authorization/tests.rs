@@ -276,11 +276,15 @@ async fn conditions_that_take_long_leave_the_threads_that_serve() {
         let names: Vec<String> = (0..groups).map(|number| format!("g{number}")).collect();
         let user = UserInfo { username: "jane".into(), groups: names, ..UserInfo::default() };
         let attributes = Attributes { verb: "get", resource: "pods", ..Attributes::of_resource(&user) };
+        let held = registry.state().workers().held().await;
         let (at_once, decision) = match webhook.authorize(attributes, &registry) {
             Answer::Now(decision) => (true, decision),
             Answer::Later(mut later) => match later.as_mut().now_or_never() {
                 Some(decision) => (true, decision),
-                None => (false, later.await),
+                None => {
+                    drop(held);
+                    (false, later.await)
+                }
             },
         };
         // It is not asked: nobody listens there, and then it would be denied.

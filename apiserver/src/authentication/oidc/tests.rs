@@ -78,12 +78,15 @@ async fn rules_that_take_long_leave_the_threads_that_serve() {
     }]});
     let read = AuthenticationConfiguration::read(file.to_string().as_bytes()).unwrap();
     let mapper = Arc::new(read.validate(&[], &|_| None).unwrap().remove(0));
-    let threads = Workers::default().of(Arc::new(UserInfo::new("https://auth.example.com", &[])));
+    let workers = Workers::default();
+    let threads = workers.of(Arc::new(UserInfo::new("https://auth.example.com", &[])));
     for (list, groups, is_light) in [(2, 2, true), (400, 2, false), (2, 400, false)] {
         let claims = json!({"sub": "jane", "list": vec!["x"; list], "groups": vec!["x"; groups]});
         let Value::Object(claims) = claims else { panic!("claims are an object") };
+        let held = workers.held().await;
         let mut user = Box::pin(user_of(&mapper, claims, &threads));
         let at_once = user.as_mut().now_or_never();
+        drop(held);
         assert_eq!(at_once.is_some(), is_light, "{list} {groups}");
         let user = match at_once {
             Some(user) => user,
