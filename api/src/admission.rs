@@ -29,6 +29,8 @@ mod budget;
 mod compiled;
 mod conditions;
 mod configuration;
+#[cfg(test)]
+mod deep_tests;
 mod mutating;
 mod patches;
 mod request;

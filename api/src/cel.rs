@@ -21,6 +21,7 @@ pub mod device_selector;
 pub(crate) mod devices;
 mod estimate;
 mod functions;
+mod growth;
 pub(crate) mod identity;
 mod issues;
 mod library;
@@ -44,6 +45,7 @@ pub(crate) use cost::{is_large, longest};
 pub(crate) use counted::Fault;
 pub(crate) use data::{Field, Schema, convert, escape, optional};
 pub(crate) use declared::{Declared, REQUEST_BYTES_MAX};
+use growth::{GROWTH_MAX, growth};
 pub(crate) use made::{Made, misnamed};
 use patterns::Prepared;
 pub(crate) use reads::Reads;
@@ -168,8 +170,11 @@ fn parsed(source: &str) -> Result<IdedExpr, String> {
         return Err(why);
     }
     // The parser recurses through a dozen calls a bracket: more than the stack of a worker holds.
-    let tree = |program: cel::Program| made::without_literals(program.expression().clone());
-    let parse = || env().compile(source).map(tree).map_err(|errors| errors.to_string());
+    let tree = |program: cel::Program| match growth(program.expression()) {
+        grown if grown > GROWTH_MAX => Err(growth::TOO_LARGE.to_string()),
+        _ => Ok(made::without_literals(program.expression().clone())),
+    };
+    let parse = || env().compile(source).map_err(|errors| errors.to_string()).and_then(tree);
     on_large_stack(parse).unwrap_or_else(|| Err("the expression cannot be parsed".into()))
 }
 

@@ -79,7 +79,7 @@ fn answer(question: &Question) -> Answer {
     }
 }
 
-fn verdict(spec: Value, params: Option<Value>) -> Verdict {
+pub(super) fn verdict(spec: Value, params: Option<Value>) -> Verdict {
     let policy = ValidatingPolicy::compile(&object(json!({"spec": spec})));
     let params = params.map(object);
     everywhere(|subject, effort| policy.validate(subject, params.as_ref(), effort))

@@ -7,7 +7,7 @@
 mod composed;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
@@ -15,6 +15,7 @@ use cel::{ExecutionError, Value};
 
 use super::bound::{Bound, Boxed, Readable, boxed};
 use super::counted::{Fault, Variables};
+use super::made::Made;
 use super::{Expression, told};
 use composed::Composed;
 
@@ -63,6 +64,12 @@ pub(crate) trait Names: Send + Sync {
     fn find(&self, name: &str) -> Option<&dyn Readable>;
 }
 
+/// How many variables may each name the one before, on the stack of a worker and on a large one.
+const LIGHT_DEPTH_MAX: usize = 16;
+const DEPTH_MAX: usize = 512;
+const TOO_DEEP: &str = "too many variables each name the one before";
+/// How many parts a variable may have, each of which is copied wherever it is named.
+const PARTS_MAX: usize = 1 << 18;
 /// What stands for `request` in match conditions, where it names the resource that was asked for. It cannot be written.
 const ASKED: &str = "@request";
 
@@ -90,6 +97,29 @@ impl Names for Inputs<'_> {
             "authorizer.requestResource" => &self.request_resource,
             _ => return None,
         })
+    }
+}
+
+/// Whether a value has no more parts than a variable may have.
+fn is_small(value: &Value) -> bool {
+    let mut left = PARTS_MAX;
+    is_within(value, &mut left)
+}
+
+/// Whether a value has no more parts than are left.
+fn is_within(value: &Value, left: &mut usize) -> bool {
+    match left.checked_sub(1) {
+        Some(fewer) => *left = fewer,
+        None => return false,
+    }
+    match value {
+        Value::List(items) => items.iter().all(|item| is_within(item, left)),
+        Value::Map(map) => map.map.values().all(|value| is_within(value, left)),
+        Value::Opaque(inner) => match inner.downcast_ref::<Made>() {
+            Some(made) => made.fields.values().all(|value| is_within(value, left)),
+            None => true,
+        },
+        _ => true,
     }
 }
 
@@ -133,6 +163,8 @@ pub(crate) struct Activation<'a> {
     composed: AtomicU64,
     /// How much was done at most.
     worked: AtomicU64,
+    /// How many variables are being found out, each for the one before.
+    depth: AtomicUsize,
 }
 
 impl<'a> Activation<'a> {
@@ -148,6 +180,7 @@ impl<'a> Activation<'a> {
             pace,
             composed: AtomicU64::new(0),
             worked: AtomicU64::new(0),
+            depth: AtomicUsize::new(0),
         }
     }
 
@@ -204,10 +237,20 @@ impl<'a> Activation<'a> {
             if let Some(problem) = problem {
                 return failed(format!("composited variable {name:?} fails to compile: {problem}"));
             }
+            // Each takes some of the stack.
+            let depth_max = if self.pace == Pace::Light { LIGHT_DEPTH_MAX } else { DEPTH_MAX };
+            if self.depth.fetch_add(1, Ordering::Relaxed) >= depth_max {
+                self.depth.fetch_sub(1, Ordering::Relaxed);
+                return if self.pace == Pace::Light { Err(Fault::TooMuch) } else { failed(TOO_DEEP.into()) };
+            }
             // It sees the variables before it only.
             let (value, cost) = Scope { of: self, below: place, expression }.run();
+            self.depth.fetch_sub(1, Ordering::Relaxed);
             self.composed.fetch_add(cost, Ordering::Relaxed);
             match value {
+                Ok(value) if !is_small(&value) => {
+                    failed(format!("composited variable {name:?} fails to evaluate: {}", super::growth::TOO_LARGE))
+                }
                 Ok(value) => Ok(Held { longest: longest(&value), boxed: boxed(value.clone()), value }),
                 Err(Fault::TooMuch) if self.pace != Pace::Counted => Err(Fault::TooMuch),
                 Err(fault) => failed(format!("composited variable {name:?} fails to evaluate: {}", why(&fault))),

@@ -7,6 +7,7 @@ use cel::{Env, IdedExpr};
 
 use super::check::{Checked, check};
 use super::declared::Declared;
+use super::growth::{GROWTH_MAX, TOO_LARGE, growth};
 use super::types::Type;
 use super::{cost, estimate, issues, library};
 
@@ -32,6 +33,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, String> {
     }
     let parser = env().parser().max_recursion_depth(RECURSION_MAX);
     match parser.parse_with_source_info(source) {
+        Ok((expr, _)) if growth(&expr) > GROWTH_MAX => Err(format!("ERROR: <input>:-1:0: {TOO_LARGE}")),
         Ok((expr, info)) => Ok(Parsed { expr, info }),
         Err(errors) => Err(issues::of_parser(source, &errors)),
     }

@@ -8,6 +8,7 @@ use cel::{ExecutionError, IdedExpr, Value};
 use k8s_openapi::api::resource::v1::{Device, DeviceAttribute};
 
 use super::cost::Shape;
+use super::growth::growth;
 use super::library::quantity;
 use super::network::semver_value;
 use super::{Fault, compile, counted, is_large, made, on_large_stack};
@@ -17,6 +18,8 @@ const COST_MAX: u64 = 1_000_000;
 /// No map or list of a device is longer, nor any text of it (`ResourceSliceMaxAttributesAndCapacitiesPerDevice`,
 /// `DeviceAttributeMaxValueLength`).
 const LONGEST: u64 = 64;
+/// The most that its values may be larger than what is read of a device: it is run on every device there is.
+const GROWTH_MAX: f64 = (1 << 16) as f64;
 /// The function that looks a domain up, for which there is always a map.
 pub(super) const DOMAIN: &str = "@domain";
 
@@ -89,6 +92,9 @@ impl DeviceSelector {
     /// Why it cannot be.
     pub fn new(source: &str) -> Result<Self, String> {
         let mut tree = super::parsed(source)?;
+        if on_large_stack(|| growth(&tree)).is_none_or(|grown| grown > GROWTH_MAX) {
+            return Err("the expression makes values that are too large".into());
+        }
         let is_cheap = Shape::of(&tree).bound(LONGEST) <= COST_MAX;
         if !is_cheap {
             let parsed = on_large_stack(|| compile::parse(source).map(|parsed| made::without_literals(parsed.expr)));
@@ -244,6 +250,21 @@ mod tests {
         check("device.attributes['none.example'].slot == 4", Err("no such key: slot"));
         check("device.attributes['gpu.example'].none", Err("no such key: none"));
         check("device.attributes['other.example'].slot", Err("CEL result of type int could not be converted to bool"));
+    }
+
+    /// Each is made of the one before twice, which costs next to nothing, and the last would be larger than any memory.
+    #[test]
+    fn nobody_makes_what_no_memory_holds() {
+        let names: Vec<String> = (0..20).map(|n| format!("x{n}")).collect();
+        let binds = |count: usize| {
+            let inner = format!("x{}.size() == 2", count - 1);
+            (1..count)
+                .rev()
+                .fold(inner, |inner, n| format!("cel.bind({0}, [{1}, {1}], {inner})", names[n], names[n - 1]))
+        };
+        let nested = |count: usize| format!("cel.bind(x0, [0, 0], {})", binds(count));
+        check(&nested(8), Ok(true));
+        assert!(DeviceSelector::new(&nested(18)).is_err_and(|why| why.contains("too large")));
     }
 
     #[test]
