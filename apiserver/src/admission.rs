@@ -81,9 +81,7 @@ pub fn plugins(rbac: &Arc<Rbac>, settings: &Settings) -> Result<Vec<Arc<dyn Admi
         Arc::new(Plain { name: "PodResizeValidator", admit: None, validate: Some(resize::fits) }),
         Arc::new(EscalationCheck::new(rbac.clone())),
         Arc::new(policy::mutating()),
-        Arc::new(webhook::mutating()),
         Arc::new(policy::validating()),
-        Arc::new(webhook::validating()),
     ];
     all.extend(optional());
     all.push(Arc::new(Pods(tolerations::DefaultSeconds([
@@ -100,11 +98,13 @@ pub fn plugins(rbac: &Arc<Rbac>, settings: &Settings) -> Result<Vec<Arc<dyn Admi
 type Make = fn(&PluginFiles) -> Result<Arc<dyn Admission>, String>;
 
 /// Plugins that are told something, and are made only if they are at work.
-const TOLD: [(&str, Make); 6] = [
+const TOLD: [(&str, Make); 8] = [
     ("PodSecurity", |files| Ok(Arc::new(pod_security::PodSecurity::told(files)?))),
     ("PodNodeSelector", |files| Ok(Arc::new(Pods(node_selector::PodNodeSelector::new(files)?)))),
     ("PodTolerationRestriction", |files| Ok(Arc::new(Pods(tolerations::Restriction::new(files)?)))),
     ("ImagePolicyWebhook", |files| Ok(Arc::new(image_policy::ImagePolicy::new(files)?))),
+    ("MutatingAdmissionWebhook", |files| Ok(Arc::new(webhook::mutating(files)?))),
+    ("ValidatingAdmissionWebhook", |files| Ok(Arc::new(webhook::validating(files)?))),
     ("EventRateLimit", |files| Ok(Arc::new(event_rate::EventRateLimit::new(files)?))),
     ("ResourceQuota", |files| Ok(Arc::new(quota::ResourceQuota::told(files)?))),
 ];

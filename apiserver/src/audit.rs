@@ -6,6 +6,7 @@
 
 pub(crate) mod body;
 mod event;
+mod latency;
 mod log;
 mod log_file;
 pub mod policy;
@@ -28,6 +29,7 @@ use metrics::Counter;
 
 use crate::clock::Clock;
 pub use event::{Event, ObjectRef, Response};
+pub(crate) use latency::Layer;
 pub use log_file::Rotation;
 use policy::{Decision, Policy, Stage};
 pub use settings::Settings;

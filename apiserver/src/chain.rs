@@ -18,13 +18,14 @@ pub mod receive;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::{Status, UserInfo};
 use axum::body::Body;
 use http::Response;
 use http::request::Parts;
 
-use crate::audit::{Abandoned, body as follow};
+use crate::audit::{Abandoned, Layer, Trail, body as follow};
 use crate::authentication::impersonation;
 use crate::request::{Query, RequestInfo};
 use crate::{ApiServer, Registry};
@@ -44,7 +45,7 @@ pub(crate) struct Asked {
 /// The stages between [`receive`] and the answer: the refusal of the first that refuses, or what is done.
 async fn answer(server: &ApiServer, mut asked: Asked) -> (Response<Body>, audit::Event) {
     let registry = server.registry();
-    let mut audit = audit::Audit::begin(&asked);
+    let mut audit = audit::Audit::begin(registry, &asked);
     let lasts = asked.info.is_long_running();
     let let_in = let_in(registry, &mut asked, &mut audit).await;
     let trail = audit.event.trail.clone();
@@ -86,9 +87,11 @@ async fn let_in(registry: &Registry, asked: &mut Asked, audit: &mut audit::Audit
     }
     // Credentials are gone afterwards.
     let tried = is_audited.then(|| audit::methods_tried(asked));
+    let started = registry.clock().instant();
     match authenticate::authenticate(registry, &mut asked.parts, &mut audit.event).await {
         Ok(user) => {
             let trail = audit.trail(registry, asked, Some(&user));
+            took(registry, &trail, Layer::Authentication, started);
             audit.known(trail).await?;
             Ok(user)
         }
@@ -102,6 +105,13 @@ async fn let_in(registry: &Registry, asked: &mut Asked, audit: &mut audit::Audit
     }
 }
 
+/// Notes how long a layer took, if that is written down.
+fn took(registry: &Registry, trail: &Option<Arc<Trail>>, layer: Layer, started: Instant) {
+    if let Some(trail) = trail {
+        trail.took(layer, registry.clock().instant().saturating_duration_since(started));
+    }
+}
+
 /// Who the request counts as: the user that its headers name, if who asks may act as them.
 async fn impersonate(
     registry: &Registry,
@@ -110,7 +120,11 @@ async fn impersonate(
     event: &audit::Event,
 ) -> Result<Arc<UserInfo>, Status> {
     let attributes = authorize::attributes(&asker, &asked.info, &asked.query);
+    let started = registry.clock().instant();
     let user = impersonation::impersonate(&mut asked.parts.headers, attributes, &asker, registry).await?;
+    if user.is_some() {
+        took(registry, &event.trail, Layer::Impersonation, started);
+    }
     if let (Some(user), Some(trail)) = (&user, &event.trail) {
         trail.impersonated(user.clone());
     }

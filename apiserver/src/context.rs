@@ -8,7 +8,8 @@ use api::{Object, UserInfo};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::audit::Trail;
+use crate::audit::policy::Level;
+use crate::audit::{Layer, Trail};
 use crate::chain::inflight::{Place, TooMany};
 use crate::chain::limit::{Later, Limited};
 use crate::request::Query;
@@ -103,6 +104,22 @@ impl Context {
         }
     }
 
+    /// The same, only where what was sent is written down, too.
+    pub(crate) fn annotate_request(&self, name: impl FnOnce() -> String, text: impl FnOnce() -> String) {
+        if self.trail.as_ref().is_some_and(|trail| trail.level() >= Level::Request) {
+            self.annotate(name, text);
+        }
+    }
+
+    /// Does some work and notes for the audit log how long it took.
+    pub(crate) async fn timed<T>(&self, layer: Layer, work: impl Future<Output = T>) -> T {
+        let Some(trail) = &self.trail else { return work.await };
+        let started = self.registry.clock().instant();
+        let done = work.await;
+        trail.took(layer, self.registry.clock().instant().saturating_duration_since(started));
+        done
+    }
+
     /// Notes for the audit log what was sent.
     pub fn sent(&self, object: &Object) {
         if let Some(trail) = &self.trail {
@@ -117,7 +134,9 @@ impl Context {
     pub(crate) async fn enter(&self) -> Result<(), TooMany> {
         let Some(later) = self.later.as_ref().filter(|_| self.place.lock().is_none()) else { return Ok(()) };
         // What has a body is as wide whatever its query says.
-        let place = later.enter(&self.registry, &self.user, &self.info, &Query::default()).await?;
+        let query = Query::default();
+        let entering = later.enter(&self.registry, &self.user, &self.info, &query);
+        let place = self.timed(Layer::Queue, entering).await?;
         *self.place.lock() = place;
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod acting;
 mod client;
 mod dial;
+mod identities;
 mod kubeconfig;
 mod proxy;
 mod tls;
@@ -11,6 +12,8 @@ mod tls;
 pub use client::{Client, ClientError, Reply};
 pub use dial::Fault;
 pub(crate) use dial::{Connector, Stream};
+pub use identities::Identities;
+pub(crate) use kubeconfig::{Credentials, Identity};
 pub use kubeconfig::{Kubeconfig, KubeconfigError};
 pub(crate) use tls::{Trust, shown, tls_config};
 

@@ -38,6 +38,7 @@ use crate::webhooks::Webhooks;
 use crate::{Config, conversion};
 pub use derived::{Derived, Held};
 pub use follow::{Followed, Happened, News};
+pub(crate) use weak::WeakRegistry;
 
 /// Objects on the store, the catalogue of what they are, the clock, and what is plugged in. Cloning is cheap.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ mod clock;
 pub(crate) mod connections;
 mod leaving;
 pub mod limits;
-mod loopback;
+pub(crate) mod loopback;
 mod protocol;
 mod refusal;
 pub mod serve;

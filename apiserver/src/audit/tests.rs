@@ -16,6 +16,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::plug::authentication::Authenticator;
 use crate::strategy::tests::{PODS, Server, pod};
+use crate::webhooks::testing::{Hook, Reply};
 
 const EVERYTHING: &str = "rules: [{level: RequestResponse}]";
 
@@ -320,4 +321,41 @@ async fn what_goes_by_in_pieces_is_told_when_it_is_over() {
     assert_eq!(stages(&events[before..]), ["RequestReceived", "ResponseComplete"]);
     let told = events.last().unwrap();
     assert_eq!(told["responseObject"], serde_json::from_slice::<Value>(&body).unwrap());
+}
+
+#[tokio::test]
+async fn what_webhooks_change_and_how_long_they_take_is_told() {
+    // Nobody knows what is slow, but this is longer than what is quick.
+    const SLOW: Duration = Duration::from_millis(600);
+    let at = Hook::start(&["127.0.0.1"], |_, asked| {
+        std::thread::sleep(SLOW);
+        let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"a<b": "x"}}]);
+        let patch = api::go::base64::encode(patch.to_string().as_bytes());
+        Reply::Json(json!({"kind": "AdmissionReview", "apiVersion": asked["apiVersion"], "response":
+            {"uid": asked["request"]["uid"], "allowed": true, "patchType": "JSONPatch", "patch": patch}}))
+    })
+    .await;
+    let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let configuration = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "c"}, "webhooks": [{"name": "w.example.com", "clientConfig": at.client_config("/"),
+            "rules": [rule], "sideEffects": "None", "admissionReviewVersions": ["v1"]}]});
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    for (level, shows_patch) in [("Metadata", false), ("Request", true)] {
+        let audited = Audited::new(&format!("rules: [{{level: {level}}}]")).await;
+        assert_eq!(audited.server.send("POST", path, configuration.clone()).await.0, 201);
+        // The key is none that a label may have.
+        assert_eq!(audited.server.post(PODS, pod("p")).await.0, 422);
+        let told = audited.events().await.pop().unwrap()["annotations"].clone();
+        let about = r#"{"configuration":"c","webhook":"w.example.com","#;
+        assert_eq!(told["mutation.webhook.admission.k8s.io/round_0_index_0"], format!(r#"{about}"mutated":true}}"#));
+        let patch = &told["patch.webhook.admission.k8s.io/round_0_index_0"];
+        let expected = format!(
+            r#"{about}"patch":[{{"op":"add","path":"/metadata/labels","value":{{"a\u003cb":"x"}}}}],"patchType":"JSONPatch"}}"#
+        );
+        assert_eq!(patch.as_str(), shows_patch.then_some(expected.as_str()));
+        for layer in ["mutating-webhook", "total"] {
+            let time = told[format!("apiserver.latency.k8s.io/{layer}")].as_str().unwrap();
+            assert!(api::go::duration::parse(time).unwrap() >= i64::try_from(SLOW.as_nanos()).unwrap(), "{time}");
+        }
+    }
 }

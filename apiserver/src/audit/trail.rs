@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use api::{Object, Status, UserInfo};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use metrics::Counter;
 use parking_lot::Mutex;
 
 use super::event::{Event, ObjectRef, Response};
+use super::latency::{Latencies, Layer};
 use super::policy::{Decision, Level, Stage};
 use super::{Audit, Texts, recorded};
 use crate::RequestInfo;
@@ -44,6 +46,7 @@ pub struct Trail {
     decision: Decision,
     event: Mutex<Event>,
     annotations_bytes: Mutex<usize>,
+    latencies: Latencies,
     is_finished: AtomicBool,
 }
 
@@ -83,7 +86,8 @@ impl Trail {
             annotations: BTreeMap::new(),
         };
         let (event, annotations_bytes) = (Mutex::new(event), Mutex::new(0));
-        Arc::new(Self { audit, decision, event, annotations_bytes, is_finished: AtomicBool::new(false) })
+        let (latencies, is_finished) = (Latencies::default(), AtomicBool::new(false));
+        Arc::new(Self { audit, decision, event, annotations_bytes, latencies, is_finished })
     }
 
     /// The number of the request.
@@ -110,6 +114,26 @@ impl Trail {
             None => {
                 *bytes = more;
                 event.annotations.insert(name, text);
+            }
+        }
+    }
+
+    /// A layer of the server took so long.
+    pub(crate) fn took(&self, layer: Layer, time: Duration) {
+        self.latencies.took(layer, time);
+    }
+
+    /// Notes how long it took, if that was long.
+    fn note_latencies(&self) {
+        let (received, is_watch) = {
+            let event = self.event.lock();
+            (event.received, event.verb == "watch")
+        };
+        let total = self.audit.clock.now().duration_since(received);
+        let total = Duration::try_from(total).unwrap_or_default();
+        for (name, text) in self.latencies.annotations(total) {
+            if !is_watch {
+                self.annotate(name, text);
             }
         }
     }
@@ -195,6 +219,9 @@ impl Trail {
     pub async fn reach(&self, stage: Stage) -> bool {
         if stage != Stage::RequestReceived && stage != Stage::ResponseStarted {
             self.is_finished.store(true, Ordering::Relaxed);
+        }
+        if stage == Stage::ResponseComplete {
+            self.note_latencies();
         }
         if self.decision.omit.has(stage) {
             return true;

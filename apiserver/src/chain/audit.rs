@@ -7,6 +7,7 @@ use api::{Status, UserInfo};
 use axum::body::Body;
 use http::header::{AUTHORIZATION, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Response};
+use jiff::Timestamp;
 
 use super::Asked;
 use super::inflight::TooMany;
@@ -60,22 +61,26 @@ pub(super) struct Audit {
     given: Option<HeaderValue>,
     /// How an error is written.
     errors: Option<Representation>,
+    /// When the request came, if that is written down.
+    received: Option<Timestamp>,
 }
 
 impl Audit {
     /// Begins with a request that nobody looked into yet.
-    pub(super) fn begin(asked: &Asked) -> Self {
+    pub(super) fn begin(registry: &Registry, asked: &Asked) -> Self {
         let headers = &asked.parts.headers;
+        let is_audited = registry.config().audit.is_some();
         Self {
             event: Event::default(),
             given: headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_LENGTH_MAX).cloned(),
             errors: content::of_errors(headers, &asked.query),
+            received: is_audited.then(|| registry.clock().now()),
         }
     }
 
     /// What is to be written down of a request of this user; of nobody, if it could not be let in.
     pub(super) fn trail(&self, registry: &Registry, asked: &Asked, user: Option<&Arc<UserInfo>>) -> Option<Arc<Trail>> {
-        begin_trail(registry, asked, user.cloned(), self.given.as_ref())
+        begin_trail(registry, asked, user.cloned(), self.given.as_ref(), self.received)
     }
 
     /// The request is let in: from now on it is written down.
@@ -96,7 +101,7 @@ impl Audit {
 
     /// Ends with the answer, in whose headers it tells what was noted.
     pub(super) fn end(self, answered: Result<Response<Body>, Status>) -> (Response<Body>, Event) {
-        let Self { mut event, given, errors } = self;
+        let Self { mut event, given, errors, .. } = self;
         if let Some(trail) = &event.trail {
             let code = answered.as_ref().map_or_else(|status| status.code, |response| response.status().as_u16());
             trail.answered(code, answered.as_ref().err());
@@ -134,6 +139,7 @@ fn begin_trail(
     asked: &Asked,
     user: Option<Arc<UserInfo>>,
     given: Option<&HeaderValue>,
+    received: Option<Timestamp>,
 ) -> Option<Arc<Trail>> {
     let policy: &Arc<Policy> = registry.config().audit.as_ref()?;
     let nobody = UserInfo::default();
@@ -152,7 +158,7 @@ fn begin_trail(
         user,
         sources: sources(asked),
         agent,
-        at: registry.clock().now(),
+        at: received.unwrap_or_else(|| registry.clock().now()),
     };
     Some(Trail::new(policy.clone(), decision, received))
 }

@@ -4,6 +4,7 @@ use api::{Status, UserInfo};
 
 use super::audit::Event;
 use crate::Registry;
+use crate::audit::Layer;
 use crate::authorization::{self, Attributes, Decision};
 use crate::request::{Query, RequestInfo};
 
@@ -19,6 +20,7 @@ pub(super) async fn authorize(registry: &Registry, attributes: Attributes<'_>, e
     };
     let took = registry.clock().instant().saturating_duration_since(started);
     if let Some(trail) = &event.trail {
+        trail.took(Layer::Authorization, took);
         let (decided, reason) = match &decision {
             Decision::Allow => (Some("allow"), reason),
             Decision::Deny(_) | Decision::NoOpinion(_) => (Some("forbid"), reason),

@@ -9,6 +9,7 @@ use super::audit::Event;
 use super::inflight::{self, Place, TooMany};
 use super::receive::REQUEST_TIMEOUT;
 use crate::Registry;
+use crate::audit::Layer;
 use crate::flow_control::{Asked, Flow};
 use crate::request::{Query, RequestInfo};
 
@@ -52,7 +53,10 @@ pub(super) async fn limit(
     if takes_body(info) {
         return Ok(Limited { later: Some(later), place: None });
     }
-    let place = later.enter(registry, user, info, query).await.map_err(TooMany::status)?;
+    let started = registry.clock().instant();
+    let place = later.enter(registry, user, info, query).await;
+    super::took(registry, &event.trail, Layer::Queue, started);
+    let place = place.map_err(TooMany::status)?;
     Ok(Limited { later: None, place })
 }
 

@@ -149,7 +149,7 @@ impl Asking<'_> {
         let body = request(version, &uid, self.wanted, &objects);
         let most = 2 * body.len() + ANSWER_BYTES_MORE;
         drop(objects);
-        let webhook = self.registry.webhooks().at(self.registry, &place, &bundle).map_err(call)?;
+        let webhook = self.registry.webhooks().at(self.registry, &place, &bundle, None).map_err(call)?;
         let asked = webhook.post(body, CALL_TIMEOUT, CALL_TIMEOUT, most);
         let answer = workers::wait(asked).await.map_err(|error| call(error.to_string()))?;
         let target =

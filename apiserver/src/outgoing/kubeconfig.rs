@@ -2,6 +2,7 @@
 //! `util/webhook`).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request};
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
@@ -56,8 +58,21 @@ pub struct Kubeconfig {
     acting: HeaderMap,
 }
 
-#[derive(Debug, Clone)]
-enum Credentials {
+/// As whom a server is called.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Identity {
+    /// The certificate that is shown, if there is one.
+    pub(crate) shown: Option<Arc<dyn ResolvesClientCert>>,
+    /// What is sent.
+    pub(crate) credentials: Credentials,
+    /// As whom, if as another.
+    pub(crate) acting: HeaderMap,
+}
+
+/// What is sent to be known.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Credentials {
+    #[default]
     None,
     Header(HeaderValue),
     /// A token that may be another at each request.
@@ -66,26 +81,26 @@ enum Credentials {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-struct File {
-    current_context: String,
-    contexts: Vec<Named<ContextOf>>,
+pub(super) struct File {
+    pub(super) current_context: String,
+    pub(super) contexts: Vec<Named<ContextOf>>,
     clusters: Vec<Named<Cluster>>,
-    users: Vec<Named<User>>,
+    pub(super) users: Vec<Named<User>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Named<T> {
-    name: String,
+pub(super) struct Named<T> {
+    pub(super) name: String,
     #[serde(alias = "context", alias = "cluster", alias = "user")]
-    of: Option<T>,
+    pub(super) of: Option<T>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
-struct ContextOf {
+pub(super) struct ContextOf {
     cluster: String,
-    user: String,
+    pub(super) user: String,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -101,7 +116,7 @@ struct Cluster {
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-struct User {
+pub(super) struct User {
     client_certificate: String,
     client_certificate_data: String,
     client_key: String,
@@ -127,13 +142,7 @@ impl Kubeconfig {
     /// # Errors
     /// [`KubeconfigError`]
     pub fn read(path: &Path) -> Result<Self, KubeconfigError> {
-        let text = contents(path)?;
-        let malformed = |why: String| KubeconfigError::Malformed { path: path.into(), why };
-        let format = api::decode::Format::Yaml;
-        let value = api::decode::decode_untyped(&text, format).map_err(malformed)?;
-        let file: File = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        file.client(folder)
+        File::read(path)?.client(path.parent().unwrap_or(Path::new("/")))
     }
 
     /// The URL that is posted to, for messages. Webhooks are told how long they are waited for, as by every client of the reference.
@@ -173,8 +182,11 @@ impl Kubeconfig {
 }
 
 impl Credentials {
-    /// What is shown of whom is asking; none if nothing is.
-    async fn authorization(&self) -> Result<Option<HeaderValue>, std::io::Error> {
+    /// The header that says who asks; none if nothing does.
+    ///
+    /// # Errors
+    /// If the token's file cannot be read.
+    pub(crate) async fn authorization(&self) -> Result<Option<HeaderValue>, std::io::Error> {
         match self {
             Self::None => Ok(None),
             Self::Header(value) => Ok(Some(value.clone())),
@@ -211,6 +223,15 @@ fn given(folder: &Path, data: &str, file: &str) -> Result<Option<Vec<u8>>, Kubec
 }
 
 impl File {
+    /// Reads a kubeconfig.
+    pub(super) fn read(path: &Path) -> Result<Self, KubeconfigError> {
+        let text = contents(path)?;
+        let malformed = |why: String| KubeconfigError::Malformed { path: path.into(), why };
+        let format = api::decode::Format::Yaml;
+        let value = api::decode::decode_untyped(&text, format).map_err(malformed)?;
+        serde_json::from_value(value).map_err(|error| malformed(error.to_string()))
+    }
+
     fn client(self, folder: &Path) -> Result<Kubeconfig, KubeconfigError> {
         let none = "no configuration has been provided, try setting KUBERNETES_MASTER environment variable";
         let find = |name: &str| self.contexts.iter().find(|context| context.name == name);
@@ -233,7 +254,8 @@ impl File {
         if !matches!(uri.scheme_str(), Some("https" | "http")) {
             return Err(invalid(format!("{:?} is no URL of a server", cluster.server)));
         }
-        let tls = tls(&cluster, &user, folder)?;
+        let identity = user.identity(folder)?;
+        let tls = tls(&cluster, identity.shown, folder)?;
         let name = match cluster.tls_server_name.as_str() {
             "" => None,
             name => {
@@ -251,13 +273,34 @@ impl File {
         Ok(Kubeconfig {
             server: cluster.server,
             client: Client::new(connector),
-            credentials: user.credentials(folder)?,
-            acting: user.acts_as.headers().map_err(invalid)?,
+            credentials: identity.credentials,
+            acting: identity.acting,
         })
     }
 }
 
 impl User {
+    /// As whom a server is called by this user; files are looked for in a folder.
+    ///
+    /// # Errors
+    /// What is wrong with it, or not done here.
+    pub(super) fn identity(&self, folder: &Path) -> Result<Identity, KubeconfigError> {
+        let certificate = given(folder, &self.client_certificate_data, &self.client_certificate)?;
+        let key = given(folder, &self.client_key_data, &self.client_key)?;
+        let shown = match (certificate, key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some(shown(&certificate, &key).map_err(invalid)?),
+            (Some(_), None) => {
+                return Err(invalid(
+                    "client-key-data or client-key must be specified to use the clientCert authentication method",
+                ));
+            }
+            (None, Some(_)) => return Err(invalid("a client key without a client certificate")),
+        };
+        let acting = self.acts_as.headers().map_err(invalid)?;
+        Ok(Identity { shown, credentials: self.credentials(folder)?, acting })
+    }
+
     fn credentials(&self, folder: &Path) -> Result<Credentials, KubeconfigError> {
         let unsupported = [(self.exec.is_some(), "exec"), (self.auth_provider.is_some(), "auth-provider")];
         if let Some((_, field)) = unsupported.iter().find(|(is_there, _)| *is_there) {
@@ -278,7 +321,11 @@ impl User {
     }
 }
 
-fn tls(cluster: &Cluster, user: &User, folder: &Path) -> Result<rustls::ClientConfig, KubeconfigError> {
+fn tls(
+    cluster: &Cluster,
+    shown: Option<Arc<dyn ResolvesClientCert>>,
+    folder: &Path,
+) -> Result<rustls::ClientConfig, KubeconfigError> {
     let authority = given(folder, &cluster.certificate_authority_data, &cluster.certificate_authority)?;
     let trust = match (&authority, cluster.insecure_skip_tls_verify) {
         (Some(_), true) => {
@@ -287,18 +334,6 @@ fn tls(cluster: &Cluster, user: &User, folder: &Path) -> Result<rustls::ClientCo
         (None, true) => Trust::Anybody,
         (Some(pem), false) => Trust::Authorities(pem),
         (None, false) => Trust::Authorities(b""),
-    };
-    let certificate = given(folder, &user.client_certificate_data, &user.client_certificate)?;
-    let key = given(folder, &user.client_key_data, &user.client_key)?;
-    let shown = match (certificate, key) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => Some(shown(&certificate, &key).map_err(invalid)?),
-        (Some(_), None) => {
-            return Err(invalid(
-                "client-key-data or client-key must be specified to use the clientCert authentication method",
-            ));
-        }
-        (None, Some(_)) => return Err(invalid("a client key without a client certificate")),
     };
     tls_config(trust, shown, HTTP).map_err(invalid)
 }

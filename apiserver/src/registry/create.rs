@@ -6,6 +6,7 @@ use store::{StoreError, Transaction};
 use super::target::Target;
 use super::update::given_version;
 use super::{Written, prepare, store_status};
+use crate::audit::Layer;
 use crate::plug::Operation;
 use crate::{Context, conversion};
 
@@ -101,7 +102,7 @@ async fn commit(ctx: &Context, target: &Target, mut object: Object) -> Result<Wr
             return Ok(Written { object, created: true, encoded: None });
         }
         let transaction = Transaction::create(key.as_str(), encoded.bytes.clone()).and(more);
-        match ctx.registry.commit("create", &target.storage, transaction).await {
+        match ctx.timed(Layer::Store, ctx.registry.commit("create", &target.storage, transaction)).await {
             Ok(committed) => {
                 if encoded.settled {
                     ctx.registry.remember_settled(&target.resource, &key, committed.revision);

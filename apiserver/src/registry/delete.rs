@@ -10,6 +10,7 @@ use store::{Snapshot, StoreError, Transaction};
 
 use super::target::Target;
 use super::{store_status, with_revision};
+use crate::audit::Layer;
 use crate::options::DeleteOptions;
 use crate::plug::Operation;
 use crate::{Context, clock, conversion};
@@ -86,7 +87,7 @@ async fn deleted(ctx: &Context, target: &Target, options: &DeleteOptions, asks: 
         }
         let transaction = transaction(ctx, target, &plan, &object, &snapshot, entry.mod_revision())?;
         let operation = if matches!(plan, Plan::Mark(_)) { "update" } else { "delete" };
-        match ctx.registry.commit(operation, &target.storage, transaction).await {
+        match ctx.timed(Layer::Store, ctx.registry.commit(operation, &target.storage, transaction)).await {
             Ok(committed) => {
                 let Deleted { object, gone } = plan.outcome(object);
                 return Ok(Deleted { object: with_revision(object, committed.revision), gone });

@@ -10,6 +10,7 @@ use store::{Revision, StoreError, Transaction};
 use super::create::{GivenVersion, create, plain_failure};
 use super::target::Target;
 use super::{Written, prepare, store_status};
+use crate::audit::Layer;
 use crate::authorization::{self, Attributes};
 use crate::conversion::Conversions;
 use crate::plug::Operation;
@@ -74,7 +75,7 @@ pub async fn update(ctx: &Context, target: &Target, rules: Rules, change: &mut C
             if old.at(&["metadata", "deletionTimestamp"]).is_some() { update.freeing() } else { update }
         };
         let operation = if gone { "delete" } else { "update" };
-        match ctx.registry.commit(operation, &target.storage, transaction).await {
+        match ctx.timed(Layer::Store, ctx.registry.commit(operation, &target.storage, transaction)).await {
             Ok(committed) => {
                 if encoded.settled {
                     ctx.registry.remember_settled(&target.resource, &key, committed.revision);

@@ -92,6 +92,16 @@ impl Place {
         }
     }
 
+    /// Host and port, by which it is known as whom it is called.
+    pub(super) fn target(&self) -> String {
+        match self {
+            Self::Url { authority, port, .. } if !authority.ends_with(&format!(":{port}")) => {
+                format!("{authority}:{port}")
+            }
+            _ => self.authority(),
+        }
+    }
+
     /// Scheme, host and port.
     pub fn origin(&self) -> String {
         format!("https://{}", self.authority())

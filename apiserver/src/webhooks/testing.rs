@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +36,10 @@ pub(crate) struct Seen {
     pub path: String,
     pub text: String,
     pub version: Version,
+    /// What it says of who asks.
+    pub authorization: String,
+    /// The certificate that is shown; empty if none is.
+    pub certificate: Vec<u8>,
 }
 
 impl Seen {
@@ -50,6 +55,8 @@ pub(crate) struct Hook {
     pub address: SocketAddr,
     /// Its certificate in PEM.
     pub certificate: String,
+    /// A certificate and its key in PEM that it takes from clients.
+    pub client: [String; 2],
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<Mutex<usize>>,
 }
@@ -61,10 +68,15 @@ impl Hook {
         let pair = rcgen::generate_simple_self_signed(names).expect("a test can rely on it");
         let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = rcgen::generate_simple_self_signed(vec!["client".into()]).expect("a test can rely on it");
+        let mut known = rustls::RootCertStore::empty();
+        known.add(client.cert.der().clone()).expect("a test can rely on it");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(known), provider.clone());
+        let verifier = verifier.allow_unauthenticated().build().expect("a test can rely on it");
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("a test can rely on it")
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![pair.cert.der().clone()], key)
             .expect("a test can rely on it");
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -72,6 +84,7 @@ impl Hook {
         let hook = Self {
             address: listener.local_addr().expect("a test can rely on it"),
             certificate: pair.cert.pem(),
+            client: [client.cert.pem(), client.signing_key.serialize_pem()],
             seen: Arc::default(),
             connections: Arc::default(),
         };
@@ -85,7 +98,10 @@ impl Hook {
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     *connections.lock() += 1;
-                    let service = service_fn(move |request| reply(request, seen.clone(), answer.clone()));
+                    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                    let shown = shown.map(|shown| shown.to_vec()).unwrap_or_default();
+                    let service =
+                        service_fn(move |request| reply(request, shown.clone(), seen.clone(), answer.clone()));
                     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -117,14 +133,16 @@ impl Hook {
 
 type Replying = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, hyper::Error>> + Send>>;
 
-fn reply(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, answer: Answering) -> Replying {
+fn reply(request: Request<Incoming>, certificate: Vec<u8>, seen: Arc<Mutex<Vec<Seen>>>, answer: Answering) -> Replying {
     Box::pin(async move {
         let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
         let version = request.version();
+        let sent = request.headers().get(http::header::AUTHORIZATION);
+        let authorization = sent.and_then(|sent| sent.to_str().ok()).unwrap_or_default().to_string();
         let body = request.into_body().collect().await?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         let asked = serde_json::from_str(&text).unwrap_or(Value::Null);
-        seen.lock().push(Seen { path: path.clone(), text, version });
+        seen.lock().push(Seen { path: path.clone(), text, version, authorization, certificate });
         let response = match answer(&path, asked) {
             Reply::Json(value) => {
                 let body = Full::new(Bytes::from(value.to_string()));

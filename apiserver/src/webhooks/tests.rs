@@ -20,7 +20,7 @@ fn registry() -> Registry {
 
 async fn call(registry: &Registry, client_config: &Value, time: Duration, most: usize) -> Result<Value, CallError> {
     let (place, bundle) = Place::of(client_config).unwrap();
-    let webhook = registry.webhooks().at(registry, &place, &bundle).unwrap();
+    let webhook = registry.webhooks().at(registry, &place, &bundle, None).unwrap();
     let told = Duration::from_secs(10);
     let answer = webhook.post(Bytes::from_static(b"{}"), told, time, most).await?;
     let target = Target::builtin("admission.k8s.io", "v1", "AdmissionReview").unwrap();
@@ -72,6 +72,24 @@ async fn a_service_is_reached_under_its_name() {
     let refused = call(&registry, &of("t"), LONG, 1 << 20).await.unwrap_err().to_string();
     let why = "tls: failed to verify certificate: x509: certificate is valid for s.a.svc, not t.a.svc";
     assert_eq!(refused, format!("Post \"https://t.a.svc:443/p?timeout=10s\": {why}"));
+}
+
+#[tokio::test]
+async fn the_server_itself_is_asked_without_a_connection() {
+    let server = crate::strategy::tests::Server::new().await;
+    let registry = server.0.registry();
+    let at = |path: &str| json!({"service": {"namespace": "default", "name": "kubernetes", "path": path}});
+    let reviews = at("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
+    let refused = call(registry, &reviews, LONG, 1 << 20).await.unwrap_err();
+    let CallError::Answered(status) = refused else { panic!("{refused}") };
+    assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"), "{status:?}");
+    let url = json!({"url": "https://kubernetes.default.svc/healthz"});
+    let refused = call(registry, &url, LONG, 1 << 20).await.unwrap_err().to_string();
+    assert!(!refused.starts_with("Post "), "{refused}");
+    // Elsewhere in the namespace it is looked for.
+    let other = json!({"service": {"namespace": "default", "name": "kubernetes", "port": 6443}});
+    let refused = call(registry, &other, LONG, 1 << 20).await.unwrap_err().to_string();
+    assert!(refused.starts_with("Post \"https://kubernetes.default.svc:6443/?timeout=10s\": "), "{refused}");
 }
 
 #[tokio::test]

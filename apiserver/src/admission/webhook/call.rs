@@ -1,5 +1,6 @@
 //! One call of one webhook, and what its failure means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::Status;
@@ -8,7 +9,9 @@ use super::hooks::{DryRun, Hook};
 use super::review::{self, Response};
 use super::shown::Shown;
 use crate::Context;
+use crate::audit::Layer;
 use crate::matching::Matched;
+use crate::outgoing::Identities;
 use crate::plug::admission::Attributes;
 use crate::webhooks::{CALL_TIMEOUT, CallError};
 
@@ -83,6 +86,7 @@ pub(super) async fn call(
     matched: &Matched,
     shown: &Shown,
     mutating: bool,
+    identities: Option<&Arc<Identities>>,
 ) -> Result<Response, Failure> {
     let ctx = attributes.ctx;
     if attributes.is_dry_run() {
@@ -104,9 +108,10 @@ pub(super) async fn call(
     let body = review::request(version, &uid, attributes, matched, shown);
     let unusable = |why: &String| Failure::calling(format!("could not get REST client: {why}"), 500);
     let (place, bundle) = hook.place.as_ref().map_err(unusable)?;
-    let webhook = ctx.registry.webhooks().at(&ctx.registry, place, bundle).map_err(|why| unusable(&why))?;
+    let webhook = ctx.registry.webhooks().at(&ctx.registry, place, bundle, identities).map_err(|why| unusable(&why))?;
     let (told, time) = times(ctx, hook.timeout);
-    let answer = webhook.post(body, told, time, ANSWER_BYTES_MAX).await;
+    let layer = if mutating { Layer::MutatingWebhook } else { Layer::ValidatingWebhook };
+    let answer = ctx.timed(layer, webhook.post(body, told, time, ANSWER_BYTES_MAX)).await;
     let failed = |error: CallError| {
         let code = if let CallError::Answered(status) = &error { status.code } else { 503 };
         Failure::calling(format!("failed to call webhook: {error}"), code)

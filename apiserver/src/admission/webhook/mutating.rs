@@ -1,17 +1,20 @@
 //! Mutating webhooks: one after the other, each sees what the ones before it made of the object (`mutating/dispatcher`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::decode::{self, FieldValidation};
 use api::patch::{self, PatchError};
 use api::{Object, Status, defaults};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::call::{self, Failure};
 use super::hooks::Hook;
 use super::review::Response;
 use super::shown::{self, Shown};
 use crate::matching::Matched;
+use crate::outgoing::Identities;
 use crate::plug::admission::{Attributes, Reinvocation};
 use crate::registry::create::plain_failure;
 use crate::workers;
@@ -20,6 +23,8 @@ pub(super) const NAME: &str = "MutatingAdmissionWebhook";
 
 /// What the metrics call this phase.
 const PHASE: &str = "admit";
+/// The one type of patch.
+const JSON_PATCH: &str = "JSONPatch";
 
 /// What is remembered of the first round until the second (`webhookReinvokeContext`).
 #[derive(Default)]
@@ -51,6 +56,7 @@ pub(super) async fn dispatch(
     hooks: Vec<Hook>,
     attributes: &Attributes<'_>,
     mut object: Option<&mut Object>,
+    identities: Option<&Arc<Identities>>,
 ) -> Result<(), Status> {
     let reinvocation = attributes.reinvocation;
     if reinvocation.is_under_way() {
@@ -64,7 +70,7 @@ pub(super) async fn dispatch(
     let mut calls = 0;
     let mut done = Ok(());
     for (index, hook) in hooks.iter().enumerate() {
-        match one(hook, index, attributes, object.as_deref_mut()).await {
+        match one(hook, index, attributes, object.as_deref_mut(), identities).await {
             Ok(called) => calls += usize::from(called),
             Err(status) => {
                 done = Err(status);
@@ -112,6 +118,7 @@ async fn one(
     index: usize,
     attributes: &Attributes<'_>,
     mut object: Option<&mut Object>,
+    identities: Option<&Arc<Identities>>,
 ) -> Result<bool, Status> {
     let Some(matched) = hook.criteria.matches(attributes, object.as_deref())? else { return Ok(false) };
     let reinvocation = attributes.reinvocation;
@@ -126,18 +133,17 @@ async fn one(
     let shown = shown::show(attributes, &matched, object.as_deref()).await?;
     let ctx = attributes.ctx;
     let started = ctx.registry.clock().instant();
-    let called = workers::wait(call::call(hook, attributes, &matched, &shown, true)).await;
+    let calling = call::call(hook, attributes, &matched, &shown, true, identities);
+    let called = workers::wait(calling).await;
+    let round = format!("round_{}_index_{index}", u8::from(is_second));
     let changed = match called {
-        Ok(response) => patched(hook, attributes, &matched, &shown, response, &mut object).await,
+        Ok(response) => patched(hook, &round, attributes, &matched, &shown, response, &mut object).await,
         Err(failure) => Err(failure),
     };
     let took = ctx.registry.clock().instant().saturating_duration_since(started);
     call::count(hook, PHASE, attributes, &changed, took);
-    let round = format!("round_{}_index_{index}", u8::from(is_second));
     let has_changed = matches!(changed, Ok(Some(true)));
-    let about =
-        || json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": has_changed}).to_string();
-    ctx.annotate(|| format!("mutation.webhook.admission.k8s.io/{round}"), about);
+    ctx.annotate(|| format!("mutation.webhook.admission.k8s.io/{round}"), || Noted::mutated(hook, has_changed));
     Rounds::of(reinvocation, |rounds| {
         if has_changed {
             rounds.repeat_invoked();
@@ -160,9 +166,45 @@ async fn one(
     Err(failure.status(hook))
 }
 
+/// What the audit log is told of a webhook's work (`MutationAuditAnnotation` and `PatchAuditAnnotation`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Noted<'a> {
+    configuration: &'a str,
+    webhook: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mutated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'a str>,
+}
+
+impl<'a> Noted<'a> {
+    fn of(hook: &'a Hook) -> Self {
+        let (configuration, webhook) = (hook.configuration.as_str(), hook.name.as_str());
+        Self { configuration, webhook, mutated: None, patch: None, patch_type: None }
+    }
+
+    /// Whether the object has changed.
+    fn mutated(hook: &'a Hook, has_changed: bool) -> String {
+        Self { mutated: Some(has_changed), ..Self::of(hook) }.text()
+    }
+
+    /// How.
+    fn patched(hook: &'a Hook, operations: &'a Value) -> String {
+        Self { patch: Some(operations), patch_type: Some(JSON_PATCH), ..Self::of(hook) }.text()
+    }
+
+    fn text(&self) -> String {
+        api::go::json::in_html(serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
 /// Applies the patch of an answer. None if there is none, and else whether anything has changed.
 async fn patched(
     hook: &Hook,
+    round: &str,
     attributes: &Attributes<'_>,
     matched: &Matched,
     shown: &Shown,
@@ -185,7 +227,7 @@ async fn patched(
             hook.name
         )));
     };
-    if response.patch_type != "JSONPatch" {
+    if response.patch_type != JSON_PATCH {
         return Err(Failure::calling(format!("unsupported patch type {:?}", response.patch_type), 400));
     }
     let before = Object::parse(before).map_err(|error| internal(error.to_string()))?;
@@ -197,6 +239,8 @@ async fn patched(
     let target = shown::target(matched, attributes.subresource).map_err(Failure::Other)?;
     let mut new = decoded(value, &target)?;
     let changed = before != *shown::printed(&target, &new);
+    let ctx = attributes.ctx;
+    ctx.annotate_request(|| format!("patch.webhook.admission.k8s.io/{round}"), || Noted::patched(hook, &operations));
     defaults::apply_and_keep_nulls(&target.schema, &mut new);
     let version = object.api_version().to_string();
     let new = shown::versioned(attributes, attributes.resource, &version, &new).await;

@@ -1,5 +1,7 @@
 //! Validating webhooks: all that the request is for at once, on the object as it would be stored (`validating/dispatcher`).
 
+use std::sync::Arc;
+
 use api::{Object, Status};
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -7,6 +9,7 @@ use super::call::{self, Failure};
 use super::hooks::Hook;
 use super::shown::{self, Shown};
 use crate::matching::Matched;
+use crate::outgoing::Identities;
 use crate::plug::admission::Attributes;
 use crate::workers;
 
@@ -23,6 +26,7 @@ pub(super) async fn dispatch(
     hooks: Vec<Hook>,
     attributes: &Attributes<'_>,
     object: Option<&Object>,
+    identities: Option<&Arc<Identities>>,
 ) -> Result<(), Status> {
     let mut asked: Vec<(Hook, Matched)> = Vec::new();
     // One for each version.
@@ -51,7 +55,7 @@ pub(super) async fn dispatch(
     let calls: FuturesUnordered<_> = asked
         .iter()
         .enumerate()
-        .filter_map(|(index, (hook, matched))| Some(one(hook, index, attributes, matched, shown(matched)?)))
+        .filter_map(|(index, (hook, matched))| Some(one(hook, index, attributes, matched, shown(matched)?, identities)))
         .collect();
     // All are heard, so that each has its say in warnings and annotations.
     let answers: Vec<Result<(), Status>> = workers::wait(calls.collect()).await;
@@ -64,10 +68,11 @@ async fn one(
     attributes: &Attributes<'_>,
     matched: &Matched,
     shown: &Shown,
+    identities: Option<&Arc<Identities>>,
 ) -> Result<(), Status> {
     let ctx = attributes.ctx;
     let started = ctx.registry.clock().instant();
-    let called = call::call(hook, attributes, matched, shown, false).await;
+    let called = call::call(hook, attributes, matched, shown, false, identities).await;
     let took = ctx.registry.clock().instant().saturating_duration_since(started);
     call::count(hook, PHASE, attributes, &called, took);
     let Err(failure) = called else { return Ok(()) };

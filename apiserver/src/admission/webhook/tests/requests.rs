@@ -1,6 +1,10 @@
 //! What is asked, of whom, and what their answers do.
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::*;
+use crate::admission::{PluginFiles, Settings};
 
 #[tokio::test]
 async fn a_request_is_shown_as_the_reference_shows_it() {
@@ -307,5 +311,51 @@ async fn conditions_say_what_is_not_asked_about() {
          operation=\"CREATE\",type=\"admit\"} 2",
     ] {
         assert!(text.contains(line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn webhooks_know_who_asks_as_a_file_says() {
+    let at = Hook::start(&["127.0.0.1"], |_, asked| allow(&asked)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let [certificate, key] = &at.client;
+    std::fs::write(directory.path().join("certificate"), certificate).unwrap();
+    std::fs::write(directory.path().join("key"), key).unwrap();
+    let users = json!({"users": [
+        {"name": at.address.to_string(), "user": {"token": "t", "client-certificate": "certificate", "client-key": "key"}},
+        {"name": "*", "user": {"token": "other"}}]});
+    std::fs::write(&kubeconfig, users.to_string()).unwrap();
+    let told = |field: &str, value: &str| {
+        format!("apiVersion: apiserver.config.k8s.io/v1\nkind: WebhookAdmission\n{field}: {value}\n")
+    };
+    let files = |file: String| PluginFiles::default().with("ValidatingAdmissionWebhook", file);
+    let file = told("kubeConfigFile", &kubeconfig.display().to_string());
+    let settings = Settings { files: files(file), ..Settings::default() };
+    let server = Server::with(&settings).await;
+    let rules = json!([rule(&["configmaps"])]);
+    mutate(&server, "m", json!([hook(&at, "/m", rules.clone(), json!({}))])).await;
+    validate(&server, "v", json!([hook(&at, "/v", rules, json!({}))])).await;
+    assert_eq!(make(&server, config_map("m")).await.0, 201);
+    let seen = at.seen();
+    assert_eq!(
+        (seen[0].authorization.as_str(), seen[0].certificate.is_empty()),
+        ("", true),
+        "each plugin has its own file"
+    );
+    let shown = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    assert_eq!((seen[1].authorization.as_str(), seen[1].certificate.as_slice()), ("Bearer t", shown.as_ref()));
+    for (file, expected) in [
+        (told("kubeConfigFile", "x"), "kubeConfigFile: Invalid value: \"x\": must be an absolute file path"),
+        (told("kubeConfigFile", "/nowhere/x"), "open /nowhere/x: No such file or directory (os error 2)"),
+        (
+            told("staticManifestsDir", "/x"),
+            "staticManifestsDir: Forbidden: staticManifestsDir requires the ManifestBasedAdmissionControlConfig feature \
+             gate to be enabled",
+        ),
+        (told("x", "y"), "strict decoding error: unknown field \"x\""),
+    ] {
+        let found = super::super::validating(&files(file)).err().unwrap();
+        assert_eq!(found, expected);
     }
 }
