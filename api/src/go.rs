@@ -9,6 +9,7 @@ pub(crate) mod internal;
 pub mod json;
 mod layout;
 mod marshal;
+pub mod mime;
 pub(crate) mod netip;
 pub(crate) mod regexp;
 mod spew;

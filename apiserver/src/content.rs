@@ -140,7 +140,7 @@ pub fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
     if text.is_empty() {
         return Ok(Format::Json);
     }
-    let format = if text.starts_with(';') { None } else { Format::of_content_type(text) };
+    let format = api::go::mime::media_type(text).ok().and_then(|media_type| Format::of_content_type(&media_type));
     format.ok_or_else(|| unsupported(&FORMATS.map(media_type)))
 }
 
@@ -209,6 +209,24 @@ mod tests {
         headers.insert(ACCEPT, accept.parse().unwrap());
         let found = negotiate(&headers, &Query::default()).ok().map(|r| (r.format, r.transform));
         assert_eq!(found, expected, "{accept}");
+    }
+
+    #[test]
+    fn bodies_are_of_types_that_can_be_read() {
+        for (text, expected) in [
+            ("", Some(Format::Json)),
+            ("application/json; charset=utf-8", Some(Format::Json)),
+            ("application/yaml;", Some(Format::Yaml)),
+            ("application/json; charset", None),
+            ("application/json; a=b; a=c", None),
+            (";", None),
+            ("text/json", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, text.parse().unwrap());
+            let found = body_format(&headers).map_err(|status| status.code);
+            assert_eq!(found, expected.ok_or(415), "{text}");
+        }
     }
 
     #[test]

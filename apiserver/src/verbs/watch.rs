@@ -5,6 +5,7 @@ use std::future::ready;
 use std::time::Duration;
 
 use api::Status;
+use api::status::StatusDetails;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::Stream;
@@ -58,7 +59,11 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
             }
             other => other?,
         };
-        let entries = selected(&ctx.registry, &snapshot, &call.resource, &prefix, &selection).await?;
+        let entries = selected(&ctx.registry, &snapshot, &call.resource, &prefix, &selection).await;
+        let entries = entries.map_err(|status| {
+            tracing::warn!(resource = call.resource.qualified_name(), why = status.message, "a watch cannot begin");
+            initializing()
+        })?;
         (ctx.registry.store().watch_prefix(snapshot.revision(), &prefix), entries)
     } else {
         let after = if requested == 0 { ctx.registry.snapshot().revision() } else { requested };
@@ -90,6 +95,12 @@ pub async fn watch(call: Call) -> Result<Response<Body>, Status> {
         Some((Ok::<Bytes, Infallible>(bytes), watching))
     });
     send(call, stream)
+}
+
+/// What a watch is told whose state cannot be had in its version: it may come again, and a list says why (`Cacher.Watch`).
+pub(crate) fn initializing() -> Status {
+    let details = StatusDetails { retry_after_seconds: 1, ..StatusDetails::default() };
+    Status::failure(429, "TooManyRequests", "storage is (re)initializing").with_details(details)
 }
 
 fn one(frame: Bytes) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {

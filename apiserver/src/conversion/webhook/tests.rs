@@ -298,6 +298,10 @@ async fn an_object_stays_what_it_is() {
         assert_eq!((code, refused["message"].as_str().unwrap()), (500, format!("{about} {why}").as_str()));
         // One that cannot be had keeps all from being listed, and loses nothing.
         assert_eq!(server.send("GET", V2, Value::Null).await.0, 500);
+        // A watch may come again.
+        let (code, refused) = server.send("GET", &format!("{V2}?watch=1"), Value::Null).await;
+        assert_eq!((code, &refused["message"]), (429, &"storage is (re)initializing".into()));
+        assert_eq!(refused["details"], json!({"retryAfterSeconds": 1}));
         assert_eq!(server.send("GET", &format!("{V1}/{name}"), Value::Null).await.0, 200);
         assert_eq!(server.send("DELETE", &format!("{V1}/{name}"), Value::Null).await.0, 200);
     }
