@@ -162,7 +162,12 @@ pub(crate) fn context() -> Context<'static, 'static> {
 
 fn env() -> &'static Arc<Env> {
     static ENV: OnceLock<Arc<Env>> = OnceLock::new();
-    ENV.get_or_init(|| Arc::new(library::environment(true)))
+    ENV.get_or_init(|| Arc::new(library::functions()))
+}
+
+fn syntax() -> &'static Env {
+    static SYNTAX: OnceLock<Env> = OnceLock::new();
+    SYNTAX.get_or_init(|| library::syntax(true))
 }
 
 fn parsed(source: &str) -> Result<IdedExpr, String> {
@@ -174,7 +179,7 @@ fn parsed(source: &str) -> Result<IdedExpr, String> {
         grown if grown > GROWTH_MAX => Err(growth::TOO_LARGE.to_string()),
         _ => Ok(made::without_literals(program.expression().clone())),
     };
-    let parse = || env().compile(source).map_err(|errors| errors.to_string()).and_then(tree);
+    let parse = || syntax().compile(source).map_err(|errors| errors.to_string()).and_then(tree);
     on_large_stack(parse).unwrap_or_else(|| Err("the expression cannot be parsed".into()))
 }
 

@@ -1,6 +1,7 @@
 //! Checks the types of an expression against those of the schema.
 
 mod calls;
+mod formats;
 mod literals;
 mod structs;
 
@@ -11,7 +12,7 @@ use cel::IdedExpr;
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, ListExpr, LiteralValue, MapExpr, SelectExpr, SourceInfo};
 
 use super::functions;
-use super::issues::Issue;
+use super::issues::{ISSUES_MAX, Issue};
 use super::types::{Bindings, Type, most_general};
 
 /// What is known of an expression after the check.
@@ -36,13 +37,13 @@ impl Checked {
     }
 }
 
-/// The types of an expression over variables, or everything that is wrong with it. One of a mutation `makes` structs.
+/// The types of an expression over variables, or what is wrong with it and how much more is. One of a mutation `makes` structs.
 pub(super) fn check(
     expr: &IdedExpr,
     info: &SourceInfo,
     variables: &[(&str, Type)],
     makes: bool,
-) -> Result<(Type, Checked), Vec<Issue>> {
+) -> Result<(Type, Checked), (Vec<Issue>, usize)> {
     let scope = variables.iter().map(|(name, ty)| (name.to_string(), ty.clone())).collect();
     let mut checker = Checker { info, scope, makes, ..Checker::new(info) };
     let output = checker.expr(expr);
@@ -50,9 +51,9 @@ pub(super) fn check(
     let types = std::mem::take(&mut checker.checked.types);
     checker.checked.types = types.into_iter().map(|(id, ty)| (id, checker.bindings.resolve(&ty, true))).collect();
     if checker.issues.is_empty() {
-        checker.literals(expr);
+        checker.literals(expr, false);
     }
-    if checker.issues.is_empty() { Ok((output, checker.checked)) } else { Err(checker.issues) }
+    if checker.issues.is_empty() { Ok((output, checker.checked)) } else { Err((checker.issues, checker.more)) }
 }
 
 struct Checker<'a> {
@@ -63,6 +64,8 @@ struct Checker<'a> {
     variables: usize,
     checked: Checked,
     issues: Vec<Issue>,
+    /// How many issues there are that are not told.
+    more: usize,
 }
 
 /// The name that an identifier, or a chain of selections from one, spells.
@@ -84,11 +87,16 @@ impl<'a> Checker<'a> {
             variables: 0,
             checked: Checked::default(),
             issues: Vec::new(),
+            more: 0,
         }
     }
 
     fn report(&mut self, id: u64, message: String) {
-        self.issues.push(Issue::at(self.info, id, message));
+        if self.issues.len() < ISSUES_MAX {
+            self.issues.push(Issue::at(self.info, id, message));
+        } else {
+            self.more += 1;
+        }
     }
 
     fn mismatch(&mut self, id: u64, expected: &Type, found: &Type) {

@@ -17,7 +17,7 @@ const RECURSION_MAX: u16 = 250;
 /// The environment whose macros the checker sees.
 fn env() -> &'static Env {
     static ENV: OnceLock<Env> = OnceLock::new();
-    ENV.get_or_init(|| library::environment(false))
+    ENV.get_or_init(|| library::syntax(false))
 }
 
 /// An expression that was parsed.
@@ -72,7 +72,7 @@ pub(crate) fn checked(source: &str, variables: &[(&str, Type)]) -> Result<Compil
 /// The same for an expression of a mutation, if it `makes` structs.
 pub(super) fn checked_making(source: &str, variables: &[(&str, Type)], makes: bool) -> Result<Compiled, String> {
     let parsed = parse(source)?;
-    let (output, checked) =
-        check(&parsed.expr, &parsed.info, variables, makes).map_err(|issues| issues::show(source, issues))?;
+    let (output, checked) = check(&parsed.expr, &parsed.info, variables, makes)
+        .map_err(|(issues, more)| issues::show(source, issues, more))?;
     Ok(Compiled { expr: parsed.expr, checked, output })
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::counted::AUTHORIZE;
 
-/// Longest expression, in bytes.
-const SOURCE_BYTES_MAX: usize = 16 * 1024;
+/// Longest expression, in characters (`ExpressionSizeCodePointLimit` of cel-go's parser).
+const SOURCE_CHARS_MAX: usize = 100_000;
 /// Deepest nesting of brackets. Parsing and evaluating recurse, and the stack of a worker is small.
 const NESTING_MAX: usize = 24;
 /// Most operators and selections, each of which may be one more level of recursion.
@@ -20,8 +20,9 @@ const SMALL_MAX: usize = 80;
 
 /// Why an expression is too large to be parsed.
 pub(super) fn too_large(source: &str) -> Option<String> {
-    if source.len() > SOURCE_BYTES_MAX {
-        return Some(format!("expression is longer than {SOURCE_BYTES_MAX} bytes"));
+    let size = source.chars().count();
+    if size > SOURCE_CHARS_MAX {
+        return Some(format!("expression code point size exceeds limit: size: {size}, limit {SOURCE_CHARS_MAX}"));
     }
     let (operators, deepest) = count(source);
     if deepest > NESTING_MAX {

@@ -5,8 +5,8 @@ use cel::common::ast::SourceInfo;
 
 /// Longest line that is shown, in bytes.
 const SNIPPET_BYTES_MAX: usize = 16 * 1024;
-/// Most errors that are told of one expression.
-const ISSUES_MAX: usize = 100;
+/// Most errors that are told of one expression (`maxErrorsToReport` of cel-go's `Errors`).
+pub(super) const ISSUES_MAX: usize = 100;
 
 /// One thing that is wrong, at a line and a column that both count from one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,14 +33,17 @@ pub(super) fn of_parser(source: &str, errors: &ParseErrors) -> String {
     // In an empty text there is no first column.
     let column = |n: isize| if source.is_empty() { 0 } else { count(n) };
     let one = |e: &cel::ParseError| Issue { line: count(e.pos.0), column: column(e.pos.1), message: e.msg.clone() };
-    show(source, errors.errors.iter().map(one).collect())
+    let more = errors.errors.len().saturating_sub(ISSUES_MAX);
+    show(source, errors.errors.iter().take(ISSUES_MAX).map(one).collect(), more)
 }
 
-/// All issues, in the order of their places.
-pub(super) fn show(source: &str, mut issues: Vec<Issue>) -> String {
+/// Issues in the order of their places, and how many more there are.
+pub(super) fn show(source: &str, mut issues: Vec<Issue>, more: usize) -> String {
     issues.sort_by_key(|issue| (issue.line, issue.column));
-    issues.truncate(ISSUES_MAX);
-    let texts: Vec<String> = issues.iter().map(|issue| one(source, issue)).collect();
+    let mut texts: Vec<String> = issues.iter().map(|issue| one(source, issue)).collect();
+    if more > 0 {
+        texts.push(format!("{more} more errors were truncated"));
+    }
     texts.join("\n")
 }
 

@@ -1,14 +1,14 @@
 //! The functions that Kubernetes adds to CEL: lists, regular expressions, sets, quantities, and those of
 //! [`super::network`]. Strings come from the crate.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use cel::common::types::{DYN_TYPE, LIST_TYPE, MAP_TYPE, STRING_TYPE, Type};
+use cel::common::types::{CelDouble, CelString, DYN_TYPE, LIST_TYPE, MAP_TYPE, STRING_TYPE, Type};
 use cel::common::value::{CowVal, Val};
 use cel::objects::{Key, Map, Opaque, OptionalValue};
 use cel::{Env, ExecutionError, Value};
 
-use crate::go::regexp;
+use crate::go::{regexp, strconv};
 use crate::quantity::Quantity;
 
 type Outcome = Result<Value, ExecutionError>;
@@ -45,9 +45,20 @@ pub(super) fn function(env: &mut Env, name: &str, id: &str, types: Vec<Type>, op
     env.add_overload(name, id, types, op).expect("each function is declared once");
 }
 
-/// The environment in which rules run; for the checker only its macros matter, which it sees as they are.
-pub(super) fn environment(runs: bool) -> Env {
+/// What texts are parsed with: the macros, which the checker sees as they are.
+pub(super) fn syntax(runs: bool) -> Env {
     let mut env = Env::stdlib();
+    env.add_extension(cel::extensions::lists).expect("the lists are declared once");
+    super::macros::add_all(&mut env, runs);
+    env
+}
+
+/// The functions with which expressions run that were parsed.
+pub(super) fn functions() -> Env {
+    let mut env = Env::default();
+    // Of the overloads that fit the first is called, so this one stands before those of the crate.
+    function(&mut env, "string", "any_to_string", vec![DYN_TYPE], to_string);
+    let mut env = env.with_stdlib();
     env.add_extension(cel::extensions::strings).expect("the strings are declared once");
     declare!(&mut env;
         member "first" (LIST_TYPE) => |args| Ok(super::data::optional(list(&args[0])?.first().cloned()));
@@ -80,12 +91,23 @@ pub(super) fn environment(runs: bool) -> Env {
         member "sub" (DYN_TYPE, DYN_TYPE) => |args| arithmetic(args, Quantity::checked_sub);
     );
     env.add_extension(cel::extensions::lists).expect("the lists are declared once");
-    super::macros::add_all(&mut env, runs);
     super::network::declare_all(&mut env);
     super::authorizer::declare_all(&mut env);
     super::made::declare_all(&mut env);
     super::patterns::declare_all(&mut env);
     env
+}
+
+/// `string(…)`: of doubles what Go prints, of everything else what the crate makes, and of what it does not know addresses.
+fn to_string<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    static STANDARD: OnceLock<Env> = OnceLock::new();
+    if let Some(number) = args[0].downcast_ref::<CelDouble>() {
+        return Ok(CowVal::owned(CelString::from(strconv::format_float(*number.inner()))));
+    }
+    match STANDARD.get_or_init(|| Env::default().with_stdlib()).find_overload("string", &args) {
+        Some(standard) => standard(args),
+        None => wrap(super::network::shown, &args),
+    }
 }
 
 pub(super) fn error<T>(function: &str, why: impl ToString) -> Result<T, ExecutionError> {
@@ -291,4 +313,37 @@ pub(super) fn compare(args: &[Value]) -> Result<std::cmp::Ordering, ExecutionErr
         return Ok(left.0.cmp(&right.0));
     }
     super::network::compare(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cel::{Expression, context};
+
+    #[test]
+    fn texts_of_values_are_those_of_the_reference() {
+        for (expression, expected) in [
+            ("string(1.2345678901234567e+19)", "1.2345678901234567e+19"),
+            ("string(1000000.0)", "1e+06"),
+            ("string(0.5)", "0.5"),
+            ("string(1.0)", "1"),
+            ("string(dyn(1e-7))", "1e-07"),
+            ("string(double('-inf'))", "-Inf"),
+            ("string(5) + string(5u) + string(true) + string('x') + string(b'y')", "55truexy"),
+            ("string(duration('90s'))", "90s"),
+        ] {
+            let found = Expression::new(expression).run(&context()).unwrap().unwrap();
+            assert_eq!(found, cel::Value::from(expected), "{expression}");
+        }
+    }
+
+    #[test]
+    fn expressions_are_as_long_as_in_the_reference() {
+        let sum = |length: usize| format!("'{}' == ''", "x".repeat(length - 8));
+        assert!(crate::cel::checked(&sum(100_000), &[]).is_ok());
+        let why = crate::cel::checked(&sum(100_001), &[]).err().unwrap();
+        assert_eq!(why, "ERROR: <input>:-1:0: expression code point size exceeds limit: size: 100001, limit 100000");
+        let all = format!("[{}]", "a,".repeat(1_000));
+        let why = crate::cel::checked(&all, &[]).err().unwrap();
+        assert!(why.ends_with("\n900 more errors were truncated"), "{why}");
+    }
 }

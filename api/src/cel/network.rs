@@ -81,7 +81,6 @@ pub(super) fn declare_all(env: &mut Env) {
         member "getPort" (DYN_TYPE) => |args| Ok(Value::from(link(&args[0])?.port.as_str()));
         member "getEscapedPath" (DYN_TYPE) => |args| Ok(Value::from(link(&args[0])?.path.as_str()));
         member "getQuery" (DYN_TYPE) => |args| Ok(link(&args[0])?.query());
-        function "string" (DYN_TYPE) => shown;
         function "format.named" (STRING_TYPE) => |args| Ok(optional_format(text(&args[0])?));
         member "validate" (DYN_TYPE, STRING_TYPE) => |args| Ok(validate(&args[0], text(&args[1])?));
         function "semver" (STRING_TYPE) => |args| Version::parse(text(&args[0])?, false).map(|v| opaque(Semver(v)));
@@ -113,7 +112,7 @@ pub(super) fn declare_all(env: &mut Env) {
 }
 
 /// Addresses and networks as text.
-fn shown(args: &[Value]) -> Result<Value, ExecutionError> {
+pub(super) fn shown(args: &[Value]) -> Result<Value, ExecutionError> {
     match (inner::<Ip>(&args[0]), inner::<Cidr>(&args[0])) {
         (Some(ip), _) => Ok(Value::from(ip.0.to_string())),
         (_, Some(net)) => Ok(Value::from(net.0.to_string())),

@@ -71,8 +71,14 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-/// A `float64` as `%v` prints it (`FormatFloat` of the shortest `g`).
+/// A `float64` with as many digits as it needs, as `%v` and `%g` print it (`FormatFloat` of the shortest `g`).
 pub fn format_float(number: f64) -> String {
+    match number {
+        _ if number.is_nan() => return "NaN".into(),
+        f64::INFINITY => return "+Inf".into(),
+        f64::NEG_INFINITY => return "-Inf".into(),
+        _ => {}
+    }
     let text = format!("{number:e}");
     let parts = text.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?)));
     match parts {
@@ -107,18 +113,31 @@ mod tests {
 
     #[test]
     fn floats() {
-        for (number, text) in [
+        for (number, expected) in [
             (0.0, "0"),
-            (-1.5, "-1.5"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-2.5, "-2.5"),
+            (0.1, "0.1"),
             (0.0001, "0.0001"),
-            (0.000_025, "2.5e-05"),
-            (123_456.5, "123456.5"),
-            (1e6, "1e+06"),
-            (4_294_967_295.0, "4.294967295e+09"),
+            (0.00001, "1e-05"),
+            (0.000_012_345, "1.2345e-05"),
+            (999_999.0, "999999"),
+            (999_999.5, "999999.5"),
+            (1_000_000.0, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (123_456_789.125, "1.23456789125e+08"),
+            (12_345_678_901_234_567_890.0, "1.2345678901234567e+19"),
             (9_223_372_036_854_775_808.0, "9.223372036854776e+18"),
+            (1e21, "1e+21"),
             (-1e100, "-1e+100"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
         ] {
-            assert_eq!(format_float(number), text);
+            assert_eq!(format_float(number), expected);
         }
     }
 

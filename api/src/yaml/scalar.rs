@@ -138,18 +138,9 @@ fn literal(out: &mut String, text: &str, indent: usize) {
 /// A float as `strconv.FormatFloat` prints it with the format `g` and as many digits as it needs. The reference reads it
 /// from JSON, where a whole one that fits into 64 bits is an integer.
 pub(super) fn float(number: f64) -> String {
-    /// Numbers of these orders are written out.
-    const WRITTEN_OUT: std::ops::Range<i32> = -4..6;
     let whole = number as i128;
     if whole as f64 == number && (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&whole) {
         return if whole == 0 { "0".into() } else { crate::json::float_text(number) };
     }
-    let text = format!("{number:e}");
-    let Some((digits, exponent)) = text.split_once('e') else { return text };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if WRITTEN_OUT.contains(&exponent) {
-        return number.to_string();
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
+    crate::go::strconv::format_float(number)
 }

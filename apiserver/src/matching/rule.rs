@@ -70,7 +70,7 @@ impl Rule {
         has(&self.operations, attributes.operation.as_str())
             && self.is_in_scope(attributes)
             && self.resources.iter().any(is_named)
-            && (self.names.is_empty() || self.names.iter().any(|name| name == attributes.name))
+            && (self.names.is_empty() || self.names.iter().any(|name| name == attributes.request_name()))
     }
 
     /// Namespaces themselves are in none.

@@ -66,6 +66,13 @@ impl Attributes<'_> {
         GroupVersionKind::of(self.resource, self.subresource)
     }
 
+    /// The name that the request is about: objects that are deleted together are not named
+    /// (`AdmissionToValidateObjectDeleteFunc`).
+    pub fn request_name(&self) -> &str {
+        let is_one = self.ctx.info.verb != "deletecollection" || self.operation != Operation::Delete;
+        if is_one { self.name } else { "" }
+    }
+
     /// The namespace as the reference has it, where a namespace is in itself.
     pub fn request_namespace<'a>(&'a self, object: Option<&'a Object>) -> &'a str {
         let is_namespace = self.resource.plural == "namespaces" && self.resource.group.is_empty();

@@ -4,19 +4,23 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue};
 
 use super::Checker;
+use super::formats::FORMAT;
 use crate::cel::types::Type;
 use crate::go::{duration, regexp};
 use crate::time;
 
 impl Checker<'_> {
-    pub(super) fn literals(&mut self, expr: &IdedExpr) {
+    /// Looks for them; what `format` is given may be mixed.
+    pub(super) fn literals(&mut self, expr: &IdedExpr, may_mix: bool) {
         match &expr.expr {
             Expr::Call(call) => {
                 self.argument(call);
-                call.target.iter().for_each(|target| self.literals(target));
-                call.args.iter().for_each(|argument| self.literals(argument));
+                self.format(expr.id, call);
+                let may_mix = may_mix || call.func_name == FORMAT;
+                call.target.iter().for_each(|target| self.literals(target, may_mix));
+                call.args.iter().for_each(|argument| self.literals(argument, may_mix));
             }
-            Expr::Select(select) => self.literals(&select.operand),
+            Expr::Select(select) => self.literals(&select.operand, may_mix),
             Expr::List(list) => {
                 let of = |checker: &Self, i: usize, element: &IdedExpr| {
                     let ty = checker.checked.ty(element);
@@ -24,8 +28,10 @@ impl Checker<'_> {
                 };
                 let all: Vec<(u64, Type)> =
                     list.elements.iter().enumerate().map(|(i, e)| (e.id, of(self, i, e))).collect();
-                self.same(&all, true);
-                list.elements.iter().for_each(|element| self.literals(element));
+                if !may_mix {
+                    self.same(&all, true);
+                }
+                list.elements.iter().for_each(|element| self.literals(element, may_mix));
             }
             Expr::Map(map) => {
                 let (mut keys, mut values) = (Vec::new(), Vec::new());
@@ -35,22 +41,24 @@ impl Checker<'_> {
                     let ty = if entry.optional { ty.unwrapped().0 } else { ty };
                     keys.push((entry.key.id, self.checked.ty(&entry.key).clone()));
                     values.push((entry.value.id, ty.clone()));
-                    self.literals(&entry.key);
-                    self.literals(&entry.value);
+                    self.literals(&entry.key, may_mix);
+                    self.literals(&entry.value, may_mix);
                 }
-                self.same(&keys, false);
-                self.same(&values, false);
+                if !may_mix {
+                    self.same(&keys, false);
+                    self.same(&values, false);
+                }
             }
             Expr::Struct(literal) => {
                 for entry in &literal.entries {
                     if let EntryExpr::StructField(field) = &entry.expr {
-                        self.literals(&field.value);
+                        self.literals(&field.value, may_mix);
                     }
                 }
             }
             Expr::Comprehension(c) => {
                 for part in [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
-                    self.literals(part);
+                    self.literals(part, may_mix);
                 }
             }
             _ => {}

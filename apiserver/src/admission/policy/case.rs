@@ -54,7 +54,7 @@ impl<'a> Case<'a> {
                 request_kind: asked,
                 request_resource: resource(attributes.resource),
                 subresource: attributes.subresource.into(),
-                name: attributes.name.into(),
+                name: attributes.request_name().into(),
                 namespace: namespace.into(),
                 operation: attributes.operation.as_str(),
                 user: Some(Cow::Borrowed(&attributes.ctx.user)),
@@ -66,7 +66,7 @@ impl<'a> Case<'a> {
                 resource: attributes.resource.plural.clone(),
                 subresource: attributes.subresource.into(),
                 namespace: namespace.into(),
-                name: attributes.name.into(),
+                name: attributes.request_name().into(),
                 ..ResourceQuestion::default()
             },
             matched: matched.clone(),

@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::hooks::ReviewVersion;
 use super::shown::{self, Shown};
 use crate::matching::{GroupVersionKind, Matched};
-use crate::plug::Operation;
 use crate::plug::admission::Attributes;
 use crate::webhooks::{Answer, CallError};
 
@@ -114,9 +113,7 @@ pub(super) fn request(
     }
     out.json("requestResource", &resource(attributes.resource));
     out.text("requestSubResource", subresource);
-    // Objects that are deleted together are not named to it.
-    let is_one = attributes.ctx.info.verb != "deletecollection" || attributes.operation != Operation::Delete;
-    out.text("name", if is_one { attributes.name } else { "" });
+    out.text("name", attributes.request_name());
     out.text("namespace", &shown.namespace);
     out.text("operation", attributes.operation.as_str());
     out.json("userInfo", &*attributes.ctx.user);

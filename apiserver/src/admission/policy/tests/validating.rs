@@ -341,3 +341,17 @@ async fn what_twenty_policies_leave() {
     }
     println!("{:.0} % of the rate is left: {took:?}", 100.0 * took[0].as_secs_f64() / took[1].as_secs_f64());
 }
+
+#[tokio::test]
+async fn what_is_deleted_together_is_not_named() {
+    let server = Server::new().await;
+    let deletes = json!({"resourceRules": [rule("", &["configmaps"], &["DELETE"])]});
+    let spec = json!({"matchConstraints": deletes, "validations":
+        [{"expression": "!has(request.name) && oldObject.metadata.name == 'one'", "message": "named"}]});
+    validate(&server, "together", spec, json!({})).await;
+    assert_eq!(make(&server, "one", json!({})).await.0, 201);
+    let one = server.send("DELETE", &format!("{CONFIG_MAPS}/one"), Value::Null).await;
+    assert_eq!(one.0, 422, "{}", one.1);
+    let together = server.send("DELETE", CONFIG_MAPS, Value::Null).await;
+    assert_eq!(together.0, 200, "{}", together.1);
+}
