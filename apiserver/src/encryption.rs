@@ -13,6 +13,7 @@ mod metrics;
 mod provider;
 mod resources;
 pub(crate) mod rotation;
+mod waiting;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use self::config::{EncryptionConfiguration, FILE_BYTES_MAX};
 use self::generation::{Generation, Surroundings};
 use self::metrics::EncryptionMetrics;
 use self::provider::{aggregate, hex};
+use self::waiting::Waiting;
 use crate::clock::Clock;
 
 /// How often a file is looked at that is to be followed (`EncryptionConfigFileChangePollDuration`).
@@ -66,6 +68,7 @@ struct Inner {
     changed: Notify,
     /// Other services are to be followed.
     services: Notify,
+    waiting: Waiting,
 }
 
 impl Encryption {
@@ -89,6 +92,7 @@ impl Encryption {
             look: Notify::new(),
             changed: Notify::new(),
             services: Notify::new(),
+            waiting: Waiting::default(),
         })))
     }
 
@@ -153,6 +157,10 @@ impl Sealing for Encryption {
 
     fn open(&self, key: &str, sealed: &Bytes) -> Result<Bytes, String> {
         self.0.current.load().open(key, sealed, &self.0.around)
+    }
+
+    fn waits(&self, key: &str, why: &str) -> bool {
+        self.may_wait(key, why)
     }
 
     fn accept_plain(&self, key: &str) -> Result<(), String> {

@@ -44,6 +44,8 @@ enum Stored {
     Packed(Arc<Packed>),
     /// What is different from an older value of the key.
     Changed(Arc<Packed>, Box<[u8]>),
+    /// Nobody knows it yet: only what is on the disk for it.
+    Unopened,
 }
 
 impl Entry {
@@ -65,7 +67,22 @@ impl Entry {
 
     /// An entry as it was read from the disk, whose value is not known before it is opened.
     pub(crate) fn unopened(key: Arc<str>, sealed: Bytes, create_revision: Revision, mod_revision: Revision) -> Self {
-        Self::with_sealed(key, Bytes::new(), create_revision, mod_revision, sealed)
+        let entry = Self::with_sealed(key, Bytes::new(), create_revision, mod_revision, sealed);
+        entry.0.state.write().value = Stored::Unopened;
+        entry
+    }
+
+    /// Whether the value is not known yet, and is shown as an empty one.
+    pub fn is_unopened(&self) -> bool {
+        matches!(self.0.state.read().value, Stored::Unopened)
+    }
+
+    /// The value became known, to everybody who has the entry; nothing happens to one that was known.
+    pub fn open_with(&self, value: Bytes) {
+        let mut state = self.0.state.write();
+        if matches!(state.value, Stored::Unopened) {
+            (state.value, state.memo) = (Stored::Whole(value), None);
+        }
     }
 
     fn build(
@@ -140,6 +157,7 @@ impl Entry {
             Stored::Whole(bytes) => bytes.len(),
             Stored::Packed(packed) => packed.kept_bytes(),
             Stored::Changed(_, difference) => difference.len(),
+            Stored::Unopened => 0,
         };
         self.key().len() + value + self.sealed().map_or(0, Bytes::len)
     }
@@ -194,6 +212,7 @@ impl Stored {
             Self::Changed(older, changes) => {
                 difference::apply(&older.value(), changes).expect("it was made from this value").into()
             }
+            Self::Unopened => Bytes::new(),
         }
     }
 }

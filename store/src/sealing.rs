@@ -26,8 +26,14 @@ pub trait Sealing: Send + Sync + 'static {
     /// The value of what was written. Called when the store is opened; it may block.
     ///
     /// # Errors
-    /// Why that cannot be had: the store does not open.
+    /// Why that cannot be had: the store does not open, unless [`Sealing::waits`].
     fn open(&self, key: &str, sealed: &Bytes) -> Result<Bytes, String>;
+
+    /// Told of a value that could not be opened, and why. Whether the store opens without it: its entry
+    /// [is unopened](Entry::is_unopened) until whoever said so here opens it.
+    fn waits(&self, _key: &str, _why: &str) -> bool {
+        false
+    }
 
     /// Whether a value that was written as it is may be taken. Called for every one when the store is opened.
     ///
@@ -86,7 +92,11 @@ pub(crate) fn open(snapshot: &mut Snapshot, sealing: Option<&dyn Sealing>, path:
             (None, Some(sealing)) => sealing.accept_plain(entry.key()).map_err(|detail| refused(entry, detail))?,
             (Some(_), None) => return Err(refused(entry, "it is encrypted, and there is no key".into())),
             (Some(sealed), Some(sealing)) => {
-                let value = sealing.open(entry.key(), sealed).map_err(|detail| refused(entry, detail))?;
+                let value = match sealing.open(entry.key(), sealed) {
+                    Ok(value) => value,
+                    Err(why) if sealing.waits(entry.key(), &why) => continue,
+                    Err(why) => return Err(refused(entry, why)),
+                };
                 let (created, modified) = (entry.create_revision(), entry.mod_revision());
                 opened.push(Entry::with_sealed(entry.key_shared(), value, created, modified, sealed.clone()));
             }

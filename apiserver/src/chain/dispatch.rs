@@ -61,6 +61,9 @@ pub(super) async fn dispatch(
     let ctx = Context::new(user, info, options, registry.clone()).limited(limited).within(time);
     let ctx = Arc::new(ctx.audited(event.trail.clone()));
     event.audit_id = Some(ctx.audit_id.clone());
+    if let (Some(encryption), Some(served)) = (&registry.config().encryption, &served) {
+        encryption.check_opened(&served.resource, &ctx.info)?;
+    }
     let answered = match served {
         _ if ctx.info.path.starts_with("//") => Ok(answer::page_not_found()),
         Some(served) => verbs::dispatch(ctx.clone(), served, parts, body, query).await,

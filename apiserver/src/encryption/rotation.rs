@@ -76,6 +76,7 @@ async fn rewriting(encryption: &Encryption, store: &Arc<dyn Store>) {
     loop {
         let wait = match rewrite_if_due(encryption, store).await {
             Ok(Outcome::Nothing) => None,
+            Ok(Outcome::Waiting) => Some(RETRY),
             Ok(Outcome::Done) => {
                 pause = RETRY;
                 Some(SECOND_LOOK)
@@ -97,10 +98,15 @@ async fn rewriting(encryption: &Encryption, store: &Arc<dyn Store>) {
 
 enum Outcome {
     Nothing,
+    /// Something cannot be opened yet, and so not be written.
+    Waiting,
     Done,
 }
 
 async fn rewrite_if_due(encryption: &Encryption, store: &Arc<dyn Store>) -> Result<Outcome, StoreError> {
+    if !encryption.open_waiting(store).await? {
+        return Ok(Outcome::Waiting);
+    }
     let earlier = std::mem::take(&mut *encryption.0.earlier.lock());
     for ended in earlier {
         ended.cancelled().await;

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
 
 use super::messages::*;
 use super::*;
@@ -273,4 +274,85 @@ fn what_is_stored_is_checked() {
         "failed to validate annotations: annotations: Invalid value: \"a\": should be a domain with at least two segments \
          separated by dots"
     );
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_keeps_nothing_but_what_it_encrypted() {
+    const SECRETS: &str = "/api/v1/namespaces/a/secrets";
+    let fixture = Fixture::new();
+    let open = |encryption: &Encryption| {
+        let mut config = store::DurableConfig::new(fixture.directory.path().join("data"));
+        config.sealing = Some(Arc::new(encryption.clone()));
+        store::Durable::open(config)
+    };
+    let serve = async |encryption: &Encryption, store: Arc<dyn store::Store>| {
+        let mut server = crate::strategy::tests::Server::new().await;
+        let mut config = server.0.registry().config().clone();
+        (config.store, config.encryption) = (store, Some(encryption.clone()));
+        server.0 = crate::ApiServer::new(config);
+        server
+    };
+    let secret = |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
+    let name = fixture.socket();
+    let plugin = Plugin::start(&name);
+    {
+        let encryption = fixture.encryption();
+        let store = open(&encryption).unwrap();
+        let server = serve(&encryption, store).await;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}});
+        assert_eq!(server.send("POST", "/api/v1/namespaces", namespace).await.0, 201);
+        let mut kept = secret("s");
+        kept["stringData"] = json!({"k": "v"});
+        assert_eq!(server.send("POST", SECRETS, kept).await.0, 201);
+    }
+    // Its socket is where nobody looks for it.
+    let away = fixture.directory.path().join("away");
+    std::fs::rename(&name, &away).unwrap();
+    let encryption = fixture.encryption();
+    let store: Arc<dyn store::Store> = open(&encryption).unwrap();
+    let server = serve(&encryption, store.clone()).await;
+    let why = "got unexpected nil transformer";
+    let one = (500, format!("Internal error occurred: {why}"));
+    let all = (500, format!("Internal error occurred: unable to transform key \"/registry/secrets/a/s\": {why}"));
+    let is_waiting = async |server: &crate::strategy::tests::Server| {
+        let object = format!("{SECRETS}/s");
+        for (method, path, body, expected) in [
+            ("GET", object.as_str(), Value::Null, one.clone()),
+            ("PUT", &object, secret("s"), one.clone()),
+            ("PATCH", &object, json!({"data": null}), one.clone()),
+            ("DELETE", &object, Value::Null, one.clone()),
+            ("GET", SECRETS, Value::Null, all.clone()),
+            ("GET", "/api/v1/secrets?limit=1", Value::Null, all.clone()),
+            ("DELETE", SECRETS, Value::Null, all.clone()),
+            ("GET", "/api/v1/secrets?watch=1", Value::Null, (429, "storage is (re)initializing".into())),
+            ("POST", SECRETS, secret("new"), one.clone()),
+        ] {
+            let (code, answer) = server.send(method, path, body).await;
+            assert_eq!(
+                (code, answer["message"].as_str().unwrap_or("")),
+                (expected.0, expected.1.as_str()),
+                "{method} {path}"
+            );
+        }
+    };
+    is_waiting(&server).await;
+    assert_eq!(server.send("GET", &format!("{SECRETS}/none"), Value::Null).await.0, 404);
+    assert_eq!(server.send("GET", "/api/v1/namespaces/b/secrets", Value::Null).await.0, 200);
+    assert!(encryption.health().unwrap().is_err());
+    // Nothing is written over what is not known.
+    assert!(!encryption.open_waiting(&store).await.unwrap());
+    is_waiting(&server).await;
+    std::fs::rename(&away, &name).unwrap();
+    let registry = server.0.registry().clone();
+    let following = tokio::spawn(async move { crate::encryption::rotation::follow(&registry).await });
+    let begin = std::time::Instant::now();
+    while server.send("GET", &format!("{SECRETS}/s"), Value::Null).await.0 != 200 {
+        assert!(begin.elapsed() < Duration::from_secs(120), "the service has come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    following.abort();
+    let (code, found) = server.send("GET", SECRETS, Value::Null).await;
+    assert_eq!((code, &found["items"][0]["data"]["k"]), (200, &"dg==".into()));
+    assert_eq!(server.send("POST", SECRETS, secret("new")).await.0, 201);
+    drop(plugin);
 }
