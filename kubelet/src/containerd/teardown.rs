@@ -12,6 +12,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal};
 
 use super::{Config, Error, channel, process, wait_ready};
+use crate::volumes::mount_points;
 
 /// How long the runtime may take to stop one pod before its processes are killed.
 const STOP_SECONDS_MAX: u64 = 10;
@@ -127,12 +128,8 @@ fn parent_of(process: &Path) -> Option<u32> {
 /// goes with it.
 pub(crate) fn unmount_below(directories: &[&Path]) {
     for _ in 0..UNMOUNT_ROUNDS_MAX {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mounts: Vec<PathBuf> = table
-            .lines()
-            .filter_map(|line| line.split(' ').nth(4).map(unescape))
-            .filter(|mount| directories.iter().any(|directory| mount.starts_with(directory)))
-            .collect();
+        let mut mounts = mount_points().unwrap_or_default();
+        mounts.retain(|mount| directories.iter().any(|directory| mount.starts_with(directory)));
         if mounts.is_empty() {
             return;
         }
@@ -140,13 +137,4 @@ pub(crate) fn unmount_below(directories: &[&Path]) {
             let _ = rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
         }
     }
-}
-
-/// mountinfo writes a space, tab, newline or backslash in a path as a backslash and three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut path = text.to_owned();
-    for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        path = path.replace(escape, plain);
-    }
-    PathBuf::from(path)
 }
